@@ -1,0 +1,1 @@
+"""The embedder: turns photos into unit vectors and category probabilities."""

@@ -1,0 +1,1 @@
+"""The gateway: the public gRPC API; fans queries out to embedder and hashers."""

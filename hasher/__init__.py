@@ -1,0 +1,1 @@
+"""The hasher: durable, sharded storage and hashed nearest-neighbour search."""

@@ -1,0 +1,174 @@
+"""The error types of Lookalike's domain code.
+
+No transport code lives here: :mod:`lookalike.runtime.status` holds the one table that maps these
+classes to gRPC status codes. Every error carries a message a user can act on, a stable
+machine-readable ``reason`` and, for bad requests, the path of the offending field.
+
+    LookalikeError
+    ├── InvalidInputError          the request or the file is wrong; sending it again cannot help
+    ├── NotFoundError              a named thing does not exist
+    ├── AlreadyExistsError         a thing of that name exists, with other settings
+    ├── FailedPreconditionError    right in itself, but not in the present state
+    ├── AbortedError               lost against a concurrent change; read again and retry
+    ├── OverloadedError            too much work right now; retry after ``retry_after_seconds``
+    ├── UnavailableError           a part cannot be reached right now; retry
+    ├── DeadlineError              the deadline passed before the answer was ready
+    ├── NotSupportedError          a documented option that this version does not have yet
+    └── DataLossError              stored bytes are damaged and could not be rebuilt
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Stable, machine-readable causes: the ``reason`` of ``google.rpc.ErrorInfo``."""
+
+    # Images
+    IMAGE_EMPTY = "IMAGE_EMPTY"
+    IMAGE_TOO_LARGE = "IMAGE_TOO_LARGE"
+    IMAGE_TOO_MANY_PIXELS = "IMAGE_TOO_MANY_PIXELS"
+    IMAGE_FORMAT_UNSUPPORTED = "IMAGE_FORMAT_UNSUPPORTED"
+    IMAGE_DAMAGED = "IMAGE_DAMAGED"
+    REGION_INVALID = "REGION_INVALID"
+    # Requests
+    FIELD_MISSING = "FIELD_MISSING"
+    FIELD_INVALID = "FIELD_INVALID"
+    FIELD_OUT_OF_RANGE = "FIELD_OUT_OF_RANGE"
+    BATCH_TOO_LARGE = "BATCH_TOO_LARGE"
+    DIMENSION_MISMATCH = "DIMENSION_MISMATCH"
+    VECTOR_NOT_FINITE = "VECTOR_NOT_FINITE"
+    VECTOR_ZERO = "VECTOR_ZERO"
+    PAGE_TOKEN_INVALID = "PAGE_TOKEN_INVALID"
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    PRODUCT_CONFLICT = "PRODUCT_CONFLICT"
+    CATEGORY_INVALID = "CATEGORY_INVALID"
+    # State
+    COLLECTION_NOT_FOUND = "COLLECTION_NOT_FOUND"
+    COLLECTION_EXISTS = "COLLECTION_EXISTS"
+    ALIAS_NOT_FOUND = "ALIAS_NOT_FOUND"
+    ITEM_NOT_FOUND = "ITEM_NOT_FOUND"
+    VERSION_CONFLICT = "VERSION_CONFLICT"
+    MODEL_VERSION_MISMATCH = "MODEL_VERSION_MISMATCH"
+    MODEL_HAS_NO_CLASSIFIER = "MODEL_HAS_NO_CLASSIFIER"
+    LOG_POSITION_NOT_REACHED = "LOG_POSITION_NOT_REACHED"
+    SHARD_LAYOUT_MISMATCH = "SHARD_LAYOUT_MISMATCH"
+    # Capacity and reachability
+    OVERLOADED = "OVERLOADED"
+    SHARD_UNAVAILABLE = "SHARD_UNAVAILABLE"
+    COVERAGE_TOO_LOW = "COVERAGE_TOO_LOW"
+    EMBEDDER_UNAVAILABLE = "EMBEDDER_UNAVAILABLE"
+    SHUTTING_DOWN = "SHUTTING_DOWN"
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    # Others
+    NOT_SUPPORTED_YET = "NOT_SUPPORTED_YET"
+    CATALOG_INVALID = "CATALOG_INVALID"
+    BUNDLE_INVALID = "BUNDLE_INVALID"
+    CONFIG_INVALID = "CONFIG_INVALID"
+    STORE_DAMAGED = "STORE_DAMAGED"
+    INTERNAL = "INTERNAL"
+
+
+class LookalikeError(Exception):
+    """Base of all domain errors.
+
+    Args:
+        message: One sentence that says what is wrong and what would be right.
+        reason: The stable cause.
+        field: Path of the request field at fault, such as ``query.image``; empty if none.
+        metadata: Short extra facts for programs, such as ``{"max": "1000"}``.
+    """
+
+    default_reason = Reason.INTERNAL
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: Reason | None = None,
+        field: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or self.default_reason
+        self.field = field
+        self.metadata: dict[str, str] = dict(metadata or {})
+
+
+class InvalidInputError(LookalikeError):
+    """The request or the file is wrong; sending it again cannot help."""
+
+    default_reason = Reason.FIELD_INVALID
+
+
+class NotFoundError(LookalikeError):
+    """A named thing does not exist."""
+
+    default_reason = Reason.ITEM_NOT_FOUND
+
+
+class AlreadyExistsError(LookalikeError):
+    """A thing of that name exists, with other settings."""
+
+    default_reason = Reason.COLLECTION_EXISTS
+
+
+class FailedPreconditionError(LookalikeError):
+    """Right in itself, but not in the present state of the system."""
+
+    default_reason = Reason.MODEL_VERSION_MISMATCH
+
+
+class AbortedError(LookalikeError):
+    """Lost against a concurrent change; read again and retry."""
+
+    default_reason = Reason.VERSION_CONFLICT
+
+
+class RetryableError(LookalikeError):
+    """An error that may pass: ``retry_after_seconds`` says when to try again (0: at once)."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: Reason | None = None,
+        field: str = "",
+        metadata: Mapping[str, str] | None = None,
+        retry_after_seconds: float = 0.0,
+    ) -> None:
+        super().__init__(message, reason=reason, field=field, metadata=metadata)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class OverloadedError(RetryableError):
+    """Too much work right now."""
+
+    default_reason = Reason.OVERLOADED
+
+
+class UnavailableError(RetryableError):
+    """A part cannot be reached right now."""
+
+    default_reason = Reason.SHARD_UNAVAILABLE
+
+
+class DeadlineError(LookalikeError):
+    """The deadline passed before the answer was ready."""
+
+    default_reason = Reason.DEADLINE_EXCEEDED
+
+
+class NotSupportedError(LookalikeError):
+    """A documented option that this version does not have yet."""
+
+    default_reason = Reason.NOT_SUPPORTED_YET
+
+
+class DataLossError(LookalikeError):
+    """Stored bytes are damaged and could not be rebuilt."""
+
+    default_reason = Reason.STORE_DAMAGED
