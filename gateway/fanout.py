@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import structlog
 
+from gateway.ports import Shard
 from lookalike.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -24,10 +25,11 @@ from lookalike.errors import (
     RetryableError,
     UnavailableError,
 )
+from lookalike.placement import partition_of, shard_of
 
 T = TypeVar("T")
-ShardCall = Callable[[float], Awaitable[T]]
-"""Takes the timeout in seconds."""
+ShardCall = Callable[[int, Shard, float], Awaitable[T]]
+"""Takes the shard's number, the shard and the timeout in seconds."""
 
 _CALLERS_MISTAKES = (
     InvalidInputError,
@@ -93,42 +95,70 @@ def words_of(error: LookalikeError) -> str:
     return next((words for kind, words in _WORDS if isinstance(error, kind)), "failed")
 
 
-async def fan_out(calls: Mapping[int, ShardCall[T]], timeout_seconds: float) -> Outcome[T]:
-    """Calls shards in parallel and waits for all of them, or until the time is up.
+class Shards:
+    """All shards of the installation.
 
     Args:
-        calls: Shard → its call.
-        timeout_seconds: For each call; later answers count as failures.
-
-    Raises:
-        LookalikeError: A shard says that the request itself is wrong.
+        shards: In the order of their numbers.
+        on_failure: Told the number of each shard that fails a call.
     """
-    tasks = {
-        shard: asyncio.ensure_future(_bounded(call, timeout_seconds)) for shard, call in calls.items()
-    }
-    try:
-        results = await asyncio.gather(*tasks.values(), return_exceptions=True)
-    finally:
-        for task in tasks.values():
-            task.cancel()
-    outcome: Outcome[T] = Outcome({}, {})
-    for shard, result in zip(tasks, results, strict=True):
-        if not isinstance(result, BaseException):
-            outcome.answers[shard] = result
-        elif isinstance(result, LookalikeError):
-            outcome.failures[shard] = _failure(result)
-        else:
-            raise result
-    for shard, error in outcome.failures.items():
-        if not isinstance(error, RetryableError | DeadlineError):
-            log.error("shard_failed", shard=shard, reason=error.reason.value, error=error.message)
-    return outcome
+
+    def __init__(self, shards: Sequence[Shard], on_failure: Callable[[int], None]) -> None:
+        self._shards = tuple(shards)
+        self._on_failure = on_failure
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._shards)
+
+    def by_owner(self, item_ids: Sequence[str], partition_count: int) -> dict[int, list[int]]:
+        """Returns shard → the indices of the items that it holds, in their order."""
+        owners: dict[int, list[int]] = {}
+        for index, item_id in enumerate(item_ids):
+            owner = shard_of(partition_of(item_id, partition_count), self.count)
+            owners.setdefault(owner, []).append(index)
+        return owners
+
+    async def call_all(self, call: ShardCall[T], timeout_seconds: float) -> Outcome[T]:
+        """As :meth:`call`, for every shard."""
+        return await self.call(range(self.count), call, timeout_seconds)
+
+    async def call(self, numbers: Iterable[int], call: ShardCall[T], timeout_seconds: float) -> Outcome[T]:
+        """Calls shards in parallel and waits for all of them, or until the time is up.
+
+        Args:
+            numbers: Which shards.
+            call: Makes the call to one shard.
+            timeout_seconds: For each call; later answers count as failures.
+
+        Raises:
+            LookalikeError: A shard says that the request itself is wrong.
+        """
+        chosen = list(numbers)
+        results = await asyncio.gather(
+            *(_bounded(call, number, self._shards[number], timeout_seconds) for number in chosen),
+            return_exceptions=True,
+        )
+        outcome: Outcome[T] = Outcome({}, {})
+        for number, result in zip(chosen, results, strict=True):
+            if not isinstance(result, BaseException):
+                outcome.answers[number] = result
+            elif isinstance(result, LookalikeError):
+                outcome.failures[number] = _failure(result)
+            else:
+                raise result
+        for number, error in outcome.failures.items():
+            self._on_failure(number)
+            if not isinstance(error, RetryableError | DeadlineError):
+                log.error("shard_failed", shard=number, reason=error.reason.value, error=error.message)
+        return outcome
 
 
-async def _bounded(call: ShardCall[T], timeout_seconds: float) -> T:
+async def _bounded(call: ShardCall[T], number: int, shard: Shard, timeout_seconds: float) -> T:
     try:
         async with asyncio.timeout(timeout_seconds):
-            return await call(timeout_seconds)
+            return await call(number, shard, timeout_seconds)
     except TimeoutError:
         raise DeadlineError("the shard did not answer in time") from None
 
