@@ -57,7 +57,7 @@ async def embed_query(
     response = await _embed(embedder, request, spec, deadline)
     for (field, _), result in zip(images, response.results, strict=True):
         if result.HasField("error"):
-            raise _moved(error_from_status(result.error), field)
+            raise moved(error_from_status(result.error), field)
     embedded = [result.embedded for result in response.results]
     if len(embedded) == 1:
         return EmbeddedQuery(embedded[0].vector_f32_le, list(embedded[0].predictions), response.timing)
@@ -112,20 +112,20 @@ def average_predictions(
 
     A category that is not among a photo's predictions counts as 0 there.
     """
-    sums: defaultdict[tuple[int, tuple[str, ...]], float] = defaultdict(float)
+    sums: defaultdict[tuple[types_pb2.CategoryLevel, tuple[str, ...]], float] = defaultdict(float)
     for of_one_photo in predictions:
         for prediction in of_one_photo:
             sums[prediction.level, tuple(prediction.category.names)] += prediction.probability
     ranked = sorted(sums.items(), key=lambda entry: (entry[0][0], -entry[1], entry[0][1]))
     kept: list[types_pb2.CategoryPrediction] = []
-    per_level: defaultdict[int, int] = defaultdict(int)
+    per_level: defaultdict[types_pb2.CategoryLevel, int] = defaultdict(int)
     for (level, names), total in ranked:
         per_level[level] += 1
         if per_level[level] <= PREDICTIONS_PER_LEVEL:
             kept.append(
                 types_pb2.CategoryPrediction(
                     category=types_pb2.CategoryPath(names=names),
-                    level=types_pb2.CategoryLevel.ValueType(level),
+                    level=level,
                     probability=total / len(predictions),
                 )
             )
@@ -140,8 +140,8 @@ async def _embed(
         response = await embedder.embed(request, timeout_seconds=timeout_seconds)
     except FailedPreconditionError:
         raise FailedPreconditionError(
-            f"the collection takes vectors of model {spec.model_version}, but the embedder serves another model:"
-            " search it by embedding, or use a collection of the present model",
+            f"the collection takes vectors of model {spec.model_version}, but the embedder serves another model"
+            " now: send embeddings instead of photos, or use a collection of the present model",
             reason=Reason.MODEL_VERSION_MISMATCH,
         ) from None
     width = spec.dimension * vectors.WIRE_DTYPE.itemsize
@@ -153,8 +153,9 @@ async def _embed(
     return response
 
 
-def _moved(error: LookalikeError, field: str) -> LookalikeError:
-    """Names the field of the caller's request instead of the embedder's."""
+def moved(error: LookalikeError, field: str) -> LookalikeError:
+    """Names the photo's field in the caller's request instead of that in the embedder's."""
     if isinstance(error, InvalidInputError):
-        error.field = field
+        part = error.field.rpartition(".")[2]
+        error.field = f"{field}.{part}" if part in ("content", "region") else field
     return error

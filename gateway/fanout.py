@@ -38,7 +38,7 @@ _CALLERS_MISTAKES = (
     AlreadyExistsError,
     AbortedError,
 )
-# NOT_FOUND is not among them: the gateway knows which generations there are, so a shard without one has lost it.
+# NOT_FOUND is not among them: the gateway knows which generations there are, a shard without one has lost it.
 _WORDS: tuple[tuple[type[LookalikeError], str], ...] = (
     (DeadlineError, "too late"),
     (OverloadedError, "overloaded"),
@@ -61,7 +61,9 @@ class Outcome(Generic[T]):
     @property
     def degraded_reason(self) -> str:
         """A few words for each failed shard; empty when all answered."""
-        return "; ".join(f"shard {shard}: {words_of(error)}" for shard, error in sorted(self.failures.items()))
+        return "; ".join(
+            f"shard {shard}: {words_of(error)}" for shard, error in sorted(self.failures.items())
+        )
 
     def retry_after_seconds(self) -> float:
         """Returns the longest wait that a failed shard asked for."""

@@ -65,7 +65,8 @@ def check_item(item: types_pb2.Item, path: str) -> None:
     _check_category(item.category, f"{path}.category")
     if len(item.attributes) > limits.MAX_ATTRIBUTES:
         raise InvalidInputError(
-            f"{path}.attributes holds {len(item.attributes)} entries, at most {limits.MAX_ATTRIBUTES} are allowed",
+            f"{path}.attributes holds {len(item.attributes)} entries, at most"
+            f" {limits.MAX_ATTRIBUTES} are allowed",
             reason=Reason.FIELD_OUT_OF_RANGE,
             field=f"{path}.attributes",
         )

@@ -38,14 +38,19 @@ def check_name(name: str, field: str) -> str:
     return name
 
 
-def resolve(registry: Registry, name: str) -> Collection:
+def resolve(registry: Registry, name: str, field: str = "collection") -> Collection:
     """Returns the collection that a request means; without a name, the one named "default".
+
+    Args:
+        registry: Which collections there are.
+        name: Of a collection or an alias.
+        field: Path of the name in the request, for errors.
 
     Raises:
         InvalidInputError: The name is malformed.
         NotFoundError: There is no such collection or alias (``COLLECTION_NOT_FOUND``).
     """
-    return registry.resolve(check_name(name or DEFAULT_COLLECTION, "collection"))
+    return registry.resolve(check_name(name or DEFAULT_COLLECTION, field), field)
 
 
 def shard_request_id(*parts: str) -> str:
@@ -71,9 +76,7 @@ class Lifecycle:
         self._shards = shards
         self._one_at_a_time = asyncio.Lock()
 
-    async def create(
-        self, name: str, asked: collection_pb2.CollectionSpec, deadline: Deadline
-    ) -> Collection:
+    async def create(self, name: str, asked: collection_pb2.CollectionSpec, deadline: Deadline) -> Collection:
         """Creates a collection on every shard; finishes it where an earlier call was interrupted.
 
         Raises:
@@ -170,7 +173,10 @@ class Lifecycle:
                 )
             model_version, dimension = model.model_version, model.embedding_dimension
         return Spec(
-            model_version, dimension, asked.bits or DEFAULT_BITS, asked.partition_count or DEFAULT_PARTITION_COUNT
+            model_version,
+            dimension,
+            asked.bits or DEFAULT_BITS,
+            asked.partition_count or DEFAULT_PARTITION_COUNT,
         )
 
 

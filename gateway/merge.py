@@ -12,13 +12,13 @@ def merge_hits(
 ) -> list[hasher_pb2.ShardHit]:
     """Returns the k best hits, best score first, equal scores by item id.
 
-    The result is that of one search over all rows, if every shard gave its k best (by product where grouped): a
-    product among the k best overall is among the k best of the shard that holds its best item.
+    The result is that of one search over all rows, if every shard gave its k best (by product where
+    grouped): a product among the k best overall is among the k best of the shard that holds its best item.
 
     Args:
         answers: The hits of each shard.
         k: How many at most.
-        group_by_product: Keep the best item of each product only. An item without a product stands for itself.
+        group_by_product: Keep the best item of each product only. An item without a product is its own.
         min_score: Hits below this cosine similarity are left out.
     """
     candidates = [

@@ -71,7 +71,9 @@ class SearchPipeline:
         self._telemetry = telemetry
         self._slow_seconds = slow_seconds
 
-    async def search(self, request: search_pb2.SearchRequest, deadline: Deadline) -> search_pb2.SearchResponse:
+    async def search(
+        self, request: search_pb2.SearchRequest, deadline: Deadline
+    ) -> search_pb2.SearchResponse:
         """Finds the nearest products or items; the errors are those that search.proto lists."""
         start = time.perf_counter()
         async with self._admission.slot(deadline):

@@ -62,7 +62,9 @@ def _check_supported(request: search_pb2.SearchRequest) -> None:
     elif request.category_gate:
         unsupported = "category_gate"
     if unsupported:
-        raise NotSupportedError(f"{unsupported} is not supported in this version: leave it out", field=unsupported)
+        raise NotSupportedError(
+            f"{unsupported} is not supported in this version: leave it out", field=unsupported
+        )
 
 
 def check_images(query: search_pb2.Query) -> list[tuple[str, types_pb2.Image]]:

@@ -1,7 +1,8 @@
 """Which collections, generations and aliases there are: one SQLite file.
 
-A collection is recorded as ``creating`` before the shards are told of it and ``deleting`` before they drop it, so
-that whatever a crash interrupts can be finished by repeating the call. Generation numbers are never given twice.
+A collection is recorded as ``creating`` before the shards are told of it and ``deleting`` before they drop it,
+so that whatever a crash interrupts can be finished by repeating the call. Generation numbers are never given
+twice.
 """
 
 from __future__ import annotations
@@ -102,9 +103,7 @@ class Registry:
                 field="data_folder",
             ) from None
         except (apsw.NotADBError, apsw.CorruptError):
-            raise DataLossError(
-                f"{_FILE_NAME} in data_folder is damaged: restore it from a copy"
-            ) from None
+            raise DataLossError(f"{_FILE_NAME} in data_folder is damaged: restore it from a copy") from None
 
     def _prepare(self) -> None:
         self._db.set_busy_timeout(_BUSY_TIMEOUT_MS)
@@ -134,8 +133,8 @@ class Registry:
             row = rows.fetchone()
         return _collection(row) if row else None
 
-    def resolve(self, name: str) -> Collection:
-        """Returns the collection that is ready under a name or an alias.
+    def resolve(self, name: str, field: str = "collection") -> Collection:
+        """Returns the collection that is ready under a name or an alias; ``field`` is for the error.
 
         Raises:
             NotFoundError: None is (``COLLECTION_NOT_FOUND``).
@@ -143,12 +142,12 @@ class Registry:
         target = self.target_of(name) or name
         collection = self.find(target)
         if collection is None or collection.state is State.DELETING:
-            raise _unknown(name)
+            raise _unknown(name, field)
         if collection.state is State.CREATING:
             raise NotFoundError(
                 f'collection "{name}" is not complete: repeat CreateCollection to finish it',
                 reason=Reason.COLLECTION_NOT_FOUND,
-                field="collection",
+                field=field,
             )
         return collection
 
@@ -278,7 +277,7 @@ def _int(value: apsw.SQLiteValue) -> int:
     return value
 
 
-def _unknown(name: str, field: str = "collection") -> NotFoundError:
+def _unknown(name: str, field: str) -> NotFoundError:
     return NotFoundError(
         f'there is no collection or alias "{name}"', reason=Reason.COLLECTION_NOT_FOUND, field=field
     )
