@@ -1,4 +1,4 @@
-"""The ``python -m SERVICE`` entry: settings from flags, environment and file, then serve until told to stop."""
+"""The ``python -m SERVICE`` entry: settings from flags, environment and file, then serve."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def serve_main(
         arguments: The command line; ``None`` takes the process's own.
 
     Returns:
-        The exit code: 0 after a graceful stop, 2 for what the operator must set right (one line on stderr says what).
+        The exit code: 0 after a graceful stop, 2 for what the operator must set right (one line on
+        stderr says what).
     """
     parser = argparse.ArgumentParser(prog=f"python -m {name}", description=settings_class.__doc__)
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"TOML file with a section [{name}]")
