@@ -140,7 +140,7 @@ async def _embed(
         response = await embedder.embed(request, timeout_seconds=timeout_seconds)
     except FailedPreconditionError:
         raise FailedPreconditionError(
-            f"the collection takes vectors of model {spec.model_version}, but the embedder serves another model"
+            f"the collection takes vectors of model {spec.model_version}, but the embedder serves another one"
             " now: send embeddings instead of photos, or use a collection of the present model",
             reason=Reason.MODEL_VERSION_MISMATCH,
         ) from None

@@ -46,6 +46,7 @@ _WORDS: tuple[tuple[type[LookalikeError], str], ...] = (
     (NotFoundError, "its data is missing"),
     (DataLossError, "its data is damaged"),
 )
+_SHARE_TOLERANCE = 1e-6
 log = structlog.get_logger()
 
 
@@ -64,6 +65,14 @@ class Outcome(Generic[T]):
         return "; ".join(
             f"shard {shard}: {words_of(error)}" for shard, error in sorted(self.failures.items())
         )
+
+    def covers(self, share: float) -> bool:
+        """Returns whether at least this share, 0..1, of the called shards answered.
+
+        The share may be a float32: 3 of 5 shards satisfy 0.6.
+        """
+        called = len(self.answers) + len(self.failures)
+        return len(self.answers) + _SHARE_TOLERANCE >= share * called
 
     def retry_after_seconds(self) -> float:
         """Returns the longest wait that a failed shard asked for."""

@@ -30,7 +30,6 @@ from lookalike.errors import (
 from lookalike.v1 import hasher_pb2, search_pb2, types_pb2
 
 _SHARD_STAGES = ("hash_seconds", "probe_seconds", "scan_seconds", "rerank_seconds")
-_SHARE_TOLERANCE = 1e-6
 log = structlog.get_logger()
 
 
@@ -199,10 +198,9 @@ class SearchPipeline:
     def _check_coverage(
         self, outcome: Outcome[hasher_pb2.HasherServiceSearchResponse], options: SearchOptions
     ) -> None:
-        answered, total = len(outcome.answers), self._shards.count
-        # min_coverage is a float32: 3 of 5 shards must satisfy 0.6.
-        if answered + _SHARE_TOLERANCE >= options.min_coverage * total:
+        if outcome.covers(options.min_coverage):
             return
+        answered, total = len(outcome.answers), self._shards.count
         self._telemetry.observe_coverage(answered, total)
         behind = any(e.reason is Reason.LOG_POSITION_NOT_REACHED for e in outcome.failures.values())
         raise UnavailableError(

@@ -1,9 +1,8 @@
 """Whether the gateway can do its work, for its health.
 
-It becomes ready once the embedder and every shard have answered, and the shards are those that the settings
-say. From then on it stays ready while any shard answers: a lost shard or embedder shows in answers
-(``Coverage``, UNAVAILABLE) and in ``lookalike_gateway_dependency_up``, and must not take every gateway out of
-service at once.
+It is ready while the embedder and enough shards answer, and those are the shards that the settings say. A
+gateway that is not ready still answers what it can: searches by embedding without the embedder, and partial
+ones where the caller's ``min_coverage`` allows them.
 """
 
 from __future__ import annotations
@@ -23,35 +22,40 @@ class Readiness:
     """Checks the services that the gateway calls.
 
     Args:
-        embedder: Needed for a first start.
-        shards: All of them; not those that count failures of requests.
+        embedder: Must answer.
+        shards: All of them; their failures here are no failed requests, so these are not counted as such.
         telemetry: Told who is up.
+        ready_coverage: Share of the shards that must answer, 0..1.
         timeout_seconds: How long each has to answer.
     """
 
     def __init__(
-        self, embedder: Embedder, shards: Shards, telemetry: Telemetry, timeout_seconds: float
+        self,
+        embedder: Embedder,
+        shards: Shards,
+        telemetry: Telemetry,
+        ready_coverage: float,
+        timeout_seconds: float,
     ) -> None:
         self._embedder = embedder
         self._shards = shards
         self._telemetry = telemetry
+        self._ready_coverage = ready_coverage
         self._timeout_seconds = timeout_seconds
-        self._was_ready = False
         self._reason = ""
         self._checked_at = -_FRESH_SECONDS
 
     async def check(self) -> str:
         """Returns "" when ready, else why not. One answer serves the checks of all services."""
         if time.monotonic() - self._checked_at >= _FRESH_SECONDS:
-            self._reason = await self._check()
+            self._reason = await self._check_shards() or await self._check_embedder()
             self._checked_at = time.monotonic()
         return self._reason
 
-    async def _check(self) -> str:
+    async def _check_shards(self) -> str:
         async def describe(_: int, shard: Shard, timeout_seconds: float) -> hasher_pb2.DescribeResponse:
             return await shard.describe(hasher_pb2.DescribeRequest(), timeout_seconds=timeout_seconds)
 
-        embedder_problem = await self._check_embedder()
         outcome = await self._shards.call_all(describe, self._timeout_seconds)
         for number in range(self._shards.count):
             self._telemetry.set_up(f"shard{number}", number in outcome.answers)
@@ -61,11 +65,8 @@ class Readiness:
                     f"hasher {number} says that it is shard {answer.shard} of {answer.shard_count},"
                     f" expected shard {number} of {self._shards.count}"
                 )
-        if self._was_ready and outcome.answers:
-            return ""
-        problems = "; ".join(filter(None, (embedder_problem, outcome.degraded_reason)))
-        self._was_ready = self._was_ready or not problems
-        return problems
+        enough = outcome.covers(self._ready_coverage)
+        return "" if enough else outcome.degraded_reason
 
     async def _check_embedder(self) -> str:
         try:

@@ -1,14 +1,15 @@
 """Which collections, generations and aliases there are: one SQLite file.
 
-A collection is recorded as ``creating`` before the shards are told of it and ``deleting`` before they drop it,
-so that whatever a crash interrupts can be finished by repeating the call. Generation numbers are never given
-twice.
+A collection is recorded as ``creating`` before the shards are told of it and ``deleting`` before they drop
+it, so that whatever a crash interrupts can be finished by repeating the call. Generation numbers are never
+given twice.
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -110,7 +111,7 @@ class Registry:
         self._db.pragma("journal_mode", "wal")
         self._db.pragma("synchronous", "full")
         self._db.pragma("foreign_keys", True)
-        with self._db:
+        with self._transaction():
             version = self._db.pragma("user_version")
             if version == 0:
                 self._db.execute(_SCHEMA)
@@ -122,6 +123,11 @@ class Registry:
                     reason=Reason.CONFIG_INVALID,
                     field="data_folder",
                 )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._db:
+            yield
 
     def close(self) -> None:
         """Closes the file."""
@@ -158,7 +164,7 @@ class Registry:
 
     def begin_create(self, name: str, spec: Spec) -> Collection:
         """Records a new collection as being created, under a generation never used before."""
-        with self._db:
+        with self._transaction():
             self._db.execute(
                 "INSERT INTO generations VALUES (?, 1)"
                 " ON CONFLICT (name) DO UPDATE SET last_number = last_number + 1",
@@ -183,7 +189,7 @@ class Registry:
 
     def finish_create(self, name: str) -> None:
         """Records that every shard has the collection."""
-        with self._db:
+        with self._transaction():
             self._db.execute("UPDATE collections SET state = 'ready' WHERE name = ?", (name,))
 
     def begin_delete(self, name: str) -> Collection:
@@ -193,9 +199,9 @@ class Registry:
             NotFoundError: There is none of this name.
             FailedPreconditionError: An alias points to it (``COLLECTION_ALIASED``).
         """
-        with self._db:
-            collection = self.find(name)
-            if collection is None:
+        with self._transaction():
+            found = self.find(name)
+            if found is None:
                 raise _unknown(name, field="name")
             alias = self._db.execute(
                 "SELECT name FROM aliases WHERE collection = ? ORDER BY name LIMIT 1", (name,)
@@ -207,11 +213,11 @@ class Registry:
                     field="name",
                 )
             self._db.execute("UPDATE collections SET state = 'deleting' WHERE name = ?", (name,))
-        return collection
+        return found
 
     def finish_delete(self, name: str) -> None:
         """Forgets a collection that every shard has dropped."""
-        with self._db:
+        with self._transaction():
             self._db.execute("DELETE FROM collections WHERE name = ? AND state = 'deleting'", (name,))
 
     def target_of(self, alias: str) -> str:
@@ -231,7 +237,7 @@ class Registry:
             NotFoundError: There is no such collection, or it is not ready.
             AlreadyExistsError: A collection has the alias's name.
         """
-        with self._db:
+        with self._transaction():
             if self.find(alias):
                 raise AlreadyExistsError(
                     f'"{alias}" is the name of a collection: an alias needs a name of its own',
@@ -253,7 +259,7 @@ class Registry:
         Raises:
             NotFoundError: There is none of this name (``ALIAS_NOT_FOUND``).
         """
-        with self._db:
+        with self._transaction():
             self._db.execute("DELETE FROM aliases WHERE name = ?", (alias,))
             if not self._db.changes():
                 raise NotFoundError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 import grpc
@@ -23,7 +23,6 @@ from gateway.services import CatalogServicer, CollectionServicer, SearchServicer
 from gateway.telemetry import Telemetry
 from gateway.writes import Writer
 from lookalike.runtime.channel import open_channel
-from lookalike.runtime.logs import configure_logging
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
 from lookalike.v1 import catalog_pb2_grpc, collection_pb2_grpc, search_pb2_grpc
@@ -38,23 +37,22 @@ async def run(settings: GatewaySettings) -> None:
         InvalidInputError: A setting cannot be used (``CONFIG_INVALID``).
         DataLossError: The file of collections is damaged.
     """
-    configure_logging("gateway", settings.log_level, settings.log_format)
     async with AsyncExitStack() as resources:
         registry = Registry(settings.data_folder)
         resources.callback(registry.close)
 
-        async def connect(target: str) -> grpc.aio.Channel:
+        def connect(target: str) -> grpc.aio.Channel:
             channel = open_channel(target, max_message_bytes=settings.max_message_bytes)
             resources.push_async_callback(channel.close)
             return channel
 
-        embedder = GrpcEmbedder(await connect(settings.embedder))
-        shards = [GrpcShard(await connect(target)) for target in settings.hashers]
+        embedder = GrpcEmbedder(connect(settings.embedder))
+        shards = [GrpcShard(connect(target)) for target in settings.hashers]
         await build_server(settings, registry, embedder, shards).run()
 
 
 def build_server(
-    settings: GatewaySettings, registry: Registry, embedder: Embedder, shards: list[Shard] | list[GrpcShard]
+    settings: GatewaySettings, registry: Registry, embedder: Embedder, shards: Sequence[Shard]
 ) -> ServerRunner:
     """Puts the gateway together.
 
@@ -76,7 +74,11 @@ def build_server(
     reader = Reader(registry, counted)
     ingest = Ingest(writer, draining, settings.ingest_batch_seconds)
     readiness = Readiness(
-        embedder, Shards(shards, lambda _: None), telemetry, settings.readiness_timeout_seconds
+        embedder,
+        Shards(shards, lambda _: None),
+        telemetry,
+        settings.ready_coverage,
+        settings.readiness_timeout_seconds,
     )
 
     def service(name: str, add: Callable[[object, grpc.aio.Server], None], servicer: object) -> Service:

@@ -1,4 +1,4 @@
-"""The public gRPC services: they check, call, and convert; the runtime makes statuses of the errors they raise."""
+"""The public gRPC services: they check, call and convert; the runtime makes statuses of what they raise."""
 
 # The contract names the methods.
 # ruff: noqa: N802
