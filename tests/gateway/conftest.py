@@ -1,0 +1,325 @@
+"""The gateway over in-memory fakes of its two ports, called directly or through a real gRPC server."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from gateway.config import GatewaySettings
+from gateway.registry import Registry
+from gateway.server import build_server
+from lookalike import vectors
+from lookalike.errors import (
+    FailedPreconditionError,
+    InvalidInputError,
+    LookalikeError,
+    NotFoundError,
+    Reason,
+)
+from lookalike.runtime.channel import open_channel
+from lookalike.runtime.server import ServerRunner
+from lookalike.runtime.status import status_of
+from lookalike.v1 import (
+    catalog_pb2,
+    catalog_pb2_grpc,
+    collection_pb2,
+    collection_pb2_grpc,
+    embedder_pb2,
+    hasher_pb2,
+    search_pb2_grpc,
+    types_pb2,
+)
+
+DIMENSION = 8
+MODEL = "model-a"
+
+
+def image_vector(content: bytes) -> np.ndarray:
+    seed = int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
+    return vectors.unit(np.random.default_rng(seed).normal(size=DIMENSION).astype(np.float32), "image")
+
+
+@dataclass
+class FakeEmbedder:
+    """Makes a vector of a photo's bytes; b"damaged" is refused. Repeated photos differ in the last bits."""
+
+    model_version: str = MODEL
+    failure: LookalikeError | None = None
+    calls: list[int] = field(default_factory=list)
+
+    async def embed(
+        self, request: embedder_pb2.EmbedRequest, *, timeout_seconds: float
+    ) -> embedder_pb2.EmbedResponse:
+        if self.failure:
+            raise self.failure
+        if request.model_version != self.model_version:
+            raise FailedPreconditionError("another model is served")
+        self.calls.append(len(request.images))
+        response = embedder_pb2.EmbedResponse(model_version=self.model_version)
+        response.timing.encode_seconds = 0.001
+        for index, image in enumerate(request.images):
+            result = response.results.add()
+            if image.content == b"damaged":
+                bad = InvalidInputError(
+                    "cannot decode", reason=Reason.IMAGE_DAMAGED, field=f"images[{index}].content"
+                )
+                result.error.CopyFrom(status_of(bad))
+                continue
+            vector = image_vector(image.content)
+            vector[0] += np.float32(1e-6 * len(self.calls))
+            result.embedded.vector_f32_le = vectors.to_bytes(vector)
+            for rank in range(min(request.predictions_k, 4)):
+                result.embedded.predictions.add(
+                    category=types_pb2.CategoryPath(names=[f"meta-{rank}"]),
+                    level=types_pb2.CATEGORY_LEVEL_META,
+                    probability=0.4 - rank / 10,
+                )
+        return response
+
+    async def classify(
+        self, request: embedder_pb2.EmbedderServiceClassifyRequest, *, timeout_seconds: float
+    ) -> embedder_pb2.EmbedderServiceClassifyResponse:
+        raise FailedPreconditionError("no categories", reason=Reason.MODEL_HAS_NO_CLASSIFIER)
+
+    async def get_model(self, *, timeout_seconds: float) -> embedder_pb2.GetModelResponse:
+        if self.failure:
+            raise self.failure
+        return embedder_pb2.GetModelResponse(model_version=self.model_version, embedding_dimension=DIMENSION)
+
+
+@dataclass
+class FakeGeneration:
+    spec: collection_pb2.CollectionSpec
+    rows: dict[str, hasher_pb2.Row] = field(default_factory=dict)
+    requests: dict[str, tuple[bytes, hasher_pb2.ApplyResponse]] = field(default_factory=dict)
+    position: int = 0
+
+
+@dataclass
+class FakeShard:
+    """A shard that keeps its rows in a dict and searches by brute force."""
+
+    number: int = 0
+    count: int = 1
+    failure: LookalikeError | None = None
+    fail_after: int = 0
+    """Calls that still succeed before ``failure`` shows."""
+    hangs: bool = False
+    generations: dict[str, FakeGeneration] = field(default_factory=dict)
+    applied: list[hasher_pb2.ApplyRequest] = field(default_factory=list)
+    searched: list[hasher_pb2.HasherServiceSearchRequest] = field(default_factory=list)
+
+    async def _enter(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.failure:
+            if not self.fail_after:
+                raise self.failure
+            self.fail_after -= 1
+
+    def _generation(self, name: str) -> FakeGeneration:
+        if name not in self.generations:
+            raise NotFoundError(f"unknown generation {name}", reason=Reason.COLLECTION_NOT_FOUND)
+        return self.generations[name]
+
+    async def apply(
+        self, request: hasher_pb2.ApplyRequest, *, timeout_seconds: float
+    ) -> hasher_pb2.ApplyResponse:
+        await self._enter()
+        assert 1 <= len(request.request_id.encode()) <= 64
+        self.applied.append(request)
+        match request.WhichOneof("change"):
+            case "create":
+                self.generations.setdefault(request.generation, FakeGeneration(request.create))
+            case "drop":
+                self.generations.pop(request.generation, None)
+            case "write":
+                return self._write(self._generation(request.generation), request)
+        return hasher_pb2.ApplyResponse()
+
+    def _write(
+        self, generation: FakeGeneration, request: hasher_pb2.ApplyRequest
+    ) -> hasher_pb2.ApplyResponse:
+        if request.request_id in generation.requests:
+            digest, response = generation.requests[request.request_id]
+            if digest != request.content_digest:
+                raise InvalidInputError(
+                    "request_id was used before", reason=Reason.REQUEST_ID_REUSED, field="request_id"
+                )
+            return response
+        generation.position += 1
+        response = hasher_pb2.ApplyResponse(position=generation.position)
+        for mutation in request.write.mutations:
+            upsert = mutation.upsert
+            item_id = upsert.item.item_id or mutation.delete_item_id
+            existed = item_id in generation.rows
+            if mutation.WhichOneof("operation") == "upsert":
+                row = hasher_pb2.Row(vector_f32_le=upsert.vector_f32_le)
+                row.stored.item.CopyFrom(upsert.item)
+                row.stored.version = generation.position
+                generation.rows[item_id] = row
+            else:
+                generation.rows.pop(item_id, None)
+            response.results.add(version=generation.position, existed=existed)
+        generation.requests[request.request_id] = (request.content_digest, response)
+        return response
+
+    async def search(
+        self, request: hasher_pb2.HasherServiceSearchRequest, *, timeout_seconds: float
+    ) -> hasher_pb2.HasherServiceSearchResponse:
+        await self._enter()
+        self.searched.append(request)
+        rows = self._generation(request.generation).rows
+        query = vectors.from_bytes(request.vectors_f32_le, DIMENSION, "vectors")[0]
+        scored = [
+            (float(np.float32(vectors.from_bytes(row.vector_f32_le, DIMENSION, "row")[0] @ query)), item_id)
+            for item_id, row in rows.items()
+            if item_id != request.exclude_item_id
+        ]
+        response = hasher_pb2.HasherServiceSearchResponse(codes_total=len(rows))
+        response.timing.scan_seconds = 0.001 * (1 + self.number)
+        result = response.results.add(codes_scanned=len(rows))
+        seen: set[str] = set()
+        for score, item_id in sorted(scored, key=lambda pair: (-pair[0], pair[1])):
+            item = rows[item_id].stored.item
+            product = item.product_id or f"item:{item_id}"
+            if len(result.hits) < request.k and not (request.group_by_product and product in seen):
+                seen.add(product)
+                result.hits.add(score=score, item=item)
+        return response
+
+    async def get_rows(
+        self, request: hasher_pb2.GetRequest, *, timeout_seconds: float
+    ) -> hasher_pb2.GetResponse:
+        await self._enter()
+        rows = self._generation(request.generation).rows
+        found = [rows[item_id] for item_id in request.item_ids if item_id in rows]
+        return hasher_pb2.GetResponse(rows=[self._shown(row, request.include_vectors) for row in found])
+
+    async def list_rows(
+        self, request: hasher_pb2.ListRequest, *, timeout_seconds: float
+    ) -> hasher_pb2.ListResponse:
+        await self._enter()
+        rows = self._generation(request.generation).rows
+        ids = sorted((i for i in rows if i.encode() > request.after_item_id.encode()), key=str.encode)
+        page = [self._shown(rows[i], request.include_vectors) for i in ids[: request.page_size]]
+        return hasher_pb2.ListResponse(rows=page, more=len(ids) > request.page_size)
+
+    async def describe(
+        self, request: hasher_pb2.DescribeRequest, *, timeout_seconds: float
+    ) -> hasher_pb2.DescribeResponse:
+        await self._enter()
+        response = hasher_pb2.DescribeResponse(shard=self.number, shard_count=self.count)
+        if request.generation:
+            generation = self._generation(request.generation)
+            response.generations.add(generation=request.generation, item_count=len(generation.rows))
+        return response
+
+    @staticmethod
+    def _shown(row: hasher_pb2.Row, with_vector: bool) -> hasher_pb2.Row:
+        shown = hasher_pb2.Row()
+        shown.CopyFrom(row)
+        if not with_vector:
+            shown.ClearField("vector_f32_le")
+        return shown
+
+
+@dataclass
+class Gateway:
+    """A gateway that serves on a free port, with its fakes and stubs for its services."""
+
+    embedder: FakeEmbedder
+    shards: list[FakeShard]
+    registry: Registry
+    runner: ServerRunner
+    search: search_pb2_grpc.SearchServiceStub
+    catalog: catalog_pb2_grpc.CatalogServiceStub
+    collections: collection_pb2_grpc.CollectionServiceStub
+    channel: grpc.aio.Channel
+
+    async def create(self, name: str = "shop") -> None:
+        await self.collections.CreateCollection(collection_pb2.CreateCollectionRequest(name=name))
+
+    async def fill(self, count: int, products: int, name: str = "shop") -> list[catalog_pb2.UpsertItem]:
+        """Creates a collection and writes items item-0000… with seeded vectors."""
+        await self.create(name)
+        rng = np.random.default_rng(7)
+        items = [
+            catalog_pb2.UpsertItem(
+                item=types_pb2.Item(item_id=f"item-{i:04}", product_id=f"product-{i % products}"),
+                embedding=types_pb2.Embedding(values=rng.normal(size=DIMENSION)),
+            )
+            for i in range(count)
+        ]
+        for start in range(0, count, 256):
+            await self.catalog.UpsertItems(
+                catalog_pb2.UpsertItemsRequest(collection=name, items=items[start : start + 256])
+            )
+        return items
+
+
+StartGateway = Callable[..., Awaitable[Gateway]]
+
+
+@pytest.fixture
+async def start_gateway(tmp_path: Path) -> AsyncIterator[StartGateway]:
+    """Starts a gateway over fakes; keyword arguments are settings."""
+    async with AsyncExitStack() as stack:
+
+        async def start(shard_count: int = 3, **settings: object) -> Gateway:
+            embedder = FakeEmbedder()
+            shards = [FakeShard(number, shard_count) for number in range(shard_count)]
+            registry = Registry(tmp_path)
+            stack.callback(registry.close)
+            defaults = {"port": 0, "metrics_port": 0, "data_folder": tmp_path, "drain_wait_seconds": 0}
+            runner = build_server(GatewaySettings(**(defaults | settings)), registry, embedder, shards)
+            await runner.start()
+            stack.push_async_callback(runner.stop)
+            channel = open_channel(f"127.0.0.1:{runner.port}")
+            stack.push_async_callback(channel.close)
+            return Gateway(
+                embedder,
+                shards,
+                registry,
+                runner,
+                search_pb2_grpc.SearchServiceStub(channel),
+                catalog_pb2_grpc.CatalogServiceStub(channel),
+                collection_pb2_grpc.CollectionServiceStub(channel),
+                channel,
+            )
+
+        yield start
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway) -> Gateway:
+    """A gateway over three fake shards."""
+    return await start_gateway()
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    """An empty record of collections."""
+    opened = Registry(tmp_path / "registry")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def make_shards() -> Callable[[int], list[FakeShard]]:
+    """Makes fake shards."""
+    return lambda count: [FakeShard(number, count) for number in range(count)]
+
+
+@pytest.fixture
+def embedder() -> FakeEmbedder:
+    """A fake embedder."""
+    return FakeEmbedder()

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.merge import merge_hits
+from lookalike.v1 import hasher_pb2, types_pb2
+
+# Few distinct scores and products, so that ties and shared products are the rule.
+ROWS = st.lists(st.tuples(st.integers(-4, 4), st.integers(0, 5), st.integers(0, 3)), max_size=40).map(
+    lambda rows: [(score / 4, f"p{product}" if product else "", shard) for score, product, shard in rows]
+)
+
+
+def _hit(score: float, item_id: str, product_id: str) -> hasher_pb2.ShardHit:
+    return hasher_pb2.ShardHit(score=score, item=types_pb2.Item(item_id=item_id, product_id=product_id))
+
+
+def _naive(hits: list[hasher_pb2.ShardHit], k: int, group: bool) -> list[str]:
+    """Picks the best remaining hit again and again."""
+    left, picked = list(hits), []
+    while left and len(picked) < k:
+        best = min(left, key=lambda hit: (-hit.score, hit.item.item_id))
+        picked.append(best.item.item_id)
+        same = best.item.product_id if group else ""
+        left = [h for h in left if h is not best and not (same and h.item.product_id == same)]
+    return picked
+
+
+@given(rows=ROWS, k=st.integers(1, 12), group=st.booleans())
+def test_merge_of_shard_answers_is_the_search_over_their_union(
+    rows: list[tuple[float, str, int]], k: int, group: bool
+) -> None:
+    hits = [(_hit(score, f"i{n:02}", product), shard) for n, (score, product, shard) in enumerate(rows)]
+    answers = []
+    for shard in range(4):
+        own = [hit for hit, where in hits if where == shard]
+        kept = _naive(own, k, group)
+        answers.append([hit for item_id in kept for hit in own if hit.item.item_id == item_id])
+    merged = merge_hits(answers, k, group_by_product=group, min_score=-1)
+    assert [hit.item.item_id for hit in merged] == _naive([hit for hit, _ in hits], k, group)
+
+
+def test_items_without_product_stand_for_themselves() -> None:
+    answers = [[_hit(0.9, "a", ""), _hit(0.8, "b", "")], [_hit(0.7, "c", "")]]
+    merged = merge_hits(answers, 10, group_by_product=True, min_score=-1)
+    assert [hit.item.item_id for hit in merged] == ["a", "b", "c"]
+
+
+def test_a_product_on_two_shards_shows_its_best_item() -> None:
+    answers = [[_hit(0.7, "a", "p"), _hit(0.6, "b", "q")], [_hit(0.8, "c", "p")]]
+    merged = merge_hits(answers, 2, group_by_product=True, min_score=-1)
+    assert [hit.item.item_id for hit in merged] == ["c", "b"]
+
+
+def test_hits_below_the_minimum_are_left_out() -> None:
+    merged = merge_hits([[_hit(0.5, "a", ""), _hit(0.25, "b", "")]], 9, group_by_product=False, min_score=0.5)
+    assert [hit.item.item_id for hit in merged] == ["a"]
