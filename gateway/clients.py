@@ -118,19 +118,23 @@ async def _call(
 
 def _reworded(error: LookalikeError, peer: str, unavailable: Reason) -> LookalikeError:
     """Keeps what the peer said to the caller, and hides what gRPC says about the connection."""
-    if isinstance(error, OverloadedError) and _TOO_LARGE in error.message:
-        return InvalidInputError(
-            "the answer does not fit into one message: ask for less at once", reason=Reason.BATCH_TOO_LARGE
-        )
-    if isinstance(error, OverloadedError):
-        error.message = f"{peer} is overloaded"
-        error.reason = Reason.OVERLOADED
-    elif isinstance(error, DeadlineError):
-        error.message = f"{peer} did not answer in time"
-    elif isinstance(error, UnavailableError):
-        error.message = f"{peer} cannot be reached"
-        if error.reason is not Reason.LOG_POSITION_NOT_REACHED:
-            error.reason = unavailable
-    elif type(error) is LookalikeError:
-        error.message = f"{peer} failed"
+    match error:
+        case OverloadedError() if _TOO_LARGE in error.message:
+            return InvalidInputError(
+                "the answer does not fit into one message: ask for less at once",
+                reason=Reason.BATCH_TOO_LARGE,
+            )
+        case OverloadedError():
+            return OverloadedError(f"{peer} is overloaded", retry_after_seconds=error.retry_after_seconds)
+        case DeadlineError():
+            return DeadlineError(f"{peer} did not answer in time")
+        case UnavailableError():
+            behind = error.reason is Reason.LOG_POSITION_NOT_REACHED
+            return UnavailableError(
+                f"{peer} cannot be reached",
+                reason=error.reason if behind else unavailable,
+                retry_after_seconds=error.retry_after_seconds,
+            )
+        case _ if type(error) is LookalikeError:
+            return LookalikeError(f"{peer} failed")
     return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,7 +120,7 @@ async def test_metrics_tell_stages_coverage_and_failures(gateway: Gateway) -> No
 class FailingPeer(embedder_pb2_grpc.EmbedderServiceServicer, hasher_pb2_grpc.HasherServiceServicer):
     """Ends each call as it is told to."""
 
-    failure: LookalikeError | Exception | None = None
+    failure: Exception | None = None
 
     async def Embed(self, request: object, context: grpc.aio.ServicerContext) -> None:  # noqa: N802
         await self._fail(context)
@@ -139,40 +140,74 @@ class FailingPeer(embedder_pb2_grpc.EmbedderServiceServicer, hasher_pb2_grpc.Has
             raise self.failure
 
 
+@pytest.fixture
+async def peer() -> AsyncIterator[tuple[FailingPeer, str]]:
+    """A peer that serves, and its address."""
+    server, failing = grpc.aio.server(options=[("grpc.max_send_message_length", -1)]), FailingPeer()
+    embedder_pb2_grpc.add_EmbedderServiceServicer_to_server(failing, server)
+    hasher_pb2_grpc.add_HasherServiceServicer_to_server(failing, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield failing, f"127.0.0.1:{port}"
+    await server.stop(None)
+
+
 SEARCH = hasher_pb2.HasherServiceSearchRequest()
 
 
-async def test_clients_turn_every_failure_into_an_error_without_internals() -> None:
-    server, peer = grpc.aio.server(options=[("grpc.max_send_message_length", -1)]), FailingPeer()
-    embedder_pb2_grpc.add_EmbedderServiceServicer_to_server(peer, server)
-    hasher_pb2_grpc.add_HasherServiceServicer_to_server(peer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with open_channel(f"127.0.0.1:{port}") as channel:
-        embedder, shard = GrpcEmbedder(channel), GrpcShard(channel)
-        cases = [
-            (OverloadedError("queue 7", retry_after_seconds=2), OverloadedError, Reason.OVERLOADED, "overloaded"),
-            (UnavailableError("at 10.0.0.7"), UnavailableError, Reason.EMBEDDER_UNAVAILABLE, "reached"),
-            (FailedPreconditionError("model b"), FailedPreconditionError, Reason.MODEL_VERSION_MISMATCH, "model b"),
-            (ValueError("at line 7"), LookalikeError, Reason.INTERNAL, "the embedder failed"),
-        ]  # fmt: skip
-        for peer.failure, kind, reason, words in cases:
-            with pytest.raises(LookalikeError, match=words) as caught:
-                await embedder.embed(embedder_pb2.EmbedRequest(), timeout_seconds=5)
-            assert (type(caught.value), caught.value.reason) == (kind, reason)
-            assert "7" not in str(caught.value)
-        peer.failure = UnavailableError("behind", reason=Reason.LOG_POSITION_NOT_REACHED)
-        with pytest.raises(UnavailableError) as caught:
+@pytest.mark.parametrize(
+    ("failure", "kind", "reason", "words"),
+    [
+        (OverloadedError("queue 7"), OverloadedError, Reason.OVERLOADED, "the embedder is overloaded"),
+        (
+            UnavailableError("at 10.0.0.7"),
+            UnavailableError,
+            Reason.EMBEDDER_UNAVAILABLE,
+            "the embedder cannot be reached",
+        ),
+        (
+            FailedPreconditionError("another model"),
+            FailedPreconditionError,
+            Reason.MODEL_VERSION_MISMATCH,
+            "another model",
+        ),
+        (LookalikeError("line 7"), LookalikeError, Reason.INTERNAL, "the embedder failed"),
+        (ValueError("line 7"), LookalikeError, Reason.INTERNAL, "the embedder failed"),
+    ],
+)
+async def test_a_peers_failure_becomes_an_error_without_internals(
+    peer: tuple[FailingPeer, str],
+    failure: Exception,
+    kind: type[LookalikeError],
+    reason: Reason,
+    words: str,
+) -> None:
+    failing, target = peer
+    failing.failure = failure
+    async with open_channel(target) as channel:
+        with pytest.raises(LookalikeError) as caught:
+            await GrpcEmbedder(channel).embed(embedder_pb2.EmbedRequest(), timeout_seconds=5)
+    assert (type(caught.value), caught.value.reason, caught.value.message) == (kind, reason, words)
+
+
+async def test_what_a_shard_says_to_the_caller_is_kept(peer: tuple[FailingPeer, str]) -> None:
+    failing, target = peer
+    async with open_channel(target) as channel:
+        shard = GrpcShard(channel)
+        failing.failure = UnavailableError("behind", reason=Reason.LOG_POSITION_NOT_REACHED)
+        with pytest.raises(UnavailableError) as behind:
             await shard.search(SEARCH, timeout_seconds=5)
-        assert caught.value.reason is Reason.LOG_POSITION_NOT_REACHED
-        peer.failure = None
-        with pytest.raises(InvalidInputError, match="ask for less") as caught:
+        assert behind.value.reason is Reason.LOG_POSITION_NOT_REACHED
+        failing.failure = None
+        with pytest.raises(InvalidInputError, match="ask for less") as large:
             await shard.search(SEARCH, timeout_seconds=5)
-        assert caught.value.reason is Reason.BATCH_TOO_LARGE
+        assert large.value.reason is Reason.BATCH_TOO_LARGE
         with pytest.raises(DeadlineError, match="the shard did not answer in time"):
             await shard.search(SEARCH, timeout_seconds=0.0)
-    await server.stop(None)
-    async with open_channel(f"127.0.0.1:{port}") as channel:
+
+
+async def test_nobody_there_is_unavailable(unused_tcp_port: int) -> None:
+    async with open_channel(f"127.0.0.1:{unused_tcp_port}") as channel:
         with pytest.raises(UnavailableError, match="the shard cannot be reached") as caught:
             await GrpcShard(channel).search(SEARCH, timeout_seconds=5)
         assert caught.value.reason is Reason.SHARD_UNAVAILABLE
