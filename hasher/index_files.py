@@ -1,7 +1,7 @@
 """Saving the derived index beside the rows, and bringing it back: whole, or rebuilt from the rows.
 
-A saved index lies in ``index/<position>/``. The row file says which position is the valid one, so an index that
-was not saved to its end is never looked at.
+A saved index lies in ``index/<position>/``. The row file says which position is the valid one, so an index
+that was not saved to its end is never looked at.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ log = structlog.get_logger()
 def load_index(store: RowStore, folder: Path, generation: str) -> HashIndex:
     """Returns the index of a generation, equal to its rows.
 
-    The saved one is opened and the changes since then are applied to it. Where there is none, or it is damaged
-    (a warning ``index_rebuilt`` is logged), it is built from the rows.
+    The saved one is opened and the changes since then are applied to it. Where there is none, or it is
+    damaged (a warning ``index_rebuilt`` is logged), it is built from the rows.
 
     Raises:
         DataLossError: The row file is damaged.

@@ -8,7 +8,7 @@ from lookalike.runtime.metrics import Metrics
 
 # A probe of a small shard takes microseconds.
 _STAGE_BUCKETS = (
-    0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5,
+    0.00001, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5,
 )  # fmt: skip
 
 

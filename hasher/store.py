@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import apsw
 import numpy as np
@@ -224,12 +225,13 @@ class RowStore:
     def _take_product(self, upsert: Upsert, group: Committed) -> int:
         # The prefix keeps an item without product apart from a product named like it.
         key = f"p:{upsert.product_id}" if upsert.product_id else f"i:{upsert.item_id}"
-        product_number, item_count = self._writer.execute(
+        taken: list[Any] = self._writer.execute(
             "INSERT INTO products (product_key, item_count) VALUES (?, 1)"
             " ON CONFLICT (product_key) DO UPDATE SET item_count = item_count + 1"
             " RETURNING product_number, item_count",
             (key,),
-        ).fetchall()[0]
+        ).fetchall()
+        product_number, item_count = taken[0]
         group.added_products += item_count == 1
         return int(product_number)
 
@@ -269,8 +271,9 @@ class RowStore:
             Their m row numbers and their vectors, (m, dimension) float32.
         """
         with storage_errors(self._generation), self._readers.connection() as connection:
-            rows = connection.execute(
-                "SELECT other.row_number, other.vector FROM rows AS own JOIN rows AS other USING (product_number)"
+            rows: list[Any] = connection.execute(
+                "SELECT other.row_number, other.vector"
+                " FROM rows AS own JOIN rows AS other USING (product_number)"
                 " WHERE own.row_number = ?1 AND other.row_number <> ?1",
                 (row_number,),
             ).fetchall()
@@ -325,24 +328,21 @@ class RowStore:
             n row numbers, ascending; their product numbers; their vectors, (n, dimension) float32.
         """
         where = "" if after_position == 0 else "WHERE position > :after"
-        with storage_errors(self._generation), self._readers.connection() as connection:
-            with connection:
-                count = connection.execute(
-                    f"SELECT count(*) FROM rows {where}", {"after": after_position}
-                ).get
-                vectors = np.empty((count, self.spec.dimension), dtype=np.float32)
-                numbers: list[int] = []
-                products: list[int] = []
-                rows: Iterator[tuple[int, int, bytes]] = connection.execute(
-                    f"SELECT row_number, product_number, vector FROM rows {where} ORDER BY row_number",
-                    {"after": after_position},
-                )
-                for i, (number, product, vector) in enumerate(rows):
-                    numbers.append(number)
-                    products.append(product)
-                    if len(vector) != vectors.strides[0]:
-                        raise damaged(self._generation, f"row {number} has a vector of {len(vector)} bytes")
-                    vectors[i] = np.frombuffer(vector, _VECTOR_DTYPE)
+        with storage_errors(self._generation), self._readers.connection() as connection, connection:
+            count = connection.execute(f"SELECT count(*) FROM rows {where}", {"after": after_position}).get
+            vectors = np.empty((count, self.spec.dimension), dtype=np.float32)
+            numbers: list[int] = []
+            products: list[int] = []
+            rows: Iterator[tuple[int, int, bytes]] = connection.execute(
+                f"SELECT row_number, product_number, vector FROM rows {where} ORDER BY row_number",
+                {"after": after_position},
+            )
+            for i, (number, product, vector) in enumerate(rows):
+                numbers.append(number)
+                products.append(product)
+                if len(vector) != vectors.strides[0]:
+                    raise damaged(self._generation, f"row {number} has a vector of {len(vector)} bytes")
+                vectors[i] = np.frombuffer(vector, _VECTOR_DTYPE)
         return numbers, products, vectors
 
     def deletions(self, after_position: int) -> list[int]:
