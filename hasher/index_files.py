@@ -36,6 +36,7 @@ def load_index(store: RowStore, folder: Path, generation: str) -> HashIndex:
             return _open_saved(store, folder / INDEX_FOLDER / str(position), position)
         except (IndexDamagedError, OSError) as error:
             log.warning("index_rebuilt", generation=generation, reason=str(error), rows=store.item_count)
+            store.record_index(0)
     numbers, products, vectors = store.index_entries(0)
     return HashIndex.build(
         vectors,

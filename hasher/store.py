@@ -142,7 +142,7 @@ class RowStore:
             return group
 
     def record_index(self, position: int) -> None:
-        """Notes that the saved index holds everything up to ``position``."""
+        """Notes that the saved index holds everything up to ``position``; 0: that none can be used."""
         with self._write_lock, storage_errors(self._generation), transaction(self._writer):
             self._set_meta("index_position", position)
             self._writer.execute("DELETE FROM deletions WHERE position <= ?", (position,))
