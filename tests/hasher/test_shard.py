@@ -231,8 +231,7 @@ def test_each_item_has_one_shard(rows: Any, tmp_path: Path) -> None:
     def accepts(shard: Shard, item_id: str) -> bool:
         try:
             shard.check_placement(item_id, rows.spec, "f")
-        except FailedPreconditionError as error:
-            assert error.reason is Reason.SHARD_LAYOUT_MISMATCH
+        except FailedPreconditionError:
             return False
         return True
 
