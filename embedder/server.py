@@ -6,7 +6,7 @@ import asyncio
 
 import structlog
 
-from embedder.bundle import load_bundle
+from embedder.bundle import Bundle, load_bundle
 from embedder.config import EmbedderSettings
 from embedder.pipeline import EmbedPipeline
 from embedder.service import EmbedderServicer
@@ -22,9 +22,16 @@ log = structlog.get_logger()
 
 
 class ServedModel:
-    """The model of this process: absent until :meth:`load` has loaded and checked it."""
+    """The model of this process: absent until :meth:`load` has loaded and checked it.
 
-    def __init__(self, settings: EmbedderSettings, metrics: Metrics) -> None:
+    Args:
+        bundle: The verified bundle.
+        settings: Engine, threads and queue.
+        metrics: Handed to the pipeline.
+    """
+
+    def __init__(self, bundle: Bundle, settings: EmbedderSettings, metrics: Metrics) -> None:
+        self._bundle = bundle
         self._settings = settings
         self._metrics = metrics
         self._pipeline: EmbedPipeline | None = None
@@ -48,10 +55,10 @@ class ServedModel:
         return LOADING if self._pipeline is None else ""
 
     async def load(self) -> None:
-        """Load the bundle, check what it answers, and begin to serve it.
+        """Load the network, check what it answers, and begin to serve it.
 
         Raises:
-            InvalidInputError: The bundle is missing or damaged, or the engine is not installed.
+            InvalidInputError: The network is not what the bundle says, or the engine is not installed.
         """
         pipeline = await asyncio.to_thread(self._build)
         pipeline.start()
@@ -72,10 +79,9 @@ class ServedModel:
                 reason=Reason.CONFIG_INVALID,
             ) from error
         settings = self._settings
-        bundle = load_bundle(settings.bundle)
         pipeline = EmbedPipeline(
-            bundle,
-            OnnxEncoder(bundle, settings.threads),
+            self._bundle,
+            OnnxEncoder(self._bundle, settings.threads),
             self._metrics,
             preprocess_workers=settings.preprocess_workers,
             max_batch=settings.max_batch,
@@ -87,17 +93,23 @@ class ServedModel:
 
 
 async def run(settings: EmbedderSettings) -> None:
-    """Serve until SIGTERM or SIGINT. The port is bound at once; health turns SERVING with the model.
+    """Serve until SIGTERM or SIGINT.
+
+    The bundle is verified first, which is quick and catches what operators get wrong. Then the port is
+    bound, and health turns SERVING once the network is loaded and has answered the self-check.
 
     Raises:
         InvalidInputError: The bundle or a setting cannot be used.
     """
+    bundle = load_bundle(settings.bundle)
     metrics = Metrics()
-    model = ServedModel(settings, metrics)
+    model = ServedModel(bundle, settings, metrics)
     servicer = EmbedderServicer(model.pipeline, settings.backend)
     service = Service(
         FULL_NAME,
-        lambda server: embedder_pb2_grpc.add_EmbedderServiceServicer_to_server(servicer, server),
+        lambda server: embedder_pb2_grpc.add_EmbedderServiceServicer_to_server(  # type: ignore[no-untyped-call]
+            servicer, server
+        ),
         model.check_ready,
     )
     runner = ServerRunner("embedder", [service], settings, metrics)
