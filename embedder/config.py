@@ -7,15 +7,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from lookalike.runtime.settings import ServerSettings, settings_config
+from lookalike.runtime.settings import Port, ServerSettings, settings_config
 
 
 class EmbedderSettings(ServerSettings):
-    """Settings of one embedder process: ``LOOKALIKE_EMBEDDER_*`` or ``[embedder]``."""
+    """Serves a model bundle: photos to vectors and categories."""
 
     model_config = settings_config("embedder")
 
-    port: int = Field(default=7701, ge=0, le=65535)
+    port: Port = 7701
     """gRPC port; 0 takes a free one."""
     bundle: Path
     """Folder of the model bundle to serve."""

@@ -22,11 +22,15 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
+from embedder.bundle import write_bundle
+from embedder.model.taxonomy import Taxonomy
+from embedder.preprocess import PreprocessParams
 from lookalike.errors import Reason
 from lookalike.runtime.channel import channel_options
 from lookalike.runtime.status import error_from_status
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
 
+ROOT = Path(__file__).resolve().parents[2]
 SERVICE = "lookalike.v1.EmbedderService"
 SAME_PICTURE = 0.998
 OTHER_PICTURE = 0.95
@@ -65,7 +69,9 @@ def serving(bundle: Path, scratch: Path, *arguments: object) -> Iterator[Running
     ready.unlink(missing_ok=True)
     flags = ("--bundle", bundle, "--port", 0, "--metrics-port", 0, "--ready-file", ready)
     with (scratch / "stderr").open("wb") as stderr:
-        process = subprocess.Popen(command(*flags, "--drain-wait-seconds", 0, *arguments), stderr=stderr)
+        process = subprocess.Popen(
+            command(*flags, "--drain-wait-seconds", 0, *arguments), stderr=stderr, cwd=ROOT
+        )
     try:
         while not ready.exists():
             assert process.poll() is None, (scratch / "stderr").read_text()
@@ -160,18 +166,31 @@ def test_sigterm_stops_it_cleanly(tiny_bundle: Path, tmp_path: Path) -> None:
     assert "model_loaded" in events
 
 
-def test_settings_come_from_the_file_and_the_environment(tiny_bundle: Path, tmp_path: Path) -> None:
+def refusal(*arguments: object, **environment: str) -> str:
+    """What a process that cannot start says, after its exit code was found to be 2."""
+    ended = subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stdout == ""
+    return ended.stderr
+
+
+def test_bad_settings_are_refused_wherever_they_come_from(tiny_bundle: Path, tmp_path: Path) -> None:
     config = tmp_path / "lookalike.toml"
     config.write_text(f'[embedder]\nbundle = "{tiny_bundle}"\nmax_batch = 0\n')
-    refused = subprocess.run(command("--config", config), capture_output=True, text=True, timeout=60)
-    assert refused.returncode == 2
-    assert "max_batch" in refused.stderr
-    environment = {**os.environ, "LOOKALIKE_EMBEDDER_MAX_BATCH": "-1"}
-    refused = subprocess.run(
-        command("--bundle", tiny_bundle), capture_output=True, text=True, timeout=60, env=environment
-    )
-    assert refused.returncode == 2
-    assert "max_batch" in refused.stderr
+    for said in (
+        refusal("--config", config),
+        refusal("--bundle", tiny_bundle, LOOKALIKE_EMBEDDER_MAX_BATCH="-1"),
+        refusal("--bundle", tiny_bundle, "--max-batch", "many"),
+    ):
+        assert "max_batch" in said
+        assert said.count("\n") == 1
 
 
 def _missing(bundle: Path) -> None:
@@ -199,24 +218,28 @@ def test_a_bad_bundle_is_one_clear_line_and_exit_code_2(
     bundle = tmp_path / "bundle"
     shutil.copytree(tiny_bundle, bundle)
     harm(bundle)
-    refused = subprocess.run(
-        command("--bundle", bundle, "--port", 0, "--metrics-port", -1),
-        capture_output=True,
-        text=True,
-        timeout=60,
+    said = refusal("--bundle", bundle, "--port", 0, "--metrics-port", -1)
+    assert said.count("\n") == 1
+    assert "is not a valid model bundle" in said
+
+
+def test_a_network_that_cannot_be_loaded_is_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "garbage").write_bytes(b"no network" * 100)
+    bundle = write_bundle(
+        tmp_path / "bundle",
+        tmp_path / "garbage",
+        dim=16,
+        taxonomy=Taxonomy(),
+        preprocess=PreprocessParams(),
+        provenance={},
+        metrics={},
     )
-    assert refused.returncode == 2
-    assert refused.stderr.count("\n") == 1
-    assert "is not a valid model bundle" in refused.stderr
-    assert refused.stdout == ""
+    said = refusal("--bundle", bundle.path, "--port", 0, "--metrics-port", -1, "--drain-wait-seconds", 0)
+    assert "ONNX Runtime cannot load" in said.splitlines()[-1]
+    assert "Traceback" not in said
 
 
 def test_a_taken_port_is_exit_code_2(embedder: Running, tiny_bundle: Path) -> None:
-    refused = subprocess.run(
-        command("--bundle", tiny_bundle, "--port", embedder.metrics_port, "--metrics-port", -1),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert refused.returncode == 2
-    assert f"cannot listen on 127.0.0.1:{embedder.metrics_port}" in refused.stderr
+    taken = embedder.metrics_port
+    said = refusal("--bundle", tiny_bundle, "--port", taken, "--metrics-port", -1)
+    assert f"cannot listen on 127.0.0.1:{taken}" in said
