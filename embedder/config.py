@@ -25,8 +25,9 @@ class EmbedderSettings(ServerSettings):
     """Threads that share the encoding of one batch; 0 takes one per core."""
     preprocess_workers: int = Field(default=0, ge=0)
     """Photos decoded at the same time; 0 takes one per core."""
-    max_batch: int = Field(default=16, ge=1, le=256)
-    """Photos encoded together at most, and photos of one call under way at the same time."""
+    max_batch: int = Field(default=2, ge=1, le=256)
+    """Photos encoded together at most. A CPU of few cores encodes no photo faster in larger batches, which
+    only make others wait; raise it where there are many cores."""
     max_wait_seconds: float = Field(default=0.0, ge=0, le=1)
     """How long an incomplete batch waits for company; 0 never delays a lone photo."""
     max_queue: int = Field(default=256, ge=1)

@@ -1,8 +1,8 @@
 """From the bytes of photos to vectors and predicted categories: preprocess, queue, encode.
 
 Photos of all calls share the thread pool that decodes and the batches that are encoded. A call has at
-most ``max_batch`` photos under way at the same time, so that a single photo waits for about one batch
-per other call and never for the whole of a large one.
+most one batch and one photo per decoder under way at the same time: enough to keep both busy, and a
+single photo waits for a few batches per other call and never for the whole of a large one.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class EmbedPipeline:
         encoder: The engine that has it loaded.
         metrics: Takes the stages' times, batch sizes, queue depth and photo counts.
         preprocess_workers: Photos decoded at the same time; 0 takes one per core.
-        max_batch: Photos encoded together, and photos of one call under way, at most.
+        max_batch: Photos encoded together at most.
         max_wait_seconds: How long an incomplete batch waits for company.
         max_queue: Photos under way over all calls; :meth:`embed` refuses beyond it.
     """
@@ -117,19 +117,18 @@ class EmbedPipeline:
         metrics: Metrics,
         *,
         preprocess_workers: int = 0,
-        max_batch: int = 16,
+        max_batch: int = 2,
         max_wait_seconds: float = 0.0,
         max_queue: int = 256,
     ) -> None:
         self.bundle = bundle
         self._encoder = encoder
-        self._max_under_way = max_batch
+        decoders = preprocess_workers or os.cpu_count() or 1
+        self._max_under_way = max_batch + decoders
         self._max_queue = max_queue
         self._under_way = 0
         self._seconds_per_photo = 0.0
-        self._decoders = ThreadPoolExecutor(
-            max_workers=preprocess_workers or os.cpu_count(), thread_name_prefix="preprocess"
-        )
+        self._decoders = ThreadPoolExecutor(max_workers=decoders, thread_name_prefix="preprocess")
         stage_seconds = metrics.histogram(
             "lookalike_embedder_stage_seconds",
             "Seconds that a photo was preprocessed or waited, and that a batch was encoded.",

@@ -141,9 +141,9 @@ async def test_a_single_photo_does_not_wait_for_a_large_call(bundle: Bundle) -> 
     gate = Gate(OnnxEncoder(bundle, threads=1))
     async with running(bundle, gate, metrics, max_batch=4) as pipeline:
         large = asyncio.create_task(pipeline.embed([photo(i) for i in range(256)]))
-        await until(lambda: preprocessed() == 4)
+        await until(lambda: preprocessed() == 6)
         single = asyncio.create_task(pipeline.embed([photo(77)]))
-        await until(lambda: preprocessed() == 5)
+        await until(lambda: preprocessed() == 7)
         while not single.done():
             encoded_before = gate.photos
             gate.open(1)
@@ -158,13 +158,13 @@ async def test_a_single_photo_does_not_wait_for_a_large_call(bundle: Bundle) -> 
 async def test_a_full_embedder_refuses_whole_calls(bundle: Bundle) -> None:
     metrics = Metrics()
     gate = Gate(OnnxEncoder(bundle, threads=1))
-    async with running(bundle, gate, metrics, max_batch=2, max_queue=3) as pipeline:
+    async with running(bundle, gate, metrics, max_batch=2, max_queue=5) as pipeline:
         first = asyncio.create_task(pipeline.embed([photo(i) for i in range(50)]))
         await asyncio.to_thread(gate.entered.wait)
         with pytest.raises(OverloadedError) as refused:
             await pipeline.embed([photo(1), photo(2)])
         assert refused.value.retry_after_seconds >= 0
-        assert metrics.registry.get_sample_value("lookalike_embedder_queue_depth") == 2
+        assert metrics.registry.get_sample_value("lookalike_embedder_queue_depth") == 4
         second = asyncio.create_task(pipeline.embed([photo(1)]))
         gate.open(60)
         assert len((await first).outcomes) == 50
