@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -17,6 +17,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from lookalike.errors import InvalidInputError, Reason
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""A port to bind; services that set another default keep the bounds by this type."""
 
 
 def settings_config(service: str) -> SettingsConfigDict:
@@ -29,7 +31,7 @@ class ServerSettings(BaseSettings):
 
     host: str = "127.0.0.1"
     """Address to bind; ``0.0.0.0`` serves the network."""
-    port: int = Field(default=0, ge=0, le=65535)
+    port: Port = 0
     """gRPC port; 0 takes a free one."""
     metrics_port: int = Field(default=0, ge=-1, le=65535)
     """Port of ``/metrics``; 0 takes a free one, -1 serves none."""

@@ -89,7 +89,7 @@ def _take_info(error: LookalikeError, detail: object) -> None:
 def error_from_rpc(error: grpc.RpcError) -> LookalikeError:
     """Rebuilds the domain error from a failed call, sync or aio.
 
-    A failure that the server did not describe (connection refused, deadline) gets the class of its status code.
+    A failure that the server did not describe (connection refused, deadline) gets its code's class.
     """
     code = error.code()
     metadata: Sequence[tuple[str, str | bytes]] = error.trailing_metadata() or ()
