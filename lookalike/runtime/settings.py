@@ -23,7 +23,9 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 def settings_config(service: str) -> SettingsConfigDict:
     """Returns the pydantic configuration of one service's settings."""
-    return SettingsConfigDict(env_prefix=f"LOOKALIKE_{service.upper()}_", frozen=True, extra="forbid")
+    return SettingsConfigDict(
+        env_prefix=f"LOOKALIKE_{service.upper()}_", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
 
 
 class ServerSettings(BaseSettings):
