@@ -3,12 +3,17 @@
 # ruff: noqa: N802 (the method names of the services)
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import grpc
 import pytest
+import structlog
 
 from lookalike.errors import InvalidInputError, NotFoundError, Reason, UnavailableError
 from lookalike.runtime.metrics import Metrics
@@ -261,9 +266,9 @@ def store() -> Store:
     return Store()
 
 
-@pytest.fixture
-async def target(store: Store) -> AsyncIterator[str]:
-    """The address of a gateway that serves ``store``."""
+@asynccontextmanager
+async def serving(store: Store) -> AsyncIterator[str]:
+    """Serves ``store`` on a free port; yields the address."""
 
     async def ready() -> str:
         return ""
@@ -274,7 +279,35 @@ async def target(store: Store) -> AsyncIterator[str]:
         collection_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionServicer(store), server)
 
     settings = ServerSettings(metrics_port=-1, drain_wait_seconds=0, stop_grace_seconds=0)
-    runner = ServerRunner("fake", [Service("lookalike.v1.SearchService", add, ready)], settings, Metrics())
-    await runner.start()
-    yield f"127.0.0.1:{runner.port}"
-    await runner.stop()
+    services = [Service("lookalike.v1.SearchService", add, ready)]
+    runner = ServerRunner("fake", services, settings, Metrics())
+    with structlog.testing.capture_logs():
+        await runner.start()
+        yield f"127.0.0.1:{runner.port}"
+        await runner.stop()
+
+
+@pytest.fixture
+async def target(store: Store) -> AsyncIterator[str]:
+    """The address of a gateway that serves ``store`` in the test's own loop."""
+    async with serving(store) as address:
+        yield address
+
+
+@pytest.fixture
+def threaded_target(store: Store) -> Iterator[str]:
+    """The same from a thread, for tests that are not coroutines."""
+    started: SimpleQueue[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = SimpleQueue()
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        async with serving(store) as address:
+            started.put((address, asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    thread = Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    address, loop, stop = started.get(timeout=30)
+    yield address
+    loop.call_soon_threadsafe(stop.set)
+    thread.join()
