@@ -98,7 +98,7 @@ def test_search_by_a_vector_file(cli: Cli, store: Any, tmp_path: Path, form: str
         (["search", "--item-id", "a", "-k", "0"], "k must be 1..1000, got 0 (FIELD_OUT_OF_RANGE)"),
         (["search", "--item-id", "a", "-k", "1000000"], "k must be 1..1000, got 1000000"),
         (["search", "--item-id", "a", "-k", "-1"], "k must not be negative"),
-        (["search", "--item-id", "a", "-k", "ten"], "'ten' is not a valid"),
+        (["search", "--item-id", "a", "-k", "ten"], "valid integer"),
         (["search", "--item-id", "a", "--collection", "ghost"], "'ghost' (COLLECTION_NOT_FOUND)"),
         (["search", "--embedding", "missing.npy"], "cannot read missing.npy"),
         (["search", "--nonsense"], "nonsense"),
