@@ -39,6 +39,7 @@ MAX_VECTORS = 256
 MAX_K = 1001
 _MAX_REQUEST_ID_BYTES = 64
 _MAX_ID_BYTES = 128
+_DIGEST_BYTES = 32
 _MAX_PROBES = 2**31 - 1
 """More buckets than any index has; the engine takes no larger number."""
 
@@ -94,8 +95,19 @@ def change_of(
             )
         seen.add(mutation.item_id)
         check_placement(mutation.item_id, spec, field)
-    payload = request.SerializeToString(deterministic=True)
-    return Change(request_id_of(request), hash_payload(payload), mutations)
+    return Change(request_id_of(request), _content_digest(request), mutations)
+
+
+def _content_digest(request: hasher_pb2.ApplyRequest) -> bytes:
+    """Returns what tells two contents of one request id apart."""
+    if not request.content_digest:
+        return hash_payload(request.SerializeToString(deterministic=True))
+    if len(request.content_digest) != _DIGEST_BYTES:
+        raise InvalidInputError(
+            f"content_digest has {len(request.content_digest)} bytes; a SHA-256 has {_DIGEST_BYTES}",
+            field="content_digest",
+        )
+    return request.content_digest
 
 
 def _upserted_vectors(

@@ -26,7 +26,7 @@ __all__ = ["NO_ID", "HashIndex", "IndexDamagedError", "IndexStats", "SearchResul
 NO_ID: Final = 2**64 - 1
 """Pads the ids of short result rows; no item or product may have it."""
 
-DEFAULT_TABLES: Final = 4
+DEFAULT_TABLES: Final = 8
 
 
 class IndexDamagedError(DataLossError, ValueError):

@@ -38,8 +38,8 @@ impl Planes {
     pub fn train(vectors: &[f32], dim: usize, tables: usize, per_table: usize, seed: u64) -> Self {
         let sample = centred_sample(vectors, dim);
         let mut rng = SplitMix64::new(seed);
-        // Twice the hyperplanes of a table: two tables then see different directions.
-        let leading = (per_table * tables.min(2)).min(dim);
+        // Three times the hyperplanes of a table: three tables then see different directions.
+        let leading = (per_table * tables.min(3)).min(dim);
         let basis = leading_subspace(&sample.rows, dim, leading, &mut rng);
         let mut normals = Vec::with_capacity(tables * per_table * dim);
         while normals.len() < tables * per_table * dim {

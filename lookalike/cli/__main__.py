@@ -1,0 +1,5 @@
+"""``python -m lookalike.cli``: the same as the ``lookalike`` command."""
+
+from lookalike.cli.app import main
+
+main()
