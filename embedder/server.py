@@ -107,9 +107,7 @@ async def run(settings: EmbedderSettings) -> None:
     servicer = EmbedderServicer(model.pipeline, settings.backend)
     service = Service(
         FULL_NAME,
-        lambda server: embedder_pb2_grpc.add_EmbedderServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            servicer, server
-        ),
+        lambda server: embedder_pb2_grpc.add_EmbedderServiceServicer_to_server(servicer, server),
         model.check_ready,
     )
     runner = ServerRunner("embedder", [service], settings, metrics)

@@ -56,9 +56,7 @@ async def run(settings: HasherSettings) -> None:
 
         service = Service(
             FULL_NAME,
-            lambda server: hasher_pb2_grpc.add_HasherServiceServicer_to_server(  # type: ignore[no-untyped-call]
-                servicer, server
-            ),
+            lambda server: hasher_pb2_grpc.add_HasherServiceServicer_to_server(servicer, server),
             check_ready,
         )
         try:

@@ -199,6 +199,25 @@ async def test_retry_is_answered_alike_and_applied_once(client: Client, rows: An
     assert (code, error.reason) == (Code.INVALID_ARGUMENT, Reason.REQUEST_ID_REUSED)
 
 
+async def test_digest_of_the_callers_request_decides_whether_a_retry_is_the_same(
+    client: Client, rows: Any
+) -> None:
+    def write(item: str, digest: bytes) -> Any:
+        mutations = hasher_pb2.Mutations(model_version="model-1", mutations=[upsert(rows, item)])
+        return client.stub.Apply(
+            hasher_pb2.ApplyRequest(
+                generation="g", request_id="photo", content_digest=digest, write=mutations
+            )
+        )
+
+    first = await write("a", b"1" * 32)
+    assert await write("a", b"1" * 32) == first
+    code, error = await refusal(write("a", b"2" * 32))
+    assert (code, error.reason) == (Code.INVALID_ARGUMENT, Reason.REQUEST_ID_REUSED)
+    code, error = await refusal(write("a", b"short"))
+    assert (code, error.field) == (Code.INVALID_ARGUMENT, "content_digest")
+
+
 BAD_VECTOR = to_bytes(np.full(16, np.nan, dtype=np.float32))
 BAD_WRITES: dict[str, tuple[Callable[[Any], list[Any]], grpc.StatusCode, Reason, str]] = {
     "none": (lambda rows: [], Code.INVALID_ARGUMENT, Reason.FIELD_MISSING, "write.mutations"),
