@@ -10,18 +10,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ApplyRequest(_message.Message):
-    __slots__ = ("generation", "request_id", "create", "write", "drop")
+    __slots__ = ("generation", "request_id", "create", "write", "drop", "content_digest")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     CREATE_FIELD_NUMBER: _ClassVar[int]
     WRITE_FIELD_NUMBER: _ClassVar[int]
     DROP_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
     generation: str
     request_id: str
     create: _collection_pb2.CollectionSpec
     write: Mutations
     drop: DropGeneration
-    def __init__(self, generation: _Optional[str] = ..., request_id: _Optional[str] = ..., create: _Optional[_Union[_collection_pb2.CollectionSpec, _Mapping]] = ..., write: _Optional[_Union[Mutations, _Mapping]] = ..., drop: _Optional[_Union[DropGeneration, _Mapping]] = ...) -> None: ...
+    content_digest: bytes
+    def __init__(self, generation: _Optional[str] = ..., request_id: _Optional[str] = ..., create: _Optional[_Union[_collection_pb2.CollectionSpec, _Mapping]] = ..., write: _Optional[_Union[Mutations, _Mapping]] = ..., drop: _Optional[_Union[DropGeneration, _Mapping]] = ..., content_digest: _Optional[bytes] = ...) -> None: ...
 
 class DropGeneration(_message.Message):
     __slots__ = ()
