@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lookalike.catalog import Catalog
+from lookalike.catalog import LEVELS, Catalog
 from lookalike.cli.console import Update
 from lookalike.cli.ranking import Ranking, ask, questions
 
@@ -69,10 +68,58 @@ def evaluate_catalog(
     return Evaluation(figures, rankings)
 
 
-def right_answers(rankings: Sequence[Ranking], k: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Returns which answers are right, (queries, k), and how many right ones there are, (queries,)."""
-    right = np.zeros((len(rankings), k), dtype=bool)
-    for row, ranking in enumerate(rankings):
-        for rank, hit in enumerate(ranking.hits[:k]):
-            right[row, rank] = hit.product_id == ranking.query.product_id
-    return right, np.array([ranking.truth_count for ranking in rankings], dtype=np.int64)
+def retrieval_figures(rankings: Sequence[Ranking]) -> dict[str, float]:
+    """Returns MAR@1, MAR@10 strict and capped, and R@1."""
+    from embedder.evaluation.metrics import Query, mean_average_recall, recall_at_1
+
+    queries = [
+        Query([hit.item_id for hit in ranking.hits], ranking.question.relevant) for ranking in rankings
+    ]
+    return {
+        "mar@1": mean_average_recall(queries, 1).value,
+        "mar@10": mean_average_recall(queries, 10).value,
+        "mar@10_capped": mean_average_recall(queries, 10, capped=True).value,
+        "recall@1": recall_at_1(queries).value,
+    }
+
+
+def classification_figures(rankings: Sequence[Ranking]) -> dict[str, Any]:
+    """Returns the accuracy of each level, and how often a level's category lies outside the one above.
+
+    None stands for what cannot be measured: a level that the model does not predict or the queries do
+    not have.
+    """
+    from embedder.evaluation.metrics import accuracy
+
+    predicted_levels = [level for level in LEVELS if all(level in ranking.predicted for ranking in rankings)]
+    accuracies: dict[str, dict[str, float] | None] = dict.fromkeys(LEVELS)
+    for level in predicted_levels:
+        depth = LEVELS.index(level) + 1
+        categories = [ranking.question.item.categories for ranking in rankings]
+        measured = accuracy(
+            [ranking.predicted[level] for ranking in rankings],
+            [path[:depth] if len(path) >= depth else None for path in categories],
+        )
+        if measured:
+            accuracies[level] = {"micro": measured.micro, "macro": measured.macro}
+    predicted = [[ranking.predicted[level] for level in predicted_levels] for ranking in rankings]
+    return {"accuracy": accuracies, "violation_rate": _violation_rate(predicted)}
+
+
+def _violation_rate(predicted: Sequence[Sequence[tuple[str, ...]]]) -> float | None:
+    """The share of queries, each given as its path of every level, with a path outside the one above."""
+    from embedder.evaluation.metrics import violation_rate
+
+    if not predicted[0]:
+        return None
+    by_level = list(zip(*predicted, strict=True))
+    classes = [sorted(set(paths)) for paths in by_level]
+    index = [{path: number for number, path in enumerate(known)} for known in classes]
+    parents = [[-1] * len(classes[0])]
+    for above, known in zip(index, classes[1:], strict=False):
+        parents.append([above.get(path[:-1], -1) for path in known])
+    numbers = [
+        np.array([known[path] for path in paths], dtype=np.int64)
+        for known, paths in zip(index, by_level, strict=True)
+    ]
+    return violation_rate(numbers, parents)

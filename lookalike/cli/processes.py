@@ -31,12 +31,15 @@ _LOG_TAIL_LINES = 8
 
 @contextlib.contextmanager
 def termination_as_interrupt() -> Iterator[None]:
-    """Treats SIGTERM and SIGHUP as Ctrl-C, so that one way of cleaning up serves all three."""
+    """Treats SIGTERM and SIGHUP as Ctrl-C, so that one way of cleaning up serves all three.
+
+    Ctrl-C itself is set too: a shell that starts a command in the background makes it ignore SIGINT.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(number, interrupt) for number in numbers]
     try:
         yield

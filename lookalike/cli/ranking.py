@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A query photo, and how many indexed items of its product there are besides itself."""
+    """A row to search for, and the ids of the indexed items of its product, itself not among them."""
 
     item: CatalogItem
-    truth_count: int
+    relevant: frozenset[str]
     indexed: bool
-    """Whether the photo itself is in the index, and must be left out of its own answer."""
+    """Whether the photo itself is in the index, and will be found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +32,15 @@ class Ranking:
     """What one query found: items best first, its own left out.
 
     Attributes:
-        query: The query's row of the catalogue.
-        truth_count: Indexed items of the same product, itself not counted.
+        question: What was asked.
         hits: At most ``k`` items.
-        predicted: The most probable category path by level.
+        predicted: The most probable category path by level; empty for a model without categories.
         seconds: From sending to having the answer, seen by the client.
         scanned_fraction: Share of the collection's codes compared with the query.
         model_version: Of the model that embedded the query.
     """
 
-    query: CatalogItem
-    truth_count: int
+    question: Question
     hits: tuple[Hit, ...]
     predicted: dict[str, tuple[str, ...]]
     seconds: float
@@ -56,22 +54,22 @@ def questions(catalog: Catalog) -> list[Question]:
     Raises:
         InvalidInputError: There is none.
     """
-    index = catalog.index_items()
-    per_product = Counter(item.product_id for item in index)
-    indexed = {item.item_id for item in index}
-    found = [
-        Question(item, per_product[item.product_id] - (item.item_id in indexed), item.item_id in indexed)
-        for item in catalog.query_items()
-    ]
-    answerable = [question for question in found if question.truth_count]
-    if not answerable:
+    by_product: dict[str, set[str]] = defaultdict(set)
+    for item in catalog.index_items():
+        by_product[item.product_id].add(item.item_id)
+    found = []
+    for item in catalog.query_items():
+        same = by_product[item.product_id]
+        if relevant := frozenset(same - {item.item_id}):
+            found.append(Question(item, relevant, indexed=item.item_id in same))
+    if not found:
         raise InvalidInputError(
             "the catalogue has no query with a right answer: no row with split query or both has another"
             " row of its product with split index or both",
             reason=Reason.CATALOG_INVALID,
             field="split",
         )
-    return answerable
+    return found
 
 
 def ask(
@@ -130,8 +128,7 @@ def _ranking(question: Question, result: SearchResult, k: int, seconds: float) -
         predicted.setdefault(prediction.level, prediction.category)
     hits = [hit for hit in result.hits if hit.item_id != question.item.item_id]
     return Ranking(
-        query=question.item,
-        truth_count=question.truth_count,
+        question=question,
         hits=tuple(hits[:k]),
         predicted=predicted,
         seconds=seconds,

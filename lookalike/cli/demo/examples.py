@@ -10,7 +10,7 @@ from pathlib import Path
 from lookalike.catalog import Catalog
 from lookalike.cli.ranking import Ranking
 
-EXAMPLES = 10
+EXAMPLES = 8
 HITS = 7
 
 
@@ -41,10 +41,11 @@ def draw_examples(rankings: Sequence[Ranking], catalog: Catalog, *, seed: int = 
     shuffled = list(rankings)
     random.Random(seed).shuffle(shuffled)
     seen: set[tuple[str, ...]] = set()
-    first, rest = [], []
+    first: list[Ranking] = []
+    rest: list[Ranking] = []
     for ranking in shuffled:
-        (rest if ranking.query.categories in seen else first).append(ranking)
-        seen.add(ranking.query.categories)
+        (rest if ranking.question.item.categories in seen else first).append(ranking)
+        seen.add(ranking.question.item.categories)
     drawn = []
     for ranking in [*first, *rest][:EXAMPLES]:
         hits = tuple(
@@ -52,11 +53,11 @@ def draw_examples(rankings: Sequence[Ranking], catalog: Catalog, *, seed: int = 
                 photo=photos[hit.item_id].image_path,
                 title=hit.title,
                 score=hit.score,
-                right=hit.product_id == ranking.query.product_id,
+                right=hit.product_id == ranking.question.item.product_id,
             )
             for hit in ranking.hits[:HITS]
             if hit.item_id in photos
         )
-        query = ranking.query
-        drawn.append(Example(query.image_path, query.title, query.categories, ranking.truth_count, hits))
+        query, relevant = ranking.question.item, ranking.question.relevant
+        drawn.append(Example(query.image_path, query.title, query.categories, len(relevant), hits))
     return drawn

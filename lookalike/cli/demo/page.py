@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from lookalike.cli.demo.examples import Example, ExampleHit
+from lookalike.cli.demo.examples import HITS, Example, ExampleHit
 from lookalike.cli.demo.report import Row
 from lookalike.cli.demo.sheet import RIGHT, WRONG, thumbnail
 
@@ -31,7 +31,7 @@ p {{ margin: 0 0 1rem; color: var(--faint); }}
 .figure b {{ display: block; font-size: 1.25rem; font-variant-numeric: tabular-nums; }}
 .figure span {{ color: var(--faint); font-size: .85rem; }}
 .row {{ display: flex; gap: 1.5rem; padding: 1.1rem 0; border-top: 1px solid var(--line); }}
-.hits {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(116px, 1fr)); gap: .75rem; flex: 1; }}
+.hits {{ display: grid; grid-template-columns: repeat({HITS}, minmax(0, 1fr)); gap: .75rem; flex: 1; }}
 figure {{ margin: 0; position: relative; min-width: 0; }}
 .query {{ flex: 0 0 150px; }}
 figure img {{ display: block; width: 100%; aspect-ratio: 1; object-fit: contain;
@@ -44,7 +44,8 @@ figure img {{ display: block; width: 100%; aspect-ratio: 1; object-fit: contain;
 .wrong .mark {{ background: var(--wrong); }}
 figcaption {{ font-size: .8rem; line-height: 1.3; margin-top: .35rem; overflow-wrap: anywhere; }}
 figcaption small {{ display: block; color: var(--faint); font-variant-numeric: tabular-nums; }}
-@media (max-width: 640px) {{
+@media (max-width: 860px) {{
+  .hits {{ grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); }}
   .row {{ flex-direction: column; }}
   .query {{ flex-basis: auto; max-width: 150px; }} }}
 """

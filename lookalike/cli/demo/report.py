@@ -104,6 +104,7 @@ class DemoReport:
         rows += [
             Row(f"Accuracy, {level}", f"{accuracy['micro']:.3f}", f"macro {accuracy['macro']:.3f}")
             for level, accuracy in figures["accuracy"].items()
+            if accuracy
         ]
         return [
             *rows,
