@@ -73,7 +73,9 @@ class MicroBatcher(Generic[T, R]):
             UnavailableError: The batcher is closing.
         """
         if self._closing:
-            raise UnavailableError("The embedder is shutting down; try another one.", reason=Reason.SHUTTING_DOWN)
+            raise UnavailableError(
+                "The embedder is shutting down; try another one.", reason=Reason.SHUTTING_DOWN
+            )
         if len(self._queue) >= self._max_queue:
             self._drop_cancelled()
         if len(self._queue) >= self._max_queue:
