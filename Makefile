@@ -20,6 +20,8 @@ RUST_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') $(wild
 PROTOS := $(wildcard protos/lookalike/v1/*.proto)
 GOOGLEAPIS = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# pip looks for the build backend, maturin, on the PATH.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help
 help: ## List the targets

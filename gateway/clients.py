@@ -33,7 +33,7 @@ class GrpcEmbedder:
     """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._stub = embedder_pb2_grpc.EmbedderServiceStub(channel)  # type: ignore[no-untyped-call]
+        self._stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
 
     async def embed(
         self, request: embedder_pb2.EmbedRequest, *, timeout_seconds: float
@@ -70,7 +70,7 @@ class GrpcShard:
     """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._stub = hasher_pb2_grpc.HasherServiceStub(channel)  # type: ignore[no-untyped-call]
+        self._stub = hasher_pb2_grpc.HasherServiceStub(channel)
 
     async def apply(
         self, request: hasher_pb2.ApplyRequest, *, timeout_seconds: float

@@ -25,7 +25,7 @@ class GatewaySettings(ServerSettings):
     embedder: str = "127.0.0.1:7701"
     """``host:port`` of the embedder."""
     hashers: Annotated[tuple[str, ...], NoDecode] = Field(default=("127.0.0.1:7710",), min_length=1)
-    """``host:port`` of every hasher, in the order of their shard numbers; a flag or variable has commas."""
+    """``host:port`` of every hasher, in the order of their shard numbers, separated by commas."""
     max_searches: int = Field(default=64, ge=1)
     """Searches that run at once."""
     max_waiting_searches: int = Field(default=128, ge=0)

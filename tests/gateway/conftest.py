@@ -279,7 +279,7 @@ async def start_gateway(tmp_path: Path) -> AsyncIterator[StartGateway]:
             shards = [FakeShard(number, shard_count) for number in range(shard_count)]
             registry = Registry(tmp_path)
             stack.callback(registry.close)
-            defaults = {"port": 0, "metrics_port": 0, "data_folder": tmp_path, "drain_wait_seconds": 0}
+            defaults = {"port": 0, "metrics_port": -1, "data_folder": tmp_path, "drain_wait_seconds": 0}
             runner = build_server(GatewaySettings(**(defaults | settings)), registry, embedder, shards)
             await runner.start()
             stack.push_async_callback(runner.stop)

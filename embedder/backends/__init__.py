@@ -1,0 +1,1 @@
+"""Encoders: what turns prepared pictures into embeddings and category probabilities."""

@@ -1,0 +1,214 @@
+"""The model bundle: a folder with ``model.onnx`` and ``bundle.json`` that says all there is to know about it.
+
+``model.onnx`` maps ``images (B, 3, H, W)`` float32 to ``embedding (B, D)`` float32 of unit norm and, for
+each level of the taxonomy, to probabilities ``meta``, ``level2``, ``leaf`` ``(B, C_l)`` float32.
+``model_version`` is a hash over the network and the rest of the JSON: equal versions mean equal vectors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from embedder.model.taxonomy import Taxonomy
+from embedder.preprocess import PreprocessParams
+from lookalike.catalog import LEVELS
+from lookalike.errors import InvalidInputError, Reason
+
+SCHEMA = 1
+MANIFEST_NAME = "bundle.json"
+NETWORK_NAME = "model.onnx"
+_VERSION_HEX_DIGITS = 16
+
+
+class BundleManifest(BaseModel):
+    """The contents of ``bundle.json``.
+
+    Attributes:
+        schema_number: Version of this format (``schema`` in the file).
+        dim: Width of the embedding.
+        taxonomy: The category tree; without levels if the model does not classify.
+        preprocess: Parameters that pictures must be prepared with.
+        preprocess_hash: Their hash.
+        network_sha256: SHA-256 of ``model.onnx``.
+        provenance: How the model came about: catalogue, settings, seed, library versions.
+        metrics: Figures measured when it was made.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_number: int = Field(default=SCHEMA, alias="schema", ge=SCHEMA, le=SCHEMA)
+    dim: int = Field(ge=1)
+    taxonomy: Taxonomy
+    preprocess: PreprocessParams
+    preprocess_hash: str
+    network_sha256: str
+    provenance: dict[str, Any]
+    metrics: dict[str, float]
+
+    @model_validator(mode="after")
+    def _check_hash(self) -> BundleManifest:
+        if self.preprocess_hash != self.preprocess.hash():
+            raise ValueError("preprocess_hash does not belong to the preprocessing parameters")
+        return self
+
+    def version(self) -> str:
+        """Return the content hash that names this model."""
+        content = json.dumps(
+            self.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":")
+        )
+        return hashlib.sha256(content.encode()).hexdigest()[:_VERSION_HEX_DIGITS]
+
+
+class Bundle(BaseModel):
+    """A verified model on disk."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path
+    model_version: str
+    manifest: BundleManifest
+
+    @property
+    def network_path(self) -> Path:
+        """The ONNX file."""
+        return self.path / NETWORK_NAME
+
+    @property
+    def dim(self) -> int:
+        """Width of the embedding."""
+        return self.manifest.dim
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The category tree; without levels if the model does not classify."""
+        return self.manifest.taxonomy
+
+    @property
+    def preprocess(self) -> PreprocessParams:
+        """Parameters that pictures must be prepared with."""
+        return self.manifest.preprocess
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Names of the levels that the model classifies, from the root down."""
+        return LEVELS[: len(self.taxonomy.paths)]
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read and verify a model bundle.
+
+    Args:
+        path: The bundle's folder.
+
+    Raises:
+        InvalidInputError: Something is missing, damaged or of another schema (``BUNDLE_INVALID``).
+    """
+    try:
+        stored = json.loads((path / MANIFEST_NAME).read_text(encoding="utf-8"))
+        network_sha256 = sha256_of(path / NETWORK_NAME)
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename)).name
+        raise _invalid(path, f"it has no {missing}") from error
+    except (OSError, ValueError) as error:
+        raise _invalid(path, f"{MANIFEST_NAME} or {NETWORK_NAME} cannot be read") from error
+    if not isinstance(stored, dict):
+        raise _invalid(path, f"{MANIFEST_NAME} must hold one JSON object")
+    version = stored.pop("model_version", None)
+    try:
+        manifest = BundleManifest.model_validate(stored)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "its content"
+        raise _invalid(path, f"in {MANIFEST_NAME}, {where}: {first['msg']}") from error
+    if manifest.network_sha256 != network_sha256:
+        raise _invalid(path, f"{NETWORK_NAME} is not the file that {MANIFEST_NAME} describes")
+    if manifest.version() != version:
+        raise _invalid(path, f"{MANIFEST_NAME} was changed after it was written")
+    return Bundle(path=path, model_version=manifest.version(), manifest=manifest)
+
+
+def write_bundle(
+    out: Path,
+    network: Path,
+    *,
+    dim: int,
+    taxonomy: Taxonomy,
+    preprocess: PreprocessParams,
+    provenance: dict[str, Any],
+    metrics: dict[str, float],
+) -> Bundle:
+    """Write a model bundle so that ``out`` is at any time either the old one, absent or the new one.
+
+    Args:
+        out: The bundle's folder. An existing bundle there is replaced; any other content is refused.
+        network: The ONNX file to copy into it.
+        dim: Width of the embedding.
+        taxonomy: The category tree.
+        preprocess: Parameters that pictures must be prepared with.
+        provenance: How the model came about; JSON values only, nothing that changes between equal runs.
+        metrics: Figures measured when it was made.
+
+    Raises:
+        InvalidInputError: ``out`` is a file or a folder that holds something else.
+    """
+    check_replaceable(out)
+    manifest = BundleManifest(
+        dim=dim,
+        taxonomy=taxonomy,
+        preprocess=preprocess,
+        preprocess_hash=preprocess.hash(),
+        network_sha256=sha256_of(network),
+        provenance=provenance,
+        metrics=metrics,
+    )
+    # Reading it back in makes the version that of the JSON's values, not of their Python originals.
+    manifest = BundleManifest.model_validate_json(manifest.model_dump_json(by_alias=True))
+    content = {"model_version": manifest.version(), **manifest.model_dump(mode="json", by_alias=True)}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        fresh = Path(scratch) / "new"
+        fresh.mkdir()
+        shutil.copyfile(network, fresh / NETWORK_NAME)
+        (fresh / MANIFEST_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        for file in fresh.iterdir():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+        if out.exists():
+            out.rename(Path(scratch) / "old")
+        fresh.rename(out)
+    return load_bundle(out)
+
+
+def check_replaceable(out: Path) -> None:
+    """Refuse a target that holds anything other than a bundle.
+
+    Raises:
+        InvalidInputError: ``out`` is a file or a folder with other content.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir() or not {entry.name for entry in out.iterdir()} <= {MANIFEST_NAME, NETWORK_NAME}:
+        raise InvalidInputError(
+            f"{out} exists and is not a model bundle; choose another folder.", reason=Reason.BUNDLE_INVALID
+        )
+
+
+def sha256_of(file: Path) -> str:
+    """Return the SHA-256 (hex) of a file."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _invalid(path: Path, problem: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"{path} is not a valid model bundle: {problem}. Export or train it again.",
+        reason=Reason.BUNDLE_INVALID,
+    )

@@ -1,0 +1,1 @@
+"""Quality measures of rankings and classifications."""

@@ -1,0 +1,1 @@
+"""The network: taxonomy (free of torch), backbone and hierarchical head."""

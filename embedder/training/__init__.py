@@ -1,0 +1,1 @@
+"""Training on a catalogue. Serving never imports this package."""
