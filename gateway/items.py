@@ -19,7 +19,7 @@ def check_batch(items: Sequence[catalog_pb2.UpsertItem], field: str) -> None:
 
     Raises:
         InvalidInputError: No item or too many; a bad id, category or attribute; an item without a photo or
-            vector; an item twice (``PRODUCT_CONFLICT`` where its products differ).
+            vector; an item twice (``PRODUCT_CONFLICT``).
     """
     if not items:
         raise InvalidInputError(f"{field} is empty", reason=Reason.FIELD_MISSING, field=field)
@@ -49,7 +49,11 @@ def _refuse_repeat(item: types_pb2.Item, other_product: str, path: str) -> None:
             reason=Reason.PRODUCT_CONFLICT,
             field=f"{path}.product_id",
         )
-    raise InvalidInputError(f'item "{item.item_id}" is in the request twice', field=f"{path}.item_id")
+    raise InvalidInputError(
+        f'item "{item.item_id}" is in the request twice: send its last state only',
+        reason=Reason.PRODUCT_CONFLICT,
+        field=f"{path}.item_id",
+    )
 
 
 def check_item(item: types_pb2.Item, path: str) -> None:

@@ -61,7 +61,7 @@ BAD_UPSERTS = {
         _upsert(_item(attributes={"n": "x" * 1025})),
         "FIELD_OUT_OF_RANGE items[0].item.attributes[n]",
     ),
-    "twice": (_upsert(_item(), _item()), "FIELD_INVALID items[1].item.item_id"),
+    "twice": (_upsert(_item(), _item()), "PRODUCT_CONFLICT items[1].item.item_id"),
     "two products": (
         _upsert(_item(product_id="p"), _item(product_id="q")),
         "PRODUCT_CONFLICT items[1].item.product_id",

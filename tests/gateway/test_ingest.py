@@ -63,7 +63,7 @@ async def test_ingest_answers_each_batch_in_order(gateway: Gateway) -> None:
         ([START, _batch("b")], "FIELD_MISSING batch.items"),
         (
             [START, _batch("b", _item("a", b"p"), _item("a", b"p"))],
-            "FIELD_INVALID batch.items[1].item.item_id",
+            "PRODUCT_CONFLICT batch.items[1].item.item_id",
         ),
         (
             [catalog_pb2.IngestItemsRequest(start=catalog_pb2.IngestStart(collection="nothing"))],
