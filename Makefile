@@ -1,0 +1,102 @@
+# Everything a developer runs. `make demo` and `make test` do all set-up themselves; see `make help`.
+#
+#   PYTHON                 the interpreter to make .venv with (3.11 or later)
+#   LOOKALIKE_TORCH_INDEX  where pip finds CPU-only PyTorch wheels; unset: the default build, with CUDA libraries
+#   ARGS                   passed on to `lookalike demo` and to pytest
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := serve-embedder,train,dev
+STAMPS := build/stamps
+DEFAULT_BUNDLE := build/bundles/efficientnet-lite0
+RUST_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') $(wildcard native/Cargo.* native/*/Cargo.toml)
+PROTOS := $(wildcard protos/lookalike/v1/*.proto)
+GOOGLEAPIS = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# pip looks for the build backend, maturin, on the PATH.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help
+help: ## List the targets
+	@grep -E '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+## --- set-up ------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(STAMPS)/native $(DEFAULT_BUNDLE)/bundle.json ## Create .venv, install, build the extension, export the default model
+
+$(STAMPS)/python: pyproject.toml constraints.txt | native/Cargo.lock
+	@command -v cargo >/dev/null || { echo "error: no Rust toolchain found (cargo); install Rust 1.89 or later" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "error: no C compiler found (cc)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; set PYTHON" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the Python packages into $(VENV) (PyTorch is several GB; a few minutes the first time) ..."
+	$(BIN)/pip install --quiet -c constraints.txt maturin
+	$(if $(LOOKALIKE_TORCH_INDEX),$(BIN)/pip install --quiet -c constraints.txt --index-url "$(LOOKALIKE_TORCH_INDEX)" torch torchvision)
+	$(BIN)/pip install --quiet --no-build-isolation -c constraints.txt -e '.[$(EXTRAS)]'
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/native: $(STAMPS)/python $(RUST_SOURCES)
+	@echo "Building the native extension ..."
+	$(BIN)/maturin develop --quiet --release --skip-install
+	@mkdir -p $(STAMPS) && touch $@
+
+$(DEFAULT_BUNDLE)/bundle.json: $(STAMPS)/native
+	@echo "Exporting the default model (EfficientNet-Lite0, ImageNet weights) ..."
+	$(BIN)/python -m embedder.export default --out $(DEFAULT_BUNDLE)
+	@touch $@
+
+## --- use ---------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup ## Simulate a catalogue, train, serve, search, report (ARGS=--once: then exit)
+	$(BIN)/lookalike demo $(ARGS)
+
+## --- checks ------------------------------------------------------------------------------------
+
+.PHONY: test
+test: setup ## Run every test, Rust and Python (ARGS go to pytest)
+	cargo test --quiet --release --manifest-path native/Cargo.toml -p lookalike-core
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: setup ## Run every static check, Python, Rust and protobuf
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m mypy.stubtest hasher._native
+	cargo fmt --manifest-path native/Cargo.toml --all --check
+	cargo clippy --quiet --release --manifest-path native/Cargo.toml --workspace --all-targets -- -D warnings
+	@$(MAKE) --no-print-directory lint-protos
+
+# buf cannot fetch google/rpc/status.proto without a network, so it lints what protoc has compiled.
+.PHONY: lint-protos
+lint-protos: setup
+	@mkdir -p build
+	$(BIN)/python -m grpc_tools.protoc -I protos -I $(GOOGLEAPIS) --include_imports --include_source_info \
+		--descriptor_set_out=build/lookalike.binpb $(PROTOS)
+	$(BIN)/buf lint build/lookalike.binpb --path lookalike/v1
+	$(BIN)/buf format --diff --exit-code protos
+
+.PHONY: format
+format: setup ## Format Python, Rust and protobuf sources
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format .
+	cargo fmt --manifest-path native/Cargo.toml --all
+	$(BIN)/buf format --write protos
+
+.PHONY: proto
+proto: setup ## Regenerate lookalike/v1 from protos/
+	$(BIN)/python -m grpc_tools.protoc -I protos -I $(GOOGLEAPIS) --python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)
+
+.PHONY: clean
+clean: ## Delete what was built, but not .venv
+	rm -rf build native/target hasher/_native*.so

@@ -1,0 +1,289 @@
+"""From the bytes of photos to vectors and predicted categories: preprocess, queue, encode.
+
+Photos of all calls share the thread pool that decodes and the batches that are encoded. A call has at
+most one batch and one photo per decoder under way at the same time: enough to keep both busy, and a
+single photo waits for a few batches per other call and never for the whole of a large one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.backends.base import Encoder
+from embedder.batching import MicroBatcher
+from embedder.bundle import Bundle
+from embedder.preprocess import Region, preprocess
+from lookalike.errors import InvalidInputError, OverloadedError, Reason
+from lookalike.runtime.metrics import Metrics
+
+BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+NORM_TOLERANCE = 1e-3
+REPEAT_TOLERANCE = 1e-5
+_SMOOTHING = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """One photo of a call: the file's bytes, and the part of it that counts (the whole by default)."""
+
+    content: bytes
+    region: Region | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A predicted category: its full path from the root (1 to 3 names) and its probability in 0..1."""
+
+    path: tuple[str, ...]
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedPhoto:
+    """One photo's result.
+
+    Attributes:
+        vector: ``(D,)`` float32, unit norm.
+        predictions: The most probable categories of each level, levels from the root down, each level
+            in falling probability.
+    """
+
+    vector: npt.NDArray[np.float32]
+    predictions: tuple[Prediction, ...]
+
+
+@dataclass(slots=True)
+class StageTimes:
+    """Where a call's time went, in seconds: preprocessing summed over its photos, the others' maximum."""
+
+    preprocess_seconds: float = 0.0
+    queue_seconds: float = 0.0
+    encode_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedResults:
+    """A call's results: for each photo, in order, what came of it, or what is wrong with it."""
+
+    outcomes: list[EmbeddedPhoto | InvalidInputError]
+    times: StageTimes = field(default_factory=StageTimes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A photo ready to be encoded: ``(3, H, W)`` float32, and when it was queued (monotonic seconds)."""
+
+    tensor: npt.NDArray[np.float32]
+    queued_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One photo's share of a batch."""
+
+    vector: npt.NDArray[np.float32]
+    probabilities: tuple[npt.NDArray[np.float32], ...]
+    queue_seconds: float
+    encode_seconds: float
+
+
+class EmbedPipeline:
+    """One loaded model behind a thread pool that decodes and a queue that forms batches.
+
+    Call :meth:`start` within the event loop that will use it.
+
+    Args:
+        bundle: The model's description.
+        encoder: The engine that has it loaded.
+        metrics: Takes the stages' times, batch sizes, queue depth and photo counts.
+        preprocess_workers: Photos decoded at the same time; 0 takes one per core.
+        max_batch: Photos encoded together at most.
+        max_wait_seconds: How long an incomplete batch waits for company.
+        max_queue: Photos under way over all calls; :meth:`embed` refuses beyond it.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        encoder: Encoder,
+        metrics: Metrics,
+        *,
+        preprocess_workers: int = 0,
+        max_batch: int = 2,
+        max_wait_seconds: float = 0.0,
+        max_queue: int = 256,
+    ) -> None:
+        self.bundle = bundle
+        self._encoder = encoder
+        decoders = preprocess_workers or os.cpu_count() or 1
+        self._max_under_way = max_batch + decoders
+        self._max_queue = max_queue
+        self._under_way = 0
+        self._seconds_per_photo = 0.0
+        self._decoders = ThreadPoolExecutor(max_workers=decoders, thread_name_prefix="preprocess")
+        stage_seconds = metrics.histogram(
+            "lookalike_embedder_stage_seconds",
+            "Seconds that a photo was preprocessed or waited, and that a batch was encoded.",
+            ("stage",),
+        )
+        self._preprocess_seconds = stage_seconds.labels("preprocess")
+        self._queue_seconds = stage_seconds.labels("queue")
+        self._encode_seconds = stage_seconds.labels("encode")
+        batch_size = metrics.histogram(
+            "lookalike_embedder_batch_size", "Photos encoded together.", buckets=BATCH_SIZE_BUCKETS
+        )
+        photos = metrics.counter(
+            "lookalike_embedder_images_total", "Photos embedded (ok) or found bad (rejected).", ("result",)
+        )
+        self._ok, self._rejected = photos.labels("ok"), photos.labels("rejected")
+        metrics.gauge(
+            "lookalike_embedder_queue_depth", "Photos under way; calls are refused when max_queue is reached."
+        ).set_function(lambda: self._under_way)
+        self._batcher: MicroBatcher[_Prepared, _Row] = MicroBatcher(
+            self._encode_batch,
+            max_batch=max_batch,
+            max_wait_seconds=max_wait_seconds,
+            max_queue=max_queue,
+            on_batch=batch_size.observe,
+        )
+
+    def start(self) -> None:
+        """Begin to work on the queue."""
+        self._batcher.start()
+
+    async def close(self) -> None:
+        """Finish what is queued and stop the threads."""
+        await self._batcher.close()
+        self._decoders.shutdown(cancel_futures=True)
+
+    def self_check(self) -> None:
+        """Encode a test pattern twice, which also warms the engine up.
+
+        Raises:
+            InvalidInputError: The model's answer is not what its bundle promises (``BUNDLE_INVALID``).
+        """
+        size = self.bundle.preprocess.size
+        ramp = np.linspace(-1.0, 1.0, 3 * size * size, dtype=np.float32).reshape(3, size, size)
+        try:
+            first, second = (
+                self._encode_batch([_Prepared(ramp, time.monotonic())])[0].vector for _ in range(2)
+            )
+        except Exception as error:  # engines raise untyped errors of their own
+            raise self._failed("it cannot encode a picture of its own input size") from error
+        if first.shape != (self.bundle.dim,):
+            raise self._failed(f"its vectors have {first.size} dimensions instead of {self.bundle.dim}")
+        if not np.isfinite(first).all() or abs(float(np.linalg.norm(first)) - 1.0) > NORM_TOLERANCE:
+            raise self._failed("its vectors are not of unit length")
+        if not np.allclose(first, second, atol=REPEAT_TOLERANCE):
+            raise self._failed("it gives the same picture different vectors")
+
+    async def embed(self, photos: Sequence[Photo], predictions_k: int = 0) -> EmbedResults:
+        """Embed the photos of one call. Cancelling it takes its photos out of the queue.
+
+        Args:
+            photos: One or more photos.
+            predictions_k: Categories to predict per level and photo; a model without categories
+                predicts none.
+
+        Raises:
+            OverloadedError: No room for the whole call; none of its photos was embedded.
+        """
+        wanted = min(len(photos), self._max_under_way)
+        if self._under_way + wanted > self._max_queue:
+            raise OverloadedError(
+                f"The embedder has {self._under_way} photos under way; try again later.",
+                retry_after_seconds=self._under_way * self._seconds_per_photo,
+            )
+        self._under_way += wanted
+        times = StageTimes()
+        outcomes: dict[int, EmbeddedPhoto | InvalidInputError] = {}
+        todo = iter(enumerate(photos))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(wanted):
+                    group.create_task(self._work_off(todo, predictions_k, outcomes, times))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        finally:
+            self._under_way -= wanted
+        return EmbedResults([outcomes[i] for i in range(len(photos))], times)
+
+    def _failed(self, problem: str) -> InvalidInputError:
+        return InvalidInputError(
+            f"{self.bundle.path} failed the self-check: {problem}; export or train it again.",
+            reason=Reason.BUNDLE_INVALID,
+        )
+
+    async def _work_off(
+        self,
+        todo: Iterator[tuple[int, Photo]],
+        predictions_k: int,
+        outcomes: dict[int, EmbeddedPhoto | InvalidInputError],
+        times: StageTimes,
+    ) -> None:
+        """Embed photos until none of the call is left; several of these share ``todo``."""
+        for i, photo in todo:
+            outcomes[i] = outcome = await self._embed_one(photo, predictions_k, times)
+            (self._rejected if isinstance(outcome, InvalidInputError) else self._ok).inc()
+
+    async def _embed_one(
+        self, photo: Photo, predictions_k: int, times: StageTimes
+    ) -> EmbeddedPhoto | InvalidInputError:
+        arrived = time.monotonic()
+        started, prepared = await asyncio.get_running_loop().run_in_executor(
+            self._decoders, self._preprocess, photo
+        )
+        queued_at = time.monotonic()
+        times.preprocess_seconds += queued_at - started
+        if isinstance(prepared, InvalidInputError):
+            return prepared
+        row = await self._batcher.submit(_Prepared(prepared, queued_at))
+        queue_seconds = (started - arrived) + row.queue_seconds
+        self._queue_seconds.observe(queue_seconds)
+        times.queue_seconds = max(times.queue_seconds, queue_seconds)
+        times.encode_seconds = max(times.encode_seconds, row.encode_seconds)
+        return EmbeddedPhoto(row.vector, self._predictions(row.probabilities, predictions_k))
+
+    def _preprocess(self, photo: Photo) -> tuple[float, npt.NDArray[np.float32] | InvalidInputError]:
+        started = time.monotonic()
+        try:
+            with self._preprocess_seconds.time():
+                return started, preprocess(photo.content, self.bundle.preprocess, photo.region)
+        except InvalidInputError as error:
+            return started, error
+
+    def _encode_batch(self, batch: Sequence[_Prepared]) -> list[_Row]:
+        started = time.monotonic()
+        encoded = self._encoder.encode(np.stack([prepared.tensor for prepared in batch]))
+        seconds = time.monotonic() - started
+        self._encode_seconds.observe(seconds)
+        self._seconds_per_photo += _SMOOTHING * (seconds / len(batch) - self._seconds_per_photo)
+        return [
+            _Row(
+                vector,
+                tuple(level[i] for level in encoded.probabilities),
+                started - prepared.queued_at,
+                seconds,
+            )
+            for i, (prepared, vector) in enumerate(zip(batch, encoded.embedding, strict=True))
+        ]
+
+    def _predictions(
+        self, probabilities: tuple[npt.NDArray[np.float32], ...], k: int
+    ) -> tuple[Prediction, ...]:
+        """Name the ``k`` most probable categories of each level; of equals the first in index order."""
+        if k == 0:
+            return ()
+        return tuple(
+            Prediction(paths[i], float(level[i]))
+            for paths, level in zip(self.bundle.taxonomy.paths, probabilities, strict=True)
+            for i in np.argsort(-level, kind="stable")[:k].tolist()
+        )

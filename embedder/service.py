@@ -1,0 +1,152 @@
+"""The gRPC face of the embedder: convert, validate, call the pipeline, convert."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import grpc
+
+from embedder.pipeline import EmbeddedPhoto, EmbedPipeline, Photo, Prediction
+from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
+from lookalike.runtime.status import status_of
+from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
+from lookalike.vectors import to_bytes
+
+MAX_IMAGES = 256
+MAX_PREDICTIONS = 100
+DEFAULT_PREDICTIONS = 5
+_LEVELS = (types_pb2.CATEGORY_LEVEL_META, types_pb2.CATEGORY_LEVEL_LEVEL2, types_pb2.CATEGORY_LEVEL_LEAF)
+
+
+class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
+    """``lookalike.v1.EmbedderService``.
+
+    Args:
+        get_pipeline: Returns the loaded model, or raises ``UnavailableError`` while there is none.
+        backend: Name of the inference engine, for ``GetModel``.
+    """
+
+    def __init__(self, get_pipeline: Callable[[], EmbedPipeline], backend: str) -> None:
+        self._get_pipeline = get_pipeline
+        self._backend = backend
+
+    async def Embed(  # noqa: N802 - the contract's name
+        self,
+        request: embedder_pb2.EmbedRequest,
+        context: grpc.aio.ServicerContext,
+    ) -> embedder_pb2.EmbedResponse:
+        """See the contract in ``embedder.proto``."""
+        pipeline = self._get_pipeline()
+        _check_embed(request, pipeline.bundle.model_version)
+        done = await pipeline.embed([_photo(image) for image in request.images], request.predictions_k)
+        return embedder_pb2.EmbedResponse(
+            results=[_result(outcome, f"images[{i}]") for i, outcome in enumerate(done.outcomes)],
+            model_version=pipeline.bundle.model_version,
+            timing=embedder_pb2.EmbedTiming(
+                preprocess_seconds=done.times.preprocess_seconds,
+                queue_seconds=done.times.queue_seconds,
+                encode_seconds=done.times.encode_seconds,
+            ),
+        )
+
+    async def Classify(  # noqa: N802 - the contract's name
+        self,
+        request: embedder_pb2.EmbedderServiceClassifyRequest,
+        context: grpc.aio.ServicerContext,
+    ) -> embedder_pb2.EmbedderServiceClassifyResponse:
+        """See the contract in ``embedder.proto``."""
+        pipeline = self._get_pipeline()
+        if not pipeline.bundle.levels:
+            raise FailedPreconditionError(
+                "The model that is served knows no categories; serve one trained with a category tree.",
+                reason=Reason.MODEL_HAS_NO_CLASSIFIER,
+            )
+        _check_predictions(request.k, "k")
+        done = await pipeline.embed([_photo(request.image)], request.k or DEFAULT_PREDICTIONS)
+        outcome = done.outcomes[0]
+        if isinstance(outcome, InvalidInputError):
+            raise _at(outcome, "image")
+        return embedder_pb2.EmbedderServiceClassifyResponse(
+            predictions=[_prediction(prediction) for prediction in outcome.predictions],
+            model_version=pipeline.bundle.model_version,
+        )
+
+    async def GetModel(  # noqa: N802 - the contract's name
+        self,
+        request: embedder_pb2.GetModelRequest,
+        context: grpc.aio.ServicerContext,
+    ) -> embedder_pb2.GetModelResponse:
+        """See the contract in ``embedder.proto``."""
+        bundle = self._get_pipeline().bundle
+        return embedder_pb2.GetModelResponse(
+            model_version=bundle.model_version,
+            embedding_dimension=bundle.dim,
+            preprocessing_hash=bundle.manifest.preprocess_hash,
+            image_size_pixels=bundle.preprocess.size,
+            category_counts=bundle.taxonomy.sizes,
+            backend=self._backend,
+        )
+
+
+def _check_embed(request: embedder_pb2.EmbedRequest, served_version: str) -> None:
+    if not request.images:
+        raise InvalidInputError(
+            f"images is empty; send 1 to {MAX_IMAGES} photos.", reason=Reason.FIELD_MISSING, field="images"
+        )
+    if len(request.images) > MAX_IMAGES:
+        raise InvalidInputError(
+            f"images holds {len(request.images)} photos; send at most {MAX_IMAGES} in one call.",
+            reason=Reason.BATCH_TOO_LARGE,
+            field="images",
+            metadata={"max": str(MAX_IMAGES)},
+        )
+    _check_predictions(request.predictions_k, "predictions_k")
+    if request.model_version not in ("", served_version):
+        raise FailedPreconditionError(
+            f"Model {request.model_version} was asked for, but {served_version} is served.",
+            reason=Reason.MODEL_VERSION_MISMATCH,
+            field="model_version",
+            metadata={"served": served_version},
+        )
+
+
+def _check_predictions(k: int, field: str) -> None:
+    if k > MAX_PREDICTIONS:
+        raise InvalidInputError(
+            f"{field} is {k}; it must be 0..{MAX_PREDICTIONS}.",
+            reason=Reason.FIELD_OUT_OF_RANGE,
+            field=field,
+            metadata={"max": str(MAX_PREDICTIONS)},
+        )
+
+
+def _photo(image: types_pb2.Image) -> Photo:
+    if not image.HasField("region"):
+        return Photo(image.content)
+    region = image.region
+    return Photo(image.content, (region.x_min, region.y_min, region.x_max, region.y_max))
+
+
+def _at(error: InvalidInputError, image: str) -> InvalidInputError:
+    """Say in which field of the request the bad photo or region is."""
+    error.field = f"{image}.region" if error.reason is Reason.REGION_INVALID else f"{image}.content"
+    return error
+
+
+def _result(outcome: EmbeddedPhoto | InvalidInputError, image: str) -> embedder_pb2.EmbedResult:
+    if isinstance(outcome, InvalidInputError):
+        return embedder_pb2.EmbedResult(error=status_of(_at(outcome, image)))
+    return embedder_pb2.EmbedResult(
+        embedded=embedder_pb2.EmbeddedImage(
+            vector_f32_le=to_bytes(outcome.vector),
+            predictions=[_prediction(prediction) for prediction in outcome.predictions],
+        )
+    )
+
+
+def _prediction(prediction: Prediction) -> types_pb2.CategoryPrediction:
+    return types_pb2.CategoryPrediction(
+        category=types_pb2.CategoryPath(names=prediction.path),
+        level=_LEVELS[len(prediction.path) - 1],
+        probability=prediction.probability,
+    )

@@ -1,0 +1,68 @@
+"""Bounded concurrency: a fixed number of requests run, a fixed number wait, the rest are refused at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.deadline import Deadline
+from lookalike.errors import OverloadedError
+
+_SMOOTHING = 0.1
+_MIN_RETRY_SECONDS = 0.05
+_MAX_RETRY_SECONDS = 5.0
+
+
+class Admission:
+    """Lets requests in, and says when to come back.
+
+    Args:
+        what: What is admitted, for messages: "searches" or "writes".
+        max_running: Requests that run at once.
+        max_waiting: Requests that may wait for their turn.
+    """
+
+    def __init__(self, what: str, max_running: int, max_waiting: int) -> None:
+        self._what = what
+        self._max_running = max_running
+        self._max_waiting = max_waiting
+        self._slots = asyncio.Semaphore(max_running)
+        self._waiting = 0
+        self._mean_seconds = 0.0
+
+    @asynccontextmanager
+    async def slot(self, deadline: Deadline) -> AsyncIterator[None]:
+        """Waits for a slot and holds it.
+
+        Raises:
+            OverloadedError: Too many wait already, or the deadline passed before the request's turn came.
+        """
+        await self._enter(deadline)
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._slots.release()
+            self._mean_seconds += _SMOOTHING * (time.monotonic() - start - self._mean_seconds)
+
+    async def _enter(self, deadline: Deadline) -> None:
+        if self._slots.locked() and self._waiting >= self._max_waiting:
+            raise self._overloaded()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(deadline.remaining_seconds()):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise self._overloaded() from None
+        finally:
+            self._waiting -= 1
+
+    def _overloaded(self) -> OverloadedError:
+        """Advises to return when those who wait now should be through."""
+        ahead = (self._waiting + 1) * self._mean_seconds / self._max_running
+        return OverloadedError(
+            f"too many {self._what} at once",
+            retry_after_seconds=min(max(ahead, _MIN_RETRY_SECONDS), _MAX_RETRY_SECONDS),
+        )

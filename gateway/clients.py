@@ -1,0 +1,136 @@
+"""The real embedder and shards: gRPC stubs behind the ports.
+
+Every failure leaves here as a :class:`lookalike.errors.LookalikeError`, without addresses or other internals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+
+from lookalike.errors import (
+    DeadlineError,
+    InvalidInputError,
+    LookalikeError,
+    OverloadedError,
+    Reason,
+    UnavailableError,
+)
+from lookalike.runtime.status import error_from_rpc
+from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, hasher_pb2, hasher_pb2_grpc
+
+_Response = TypeVar("_Response")
+_TOO_LARGE = "larger than max"  # gRPC uses RESOURCE_EXHAUSTED for this, too
+
+
+class GrpcEmbedder:
+    """The embedder at the other end of a channel.
+
+    Args:
+        channel: To the embedder; the caller closes it.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
+
+    async def embed(
+        self, request: embedder_pb2.EmbedRequest, *, timeout_seconds: float
+    ) -> embedder_pb2.EmbedResponse:
+        """See :class:`gateway.ports.Embedder`."""
+        return await _call(
+            self._stub.Embed, request, timeout_seconds, "the embedder", Reason.EMBEDDER_UNAVAILABLE
+        )
+
+    async def classify(
+        self, request: embedder_pb2.EmbedderServiceClassifyRequest, *, timeout_seconds: float
+    ) -> embedder_pb2.EmbedderServiceClassifyResponse:
+        """See :class:`gateway.ports.Embedder`."""
+        return await _call(
+            self._stub.Classify, request, timeout_seconds, "the embedder", Reason.EMBEDDER_UNAVAILABLE
+        )
+
+    async def get_model(self, *, timeout_seconds: float) -> embedder_pb2.GetModelResponse:
+        """See :class:`gateway.ports.Embedder`."""
+        return await _call(
+            self._stub.GetModel,
+            embedder_pb2.GetModelRequest(),
+            timeout_seconds,
+            "the embedder",
+            Reason.EMBEDDER_UNAVAILABLE,
+        )
+
+
+class GrpcShard:
+    """The hasher at the other end of a channel.
+
+    Args:
+        channel: To the hasher; the caller closes it.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = hasher_pb2_grpc.HasherServiceStub(channel)
+
+    async def apply(
+        self, request: hasher_pb2.ApplyRequest, *, timeout_seconds: float
+    ) -> hasher_pb2.ApplyResponse:
+        """See :class:`gateway.ports.Shard`."""
+        return await _call(self._stub.Apply, request, timeout_seconds)
+
+    async def search(
+        self, request: hasher_pb2.HasherServiceSearchRequest, *, timeout_seconds: float
+    ) -> hasher_pb2.HasherServiceSearchResponse:
+        """See :class:`gateway.ports.Shard`."""
+        return await _call(self._stub.Search, request, timeout_seconds)
+
+    async def get_rows(
+        self, request: hasher_pb2.GetRequest, *, timeout_seconds: float
+    ) -> hasher_pb2.GetResponse:
+        """See :class:`gateway.ports.Shard`."""
+        return await _call(self._stub.Get, request, timeout_seconds)
+
+    async def list_rows(
+        self, request: hasher_pb2.ListRequest, *, timeout_seconds: float
+    ) -> hasher_pb2.ListResponse:
+        """See :class:`gateway.ports.Shard`."""
+        return await _call(self._stub.List, request, timeout_seconds)
+
+    async def describe(
+        self, request: hasher_pb2.DescribeRequest, *, timeout_seconds: float
+    ) -> hasher_pb2.DescribeResponse:
+        """See :class:`gateway.ports.Shard`."""
+        return await _call(self._stub.Describe, request, timeout_seconds)
+
+
+async def _call(
+    method: Callable[..., Awaitable[_Response]],
+    request: Any,
+    timeout_seconds: float,
+    peer: str = "the shard",
+    unavailable: Reason = Reason.SHARD_UNAVAILABLE,
+) -> _Response:
+    try:
+        return await method(request, timeout=timeout_seconds)
+    except grpc.RpcError as failure:
+        raise _reworded(error_from_rpc(failure), peer, unavailable) from None
+
+
+def _reworded(error: LookalikeError, peer: str, unavailable: Reason) -> LookalikeError:
+    """Keeps what the peer said to the caller, and hides what gRPC says about the connection."""
+    if isinstance(error, OverloadedError) and _TOO_LARGE in error.message:
+        return InvalidInputError(
+            "the answer does not fit into one message: ask for less at once", reason=Reason.BATCH_TOO_LARGE
+        )
+    if isinstance(error, OverloadedError):
+        error.message = f"{peer} is overloaded"
+        error.reason = Reason.OVERLOADED
+    elif isinstance(error, DeadlineError):
+        error.message = f"{peer} did not answer in time"
+    elif isinstance(error, UnavailableError):
+        error.message = f"{peer} cannot be reached"
+        if error.reason is not Reason.LOG_POSITION_NOT_REACHED:
+            error.reason = unavailable
+    elif type(error) is LookalikeError:
+        error.message = f"{peer} failed"
+    return error

@@ -1,0 +1,62 @@
+"""Settings of the gateway: ``LOOKALIKE_GATEWAY_*`` or ``[gateway]`` in the settings file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
+
+from lookalike.runtime.settings import ServerSettings, settings_config
+
+
+class GatewaySettings(ServerSettings):
+    """What the gateway can be told."""
+
+    model_config = settings_config("gateway")
+
+    port: int = Field(default=7700, ge=0, le=65535)
+    """gRPC port; 0 takes a free one."""
+    metrics_port: int = Field(default=9700, ge=-1, le=65535)
+    """Port of ``/metrics``; 0 takes a free one, -1 serves none."""
+    data_folder: Path
+    """Holds the SQLite file of collections and aliases; belongs to one gateway."""
+    embedder: str = "127.0.0.1:7701"
+    """``host:port`` of the embedder."""
+    hashers: Annotated[tuple[str, ...], NoDecode] = Field(default=("127.0.0.1:7710",), min_length=1)
+    """``host:port`` of every hasher, in the order of their shard numbers, separated by commas."""
+    max_searches: int = Field(default=64, ge=1)
+    """Searches that run at once."""
+    max_waiting_searches: int = Field(default=128, ge=0)
+    """Searches that wait for their turn; more are refused with RESOURCE_EXHAUSTED."""
+    max_writes: int = Field(default=8, ge=1)
+    """Writes that run at once; a loaded batch counts as one."""
+    max_waiting_writes: int = Field(default=32, ge=0)
+    """Writes that wait for their turn; more are refused with RESOURCE_EXHAUSTED."""
+    slow_search_seconds: float = Field(default=1.0, gt=0)
+    """A search that takes longer is logged with its stages."""
+    ready_coverage: float = Field(default=1.0, ge=0, le=1)
+    """Share of the shards that must answer for the gateway to be SERVING. Lower it where callers search with
+    a ``min_coverage`` below 1, so that one lost shard does not take every gateway out of service."""
+    readiness_timeout_seconds: float = Field(default=1.0, gt=0)
+    """How long the embedder and each shard have to answer a readiness check."""
+    ingest_batch_seconds: float = Field(default=60.0, gt=0, le=60)
+    """Time that one batch of a bulk load may take, waiting under overload included."""
+
+    @field_validator("hashers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """A file has a list; flags and variables are text."""
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("embedder", "hashers")
+    @classmethod
+    def _check_targets(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for target in (value,) if isinstance(value, str) else value:
+            host, _, port = target.rpartition(":")
+            if not host or not port.isdigit() or not 0 < int(port) < 65536:
+                raise ValueError(f'"{target}" must be host:port')
+        if not isinstance(value, str) and len(set(value)) < len(value):
+            raise ValueError("a hasher is named twice")
+        return value

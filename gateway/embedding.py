@@ -1,0 +1,161 @@
+"""Photos to vectors, through the embedder: of queries, and of items that are to be written."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gateway import limits
+from gateway.deadline import Deadline
+from gateway.ports import Embedder
+from gateway.registry import Spec
+from lookalike import vectors
+from lookalike.errors import FailedPreconditionError, InvalidInputError, LookalikeError, Reason
+from lookalike.runtime.status import error_from_status
+from lookalike.v1 import embedder_pb2, types_pb2
+
+PREDICTIONS_PER_LEVEL = 3
+_PREDICTIONS_TO_AVERAGE = 100
+_IMAGES_PER_CALL = 64
+
+
+@dataclass(frozen=True)
+class EmbeddedQuery:
+    """What the embedder makes of a query's photos."""
+
+    vector_f32_le: bytes
+    """Unit norm; little-endian float32."""
+    predictions: list[types_pb2.CategoryPrediction]
+    """The best few of each level; empty for a model without categories."""
+    timing: embedder_pb2.EmbedTiming
+
+
+async def embed_query(
+    embedder: Embedder, images: Sequence[tuple[str, types_pb2.Image]], spec: Spec, deadline: Deadline
+) -> EmbeddedQuery:
+    """Embeds the photos of one query; the vectors of several are averaged.
+
+    Args:
+        embedder: Who embeds.
+        images: (path of the field, photo), each of the same product.
+        spec: Of the collection that is searched.
+        deadline: Of the request.
+
+    Raises:
+        InvalidInputError: A photo is damaged or of another format.
+        FailedPreconditionError: The embedder serves another model than the collection's.
+        UnavailableError: The embedder cannot be reached (``EMBEDDER_UNAVAILABLE``).
+    """
+    request = embedder_pb2.EmbedRequest(
+        images=[image for _, image in images],
+        model_version=spec.model_version,
+        predictions_k=PREDICTIONS_PER_LEVEL if len(images) == 1 else _PREDICTIONS_TO_AVERAGE,
+    )
+    response = await _embed(embedder, request, spec, deadline)
+    for (field, _), result in zip(images, response.results, strict=True):
+        if result.HasField("error"):
+            raise moved(error_from_status(result.error), field)
+    embedded = [result.embedded for result in response.results]
+    if len(embedded) == 1:
+        return EmbeddedQuery(embedded[0].vector_f32_le, list(embedded[0].predictions), response.timing)
+    stacked = np.stack([np.frombuffer(one.vector_f32_le, vectors.WIRE_DTYPE) for one in embedded])
+    mean = vectors.unit(stacked.mean(axis=0, dtype=np.float64).astype(np.float32), "query.images")
+    predictions = average_predictions([one.predictions for one in embedded])
+    return EmbeddedQuery(vectors.to_bytes(mean), predictions, response.timing)
+
+
+async def embed_items(
+    embedder: Embedder, images: Sequence[types_pb2.Image], spec: Spec, deadline: Deadline
+) -> list[bytes | LookalikeError]:
+    """Embeds photos of items, in as many calls as their size asks for.
+
+    Returns:
+        For each photo its vector (unit norm, little-endian float32), or what is wrong with it.
+
+    Raises:
+        FailedPreconditionError: The embedder serves another model than the collection's.
+        UnavailableError: The embedder cannot be reached (``EMBEDDER_UNAVAILABLE``).
+    """
+    outcomes: list[bytes | LookalikeError] = []
+    for chunk in chunks(images):
+        request = embedder_pb2.EmbedRequest(images=chunk, model_version=spec.model_version)
+        response = await _embed(embedder, request, spec, deadline)
+        outcomes.extend(
+            error_from_status(result.error) if result.HasField("error") else result.embedded.vector_f32_le
+            for result in response.results
+        )
+    return outcomes
+
+
+def chunks(images: Sequence[types_pb2.Image]) -> Iterator[list[types_pb2.Image]]:
+    """Cuts photos, in their order, into pieces that fit one message."""
+    chunk: list[types_pb2.Image] = []
+    size = 0
+    for image in images:
+        image_bytes = image.ByteSize()
+        if chunk and (size + image_bytes > limits.BATCH_PAYLOAD_BYTES or len(chunk) == _IMAGES_PER_CALL):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(image)
+        size += image_bytes
+    if chunk:
+        yield chunk
+
+
+def average_predictions(
+    predictions: Sequence[Sequence[types_pb2.CategoryPrediction]],
+) -> list[types_pb2.CategoryPrediction]:
+    """Returns the best few categories of each level by their mean probability over several photos.
+
+    A category that is not among a photo's predictions counts as 0 there.
+    """
+    sums: defaultdict[tuple[types_pb2.CategoryLevel, tuple[str, ...]], float] = defaultdict(float)
+    for of_one_photo in predictions:
+        for prediction in of_one_photo:
+            sums[prediction.level, tuple(prediction.category.names)] += prediction.probability
+    ranked = sorted(sums.items(), key=lambda entry: (entry[0][0], -entry[1], entry[0][1]))
+    kept: list[types_pb2.CategoryPrediction] = []
+    per_level: defaultdict[types_pb2.CategoryLevel, int] = defaultdict(int)
+    for (level, names), total in ranked:
+        per_level[level] += 1
+        if per_level[level] <= PREDICTIONS_PER_LEVEL:
+            kept.append(
+                types_pb2.CategoryPrediction(
+                    category=types_pb2.CategoryPath(names=names),
+                    level=level,
+                    probability=total / len(predictions),
+                )
+            )
+    return kept
+
+
+async def _embed(
+    embedder: Embedder, request: embedder_pb2.EmbedRequest, spec: Spec, deadline: Deadline
+) -> embedder_pb2.EmbedResponse:
+    timeout_seconds = deadline.call_timeout_seconds("embedding the photo")
+    try:
+        response = await embedder.embed(request, timeout_seconds=timeout_seconds)
+    except FailedPreconditionError:
+        raise FailedPreconditionError(
+            f"the collection takes vectors of model {spec.model_version}, but the embedder serves another one"
+            " now: send embeddings instead of photos, or use a collection of the present model",
+            reason=Reason.MODEL_VERSION_MISMATCH,
+        ) from None
+    width = spec.dimension * vectors.WIRE_DTYPE.itemsize
+    fits = len(response.results) == len(request.images) and all(
+        result.HasField("error") or len(result.embedded.vector_f32_le) == width for result in response.results
+    )
+    if not fits:
+        raise LookalikeError("the embedder's answer does not fit the collection")
+    return response
+
+
+def moved(error: LookalikeError, field: str) -> LookalikeError:
+    """Names the photo's field in the caller's request instead of that in the embedder's."""
+    if isinstance(error, InvalidInputError):
+        part = error.field.rpartition(".")[2]
+        error.field = f"{field}.{part}" if part in ("content", "region") else field
+    return error

@@ -1,0 +1,169 @@
+"""Bulk loading over one stream: the next batch is embedded while the one before it is written."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from gateway import limits
+from gateway.deadline import Deadline
+from gateway.registry import Collection
+from gateway.writes import PreparedBatch, Writer
+from lookalike.errors import InvalidInputError, OverloadedError, Reason
+from lookalike.v1 import catalog_pb2
+
+T = TypeVar("T")
+_FIRST_BATCH_SIZE = 32
+_TARGET_SECONDS = 1.0
+_TARGET_BYTES = 8 * limits.MIB
+_MIN_PAUSE_SECONDS = 0.05
+
+
+class BatchSizer:
+    """Says how large the next batch should be: about a second of work and well below the message limit."""
+
+    def __init__(self) -> None:
+        self.size = _FIRST_BATCH_SIZE
+
+    def observe(self, items: int, seconds: float, payload_bytes: int) -> None:
+        """Takes the figures of one batch; the size at most doubles or halves with each."""
+        by_time = items * _TARGET_SECONDS / max(seconds, 1e-6)
+        by_bytes = items * _TARGET_BYTES / max(payload_bytes, 1)
+        wanted = min(max(min(by_time, by_bytes), self.size / 2), self.size * 2)
+        self.size = int(min(max(wanted, 1), limits.MAX_UPSERT_ITEMS))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A batch on its way, with what it cost so far."""
+
+    batch: PreparedBatch
+    payload_bytes: int
+    seconds: float
+
+
+class Ingest:
+    """Serves bulk-load streams.
+
+    Args:
+        writer: Prepares and writes the batches.
+        draining: Set when the server is about to stop.
+        batch_seconds: Time that one batch may take, waiting under overload included.
+    """
+
+    def __init__(self, writer: Writer, draining: asyncio.Event, batch_seconds: float) -> None:
+        self._writer = writer
+        self._draining = draining
+        self._batch_seconds = batch_seconds
+
+    async def run(
+        self, requests: AsyncIterator[catalog_pb2.IngestItemsRequest]
+    ) -> AsyncGenerator[catalog_pb2.IngestItemsResponse, None]:
+        """Answers one stream, batch by batch in order; the errors are those that catalog.proto lists."""
+        collection = self._writer.resolve(await _collection_name(requests))
+        sizer = BatchSizer()
+        # One batch waits while another is written; the client's next ones stay in the transport.
+        ready: asyncio.Queue[_Work | Exception | None] = asyncio.Queue(maxsize=1)
+        preparing = asyncio.create_task(self._prepare_all(requests, collection, ready))
+        draining = asyncio.create_task(self._draining.wait())
+        announced = self._draining.is_set()
+        yield self._response(sizer)
+        try:
+            while True:
+                taking = asyncio.create_task(ready.get())
+                try:
+                    if not announced:
+                        await asyncio.wait({taking, draining}, return_when=asyncio.FIRST_COMPLETED)
+                        announced = draining.done()
+                        if announced and not taking.done():
+                            yield self._response(sizer)
+                    work = await taking
+                finally:
+                    taking.cancel()
+                if work is None:
+                    return
+                if isinstance(work, Exception):
+                    raise work
+                yield await self._write(work, sizer)
+        finally:
+            for task in (preparing, draining):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    async def _prepare_all(
+        self,
+        requests: AsyncIterator[catalog_pb2.IngestItemsRequest],
+        collection: Collection,
+        ready: asyncio.Queue[_Work | Exception | None],
+    ) -> None:
+        """Prepares batch after batch; what goes wrong is raised after the batches before it are answered."""
+        try:
+            async for request in requests:
+                await ready.put(await self._prepare(request, collection))
+        except Exception as error:
+            await ready.put(error)
+        else:
+            await ready.put(None)
+
+    async def _prepare(self, request: catalog_pb2.IngestItemsRequest, collection: Collection) -> _Work:
+        if request.WhichOneof("message") != "batch":
+            raise InvalidInputError(
+                "every message after the first must hold a batch", reason=Reason.FIELD_INVALID, field="batch"
+            )
+        start = time.monotonic()
+        deadline = Deadline(self._batch_seconds)
+        batch = await self._when_admitted(
+            deadline,
+            lambda: self._writer.prepare(
+                collection, request.batch.request_id, request.batch.items, "batch.items", deadline
+            ),
+        )
+        return _Work(batch, request.ByteSize(), time.monotonic() - start)
+
+    async def _write(self, work: _Work, sizer: BatchSizer) -> catalog_pb2.IngestItemsResponse:
+        start = time.monotonic()
+        # A batch that waited for the one before it must not pay for that wait.
+        deadline = Deadline(self._batch_seconds)
+        written = await self._when_admitted(deadline, lambda: self._writer.write(work.batch, deadline))
+        seconds = work.seconds + time.monotonic() - start
+        sizer.observe(len(written.results), seconds, work.payload_bytes)
+        response = self._response(sizer)
+        response.request_id = work.batch.request_id
+        for result in written.results:
+            if result.HasField("error"):
+                response.failures.append(result)
+            else:
+                response.acknowledged_item_ids.append(result.item_id)
+        if written.HasField("receipt"):
+            response.receipt.CopyFrom(written.receipt)
+        return response
+
+    async def _when_admitted(self, deadline: Deadline, step: Callable[[], Awaitable[T]]) -> T:
+        """Does one step; under overload a bulk load slows down instead of failing."""
+        while True:
+            try:
+                async with self._writer.admission.slot(deadline):
+                    return await step()
+            except OverloadedError as error:
+                pause_seconds = max(error.retry_after_seconds, _MIN_PAUSE_SECONDS)
+                if deadline.remaining_seconds() <= pause_seconds:
+                    raise
+                await asyncio.sleep(pause_seconds)
+
+    def _response(self, sizer: BatchSizer) -> catalog_pb2.IngestItemsResponse:
+        return catalog_pb2.IngestItemsResponse(next_batch_size=sizer.size, drain=self._draining.is_set())
+
+
+async def _collection_name(requests: AsyncIterator[catalog_pb2.IngestItemsRequest]) -> str:
+    async for request in requests:
+        if request.WhichOneof("message") == "start":
+            return request.start.collection
+        break
+    raise InvalidInputError(
+        "the first message of the stream must be start", reason=Reason.FIELD_MISSING, field="start"
+    )

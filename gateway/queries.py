@@ -1,0 +1,158 @@
+"""Checking searches: from the wire to what the pipeline works on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from gateway import limits
+from lookalike.errors import InvalidInputError, NotSupportedError, Reason
+from lookalike.v1 import search_pb2, types_pb2
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How to search; every value has been checked."""
+
+    k: int
+    min_score: float
+    group_by_product: bool
+    exact: bool
+    probes: int | None
+    min_coverage: float
+
+
+def check_options(request: search_pb2.SearchRequest) -> SearchOptions:
+    """Returns a search's options.
+
+    Raises:
+        InvalidInputError: A value is out of range.
+        NotSupportedError: An option that this version does not have.
+    """
+    _check_supported(request)
+    if not 1 <= request.k <= limits.MAX_K:
+        _out_of_range("k", f"1 to {limits.MAX_K}", request.k)
+    min_score = request.min_score if request.HasField("min_score") else -math.inf
+    if request.HasField("min_score") and not -1 <= min_score <= 1:
+        _out_of_range("min_score", "-1 to 1", min_score)
+    min_coverage = request.min_coverage if request.HasField("min_coverage") else 1.0
+    if not 0 <= min_coverage <= 1:
+        _out_of_range("min_coverage", "0 to 1", min_coverage)
+    probes = request.probes if request.WhichOneof("breadth") == "probes" else None
+    if probes is not None and not 1 <= probes <= limits.MAX_PROBES:
+        _out_of_range("probes", f"1 to {limits.MAX_PROBES}", probes)
+    return SearchOptions(
+        k=request.k,
+        min_score=min_score,
+        group_by_product=request.group_by_product if request.HasField("group_by_product") else True,
+        exact=request.exact,
+        probes=probes,
+        min_coverage=min_coverage,
+    )
+
+
+def _check_supported(request: search_pb2.SearchRequest) -> None:
+    unsupported = ""
+    if request.filter.ByteSize():
+        unsupported = "filter"
+    elif request.WhichOneof("breadth") == "effort":
+        unsupported = "effort"
+    elif request.category_gate:
+        unsupported = "category_gate"
+    if unsupported:
+        raise NotSupportedError(
+            f"{unsupported} is not supported in this version: leave it out", field=unsupported
+        )
+
+
+def check_images(query: search_pb2.Query) -> list[tuple[str, types_pb2.Image]]:
+    """Returns the photos of an image query, each with the path of its field.
+
+    Raises:
+        InvalidInputError: No photo, too many, or one that is empty or too large.
+    """
+    if query.WhichOneof("target") == "image":
+        images = [("query.image", query.image)]
+    else:
+        images = [(f"query.images.images[{i}]", image) for i, image in enumerate(query.images.images)]
+    if not 1 <= len(images) <= limits.MAX_IMAGES_PER_QUERY:
+        _out_of_range("query.images.images", f"1 to {limits.MAX_IMAGES_PER_QUERY} photos", len(images))
+    for field, image in images:
+        check_image(image, field)
+    total_bytes = sum(len(image.content) for _, image in images)
+    if total_bytes > limits.MAX_IMAGE_BYTES:
+        raise InvalidInputError(
+            f"query.images holds {total_bytes} bytes, at most {limits.MAX_IMAGE_BYTES} are allowed together",
+            reason=Reason.IMAGE_TOO_LARGE,
+            field="query.images",
+        )
+    return images
+
+
+def check_image(image: types_pb2.Image, field: str) -> None:
+    """Checks what can be seen without decoding.
+
+    Raises:
+        InvalidInputError: The photo is empty or too large, or its region is no rectangle inside it.
+    """
+    size = len(image.content)
+    if not size:
+        raise InvalidInputError(
+            f"{field}.content is empty: send the bytes of a JPEG, PNG or WebP file",
+            reason=Reason.IMAGE_EMPTY,
+            field=f"{field}.content",
+        )
+    if size > limits.MAX_IMAGE_BYTES:
+        raise InvalidInputError(
+            f"{field}.content has {size} bytes, at most {limits.MAX_IMAGE_BYTES} are allowed",
+            reason=Reason.IMAGE_TOO_LARGE,
+            field=f"{field}.content",
+        )
+    if image.HasField("region"):
+        region = image.region
+        inside = 0 <= region.x_min < region.x_max <= 1 and 0 <= region.y_min < region.y_max <= 1
+        if not inside:
+            raise InvalidInputError(
+                f"{field}.region must hold 0 <= x_min < x_max <= 1 and 0 <= y_min < y_max <= 1",
+                reason=Reason.REGION_INVALID,
+                field=f"{field}.region",
+            )
+
+
+def check_item_id(item_id: str, field: str) -> str:
+    """Returns a well-formed item id.
+
+    Raises:
+        InvalidInputError: It is empty or too long.
+    """
+    size = len(item_id.encode())
+    if not size:
+        raise InvalidInputError(f"{field} is empty", reason=Reason.FIELD_MISSING, field=field)
+    if size > limits.MAX_ID_BYTES:
+        _out_of_range(field, f"1 to {limits.MAX_ID_BYTES} bytes", f"{size} bytes")
+    return item_id
+
+
+def check_item_ids(item_ids: Sequence[str]) -> list[str]:
+    """Returns the distinct ids of a list, in their order.
+
+    Raises:
+        InvalidInputError: No id, more than 1000, or a bad one.
+    """
+    if not item_ids:
+        raise InvalidInputError("item_ids is empty", reason=Reason.FIELD_MISSING, field="item_ids")
+    if len(item_ids) > limits.MAX_ITEM_IDS:
+        raise InvalidInputError(
+            f"item_ids holds {len(item_ids)} ids, at most {limits.MAX_ITEM_IDS} are allowed",
+            reason=Reason.BATCH_TOO_LARGE,
+            field="item_ids",
+        )
+    return list(dict.fromkeys(check_item_id(item_id, f"item_ids[{i}]") for i, item_id in enumerate(item_ids)))
+
+
+def _out_of_range(field: str, allowed: str, got: object) -> NoReturn:
+    raise InvalidInputError(
+        f"{field} must be {allowed}, got {got}", reason=Reason.FIELD_OUT_OF_RANGE, field=field
+    )

@@ -1,0 +1,306 @@
+"""The public gRPC services: they check, call and convert; the runtime makes statuses of what they raise."""
+
+# The contract names the methods.
+# ruff: noqa: N802
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+
+from gateway import limits
+from gateway.deadline import Deadline
+from gateway.ingest import Ingest
+from gateway.lifecycle import Lifecycle, check_name, resolve, spec_message
+from gateway.pipeline import SearchPipeline
+from gateway.ports import Embedder
+from gateway.queries import check_image
+from gateway.reads import Reader
+from gateway.registry import Collection, Registry
+from gateway.writes import Writer
+from lookalike import __version__
+from lookalike.errors import InvalidInputError, LookalikeError, NotSupportedError, Reason
+from lookalike.runtime.status import status_of
+from lookalike.v1 import (
+    catalog_pb2,
+    catalog_pb2_grpc,
+    collection_pb2,
+    collection_pb2_grpc,
+    embedder_pb2,
+    search_pb2,
+    search_pb2_grpc,
+)
+
+_PARALLEL_SEARCHES = 8
+_MODEL_LOOKUP_SECONDS = 1.0
+
+
+def deadline_of(context: grpc.aio.ServicerContext) -> Deadline:
+    """Returns the deadline that the caller set, or the default one."""
+    return Deadline(context.time_remaining())
+
+
+class SearchServicer(search_pb2_grpc.SearchServiceServicer):
+    """``lookalike.v1.SearchService``.
+
+    Args:
+        pipeline: Answers searches.
+        embedder: Classifies, and describes the model.
+        shard_count: For GetServerInfo.
+    """
+
+    def __init__(self, pipeline: SearchPipeline, embedder: Embedder, shard_count: int) -> None:
+        self._pipeline = pipeline
+        self._embedder = embedder
+        self._shard_count = shard_count
+
+    async def Search(
+        self, request: search_pb2.SearchRequest, context: grpc.aio.ServicerContext
+    ) -> search_pb2.SearchResponse:
+        """See search.proto."""
+        return await self._pipeline.search(request, deadline_of(context))
+
+    async def MultiSearch(
+        self, request: search_pb2.MultiSearchRequest, context: grpc.aio.ServicerContext
+    ) -> search_pb2.MultiSearchResponse:
+        """See search.proto."""
+        if not 1 <= len(request.searches) <= limits.MAX_MULTI_SEARCH:
+            raise InvalidInputError(
+                f"searches must hold 1 to {limits.MAX_MULTI_SEARCH} searches, got {len(request.searches)}",
+                reason=Reason.BATCH_TOO_LARGE if request.searches else Reason.FIELD_MISSING,
+                field="searches",
+            )
+        deadline = deadline_of(context)
+        some_at_once = asyncio.Semaphore(_PARALLEL_SEARCHES)
+
+        async def one(search: search_pb2.SearchRequest) -> search_pb2.SearchResult:
+            async with some_at_once:
+                try:
+                    return search_pb2.SearchResult(response=await self._pipeline.search(search, deadline))
+                except LookalikeError as error:
+                    return search_pb2.SearchResult(error=status_of(error))
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(search)) for search in request.searches]
+        return search_pb2.MultiSearchResponse(results=[task.result() for task in tasks])
+
+    async def Classify(
+        self, request: search_pb2.ClassifyRequest, context: grpc.aio.ServicerContext
+    ) -> search_pb2.ClassifyResponse:
+        """See search.proto."""
+        check_image(request.image, "image")
+        if request.k > limits.MAX_CLASSIFY_K:
+            raise InvalidInputError(
+                f"k must be 1 to {limits.MAX_CLASSIFY_K}, or 0 for 5, got {request.k}",
+                reason=Reason.FIELD_OUT_OF_RANGE,
+                field="k",
+            )
+        answer = await self._embedder.classify(
+            embedder_pb2.EmbedderServiceClassifyRequest(image=request.image, k=request.k),
+            timeout_seconds=deadline_of(context).call_timeout_seconds("classifying the photo"),
+        )
+        return search_pb2.ClassifyResponse(predictions=answer.predictions, model_version=answer.model_version)
+
+    async def GetServerInfo(
+        self, request: search_pb2.GetServerInfoRequest, context: grpc.aio.ServicerContext
+    ) -> search_pb2.GetServerInfoResponse:
+        """See search.proto."""
+        response = search_pb2.GetServerInfoResponse(
+            version=__version__,
+            limits=search_pb2.Limits(
+                max_message_bytes=limits.MAX_MESSAGE_BYTES,
+                max_image_bytes=limits.MAX_IMAGE_BYTES,
+                max_k=limits.MAX_K,
+                max_upsert_items=limits.MAX_UPSERT_ITEMS,
+                max_multi_search=limits.MAX_MULTI_SEARCH,
+                max_deadline_seconds=limits.MAX_DEADLINE_SECONDS,
+            ),
+            shards_total=self._shard_count,
+        )
+        try:
+            model = await self._embedder.get_model(timeout_seconds=_MODEL_LOOKUP_SECONDS)
+        except LookalikeError:
+            return response
+        response.model_version = model.model_version
+        response.embedding_dimension = model.embedding_dimension
+        return response
+
+    async def Explain(
+        self, request: search_pb2.ExplainRequest, context: grpc.aio.ServicerContext
+    ) -> search_pb2.ExplainResponse:
+        """Not in this version."""
+        raise _not_yet("Explain")
+
+
+class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
+    """``lookalike.v1.CatalogService``.
+
+    Args:
+        writer: Upserts and deletes.
+        reader: Reads back.
+        ingest: Serves bulk loads.
+    """
+
+    def __init__(self, writer: Writer, reader: Reader, ingest: Ingest) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._ingest = ingest
+
+    async def UpsertItems(
+        self, request: catalog_pb2.UpsertItemsRequest, context: grpc.aio.ServicerContext
+    ) -> catalog_pb2.UpsertItemsResponse:
+        """See catalog.proto."""
+        return await self._writer.upsert(request, deadline_of(context))
+
+    async def DeleteItems(
+        self, request: catalog_pb2.DeleteItemsRequest, context: grpc.aio.ServicerContext
+    ) -> catalog_pb2.DeleteItemsResponse:
+        """See catalog.proto."""
+        return await self._writer.delete(request, deadline_of(context))
+
+    async def GetItems(
+        self, request: catalog_pb2.GetItemsRequest, context: grpc.aio.ServicerContext
+    ) -> catalog_pb2.GetItemsResponse:
+        """See catalog.proto."""
+        return await self._reader.get(request, deadline_of(context))
+
+    async def ListItems(
+        self, request: catalog_pb2.ListItemsRequest, context: grpc.aio.ServicerContext
+    ) -> catalog_pb2.ListItemsResponse:
+        """See catalog.proto."""
+        return await self._reader.list(request, deadline_of(context))
+
+    async def CountItems(
+        self, request: catalog_pb2.CountItemsRequest, context: grpc.aio.ServicerContext
+    ) -> catalog_pb2.CountItemsResponse:
+        """See catalog.proto."""
+        return await self._reader.count(request, deadline_of(context))
+
+    async def IngestItems(
+        self,
+        request_iterator: AsyncIterator[catalog_pb2.IngestItemsRequest],
+        context: grpc.aio.ServicerContext,
+    ) -> AsyncIterator[catalog_pb2.IngestItemsResponse]:
+        """See catalog.proto."""
+        async for response in self._ingest.run(request_iterator):
+            yield response
+
+
+class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
+    """``lookalike.v1.CollectionService``.
+
+    Args:
+        registry: Which collections and aliases there are.
+        lifecycle: Creates and deletes collections.
+        reader: Counts items.
+    """
+
+    def __init__(self, registry: Registry, lifecycle: Lifecycle, reader: Reader) -> None:
+        self._registry = registry
+        self._lifecycle = lifecycle
+        self._reader = reader
+
+    async def CreateCollection(
+        self, request: collection_pb2.CreateCollectionRequest, context: grpc.aio.ServicerContext
+    ) -> collection_pb2.CreateCollectionResponse:
+        """See collection.proto."""
+        collection = await self._lifecycle.create(request.name, request.spec, deadline_of(context))
+        return collection_pb2.CreateCollectionResponse(collection=_collection_message(collection))
+
+    async def GetCollection(
+        self, request: collection_pb2.GetCollectionRequest, context: grpc.aio.ServicerContext
+    ) -> collection_pb2.GetCollectionResponse:
+        """See collection.proto."""
+        collection = resolve(self._registry, request.name, "name")
+        return collection_pb2.GetCollectionResponse(
+            collection=_collection_message(collection),
+            item_count=await self._reader.count_in(collection, deadline_of(context)),
+        )
+
+    async def ListCollections(
+        self, request: collection_pb2.ListCollectionsRequest, context: grpc.aio.ServicerContext
+    ) -> collection_pb2.ListCollectionsResponse:
+        """See collection.proto."""
+        collections = [_collection_message(collection) for collection in self._registry.ready()]
+        return collection_pb2.ListCollectionsResponse(collections=collections)
+
+    async def DeleteCollection(
+        self, request: collection_pb2.DeleteCollectionRequest, context: grpc.aio.ServicerContext
+    ) -> collection_pb2.DeleteCollectionResponse:
+        """See collection.proto."""
+        await self._lifecycle.delete(request.name, deadline_of(context))
+        return collection_pb2.DeleteCollectionResponse()
+
+    async def SetAlias(
+        self, request: collection_pb2.SetAliasRequest, context: grpc.aio.ServicerContext
+    ) -> collection_pb2.SetAliasResponse:
+        """See collection.proto."""
+        alias = check_name(request.alias.name, "alias.name")
+        collection = check_name(request.alias.collection, "alias.collection")
+        return collection_pb2.SetAliasResponse(
+            alias=request.alias, previous_collection=self._registry.set_alias(alias, collection)
+        )
+
+    async def DeleteAlias(
+        self, request: collection_pb2.DeleteAliasRequest, context: grpc.aio.ServicerContext
+    ) -> collection_pb2.DeleteAliasResponse:
+        """See collection.proto."""
+        self._registry.delete_alias(check_name(request.name, "name"))
+        return collection_pb2.DeleteAliasResponse()
+
+    async def ListAliases(
+        self, request: collection_pb2.ListAliasesRequest, context: grpc.aio.ServicerContext
+    ) -> collection_pb2.ListAliasesResponse:
+        """See collection.proto."""
+        aliases = [collection_pb2.Alias(name=a, collection=c) for a, c in self._registry.aliases()]
+        return collection_pb2.ListAliasesResponse(aliases=aliases)
+
+    async def CreateSnapshot(
+        self, request: collection_pb2.CreateSnapshotRequest, context: grpc.aio.ServicerContext
+    ) -> collection_pb2.CreateSnapshotResponse:
+        """Not in this version."""
+        raise _not_yet("CreateSnapshot")
+
+    async def RestoreSnapshot(
+        self, request: collection_pb2.RestoreSnapshotRequest, context: grpc.aio.ServicerContext
+    ) -> collection_pb2.RestoreSnapshotResponse:
+        """Not in this version."""
+        raise _not_yet("RestoreSnapshot")
+
+    async def ListSnapshots(
+        self, request: collection_pb2.ListSnapshotsRequest, context: grpc.aio.ServicerContext
+    ) -> collection_pb2.ListSnapshotsResponse:
+        """Not in this version."""
+        raise _not_yet("ListSnapshots")
+
+    async def GetOperation(
+        self, request: collection_pb2.GetOperationRequest, context: grpc.aio.ServicerContext
+    ) -> collection_pb2.GetOperationResponse:
+        """Not in this version."""
+        raise _not_yet("GetOperation")
+
+    async def ListOperations(
+        self, request: collection_pb2.ListOperationsRequest, context: grpc.aio.ServicerContext
+    ) -> collection_pb2.ListOperationsResponse:
+        """Not in this version."""
+        raise _not_yet("ListOperations")
+
+    async def CancelOperation(
+        self, request: collection_pb2.CancelOperationRequest, context: grpc.aio.ServicerContext
+    ) -> collection_pb2.CancelOperationResponse:
+        """Not in this version."""
+        raise _not_yet("CancelOperation")
+
+
+def _not_yet(method: str) -> NotSupportedError:
+    return NotSupportedError(f"{method} is not supported in this version")
+
+
+def _collection_message(collection: Collection) -> collection_pb2.Collection:
+    message = collection_pb2.Collection(
+        name=collection.name, spec=spec_message(collection.spec), generation=collection.generation
+    )
+    message.create_time.FromNanoseconds(collection.create_time_ns)
+    return message

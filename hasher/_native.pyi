@@ -1,0 +1,64 @@
+# The private native extension. Arrays are C-contiguous; see `hasher.index` for the documented face.
+from os import PathLike
+from typing import TypedDict, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+class _Stats(TypedDict):
+    items: int
+    dead_rows: int
+    dim: int
+    bits: int
+    tables: int
+    seed: int
+    trained_on: int
+    planes_per_table: int
+    code_bytes: int
+    vector_bytes: int
+    bucket_bytes: int
+
+class DamagedError(ValueError): ...
+
+@final
+class NativeIndex:
+    @staticmethod
+    def build(
+        vectors: NDArray[np.float32],
+        ids: NDArray[np.uint64],
+        products: NDArray[np.uint64],
+        *,
+        bits: int,
+        tables: int,
+        seed: int,
+        threads: int,
+    ) -> NativeIndex: ...
+    @staticmethod
+    def open(folder: str | PathLike[str]) -> NativeIndex: ...
+    def save(self, folder: str | PathLike[str]) -> None: ...
+    def add(
+        self, vectors: NDArray[np.float32], ids: NDArray[np.uint64], products: NDArray[np.uint64]
+    ) -> None: ...
+    def remove(self, ids: NDArray[np.uint64]) -> int: ...
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        *,
+        k: int,
+        probes: int | None,
+        rerank: int | None,
+        group: bool,
+        exact: bool,
+        threads: int,
+    ) -> tuple[
+        NDArray[np.uint64], NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint64], dict[str, float]
+    ]: ...
+    def stats(self) -> _Stats: ...
+
+def rotate(vectors: NDArray[np.float32], *, bits: int, seed: int) -> NDArray[np.float32]: ...
+def encode(vectors: NDArray[np.float32], *, bits: int, seed: int) -> NDArray[np.uint64]: ...
+def hamming_distances(query: NDArray[np.uint64], codes: NDArray[np.uint64]) -> NDArray[np.uint32]: ...
+def dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> float: ...
+def active_isa() -> str: ...
+def available_isas() -> list[str]: ...
+def force_isa(name: str | None) -> None: ...

@@ -1,0 +1,55 @@
+"""Settings of the hasher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from lookalike.runtime.settings import ServerSettings, settings_config
+
+FIRST_PORT = 7710
+METRICS_PORT_OFFSET = 2000
+
+
+class HasherSettings(ServerSettings):
+    """Settings of one hasher process: ``LOOKALIKE_HASHER_*`` or ``[hasher]``.
+
+    Without ``port`` the shard listens on 7710 + ``shard``, without ``metrics_port`` on that + 2000.
+    """
+
+    model_config = settings_config("hasher")
+
+    data_folder: Path
+    """Holds the rows and indexes of this shard; one process at a time may use it."""
+    shard: int = Field(default=0, ge=0)
+    """Number of this shard, from 0."""
+    shard_count: int = Field(default=1, ge=1)
+    """Shards that the items are spread over; the same for all of them."""
+    search_threads: int = Field(default=0, ge=0)
+    """Searches and reads that run at once; 0 takes one per core."""
+    max_pending_changes: int = Field(default=256, ge=1)
+    """Changes of one generation that may wait for their commit; more are refused with RESOURCE_EXHAUSTED."""
+    checkpoint_interval_seconds: float = Field(default=300.0, gt=0)
+    """Time between two savings of the changed indexes; a start after a crash replays what came later."""
+    position_wait_seconds: float = Field(default=5.0, gt=0)
+    """The longest wait for ``min_position``; a nearer deadline of the call shortens it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive_ports(cls, values: dict[str, Any]) -> dict[str, Any]:
+        values = dict(values)
+        try:
+            values.setdefault("port", FIRST_PORT + int(values.get("shard", 0)))
+            port = int(values["port"])
+        except (TypeError, ValueError):
+            return values  # the fields' own checks name what is wrong
+        values.setdefault("metrics_port", port + METRICS_PORT_OFFSET if port else 0)
+        return values
+
+    @model_validator(mode="after")
+    def _check_shard(self) -> Self:
+        if self.shard >= self.shard_count:
+            raise ValueError(f"shard {self.shard} must be less than shard_count {self.shard_count}")
+        return self

@@ -1,0 +1,290 @@
+"""Between the messages of ``hasher.proto`` and the hasher's own records: checks and conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasher.records import (
+    Applied,
+    Change,
+    Delete,
+    GenerationSpec,
+    GenerationStats,
+    Mutation,
+    Outcome,
+    SearchAnswer,
+    SearchQuery,
+    StoredRow,
+    Upsert,
+)
+from hasher.store import hash_payload
+from lookalike.errors import (
+    AbortedError,
+    FailedPreconditionError,
+    InvalidInputError,
+    NotSupportedError,
+    Reason,
+)
+from lookalike.runtime.status import status_of
+from lookalike.v1 import collection_pb2, hasher_pb2
+from lookalike.vectors import WIRE_DTYPE, from_bytes, unit
+
+MAX_MUTATIONS = 1000
+MAX_IDS = 1000
+MAX_PAGE = 1000
+MAX_VECTORS = 256
+MAX_K = 1001
+_MAX_REQUEST_ID_BYTES = 64
+_MAX_ID_BYTES = 128
+_DIGEST_BYTES = 32
+_MAX_PROBES = 2**31 - 1
+"""More buckets than any index has; the engine takes no larger number."""
+
+PlacementCheck = Callable[[str, GenerationSpec, str], None]
+
+
+def request_id_of(request: hasher_pb2.ApplyRequest) -> str:
+    """Returns the checked request id of a change."""
+    _check_text(request.request_id, 1, _MAX_REQUEST_ID_BYTES, "request_id")
+    return request.request_id
+
+
+def spec_of(message: collection_pb2.CollectionSpec) -> GenerationSpec:
+    """Returns the checked spec of a new generation."""
+    if not message.model_version:
+        raise InvalidInputError(
+            "create.model_version is empty", reason=Reason.FIELD_MISSING, field="create.model_version"
+        )
+    _check_range(message.dimension, 2, 4096, "create.dimension")
+    _check_range(message.bits, 64, 2048, "create.bits")
+    if message.bits % 64:
+        raise InvalidInputError(
+            f"create.bits is {message.bits}; it must be a multiple of 64", field="create.bits"
+        )
+    _check_range(message.partition_count, 1, 65536, "create.partition_count")
+    return GenerationSpec(message.model_version, message.dimension, message.bits, message.partition_count)
+
+
+def change_of(
+    request: hasher_pb2.ApplyRequest, spec: GenerationSpec, check_placement: PlacementCheck
+) -> Change:
+    """Returns a write as a change, checked whole before anything is done."""
+    write = request.write
+    check_model(write.model_version, spec, "write.model_version")
+    count = len(write.mutations)
+    if not count:
+        raise InvalidInputError(
+            "write.mutations is empty", reason=Reason.FIELD_MISSING, field="write.mutations"
+        )
+    _check_batch(count, MAX_MUTATIONS, "write.mutations")
+    vectors = _upserted_vectors(write.mutations, spec.dimension)
+    mutations = tuple(
+        _mutation(mutation, vectors.get(i), f"write.mutations[{i}]")
+        for i, mutation in enumerate(write.mutations)
+    )
+    seen: set[str] = set()
+    for i, mutation in enumerate(mutations):
+        field = f"write.mutations[{i}]"
+        if mutation.item_id in seen:
+            raise InvalidInputError(
+                f"item {mutation.item_id!r} is in write.mutations twice; send its last state only",
+                field=field,
+            )
+        seen.add(mutation.item_id)
+        check_placement(mutation.item_id, spec, field)
+    return Change(request_id_of(request), _content_digest(request), mutations)
+
+
+def _content_digest(request: hasher_pb2.ApplyRequest) -> bytes:
+    """Returns what tells two contents of one request id apart."""
+    if not request.content_digest:
+        return hash_payload(request.SerializeToString(deterministic=True))
+    if len(request.content_digest) != _DIGEST_BYTES:
+        raise InvalidInputError(
+            f"content_digest has {len(request.content_digest)} bytes; a SHA-256 has {_DIGEST_BYTES}",
+            field="content_digest",
+        )
+    return request.content_digest
+
+
+def _upserted_vectors(
+    mutations: Sequence[hasher_pb2.Mutation], dimension: int
+) -> dict[int, NDArray[np.float32]]:
+    """Returns the unit vectors of the upserts by their place in the request."""
+    raw: dict[int, NDArray[np.float32]] = {}
+    for i, mutation in enumerate(mutations):
+        if mutation.WhichOneof("operation") == "upsert":
+            field = f"write.mutations[{i}].upsert.vector_f32_le"
+            data = mutation.upsert.vector_f32_le
+            if len(data) != dimension * WIRE_DTYPE.itemsize:
+                raise InvalidInputError(
+                    f"{field} holds {len(data)} bytes; one {dimension}-dimensional float32 vector has"
+                    f" {dimension * WIRE_DTYPE.itemsize}",
+                    reason=Reason.DIMENSION_MISMATCH,
+                    field=field,
+                    metadata={"dimension": str(dimension)},
+                )
+            raw[i] = from_bytes(data, dimension, field)[0]
+    if not raw:
+        return {}
+    try:
+        return dict(zip(raw, unit(np.stack(list(raw.values())), "write.mutations"), strict=True))
+    except InvalidInputError:
+        for i, vector in raw.items():
+            unit(vector, f"write.mutations[{i}].upsert.vector_f32_le")
+        raise
+
+
+def _mutation(message: hasher_pb2.Mutation, vector: NDArray[np.float32] | None, field: str) -> Mutation:
+    if_version = message.if_version if message.HasField("if_version") else None
+    if vector is not None:
+        item = message.upsert.item
+        _check_text(item.item_id, 1, _MAX_ID_BYTES, f"{field}.upsert.item.item_id")
+        _check_text(item.product_id, 0, _MAX_ID_BYTES, f"{field}.upsert.item.product_id")
+        return Upsert(item.item_id, item.product_id, item.SerializeToString(), vector, if_version)
+    if message.WhichOneof("operation") is None:
+        raise InvalidInputError(f"{field} has no operation", reason=Reason.FIELD_MISSING, field=field)
+    _check_text(message.delete_item_id, 1, _MAX_ID_BYTES, f"{field}.delete_item_id")
+    return Delete(message.delete_item_id, if_version)
+
+
+def query_of(request: hasher_pb2.HasherServiceSearchRequest, spec: GenerationSpec) -> SearchQuery:
+    """Returns a checked search."""
+    if request.HasField("effort"):
+        raise NotSupportedError("effort is not supported yet; set probes instead", field="effort")
+    if request.HasField("filter"):
+        raise NotSupportedError("filter is not supported yet", field="filter")
+    check_model(request.model_version, spec, "model_version")
+    _check_range(request.k, 1, MAX_K, "k")
+    if request.HasField("probes") and request.probes < 1:
+        raise InvalidInputError(
+            "probes is 0; it must be at least 1", reason=Reason.FIELD_OUT_OF_RANGE, field="probes"
+        )
+    vectors = from_bytes(request.vectors_f32_le, spec.dimension, "vectors_f32_le")
+    _check_batch(len(vectors), MAX_VECTORS, "vectors_f32_le")
+    return SearchQuery(
+        vectors=unit(vectors, "vectors_f32_le"),
+        k=request.k,
+        group=request.group_by_product,
+        exact=request.exact,
+        probes=min(request.probes, _MAX_PROBES) if request.HasField("probes") else None,
+        exclude_item_id=request.exclude_item_id,
+    )
+
+
+def check_get(request: hasher_pb2.GetRequest) -> None:
+    """Checks a request for rows."""
+    _check_batch(len(request.item_ids), MAX_IDS, "item_ids")
+
+
+def check_list(request: hasher_pb2.ListRequest) -> None:
+    """Checks a request for a page."""
+    _check_range(request.page_size, 1, MAX_PAGE, "page_size")
+
+
+def check_model(model_version: str, spec: GenerationSpec, field: str) -> None:
+    """Checks that vectors come from the generation's model."""
+    if model_version != spec.model_version:
+        raise FailedPreconditionError(
+            f"{field} is {model_version!r}, but the generation holds vectors of {spec.model_version!r}",
+            reason=Reason.MODEL_VERSION_MISMATCH,
+            field=field,
+            metadata={"expected": spec.model_version},
+        )
+
+
+def applied_message(applied: Applied) -> hasher_pb2.ApplyResponse:
+    """Returns the reply to a write."""
+    return hasher_pb2.ApplyResponse(
+        position=applied.position, results=[_outcome_message(outcome) for outcome in applied.outcomes]
+    )
+
+
+def _outcome_message(outcome: Outcome) -> hasher_pb2.MutationResult:
+    if not outcome.conflict:
+        return hasher_pb2.MutationResult(version=outcome.version, existed=outcome.existed)
+    state = f"the item has version {outcome.version}" if outcome.existed else "there is no such item"
+    error = AbortedError(
+        f"if_version does not hold: {state}", field="if_version", metadata={"version": str(outcome.version)}
+    )
+    return hasher_pb2.MutationResult(error=status_of(error), existed=outcome.existed)
+
+
+def answer_message(answer: SearchAnswer) -> hasher_pb2.HasherServiceSearchResponse:
+    """Returns the reply to a search."""
+    seconds = answer.seconds
+    response = hasher_pb2.HasherServiceSearchResponse(
+        codes_total=answer.codes_total,
+        position=answer.position,
+        timing=hasher_pb2.ShardTiming(
+            hash_seconds=seconds["hash"],
+            probe_seconds=seconds["probe"],
+            scan_seconds=seconds["scan"],
+            rerank_seconds=seconds["rerank"],
+        ),
+    )
+    for hits, scanned in zip(answer.hits, answer.codes_scanned, strict=True):
+        result = response.results.add(codes_scanned=scanned)
+        for hit in hits:
+            result.hits.add(score=hit.score).item.MergeFromString(hit.item)
+    return response
+
+
+def row_message(row: StoredRow) -> hasher_pb2.Row:
+    """Returns a row as it is sent."""
+    message = hasher_pb2.Row(vector_f32_le=row.vector or b"")
+    message.stored.item.MergeFromString(row.item)
+    message.stored.version = row.version
+    message.stored.update_time.FromNanoseconds(row.update_time_ns)
+    return message
+
+
+def stats_message(stats: GenerationStats) -> hasher_pb2.GenerationInfo:
+    """Returns the description of a generation."""
+    spec = stats.spec
+    return hasher_pb2.GenerationInfo(
+        generation=stats.name,
+        spec=collection_pb2.CollectionSpec(
+            model_version=spec.model_version,
+            dimension=spec.dimension,
+            bits=spec.bits,
+            partition_count=spec.partition_count,
+        ),
+        item_count=stats.item_count,
+        product_count=stats.product_count,
+        position=stats.position,
+        index_bytes=stats.index_bytes,
+    )
+
+
+def _check_text(value: str, minimum: int, maximum: int, field: str) -> None:
+    size = len(value.encode())
+    if not minimum <= size <= maximum:
+        raise InvalidInputError(
+            f"{field} has {size} bytes; it must have {minimum} to {maximum}",
+            reason=Reason.FIELD_OUT_OF_RANGE if size else Reason.FIELD_MISSING,
+            field=field,
+        )
+
+
+def _check_range(value: int, minimum: int, maximum: int, field: str) -> None:
+    if not minimum <= value <= maximum:
+        raise InvalidInputError(
+            f"{field} is {value}; it must be {minimum} to {maximum}",
+            reason=Reason.FIELD_OUT_OF_RANGE,
+            field=field,
+            metadata={"min": str(minimum), "max": str(maximum)},
+        )
+
+
+def _check_batch(count: int, maximum: int, field: str) -> None:
+    if count > maximum:
+        raise InvalidInputError(
+            f"{field} holds {count}; send at most {maximum} in one call",
+            reason=Reason.BATCH_TOO_LARGE,
+            field=field,
+            metadata={"max": str(maximum)},
+        )

@@ -1,0 +1,301 @@
+"""The hash index: nearest vectors by sign codes, multi-probe buckets and exact rerank.
+
+A vector becomes a code of sign bits after a structured random rotation (Charikar, STOC 2002; Ailon &
+Chazelle, SIAM J. Comput. 2009). Hyperplanes cut space into buckets that a query visits in order of
+its distance from them (Lv et al., VLDB 2007); the codes found there are ranked by Hamming distance,
+and the best by their exact cosine. The work is done by the native extension, outside the GIL.
+
+An index is safe to use from many threads: a search reads one immutable snapshot without a lock, so it
+never waits for `add` or `remove` and sees all of a batch or nothing of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from typing import Final, Self, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasher import _native
+from lookalike.errors import DataLossError, NotSupportedError
+
+__all__ = ["NO_ID", "HashIndex", "IndexDamagedError", "IndexStats", "SearchResult"]
+
+NO_ID: Final = 2**64 - 1
+"""Pads the ids of short result rows; no item or product may have it."""
+
+DEFAULT_TABLES: Final = 8
+
+
+class IndexDamagedError(DataLossError, ValueError):
+    """A stored index is missing, truncated, altered or of another format version.
+
+    The index is derived data: build it again from the stored vectors.
+    """
+
+
+class IndexStats(TypedDict):
+    """Figures about an index; `*_bytes` count the native arrays."""
+
+    items: int
+    dead_rows: int
+    dim: int
+    bits: int
+    tables: int
+    seed: int
+    trained_on: int
+    planes_per_table: int
+    code_bytes: int
+    vector_bytes: int
+    bucket_bytes: int
+    family: str
+    rerank: str
+    isa: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What one search found and what it cost.
+
+    Attributes:
+        ids: `(q, k)` uint64, best first; short rows end with :data:`NO_ID`.
+        products: `(q, k)` uint64, the product of each id; short rows end with :data:`NO_ID`.
+        scores: `(q, k)` float32, cosine in -1..1, descending, ties by ascending id; short rows end with `-inf`.
+        codes_scanned: `(q,)` uint64, distinct items each query was compared with.
+        seconds: Time by stage (`hash`, `probe`, `scan`, `rerank`), summed over the queries.
+    """
+
+    ids: NDArray[np.uint64]
+    products: NDArray[np.uint64]
+    scores: NDArray[np.float32]
+    codes_scanned: NDArray[np.uint64]
+    seconds: dict[str, float]
+
+
+class HashIndex:
+    """A live index of unit vectors. Make one with :meth:`build` or :meth:`open`."""
+
+    def __init__(self, native: _native.NativeIndex) -> None:
+        self._native = native
+
+    @classmethod
+    def build(
+        cls,
+        vectors: NDArray[np.float32],
+        ids: NDArray[np.uint64],
+        products: NDArray[np.uint64] | None = None,
+        *,
+        attributes: object | None = None,
+        bits: int = 256,
+        family: str = "hyperplane",
+        tables: int = DEFAULT_TABLES,
+        rerank: str = "f32",
+        seed: int = 0,
+        threads: int = 0,
+    ) -> Self:
+        """Builds an index; the same arguments give the same index on every machine.
+
+        Args:
+            vectors: `(n, d)` float32, C-contiguous, finite, no zero rows; scaled to unit length. `n` may be 0.
+            ids: `(n,)` uint64, each once.
+            products: `(n,)` uint64, the product of each item; by default each item is its own.
+            attributes: Not available in this version.
+            bits: Code width, a multiple of 64 from 64 to 2,048.
+            family: Hash family of the buckets; this version has `"hyperplane"`.
+            tables: Bucket tables, 1 to 64: more find more per code scanned and take more memory.
+            rerank: What the final scores are computed from; this version has `"f32"`, the exact vectors.
+            seed: Seed of the rotation and the hyperplanes, 0 to 2**64-1.
+            threads: Threads of the build; 0 means one per core.
+
+        Raises:
+            ValueError: Wrong shape, dtype, layout, value or range.
+            lookalike.errors.NotSupportedError: An option that this version does not have.
+        """
+        if attributes is not None:
+            raise _not_supported("attributes", "attributes are not available in this version; leave them out")
+        if family != "hyperplane":
+            raise _not_supported(
+                "family", f"family {family!r} is not available in this version; use 'hyperplane'"
+            )
+        if rerank != "f32":
+            raise _not_supported("rerank", f"rerank {rerank!r} is not available in this version; use 'f32'")
+        native = _native.NativeIndex.build(
+            _vectors(vectors, "vectors"),
+            _ids(ids, "ids"),
+            _ids(ids if products is None else products, "products"),
+            bits=_integer(bits, "bits", 64, 2048),
+            tables=_integer(tables, "tables", 1, 64),
+            seed=_integer(seed, "seed", 0, 2**64 - 1),
+            threads=_integer(threads, "threads", 0, 1024),
+        )
+        return cls(native)
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int = 10,
+        *,
+        probes: int | None = None,
+        rerank: int | None = None,
+        effort: float | None = None,
+        filter: object | None = None,
+        group: bool = False,
+        threads: int = 1,
+        exact: bool = False,
+    ) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+        """Finds the `k` nearest items of each query: :meth:`search_detailed` without its figures.
+
+        Returns:
+            ids `(q, k)` uint64 and scores `(q, k)` float32; short rows end with :data:`NO_ID` and `-inf`.
+        """
+        result = self.search_detailed(
+            queries,
+            k,
+            probes=probes,
+            rerank=rerank,
+            effort=effort,
+            filter=filter,
+            group=group,
+            threads=threads,
+            exact=exact,
+        )
+        return result.ids, result.scores
+
+    def search_detailed(
+        self,
+        queries: NDArray[np.float32],
+        k: int = 10,
+        *,
+        probes: int | None = None,
+        rerank: int | None = None,
+        effort: float | None = None,
+        filter: object | None = None,
+        group: bool = False,
+        threads: int = 1,
+        exact: bool = False,
+    ) -> SearchResult:
+        """Finds the `k` nearest items of each query by cosine.
+
+        Args:
+            queries: `(q, d)` float32, C-contiguous, finite, no zero rows; length does not matter.
+            k: Results per query, 1 or more.
+            probes: Buckets to visit in each table. By default they are visited, over all tables in one
+                order, until about a tenth of 3,000 items are scanned, a falling share of more items, and
+                at least 200; indexes of up to 200 items are scanned whole.
+            rerank: Candidates whose exact cosine is computed, at least `k`; by default `max(256, 12 k)`.
+            effort: Not available in this version.
+            filter: Not available in this version.
+            group: Return the best item of each of the `k` best products.
+            threads: Threads over the queries; 0 means one per core.
+            exact: Compare with every stored vector; `probes` and `rerank` are then without effect.
+
+        Raises:
+            ValueError: Wrong shape, dtype, layout, dimension, value or range.
+            lookalike.errors.NotSupportedError: An option that this version does not have.
+        """
+        if effort is not None:
+            raise _not_supported("effort", "effort is not available in this version; use probes and rerank")
+        if filter is not None:
+            raise _not_supported("filter", "filters are not available in this version; leave filter out")
+        ids, products, scores, scanned, seconds = self._native.search(
+            _vectors(queries, "queries"),
+            k=_integer(k, "k", 1, 2**31 - 1),
+            probes=None if probes is None else _integer(probes, "probes", 1, 2**31 - 1),
+            rerank=None if rerank is None else _integer(rerank, "rerank", 1, 2**31 - 1),
+            group=bool(group),
+            exact=bool(exact),
+            threads=_integer(threads, "threads", 0, 1024),
+        )
+        return SearchResult(ids, products, scores, scanned, seconds)
+
+    def add(
+        self,
+        vectors: NDArray[np.float32],
+        ids: NDArray[np.uint64],
+        products: NDArray[np.uint64] | None = None,
+    ) -> None:
+        """Adds items, which can be found when this returns; an id that is present is replaced.
+
+        When the index has doubled since its hyperplanes were trained it is rebuilt in this call;
+        searches go on meanwhile.
+
+        Args:
+            vectors: `(n, d)` float32 as in :meth:`build`.
+            ids: `(n,)` uint64, each once in the batch.
+            products: `(n,)` uint64; by default each item is its own product.
+
+        Raises:
+            ValueError: As in :meth:`build`; nothing is added then.
+        """
+        self._native.add(
+            _vectors(vectors, "vectors"),
+            _ids(ids, "ids"),
+            _ids(ids if products is None else products, "products"),
+        )
+
+    def remove(self, ids: NDArray[np.uint64]) -> int:
+        """Removes items `(n,)` uint64 and returns how many there were; unknown ids are passed over."""
+        return self._native.remove(_ids(ids, "ids"))
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Stores the index in `folder`, replacing one that is there in one step.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        self._native.save(folder)
+
+    @classmethod
+    def open(cls, folder: str | PathLike[str]) -> Self:
+        """Opens a stored index; its searches answer exactly as before :meth:`save`.
+
+        Raises:
+            IndexDamagedError: The file is missing, truncated, altered or of another version.
+            OSError: The file cannot be read.
+        """
+        try:
+            return cls(_native.NativeIndex.open(folder))
+        except _native.DamagedError as error:
+            raise IndexDamagedError(str(error)) from None
+
+    def stats(self) -> IndexStats:
+        """Returns sizes and settings; `isa` is the instruction set in use."""
+        return IndexStats(**self._native.stats(), family="hyperplane", rerank="f32", isa=_native.active_isa())
+
+    def __len__(self) -> int:
+        """Items that can be found."""
+        return self._native.stats()["items"]
+
+
+def _not_supported(field: str, message: str) -> NotSupportedError:
+    return NotSupportedError(message, field=field)
+
+
+def _integer(value: object, name: str, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError(f"{name} must be an integer, not {type(value).__name__}")
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be {low} to {high}, not {value}")
+    return int(value)
+
+
+def _vectors(array: object, name: str) -> NDArray[np.float32]:
+    if not isinstance(array, np.ndarray) or array.dtype != np.float32:
+        kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise ValueError(f"{name} must be a float32 array, not {kind}")
+    if array.ndim != 2:
+        raise ValueError(f"{name} must have shape (n, d), not {array.shape}")
+    if not array.flags.c_contiguous:
+        raise ValueError(f"{name} must be C-contiguous; numpy.ascontiguousarray makes it so")
+    return array
+
+
+def _ids(array: object, name: str) -> NDArray[np.uint64]:
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint64:
+        kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise ValueError(f"{name} must be a uint64 array, not {kind}")
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have shape (n,), not {array.shape}")
+    return np.ascontiguousarray(array)

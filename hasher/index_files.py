@@ -1,0 +1,93 @@
+"""Saving the derived index beside the rows, and bringing it back: whole, or rebuilt from the rows.
+
+A saved index lies in ``index-<position>/``. The row file says which position is the valid one, so an index
+that was not saved to its end is never looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from hasher.index import HashIndex, IndexDamagedError
+from hasher.store import RowStore
+
+INDEX_PREFIX = "index-"
+_SAVING = "index-being-saved"
+log = structlog.get_logger()
+
+
+def load_index(store: RowStore, folder: Path, generation: str) -> HashIndex:
+    """Returns the index of a generation, equal to its rows.
+
+    The saved one is opened and the changes since then are applied to it. Where there is none, or it is
+    damaged (a warning ``index_rebuilt`` is logged), it is built from the rows.
+
+    Raises:
+        DataLossError: The row file is damaged.
+    """
+    position = store.index_position
+    if position:
+        try:
+            return _open_saved(store, folder / f"{INDEX_PREFIX}{position}", position)
+        except (IndexDamagedError, OSError) as error:
+            log.warning("index_rebuilt", generation=generation, reason=str(error), rows=store.item_count)
+            store.record_index(0)
+    numbers, products, vectors = store.index_entries(0)
+    return HashIndex.build(
+        vectors,
+        np.array(numbers, dtype=np.uint64),
+        np.array(products, dtype=np.uint64),
+        bits=store.spec.bits,
+    )
+
+
+def _open_saved(store: RowStore, folder: Path, position: int) -> HashIndex:
+    index = HashIndex.open(folder)
+    stats = index.stats()
+    if (stats["dim"], stats["bits"]) != (store.spec.dimension, store.spec.bits):
+        raise IndexDamagedError(
+            f"the saved index has {stats['dim']} dimensions and {stats['bits']} bits, the generation"
+            f" {store.spec.dimension} and {store.spec.bits}"
+        )
+    # What was saved may already hold changes after `position`: both steps change nothing when repeated.
+    deleted = store.deletions(position)
+    if deleted:
+        index.remove(np.array(deleted, dtype=np.uint64))
+    numbers, products, vectors = store.index_entries(position)
+    if numbers:
+        index.add(vectors, np.array(numbers, dtype=np.uint64), np.array(products, dtype=np.uint64))
+    if len(index) != store.item_count:
+        raise IndexDamagedError(f"the saved index has {len(index)} items, the row file {store.item_count}")
+    return index
+
+
+def save_index(index: HashIndex, store: RowStore, folder: Path, position: int) -> None:
+    """Saves the index as of ``position`` (it may hold later changes too) and removes older ones.
+
+    Raises:
+        OSError: The files cannot be written.
+    """
+    saving, target = folder / _SAVING, folder / f"{INDEX_PREFIX}{position}"
+    for leftover in (saving, target):
+        shutil.rmtree(leftover, ignore_errors=True)
+    index.save(saving)
+    saving.rename(target)
+    sync_folder(folder)
+    store.record_index(position)
+    for other in folder.glob(f"{INDEX_PREFIX}*"):
+        if other != target:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

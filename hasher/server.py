@@ -1,0 +1,84 @@
+"""Puts one hasher process together: the only place that knows all its parts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from hasher._native import active_isa
+from hasher.config import HasherSettings
+from hasher.metrics import HasherMetrics
+from hasher.service import HasherServicer
+from hasher.shard import Shard
+from lookalike.runtime.metrics import Metrics
+from lookalike.runtime.server import ServerRunner, Service
+from lookalike.v1 import hasher_pb2, hasher_pb2_grpc
+
+FULL_NAME: str = hasher_pb2.DESCRIPTOR.services_by_name["HasherService"].full_name
+
+
+async def run(settings: HasherSettings) -> None:
+    """Serves until SIGTERM or SIGINT.
+
+    The data folder is locked first, then the port is bound; health turns SERVING once every generation is
+    loaded.
+
+    Raises:
+        InvalidInputError: A setting cannot be used.
+        FailedPreconditionError: The folder is in use, or holds the rows of another shard.
+        DataLossError: A row file is damaged; nothing is served then.
+    """
+    metrics = Metrics()
+    own_metrics = HasherMetrics(metrics)
+    shard = Shard(
+        settings.data_folder,
+        settings.shard,
+        settings.shard_count,
+        max_pending=settings.max_pending_changes,
+        on_commit=own_metrics.committed,
+    )
+    own_metrics.watch_items(shard.item_count)
+    shard.lock()
+    with ThreadPoolExecutor(
+        settings.search_threads or os.cpu_count() or 1, thread_name_prefix="hasher-read"
+    ) as executor:
+        servicer = HasherServicer(
+            shard,
+            executor,
+            own_metrics,
+            isa=active_isa(),
+            position_wait_seconds=settings.position_wait_seconds,
+        )
+
+        async def check_ready() -> str:
+            return shard.not_ready_reason()
+
+        service = Service(
+            FULL_NAME,
+            lambda server: hasher_pb2_grpc.add_HasherServiceServicer_to_server(servicer, server),
+            check_ready,
+        )
+        try:
+            await _serve(ServerRunner("hasher", [service], settings, metrics), shard, settings)
+        finally:
+            await asyncio.to_thread(shard.close)
+
+
+async def _serve(runner: ServerRunner, shard: Shard, settings: HasherSettings) -> None:
+    """Serves, loads beside it, then saves the indexes from time to time; the first failure ends all three."""
+
+    async def keep() -> None:
+        await asyncio.to_thread(shard.load)
+        while True:
+            await asyncio.sleep(settings.checkpoint_interval_seconds)
+            await asyncio.to_thread(shard.checkpoint)
+
+    keeping = asyncio.create_task(keep(), name="load-and-checkpoint")
+    serving = asyncio.create_task(runner.run(), name="serve")
+    await asyncio.wait([keeping, serving], return_when=asyncio.FIRST_COMPLETED)
+    for task in (keeping, serving):
+        task.cancel()
+    for outcome in await asyncio.gather(keeping, serving, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome

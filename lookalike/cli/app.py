@@ -1,0 +1,117 @@
+"""The commands together, and the one place that turns errors into a line and an exit code.
+
+Exit codes: 0 success, 2 for input that the caller must set right, 1 for everything else that failed,
+130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from lookalike import __version__
+from lookalike.cli import collection, evaluate, index, search, serve, synth, train
+from lookalike.cli.console import plain, stderr
+from lookalike.cli.demo import command as demo
+from lookalike.errors import (
+    AlreadyExistsError,
+    FailedPreconditionError,
+    InvalidInputError,
+    LookalikeError,
+    NotFoundError,
+    NotSupportedError,
+)
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+DEBUG_VARIABLE = "LOOKALIKE_DEBUG"
+_CALLERS_FAULT = (
+    InvalidInputError,
+    NotFoundError,
+    AlreadyExistsError,
+    FailedPreconditionError,
+    NotSupportedError,
+)
+
+app = typer.Typer(
+    name="lookalike",
+    help="Visual product search: from a photo to the listings of the same product.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("synth")(synth.synth)
+app.command("train")(train.train)
+app.add_typer(serve.app, name="serve")
+app.command("index")(index.index)
+app.command("search")(search.search)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(collection.app, name="collection")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"lookalike {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line; prints at most one line about what went wrong.
+
+    Args:
+        arguments: What follows the program's name; None takes the process's own.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        outcome: Any = app(arguments, prog_name="lookalike", standalone_mode=False)
+    except LookalikeError as error:
+        _say(f"{error.message} ({error.reason.value})")
+        return EXIT_BAD_INPUT if isinstance(error, _CALLERS_FAULT) else EXIT_FAILED
+    except TyperException as error:
+        _say(error.format_message())
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            traceback.print_exc()
+        hint = (
+            "" if os.environ.get(DEBUG_VARIABLE) else " (unexpected; run `lookalike --debug ...` for details)"
+        )
+        _say(f"{type(error).__name__}: {error}{hint}")
+        return EXIT_FAILED
+    return outcome if isinstance(outcome, int) else 0
+
+
+def main() -> NoReturn:
+    """The entry point of the ``lookalike`` command."""
+    sys.exit(run())
+
+
+def _say(message: str) -> None:
+    stderr.print(f"error: {plain(message)}", markup=False, highlight=False, soft_wrap=True)

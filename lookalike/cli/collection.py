@@ -1,0 +1,127 @@
+"""``lookalike collection``: create, look at and delete collections and aliases."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from lookalike.cli.console import note, print_json, stdout
+from lookalike.cli.options import DEFAULT_GATEWAY, AsJson, Gateway
+
+if TYPE_CHECKING:
+    from lookalike.client import Client, Collection
+
+app = typer.Typer(help="Create, show and delete collections and aliases.", no_args_is_help=True)
+alias_app = typer.Typer(help="Second names that can be moved at once.", no_args_is_help=True)
+app.add_typer(alias_app, name="alias")
+
+Name = Annotated[str, typer.Argument(help="Name of the collection.")]
+AliasName = Annotated[str, typer.Argument(help="Name of the alias.")]
+
+
+@app.command("create")
+def create(
+    name: Name,
+    bits: Annotated[int, typer.Option(help="Code length: a multiple of 64 up to 2048; 0: the default.")] = 0,
+    gateway: Gateway = DEFAULT_GATEWAY,
+    as_json: AsJson = False,
+) -> None:
+    """Create a collection for the embedder's present model."""
+    with _client(gateway) as client:
+        _show_one(client.create_collection(name, bits=bits), as_json)
+
+
+@app.command("get")
+def get(name: Name, gateway: Gateway = DEFAULT_GATEWAY, as_json: AsJson = False) -> None:
+    """Show a collection and its number of items."""
+    with _client(gateway) as client:
+        _show_one(client.get_collection(name), as_json)
+
+
+@app.command("list")
+def list_all(gateway: Gateway = DEFAULT_GATEWAY, as_json: AsJson = False) -> None:
+    """List all collections."""
+    with _client(gateway) as client:
+        collections = client.list_collections()
+    if as_json:
+        print_json([_as_dict(collection) for collection in collections])
+        return
+    table = Table(
+        "name", "model", "dimension", "bits", "created", box=None, header_style="bold", pad_edge=False
+    )
+    for collection in collections:
+        created = f"{collection.create_time:%Y-%m-%d %H:%M:%S}"
+        numbers = (str(collection.dimension), str(collection.bits))
+        table.add_row(collection.name, collection.model_version, *numbers, created)
+    stdout.print(table)
+
+
+@app.command("delete")
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    gateway: Gateway = DEFAULT_GATEWAY,
+) -> None:
+    """Delete a collection with all its items, for good."""
+    with _client(gateway) as client:
+        count = client.get_collection(name).item_count
+        if not yes:
+            typer.confirm(
+                f"Delete the collection {name} with {count:,} items for good?", abort=True, err=True
+            )
+        client.delete_collection(name)
+    note(f"Deleted the collection {name} with {count:,} items.")
+
+
+@alias_app.command("set")
+def set_alias(
+    name: AliasName,
+    collection: Annotated[str, typer.Argument(help="The collection to point to.")],
+    gateway: Gateway = DEFAULT_GATEWAY,
+) -> None:
+    """Point an alias to a collection, at once; creates the alias if it is new."""
+    with _client(gateway) as client:
+        previous = client.set_alias(name, collection)
+    note(f"{name} -> {collection}" + (f" (was {previous})" if previous else ""))
+
+
+@alias_app.command("list")
+def list_aliases(gateway: Gateway = DEFAULT_GATEWAY, as_json: AsJson = False) -> None:
+    """List all aliases."""
+    with _client(gateway) as client:
+        aliases = client.list_aliases()
+    if as_json:
+        print_json([asdict(alias) for alias in aliases])
+        return
+    for alias in aliases:
+        print(f"{alias.name} -> {alias.collection}")
+
+
+@alias_app.command("delete")
+def delete_alias(name: AliasName, gateway: Gateway = DEFAULT_GATEWAY) -> None:
+    """Delete an alias; its collection stays."""
+    with _client(gateway) as client:
+        client.delete_alias(name)
+    note(f"Deleted the alias {name}.")
+
+
+def _client(gateway: str) -> Client:
+    from lookalike.client import Client
+
+    return Client(gateway)
+
+
+def _as_dict(collection: Collection) -> dict[str, Any]:
+    return {**asdict(collection), "create_time": collection.create_time.isoformat()}
+
+
+def _show_one(collection: Collection, as_json: bool) -> None:
+    if as_json:
+        print_json(_as_dict(collection))
+        return
+    for name, value in _as_dict(collection).items():
+        if value is not None:
+            print(f"{name:16} {value}")

@@ -1,0 +1,81 @@
+"""What commands print: progress and notes on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+SECONDS_BETWEEN_LINES = 10.0
+"""How often progress says something where there is no terminal."""
+
+Update: TypeAlias = Callable[[int, int], None]
+"""Called with how much is done and how much there is; 0 for an unknown whole."""
+
+stderr = Console(stderr=True)
+stdout = Console()
+
+
+def plain(message: str) -> str:
+    """Returns a text as one line without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in message).split())
+
+
+def note(message: str) -> None:
+    """Prints a remark on stderr."""
+    stderr.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Prints a value as JSON on stdout, for programs."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+@contextmanager
+def progress(description: str) -> Iterator[Update]:
+    """Shows how far a long piece of work is: a bar on a terminal, else a line now and then."""
+    if not stderr.is_terminal:
+        yield _lines(description)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=stderr, transient=True) as bar:
+        task = bar.add_task(description, total=None)
+
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total or None)
+
+        yield update
+
+
+def _lines(description: str) -> Update:
+    start = last = time.monotonic()
+
+    def update(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= SECONDS_BETWEEN_LINES:
+            last = now
+            whole = f" of {total:,}" if total else ""
+            note(f"{description}: {done:,}{whole} after {now - start:.0f} s")
+
+    return update

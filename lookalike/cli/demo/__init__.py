@@ -1,0 +1,1 @@
+"""``lookalike demo``: the whole thing, end to end, on one machine."""

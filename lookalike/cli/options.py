@@ -1,0 +1,24 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Gateway = Annotated[
+    str,
+    typer.Option(
+        "--gateway", metavar="HOST:PORT", envvar="LOOKALIKE_GATEWAY", help="Address of the gateway."
+    ),
+]
+CollectionName = Annotated[str, typer.Option("--collection", help="Name of the collection, or an alias.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+CatalogFile = Annotated[
+    Path, typer.Option("--catalog", metavar="CSV", help="The catalogue: item_id, product_id, image_path, ...")
+]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.001, max=60.0, help="Seconds for one call.")]
+
+DEFAULT_GATEWAY = "127.0.0.1:7700"
+DEFAULT_COLLECTION = "default"

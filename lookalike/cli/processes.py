@@ -1,0 +1,185 @@
+"""Services as child processes that never outlive the command that started them.
+
+Each child runs in its own session, so that Ctrl-C reaches only the parent, which stops them in order. A child
+also watches its standard input, a pipe whose other end only the parent holds: if the parent is gone, killed
+or not, the pipe closes and the child stops by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import IO, Self
+
+from lookalike.cli.console import note
+from lookalike.errors import UnavailableError
+
+STOP_SECONDS = 20.0
+"""How long children get to stop before they are killed."""
+_POLL_SECONDS = 0.05
+_LOG_TAIL_LINES = 8
+
+
+@contextlib.contextmanager
+def termination_as_interrupt() -> Iterator[None]:
+    """Treats SIGTERM and SIGHUP as Ctrl-C, so that one way of cleaning up serves all three.
+
+    Ctrl-C itself is set too: a shell that starts a command in the background makes it ignore SIGINT.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, interrupt) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class ServiceProcess:
+    """One running service."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    ready_file: Path
+    log_file: Path | None
+
+    def port(self) -> int | None:
+        """Returns the gRPC port once it is bound, else None."""
+        try:
+            return int(json.loads(self.ready_file.read_text())["port"])
+        except FileNotFoundError:
+            return None
+
+    def log_tail(self) -> list[str]:
+        """Returns the last lines of the log, or none where the log goes to the terminal."""
+        if self.log_file is None:
+            return []
+        return self.log_file.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+
+
+class ServiceProcesses:
+    """The services that one command started; a context manager that stops them all.
+
+    Args:
+        scratch: Existing folder for the files in which children tell their ports.
+        logs: Folder for their logs; None leaves them on the terminal.
+    """
+
+    def __init__(self, scratch: Path, logs: Path | None = None) -> None:
+        self._scratch = scratch
+        self._logs = logs
+        self._running: list[ServiceProcess] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, service: str, arguments: Sequence[str], *, name: str = "") -> ServiceProcess:
+        """Starts ``lookalike serve SERVICE ARGUMENTS``; see :meth:`wait_for_ports` for when it is up."""
+        name = name or service
+        ready_file = self._scratch / f"{name}.ready.json"
+        ready_file.unlink(missing_ok=True)
+        log_file = self._logs / f"{name}.log" if self._logs else None
+        command = [sys.executable, "-m", "lookalike.cli", "serve", service, "--exit-with-stdin"]
+        command += [*arguments, "--ready-file", str(ready_file)]
+        with contextlib.ExitStack() as stack:
+            output: IO[bytes] | None = stack.enter_context(log_file.open("ab")) if log_file else None
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                start_new_session=True,
+            )
+        started = ServiceProcess(name, process, ready_file, log_file)
+        self._running.append(started)
+        return started
+
+    def wait_for_ports(self, services: Sequence[ServiceProcess], timeout_seconds: float) -> list[str]:
+        """Waits until the services listen.
+
+        Returns:
+            Their addresses, ``host:port``, in the same order.
+
+        Raises:
+            UnavailableError: One of them ended, or the time is up.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            ports = [service.port() for service in services]
+            if all(ports):
+                return [f"127.0.0.1:{port}" for port in ports]
+            self.check()
+            if time.monotonic() > deadline:
+                late = [service.name for service, port in zip(services, ports, strict=True) if not port]
+                raise UnavailableError(f"{', '.join(late)} did not start within {timeout_seconds:.0f} s")
+            time.sleep(_POLL_SECONDS)
+
+    def check(self) -> None:
+        """Makes sure that all run.
+
+        Raises:
+            UnavailableError: One of them ended; the end of its log is printed first.
+        """
+        for service in self._running:
+            code = service.process.poll()
+            if code is not None:
+                for line in service.log_tail():
+                    note(f"  {service.name}: {line}")
+                where = f"; see {service.log_file}" if service.log_file else ""
+                raise UnavailableError(f"the {service.name} ended with exit code {code}{where}")
+
+    def watch(self) -> None:
+        """Returns never: waits, and raises when a service ends.
+
+        Raises:
+            UnavailableError: As :meth:`check`.
+        """
+        while True:
+            self.check()
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        """Stops all: the newest first, which is the gateway, then the rest at once; what hangs is killed."""
+        ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = [signal.signal(number, signal.SIG_IGN) for number in ignored]
+        try:
+            deadline = time.monotonic() + STOP_SECONDS
+            for group in (self._running[-1:], self._running[:-1]):
+                _stop_group(group, deadline)
+            self._running.clear()
+        finally:
+            for number, handler in zip(ignored, before, strict=True):
+                signal.signal(number, handler)
+
+
+def _stop_group(services: Sequence[ServiceProcess], deadline: float) -> None:
+    for service in services:
+        service.process.terminate()
+    for service in services:
+        try:
+            service.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(service.process.pid, signal.SIGKILL)
+            service.process.wait()
+        if service.process.stdin:
+            service.process.stdin.close()

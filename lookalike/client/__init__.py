@@ -1,0 +1,68 @@
+"""The Python client of Lookalike.
+
+    from lookalike.client import Client
+
+    with Client("127.0.0.1:7700") as client:
+        for hit in client.search(image="shoe.jpg", k=5).hits:
+            print(hit.product_id, hit.score, hit.title)
+
+:class:`AsyncClient` has the same methods as coroutines. Both raise the errors of :mod:`lookalike.errors`.
+"""
+
+from lookalike.client.aio import AsyncClient
+from lookalike.client.sync import Client
+from lookalike.client.types import (
+    Alias,
+    CategoryPrediction,
+    Classification,
+    Collection,
+    Coverage,
+    DeleteResult,
+    GetResult,
+    Hit,
+    IngestProgress,
+    IngestReport,
+    Item,
+    ItemResult,
+    Limits,
+    Photo,
+    Region,
+    Search,
+    SearchResult,
+    ServerInfo,
+    StoredItem,
+    Timing,
+    UpsertResult,
+    Vector,
+    WriteReceipt,
+)
+from lookalike.runtime.status import code_of
+
+__all__ = [
+    "Alias",
+    "AsyncClient",
+    "CategoryPrediction",
+    "Classification",
+    "Client",
+    "Collection",
+    "Coverage",
+    "DeleteResult",
+    "GetResult",
+    "Hit",
+    "IngestProgress",
+    "IngestReport",
+    "Item",
+    "ItemResult",
+    "Limits",
+    "Photo",
+    "Region",
+    "Search",
+    "SearchResult",
+    "ServerInfo",
+    "StoredItem",
+    "Timing",
+    "UpsertResult",
+    "Vector",
+    "WriteReceipt",
+    "code_of",
+]

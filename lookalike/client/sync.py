@@ -1,0 +1,285 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from lookalike.client import calls
+from lookalike.client.channel import client_options
+from lookalike.client.ingest import IngestPlan, OnProgress
+from lookalike.client.types import (
+    Alias,
+    Classification,
+    Collection,
+    DeleteResult,
+    GetResult,
+    IngestReport,
+    Item,
+    Photo,
+    Region,
+    Search,
+    SearchResult,
+    ServerInfo,
+    StoredItem,
+    UpsertResult,
+    Vector,
+)
+from lookalike.errors import LookalikeError
+from lookalike.runtime.status import error_from_rpc
+
+T = TypeVar("T")
+
+
+class Client:
+    """A connection to Lookalike; safe to share between threads.
+
+    Every method raises a class of :mod:`lookalike.errors` when the call fails;
+    :func:`lookalike.client.code_of` gives the gRPC status code of such an error.
+
+    Args:
+        target: ``host:port`` of the gateway.
+        timeout_seconds: Deadline of one call where a method is given none.
+    """
+
+    def __init__(self, target: str = "127.0.0.1:7700", *, timeout_seconds: float = 10.0) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._channel = grpc.insecure_channel(target, options=client_options())
+        self._stubs: dict[str, Any] = {name: stub(self._channel) for name, stub in calls.STUBS.items()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection; calls that still run are cancelled."""
+        self._channel.close()
+
+    def search(
+        self,
+        *,
+        image: Photo | None = None,
+        images: Sequence[Photo] | None = None,
+        embedding: Vector | None = None,
+        item_id: str | None = None,
+        k: int = 10,
+        collection: str = "default",
+        exact: bool = False,
+        group_by_product: bool = True,
+        probes: int | None = None,
+        min_score: float | None = None,
+        min_coverage: float | None = None,
+        min_log_position: str | None = None,
+        region: Region | tuple[float, float, float, float] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> SearchResult:
+        """Finds the products nearest to a photo, several photos, a vector or a stored item.
+
+        The arguments are those of :class:`lookalike.client.Search`.
+        """
+        search = Search(
+            image=image,
+            images=images,
+            embedding=embedding,
+            item_id=item_id,
+            k=k,
+            collection=collection,
+            exact=exact,
+            group_by_product=group_by_product,
+            probes=probes,
+            min_score=min_score,
+            min_coverage=min_coverage,
+            min_log_position=min_log_position,
+            region=region,
+        )
+        return self._run(calls.search(search), timeout_seconds)
+
+    def multi_search(
+        self, searches: Sequence[Search], *, timeout_seconds: float | None = None
+    ) -> Sequence[SearchResult | LookalikeError]:
+        """Runs 1 to 64 searches at once; a search that fails gives its error as a value in its place."""
+        return self._run(calls.multi_search(searches), timeout_seconds)
+
+    def classify(
+        self,
+        image: Photo,
+        *,
+        k: int = 5,
+        region: Region | tuple[float, float, float, float] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Classification:
+        """Predicts the ``k`` best categories of a photo on each level."""
+        return self._run(calls.classify(image, k, region), timeout_seconds)
+
+    def server_info(self, *, timeout_seconds: float | None = None) -> ServerInfo:
+        """Says what the server is: version, limits, model, shards."""
+        return self._run(calls.server_info(), timeout_seconds)
+
+    def upsert(
+        self,
+        items: Iterable[Item],
+        *,
+        collection: str = "default",
+        request_id: str | None = None,
+        timeout_seconds: float | None = None,
+    ) -> UpsertResult:
+        """Adds or replaces 1 to 256 items; use :meth:`ingest` for more."""
+        return self._run(calls.upsert(items, collection, request_id), timeout_seconds)
+
+    def delete(
+        self,
+        item_ids: Iterable[str],
+        *,
+        collection: str = "default",
+        request_id: str | None = None,
+        timeout_seconds: float | None = None,
+    ) -> DeleteResult:
+        """Deletes 1 to 1000 items; ids that do not exist are counted."""
+        return self._run(calls.delete(item_ids, collection, request_id), timeout_seconds)
+
+    def get(
+        self,
+        item_ids: Iterable[str],
+        *,
+        collection: str = "default",
+        include_embeddings: bool = False,
+        timeout_seconds: float | None = None,
+    ) -> GetResult:
+        """Returns 1 to 1000 items by id, and which ids do not exist."""
+        return self._run(calls.get(item_ids, collection, include_embeddings), timeout_seconds)
+
+    def list(
+        self,
+        *,
+        collection: str = "default",
+        page_size: int = 100,
+        include_embeddings: bool = False,
+        timeout_seconds: float | None = None,
+    ) -> Iterator[StoredItem]:
+        """Yields all items in a fixed order, fetching page by page; the timeout is that of one page."""
+        token = ""
+        while True:
+            call = calls.list_page(collection, page_size, token, include_embeddings)
+            items, token = self._run(call, timeout_seconds)
+            yield from items
+            if not token:
+                return
+
+    def count(self, *, collection: str = "default", timeout_seconds: float | None = None) -> int:
+        """Counts the items of a collection."""
+        return self._run(calls.count(collection), timeout_seconds)
+
+    def ingest(
+        self,
+        items: Iterable[Item],
+        *,
+        collection: str = "default",
+        max_in_flight: int = 3,
+        retry_seconds: float = 60.0,
+        on_progress: OnProgress | None = None,
+    ) -> IngestReport:
+        """Loads any number of items over a stream.
+
+        Batches are as large as the server asks for. A broken stream is opened anew, and what was not
+        acknowledged is sent again under the same request id.
+
+        Args:
+            items: Taken lazily; photos are read when their batch is built.
+            collection: A collection's name or an alias.
+            max_in_flight: Batches sent and not yet answered.
+            retry_seconds: How long to keep trying without any progress.
+            on_progress: Called after every answer.
+
+        Returns:
+            What was written and which items were refused; one bad photo does not end the load.
+        """
+        plan = IngestPlan(
+            items,
+            collection,
+            max_in_flight=max_in_flight,
+            retry_seconds=retry_seconds,
+            on_progress=on_progress,
+        )
+        while not plan.done:
+            time.sleep(plan.stream_ended(self._ingest_stream(plan)))
+        return plan.report()
+
+    def _ingest_stream(self, plan: IngestPlan) -> LookalikeError | None:
+        outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        outbox.put(plan.open_stream())
+        stream = self._stubs["catalog"].IngestItems(iter(outbox.get, None))
+        try:
+            for response in stream:
+                plan.receive(response)
+                for message in plan.next_messages():
+                    outbox.put(message)
+                if plan.stream_done:
+                    outbox.put(None)
+        except grpc.RpcError as error:
+            return error_from_rpc(error)
+        finally:
+            outbox.put(None)
+            stream.cancel()
+        return None
+
+    def create_collection(
+        self,
+        name: str,
+        *,
+        model_version: str = "",
+        dimension: int = 0,
+        bits: int = 0,
+        partition_count: int = 0,
+        timeout_seconds: float | None = None,
+    ) -> Collection:
+        """Creates a collection; what is not given is the server's choice, the model its embedder's."""
+        call = calls.create_collection(
+            name,
+            model_version=model_version,
+            dimension=dimension,
+            bits=bits,
+            partition_count=partition_count,
+        )
+        return self._run(call, timeout_seconds)
+
+    def get_collection(self, name: str, *, timeout_seconds: float | None = None) -> Collection:
+        """Returns a collection, by its name or an alias, with its number of items."""
+        return self._run(calls.get_collection(name), timeout_seconds)
+
+    def list_collections(self, *, timeout_seconds: float | None = None) -> Sequence[Collection]:
+        """Returns all collections by name."""
+        return self._run(calls.list_collections(), timeout_seconds)
+
+    def delete_collection(self, name: str, *, timeout_seconds: float | None = None) -> None:
+        """Deletes a collection with all its items, for good."""
+        self._run(calls.delete_collection(name), timeout_seconds)
+
+    def set_alias(self, name: str, collection: str, *, timeout_seconds: float | None = None) -> str:
+        """Points an alias to a collection; returns where it pointed before, or an empty text."""
+        return self._run(calls.set_alias(name, collection), timeout_seconds)
+
+    def delete_alias(self, name: str, *, timeout_seconds: float | None = None) -> None:
+        """Deletes an alias; its collection stays."""
+        self._run(calls.delete_alias(name), timeout_seconds)
+
+    def list_aliases(self, *, timeout_seconds: float | None = None) -> Sequence[Alias]:
+        """Returns all aliases by name."""
+        return self._run(calls.list_aliases(), timeout_seconds)
+
+    def _run(self, call: calls.Call[T], timeout_seconds: float | None) -> T:
+        method = getattr(self._stubs[call.stub], call.method)
+        timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        try:
+            response = method(call.request, timeout=timeout)
+        except grpc.RpcError as error:
+            raise error_from_rpc(error) from None
+        return call.read(response)

@@ -1,0 +1,53 @@
+"""The ``python -m SERVICE`` entry: settings from flags, environment and file, then serve."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from lookalike.errors import LookalikeError
+from lookalike.runtime.logs import configure_logging
+from lookalike.runtime.settings import ServerSettings, load_settings
+
+_Settings = TypeVar("_Settings", bound=ServerSettings)
+
+
+def serve_main(
+    name: str,
+    settings_class: type[_Settings],
+    run: Callable[[_Settings], Awaitable[None]],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Runs one service; every setting is a flag.
+
+    Args:
+        name: The service, as in ``python -m NAME`` and in the settings file's section.
+        settings_class: Its settings.
+        run: Serves until SIGTERM or SIGINT.
+        arguments: The command line; ``None`` takes the process's own.
+
+    Returns:
+        The exit code: 0 after a graceful stop, 2 for what the operator must set right (one line on
+        stderr says what).
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=settings_class.__doc__)
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"TOML file with a section [{name}]")
+    for field, info in settings_class.model_fields.items():
+        parser.add_argument(f"--{field.replace('_', '-')}", metavar="VALUE", help=info.description)
+    flags = vars(parser.parse_args(arguments))
+    try:
+        settings = load_settings(settings_class, flags.pop("config"), **flags)
+        configure_logging(name, settings.log_level, settings.log_format)
+        asyncio.run(_serve(run, settings))
+    except LookalikeError as error:
+        print(f"{name}: {error.message}", file=sys.stderr)
+        return 2
+    return 0
+
+
+async def _serve(run: Callable[[_Settings], Awaitable[None]], settings: _Settings) -> None:
+    await run(settings)

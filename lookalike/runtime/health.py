@@ -1,0 +1,73 @@
+"""``grpc.health.v1`` that follows real readiness, service by service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+from grpc_health.v1 import health, health_pb2
+
+ReadinessCheck = Callable[[], Awaitable[str]]
+"""Returns "" when ready, else a few words that say why not."""
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+log = structlog.get_logger()
+
+
+class HealthMonitor:
+    """Polls readiness checks and keeps a health servicer up to date.
+
+    The overall status (the empty service name) is SERVING when every service is.
+
+    Args:
+        checks: Full service name → its readiness check.
+        interval_seconds: Time between two polls.
+    """
+
+    def __init__(self, checks: Mapping[str, ReadinessCheck], interval_seconds: float = 1.0) -> None:
+        self.servicer = health.aio.HealthServicer()
+        self._checks = dict(checks)
+        self._interval_seconds = interval_seconds
+        self._reasons: dict[str, str] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Polls once, then goes on in the background."""
+        await self._poll()
+        self._task = asyncio.create_task(self._run(), name="health-monitor")
+
+    async def stop(self) -> None:
+        """Sets every service to NOT_SERVING for good."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self.servicer.enter_graceful_shutdown()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval_seconds)
+            await self._poll()
+
+    async def _poll(self) -> None:
+        ready = True
+        for service, check in self._checks.items():
+            try:
+                reason = await check()
+            except Exception:
+                log.exception("readiness_check_failed", checked=service)
+                reason = "the readiness check failed"
+            ready = ready and not reason
+            await self._publish(service, reason)
+        await self.servicer.set("", _SERVING if ready else _NOT_SERVING)
+
+    async def _publish(self, service: str, reason: str) -> None:
+        if self._reasons.get(service) == reason:
+            return
+        self._reasons[service] = reason
+        await self.servicer.set(service, _NOT_SERVING if reason else _SERVING)
+        if reason:
+            log.warning("not_ready", checked=service, reason=reason)
+        else:
+            log.info("ready", checked=service)

@@ -1,0 +1,81 @@
+"""Prometheus metrics of one process, in a registry of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Thread
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    start_http_server,
+)
+
+# 100 µs to a minute: a vector search's kernel and a bulk write both fall well inside.
+LATENCY_BUCKETS = tuple(
+    step * scale for scale in (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0) for step in (1.0, 2.5, 5.0)
+)
+
+
+class Metrics:
+    """The metrics of one process. Names of our own start with ``lookalike_`` and end in a unit."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self.handled = Counter(
+            "grpc_server_handled_total",
+            "Calls completed, by status code.",
+            ("grpc_type", "grpc_service", "grpc_method", "grpc_code"),
+            registry=self.registry,
+        )
+        self.handling_seconds = Histogram(
+            "grpc_server_handling_seconds",
+            "Time from a call's start to its end, in seconds.",
+            ("grpc_type", "grpc_service", "grpc_method"),
+            buckets=LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+
+    def counter(self, name: str, doc: str, labels: Sequence[str] = ()) -> Counter:
+        """Makes a counter; ``name`` ends in ``_total``."""
+        return Counter(_own(name), doc, labels, registry=self.registry)
+
+    def gauge(self, name: str, doc: str, labels: Sequence[str] = ()) -> Gauge:
+        """Makes a gauge."""
+        return Gauge(_own(name), doc, labels, registry=self.registry)
+
+    def histogram(
+        self, name: str, doc: str, labels: Sequence[str] = (), buckets: Sequence[float] = LATENCY_BUCKETS
+    ) -> Histogram:
+        """Makes a histogram; the default buckets suit seconds."""
+        return Histogram(_own(name), doc, labels, buckets=buckets, registry=self.registry)
+
+
+def _own(name: str) -> str:
+    if not name.startswith("lookalike_"):
+        raise ValueError(f"metric {name} must start with lookalike_")
+    return name
+
+
+class MetricsServer:
+    """Serves ``/metrics`` over HTTP from a thread."""
+
+    def __init__(self, metrics: Metrics, host: str, port: int) -> None:
+        server: WSGIServer
+        thread: Thread
+        server, thread = start_http_server(port, addr=host, registry=metrics.registry)
+        self._server, self._thread = server, thread
+        self.port: int = server.server_port
+
+    def stop(self) -> None:
+        """Stops the thread and frees the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

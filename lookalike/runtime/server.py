@@ -1,0 +1,161 @@
+"""Runs the gRPC services of one process from start to graceful stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from lookalike.errors import InvalidInputError, Reason
+from lookalike.runtime.health import HealthMonitor, ReadinessCheck
+from lookalike.runtime.interceptors import CallInterceptor
+from lookalike.runtime.metrics import Metrics, MetricsServer
+from lookalike.runtime.settings import ServerSettings
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Service:
+    """One gRPC service of the process."""
+
+    full_name: str
+    """Such as ``lookalike.v1.SearchService``."""
+    add_to: Callable[[grpc.aio.Server], None]
+    """Adds the servicer to the server."""
+    check_ready: ReadinessCheck
+    """Polled each second; drives the service's health."""
+
+
+class ServerRunner:
+    """One gRPC server with health, reflection, metrics and a graceful stop.
+
+    The stop goes: health NOT_SERVING → wait ``drain_wait_seconds`` → refuse new calls and give running ones
+    ``stop_grace_seconds`` → ``close`` callbacks, in their order → metrics.
+
+    Args:
+        name: The process's name in logs.
+        services: What it serves.
+        settings: Ports and durations.
+        metrics: Served on ``/metrics``.
+        close: Called after the last call has ended.
+        draining: Set when the stop begins, for long streams that should end by themselves.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        services: Sequence[Service],
+        settings: ServerSettings,
+        metrics: Metrics,
+        *,
+        close: Sequence[Callable[[], Awaitable[None]]] = (),
+        draining: asyncio.Event | None = None,
+    ) -> None:
+        self.port = settings.port
+        self.metrics_port = settings.metrics_port
+        self.draining = draining or asyncio.Event()
+        self._name = name
+        self._services = tuple(services)
+        self._settings = settings
+        self._metrics = metrics
+        self._close = tuple(close)
+        self._health = HealthMonitor({service.full_name: service.check_ready for service in services})
+        self._metrics_server: MetricsServer | None = None
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        """Binds the ports and serves.
+
+        Raises:
+            InvalidInputError: A port cannot be bound (``CONFIG_INVALID``).
+        """
+        settings = self._settings
+        self._server = server = grpc.aio.server(
+            interceptors=[CallInterceptor(self._metrics, settings.max_concurrent_rpcs)],
+            options=[
+                ("grpc.max_receive_message_length", settings.max_message_bytes),
+                ("grpc.max_send_message_length", settings.max_message_bytes),
+                ("grpc.so_reuseport", 0),
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+            ],
+        )
+        for service in self._services:
+            service.add_to(server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
+        names = [service.full_name for service in self._services]
+        reflection.enable_server_reflection(
+            (*names, "grpc.health.v1.Health", reflection.SERVICE_NAME), server
+        )
+        self.port = _bind(server, settings.host, settings.port)
+        if settings.metrics_port >= 0:
+            self._metrics_server = _serve_metrics(self._metrics, settings.host, settings.metrics_port)
+            self.metrics_port = self._metrics_server.port
+        await server.start()
+        await self._health.start()
+        log.info("serving", name=self._name, port=self.port, metrics_port=self.metrics_port)
+        if settings.ready_file:
+            _write_ready_file(settings.ready_file, self.port, self.metrics_port)
+
+    async def stop(self) -> None:
+        """Stops gracefully; see the class for the order."""
+        log.info("stopping", name=self._name)
+        self.draining.set()
+        await self._health.stop()
+        await asyncio.sleep(self._settings.drain_wait_seconds)
+        if self._server:
+            await self._server.stop(self._settings.stop_grace_seconds)
+        for close in self._close:
+            await close()
+        if self._metrics_server:
+            await asyncio.to_thread(self._metrics_server.stop)
+        log.info("stopped", name=self._name)
+
+    async def run(self) -> None:
+        """Starts, waits for SIGTERM or SIGINT, and stops gracefully."""
+        asked_to_stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, asked_to_stop.set)
+        await self.start()
+        try:
+            await asked_to_stop.wait()
+        finally:
+            await self.stop()
+
+
+def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
+    try:
+        return int(server.add_insecure_port(f"{host}:{port}"))
+    except RuntimeError:
+        raise _port_in_use(host, port) from None
+
+
+def _serve_metrics(metrics: Metrics, host: str, port: int) -> MetricsServer:
+    try:
+        return MetricsServer(metrics, host, port)
+    except OSError:
+        raise _port_in_use(host, port) from None
+
+
+def _port_in_use(host: str, port: int) -> InvalidInputError:
+    return InvalidInputError(
+        f"cannot listen on {host}:{port}: the port is taken or not allowed", reason=Reason.CONFIG_INVALID
+    )
+
+
+def _write_ready_file(path: Path, port: int, metrics_port: int) -> None:
+    """Writes the bound ports, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps({"port": port, "metrics_port": metrics_port, "pid": os.getpid()}))
+    part.replace(path)

@@ -1,0 +1,100 @@
+"""The one table between domain errors and gRPC status codes, in both directions.
+
+On the wire an error is a ``google.rpc.Status`` with ``ErrorInfo`` (reason, metadata), ``BadRequest`` where a
+field is at fault and ``RetryInfo`` where trying again may help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import grpc
+from google.protobuf import duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from lookalike import errors
+from lookalike.errors import LookalikeError, Reason, RetryableError
+
+DOMAIN = "lookalike"
+DETAILS_KEY = "grpc-status-details-bin"
+
+_CODES: dict[type[LookalikeError], grpc.StatusCode] = {
+    errors.InvalidInputError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotFoundError: grpc.StatusCode.NOT_FOUND,
+    errors.AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
+    errors.FailedPreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.AbortedError: grpc.StatusCode.ABORTED,
+    errors.OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.UnavailableError: grpc.StatusCode.UNAVAILABLE,
+    errors.DeadlineError: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.NotSupportedError: grpc.StatusCode.UNIMPLEMENTED,
+    errors.DataLossError: grpc.StatusCode.DATA_LOSS,
+}
+_CLASSES = {code: error_class for error_class, code in _CODES.items()}
+_CODES_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def code_of(error: LookalikeError) -> grpc.StatusCode:
+    """Returns the gRPC status code of a domain error; INTERNAL for the base class itself."""
+    for error_class in type(error).__mro__:
+        if error_class in _CODES:
+            return _CODES[error_class]
+    return grpc.StatusCode.INTERNAL
+
+
+def status_of(error: LookalikeError) -> status_pb2.Status:
+    """Returns the ``google.rpc.Status`` of a domain error, with its rich details."""
+    status = status_pb2.Status(code=code_of(error).value[0], message=error.message)
+    info = error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=error.metadata)
+    status.details.add().Pack(info)
+    if error.field:
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=error.field, description=error.message, reason=error.reason.value
+        )
+        status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, RetryableError):
+        delay = duration_pb2.Duration()
+        delay.FromNanoseconds(round(error.retry_after_seconds * 1e9))
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    return status
+
+
+def error_from_status(status: status_pb2.Status) -> LookalikeError:
+    """Rebuilds the domain error from a ``google.rpc.Status``; a foreign status gets the code's own class."""
+    code = _CODES_BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)
+    error_class = _CLASSES.get(code, LookalikeError)
+    error = error_class(status.message or code.name)
+    for detail in status.details:
+        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+            _take_info(error, detail)
+        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
+            bad_request = error_details_pb2.BadRequest()
+            detail.Unpack(bad_request)
+            error.field = bad_request.field_violations[0].field if bad_request.field_violations else ""
+        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR) and isinstance(error, RetryableError):
+            retry = error_details_pb2.RetryInfo()
+            detail.Unpack(retry)
+            error.retry_after_seconds = retry.retry_delay.ToNanoseconds() / 1e9
+    return error
+
+
+def _take_info(error: LookalikeError, detail: object) -> None:
+    info = error_details_pb2.ErrorInfo()
+    detail.Unpack(info)  # type: ignore[attr-defined]
+    if info.reason in Reason.__members__:
+        error.reason = Reason(info.reason)
+    error.metadata = dict(info.metadata)
+
+
+def error_from_rpc(error: grpc.RpcError) -> LookalikeError:
+    """Rebuilds the domain error from a failed call, sync or aio.
+
+    A failure that the server did not describe (connection refused, deadline) gets its code's class.
+    """
+    code = error.code()
+    metadata: Sequence[tuple[str, str | bytes]] = error.trailing_metadata() or ()
+    for key, value in metadata:
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            return error_from_status(status_pb2.Status.FromString(value))
+    message = error.details() or code.name
+    return error_from_status(status_pb2.Status(code=code.value[0], message=message))

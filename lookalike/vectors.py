@@ -1,0 +1,69 @@
+"""Vectors on the wire: little-endian float32 bytes, checked and brought to unit length."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import InvalidInputError, Reason
+
+WIRE_DTYPE = np.dtype("<f4")
+
+
+def to_bytes(vectors: NDArray[np.float32]) -> bytes:
+    """Encodes vectors of any shape, row by row, as little-endian float32."""
+    return np.ascontiguousarray(vectors, dtype=WIRE_DTYPE).tobytes()
+
+
+def from_bytes(data: bytes, dimension: int, field: str) -> NDArray[np.float32]:
+    """Decodes little-endian float32 bytes.
+
+    Args:
+        data: ``n * dimension * 4`` bytes, n >= 1.
+        dimension: The expected dimension.
+        field: Path of the request field, for the error.
+
+    Returns:
+        A read-only array (n, dimension), float32, C-contiguous.
+
+    Raises:
+        InvalidInputError: The bytes are no whole number of vectors (``DIMENSION_MISMATCH``).
+    """
+    width = dimension * WIRE_DTYPE.itemsize
+    if not data or len(data) % width:
+        raise InvalidInputError(
+            f"{field} holds {len(data)} bytes, which is no whole number of {dimension}-dimensional float32"
+            f" vectors ({width} bytes each)",
+            reason=Reason.DIMENSION_MISMATCH,
+            field=field,
+            metadata={"dimension": str(dimension)},
+        )
+    return np.frombuffer(data, dtype=WIRE_DTYPE).reshape(-1, dimension)
+
+
+def unit(vectors: NDArray[np.float32], field: str) -> NDArray[np.float32]:
+    """Brings each row to unit length.
+
+    Args:
+        vectors: (n, d) or (d,), float32.
+        field: Path of the request field, for the error.
+
+    Returns:
+        A new array of the same shape with rows of norm 1.
+
+    Raises:
+        InvalidInputError: A value is NaN or infinite (``VECTOR_NOT_FINITE``), or a row is all zeros
+            (``VECTOR_ZERO``).
+    """
+    wide = np.asarray(vectors, dtype=np.float64)
+    if not np.isfinite(wide).all():
+        raise InvalidInputError(
+            f"{field} contains NaN or infinity", reason=Reason.VECTOR_NOT_FINITE, field=field
+        )
+    norms = np.linalg.norm(wide, axis=-1, keepdims=True)
+    if not norms.all():
+        raise InvalidInputError(
+            f"{field} is all zeros and has no direction", reason=Reason.VECTOR_ZERO, field=field
+        )
+    result: NDArray[np.float32] = (wide / norms).astype(np.float32)
+    return result

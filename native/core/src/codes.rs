@@ -1,0 +1,111 @@
+//! Sign codes: one bit per rotated coordinate (hyperplane LSH).
+//!
+//! For vectors at angle θ each bit differs with probability θ/π (Charikar, "Similarity Estimation
+//! Techniques from Rounding Algorithms", STOC 2002). Bit `i` of a code is bit `i % 64`, counted from
+//! the least significant, of word `i / 64`; it is set when coordinate `i` is not negative.
+
+use crate::error::{Result, invalid};
+use crate::rotation::Rotation;
+
+/// Fewest bits in a code.
+pub const MIN_BITS: usize = 64;
+/// Most bits in a code.
+pub const MAX_BITS: usize = 2048;
+
+/// Checks a code width: a multiple of 64 from 64 to 2,048.
+pub fn check_bits(bits: usize) -> Result<()> {
+    if !bits.is_multiple_of(64) || !(MIN_BITS..=MAX_BITS).contains(&bits) {
+        return invalid(format!("bits must be a multiple of 64 from 64 to 2048, not {bits}"));
+    }
+    Ok(())
+}
+
+/// Packs the signs of `values` into `out`; `values.len() == 64 * out.len()`.
+pub fn pack_signs(values: &[f32], out: &mut [u64]) {
+    assert_eq!(values.len(), 64 * out.len(), "one word per 64 values");
+    for (word, values) in out.iter_mut().zip(values.chunks_exact(64)) {
+        *word = values.iter().enumerate().fold(0, |word, (i, v)| word | u64::from(*v >= 0.0) << i);
+    }
+}
+
+/// Reusable buffers of [`Encoder::encode`].
+#[derive(Default)]
+pub struct EncodeScratch {
+    centred: Vec<f32>,
+    padded: Vec<f32>,
+    rotated: Vec<f32>,
+}
+
+/// Turns vectors into codes: subtract the mean, rotate, keep the signs.
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    rotation: Rotation,
+    mean: Vec<f32>,
+}
+
+impl Encoder {
+    /// An encoder of `bits` bits around `mean`, which fixes the dimension.
+    pub fn new(mean: Vec<f32>, bits: usize, seed: u64) -> Self {
+        Self { rotation: Rotation::new(mean.len(), bits, seed), mean }
+    }
+
+    /// The centre that is subtracted before the rotation.
+    pub fn mean(&self) -> &[f32] {
+        &self.mean
+    }
+
+    /// 64-bit words in a code.
+    pub fn words(&self) -> usize {
+        self.rotation.bits() / 64
+    }
+
+    /// Writes the code of `x` (length `dim`) to `out` (length `words`).
+    pub fn encode(&self, x: &[f32], scratch: &mut EncodeScratch, out: &mut [u64]) {
+        assert_eq!(x.len(), self.mean.len(), "vector length");
+        scratch.centred.clear();
+        scratch.centred.extend(x.iter().zip(&self.mean).map(|(v, m)| v - m));
+        scratch.rotated.resize(self.rotation.bits(), 0.0);
+        self.rotation.apply(&scratch.centred, &mut scratch.padded, &mut scratch.rotated);
+        pack_signs(&scratch.rotated, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_little_endian_and_zero_counts_as_positive() {
+        let mut values = vec![-1.0f32; 128];
+        (values[0], values[65], values[127]) = (1.0, 0.0, 2.0);
+        let mut out = [0; 2];
+        pack_signs(&values, &mut out);
+        assert_eq!(out, [1, 1 << 63 | 2]);
+    }
+
+    #[test]
+    fn widths_are_checked() {
+        for bits in [0, 32, 100, 2112] {
+            assert!(check_bits(bits).is_err(), "{bits}");
+        }
+        for bits in [64, 192, 2048] {
+            assert!(check_bits(bits).is_ok(), "{bits}");
+        }
+    }
+
+    #[test]
+    fn bits_differ_with_probability_angle_over_pi() {
+        let dim = 64;
+        let encoder = Encoder::new(vec![0.0; dim], 2048, 3);
+        let angle = 1.0f32;
+        let (mut x, mut y) = (vec![0.0; dim], vec![0.0; dim]);
+        (x[3], y[3], y[40]) = (1.0, angle.cos(), angle.sin());
+        let (mut a, mut b) = (vec![0; 32], vec![0; 32]);
+        let mut scratch = EncodeScratch::default();
+        encoder.encode(&x, &mut scratch, &mut a);
+        encoder.encode(&y, &mut scratch, &mut b);
+        let differing: u32 = a.iter().zip(&b).map(|(p, q)| (p ^ q).count_ones()).sum();
+        let share = differing as f32 / 2048.0;
+        assert!((share - angle / std::f32::consts::PI).abs() < 0.05, "{share}");
+    }
+}

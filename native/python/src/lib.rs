@@ -1,0 +1,275 @@
+//! Python bindings of `lookalike-core`: borrow the buffers, release the GIL, map the errors.
+//!
+//! Nothing is decided here. `hasher.index` is the documented face; this module is private.
+
+use std::path::PathBuf;
+
+use lookalike_core::codes::{EncodeScratch, Encoder, check_bits};
+use lookalike_core::input::MAX_DIM;
+use lookalike_core::rotation::Rotation;
+use lookalike_core::{Error, HashIndex, IndexOptions, SearchOptions, dot, hamming, isa};
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use pyo3::create_exception;
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+create_exception!(hasher._native, DamagedError, PyValueError, "A stored index cannot be used.");
+
+fn to_py(error: Error) -> PyErr {
+    match error {
+        Error::Invalid(message) => PyValueError::new_err(message),
+        Error::Damaged(message) => DamagedError::new_err(message),
+        Error::Io(error) => match error.raw_os_error() {
+            Some(_) => error.into(),
+            None => PyOSError::new_err(error.to_string()),
+        },
+    }
+}
+
+fn matrix<T>(values: Vec<T>, columns: usize, py: Python<'_>) -> PyResult<Bound<'_, PyArray2<T>>>
+where
+    T: numpy::Element,
+{
+    let rows = values.len() / columns;
+    PyArray1::from_vec(py, values).reshape([rows, columns])
+}
+
+/// `(ids, products, scores, codes_scanned, seconds by stage)`.
+type SearchTuple<'py> = (
+    Bound<'py, PyArray2<u64>>,
+    Bound<'py, PyArray2<u64>>,
+    Bound<'py, PyArray2<f32>>,
+    Bound<'py, PyArray1<u64>>,
+    Bound<'py, PyDict>,
+);
+
+/// The live index.
+#[pyclass(frozen, module = "hasher._native")]
+struct NativeIndex(HashIndex);
+
+#[pymethods]
+impl NativeIndex {
+    #[staticmethod]
+    #[pyo3(signature = (vectors, ids, products, *, bits, tables, seed, threads))]
+    #[allow(clippy::too_many_arguments)]
+    fn build(
+        py: Python<'_>,
+        vectors: PyReadonlyArray2<'_, f32>,
+        ids: PyReadonlyArray1<'_, u64>,
+        products: PyReadonlyArray1<'_, u64>,
+        bits: usize,
+        tables: usize,
+        seed: u64,
+        threads: usize,
+    ) -> PyResult<Self> {
+        let options = IndexOptions { dim: vectors.shape()[1], bits, tables, seed };
+        check_rows(&vectors, &ids)?;
+        let (vectors, ids, products) = (vectors.as_slice()?, ids.as_slice()?, products.as_slice()?);
+        py.detach(|| HashIndex::build(options, vectors, ids, products, threads)).map(Self).map_err(to_py)
+    }
+
+    #[staticmethod]
+    fn open(py: Python<'_>, folder: PathBuf) -> PyResult<Self> {
+        py.detach(|| HashIndex::open(&folder)).map(Self).map_err(to_py)
+    }
+
+    fn save(&self, py: Python<'_>, folder: PathBuf) -> PyResult<()> {
+        py.detach(|| self.0.save(&folder)).map_err(to_py)
+    }
+
+    fn add(
+        &self,
+        py: Python<'_>,
+        vectors: PyReadonlyArray2<'_, f32>,
+        ids: PyReadonlyArray1<'_, u64>,
+        products: PyReadonlyArray1<'_, u64>,
+    ) -> PyResult<()> {
+        check_dim(self.0.options().dim, vectors.shape()[1])?;
+        check_rows(&vectors, &ids)?;
+        let (vectors, ids, products) = (vectors.as_slice()?, ids.as_slice()?, products.as_slice()?);
+        py.detach(|| self.0.add(vectors, ids, products)).map_err(to_py)
+    }
+
+    fn remove(&self, py: Python<'_>, ids: PyReadonlyArray1<'_, u64>) -> PyResult<usize> {
+        let ids = ids.as_slice()?;
+        Ok(py.detach(|| self.0.remove(ids)))
+    }
+
+    #[pyo3(signature = (queries, *, k, probes, rerank, group, exact, threads))]
+    #[allow(clippy::too_many_arguments)]
+    fn search<'py>(
+        &self,
+        py: Python<'py>,
+        queries: PyReadonlyArray2<'py, f32>,
+        k: usize,
+        probes: Option<usize>,
+        rerank: Option<usize>,
+        group: bool,
+        exact: bool,
+        threads: usize,
+    ) -> PyResult<SearchTuple<'py>> {
+        check_dim(self.0.options().dim, queries.shape()[1])?;
+        let options = SearchOptions { k, probes, rerank, group, exact };
+        let queries = queries.as_slice()?;
+        let out = py.detach(|| self.0.search(queries, &options, threads)).map_err(to_py)?;
+        let seconds = PyDict::new(py);
+        seconds.set_item("hash", out.seconds.hash)?;
+        seconds.set_item("probe", out.seconds.probe)?;
+        seconds.set_item("scan", out.seconds.scan)?;
+        seconds.set_item("rerank", out.seconds.rerank)?;
+        Ok((
+            matrix(out.ids, k, py)?,
+            matrix(out.products, k, py)?,
+            matrix(out.scores, k, py)?,
+            PyArray1::from_vec(py, out.codes_scanned),
+            seconds,
+        ))
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (stats, options) = (self.0.stats(), self.0.options());
+        let out = PyDict::new(py);
+        out.set_item("items", stats.items)?;
+        out.set_item("dead_rows", stats.dead_rows)?;
+        out.set_item("dim", options.dim)?;
+        out.set_item("bits", options.bits)?;
+        out.set_item("tables", options.tables)?;
+        out.set_item("seed", options.seed)?;
+        out.set_item("trained_on", stats.trained_on)?;
+        out.set_item("planes_per_table", stats.planes_per_table)?;
+        out.set_item("code_bytes", stats.code_bytes)?;
+        out.set_item("vector_bytes", stats.vector_bytes)?;
+        out.set_item("bucket_bytes", stats.bucket_bytes)?;
+        Ok(out)
+    }
+}
+
+fn check_dim(expected: usize, found: usize) -> PyResult<()> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(PyValueError::new_err(format!("this index holds vectors of dimension {expected}, not {found}")))
+}
+
+fn check_rows(vectors: &PyReadonlyArray2<'_, f32>, ids: &PyReadonlyArray1<'_, u64>) -> PyResult<()> {
+    let (rows, ids) = (vectors.shape()[0], ids.shape()[0]);
+    if rows == ids {
+        return Ok(());
+    }
+    Err(PyValueError::new_err(format!("{rows} vectors but {ids} ids")))
+}
+
+/// Rotates every row: `(n, d)` to `(n, bits)`.
+#[pyfunction]
+#[pyo3(signature = (vectors, *, bits, seed))]
+fn rotate<'py>(
+    py: Python<'py>,
+    vectors: PyReadonlyArray2<'py, f32>,
+    bits: usize,
+    seed: u64,
+) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    let dim = check_shape(&vectors, bits)?;
+    let values = vectors.as_slice()?;
+    let out = py.detach(|| {
+        let rotation = Rotation::new(dim, bits, seed);
+        let mut out = vec![0.0; values.len() / dim * bits];
+        let mut scratch = Vec::new();
+        for (row, out) in values.chunks_exact(dim).zip(out.chunks_exact_mut(bits)) {
+            rotation.apply(row, &mut scratch, out);
+        }
+        out
+    });
+    matrix(out, bits, py)
+}
+
+/// Codes of every row around the origin: `(n, d)` to `(n, bits / 64)`.
+#[pyfunction]
+#[pyo3(signature = (vectors, *, bits, seed))]
+fn encode<'py>(
+    py: Python<'py>,
+    vectors: PyReadonlyArray2<'py, f32>,
+    bits: usize,
+    seed: u64,
+) -> PyResult<Bound<'py, PyArray2<u64>>> {
+    let dim = check_shape(&vectors, bits)?;
+    let values = vectors.as_slice()?;
+    let out = py.detach(|| {
+        let encoder = Encoder::new(vec![0.0; dim], bits, seed);
+        let mut out = vec![0; values.len() / dim * encoder.words()];
+        let mut scratch = EncodeScratch::default();
+        for (row, code) in values.chunks_exact(dim).zip(out.chunks_exact_mut(encoder.words())) {
+            encoder.encode(row, &mut scratch, code);
+        }
+        out
+    });
+    matrix(out, bits / 64, py)
+}
+
+fn check_shape(vectors: &PyReadonlyArray2<'_, f32>, bits: usize) -> PyResult<usize> {
+    check_bits(bits).map_err(to_py)?;
+    match vectors.shape()[1] {
+        dim @ 1..=MAX_DIM => Ok(dim),
+        dim => Err(PyValueError::new_err(format!("the dimension must be 1 to {MAX_DIM}, not {dim}"))),
+    }
+}
+
+/// Hamming distances of one code `(words,)` to many `(n, words)`.
+#[pyfunction]
+fn hamming_distances<'py>(
+    py: Python<'py>,
+    query: PyReadonlyArray1<'py, u64>,
+    codes: PyReadonlyArray2<'py, u64>,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let (query, shape) = (query.as_slice()?, codes.shape());
+    if query.is_empty() || query.len() != shape[1] {
+        return Err(PyValueError::new_err(format!(
+            "query has {} words, codes have {}; both need the same number, at least 1",
+            query.len(),
+            shape[1]
+        )));
+    }
+    let mut out = vec![0; shape[0]];
+    let codes = codes.as_slice()?;
+    py.detach(|| hamming::distances(query, codes, &mut out));
+    Ok(PyArray1::from_vec(py, out))
+}
+
+/// The dot product of two vectors in the engine's lane order.
+#[pyfunction]
+#[pyo3(name = "dot")]
+fn dot_product(a: PyReadonlyArray1<'_, f32>, b: PyReadonlyArray1<'_, f32>) -> PyResult<f32> {
+    let (a, b) = (a.as_slice()?, b.as_slice()?);
+    if a.len() != b.len() {
+        return Err(PyValueError::new_err(format!("lengths differ: {} and {}", a.len(), b.len())));
+    }
+    Ok(dot::dot(a, b))
+}
+
+/// The instruction set in use.
+#[pyfunction]
+fn active_isa() -> &'static str {
+    isa::active().name()
+}
+
+/// The instruction sets this machine can run, slowest first.
+#[pyfunction]
+fn available_isas() -> Vec<&'static str> {
+    isa::available().iter().map(|isa| isa.name()).collect()
+}
+
+/// Forces one instruction set for the whole process; `None` undoes it.
+#[pyfunction]
+#[pyo3(signature = (name))]
+fn force_isa(name: Option<&str>) -> PyResult<()> {
+    isa::force(name).map_err(to_py)
+}
+
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use super::{
+        DamagedError, NativeIndex, active_isa, available_isas, dot_product, encode, force_isa,
+        hamming_distances, rotate,
+    };
+}

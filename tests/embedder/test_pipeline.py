@@ -1,0 +1,234 @@
+"""The pipeline between bytes and vectors: order, fairness, overload, cancellation, self-check."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from embedder.backends.base import Encoded, Encoder
+from embedder.backends.onnx import OnnxEncoder
+from embedder.bundle import Bundle, load_bundle
+from embedder.pipeline import EmbeddedPhoto, EmbedPipeline, Photo
+from lookalike.errors import InvalidInputError, OverloadedError, Reason
+from lookalike.runtime.metrics import Metrics
+
+Array = npt.NDArray[np.float32]
+
+
+def photo(red: int) -> Photo:
+    out = io.BytesIO()
+    picture = Image.new("RGB", (32, 32), (red, 90, 200))
+    picture.paste((10, red, 60), (0, 0, 16, 20))
+    picture.save(out, "PNG")
+    return Photo(out.getvalue())
+
+
+class Gate:
+    """An encoder that encodes a batch only when told to."""
+
+    def __init__(self, inner: Encoder) -> None:
+        self._inner = inner
+        self._permits = threading.Semaphore(0)
+        self.entered = threading.Event()
+        self.photos = 0
+
+    def open(self, batches: int) -> None:
+        self._permits.release(batches)
+
+    def encode(self, images: Array) -> Encoded:
+        self.entered.set()
+        self._permits.acquire()
+        self.photos += len(images)
+        return self._inner.encode(images)
+
+
+@pytest.fixture(scope="session")
+def bundle(tiny_bundle: Path) -> Bundle:
+    return load_bundle(tiny_bundle)
+
+
+@asynccontextmanager
+async def running(
+    bundle: Bundle, encoder: Encoder, metrics: Metrics | None = None, **settings: int
+) -> AsyncIterator[EmbedPipeline]:
+    pipeline = EmbedPipeline(bundle, encoder, metrics or Metrics(), preprocess_workers=2, **settings)
+    pipeline.start()
+    try:
+        yield pipeline
+    finally:
+        await pipeline.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.002)
+
+
+async def test_results_come_in_the_order_of_the_photos(bundle: Bundle) -> None:
+    encoder = OnnxEncoder(bundle, threads=1)
+    photos = [photo(red) for red in range(0, 250, 5)]
+    async with running(bundle, encoder, max_batch=4) as pipeline:
+        together = (await pipeline.embed(photos)).outcomes
+        alone = [(await pipeline.embed([one])).outcomes[0] for one in photos]
+    for one, other in zip(together, alone, strict=True):
+        assert isinstance(one, EmbeddedPhoto)
+        assert isinstance(other, EmbeddedPhoto)
+        np.testing.assert_allclose(one.vector, other.vector, atol=1e-6)
+        assert one.predictions == ()
+
+
+async def test_predictions_are_full_paths_in_falling_probability(bundle: Bundle) -> None:
+    async with running(bundle, OnnxEncoder(bundle, threads=1)) as pipeline:
+        (outcome,) = (await pipeline.embed([photo(200)], predictions_k=2)).outcomes
+        (everything,) = (await pipeline.embed([photo(200)], predictions_k=100)).outcomes
+    assert isinstance(outcome, EmbeddedPhoto)
+    assert [len(prediction.path) for prediction in outcome.predictions] == [1, 1, 2, 2, 3, 3]
+    assert isinstance(everything, EmbeddedPhoto)
+    for depth, paths in enumerate(bundle.taxonomy.paths, start=1):
+        level = [prediction for prediction in everything.predictions if len(prediction.path) == depth]
+        assert {prediction.path for prediction in level} == set(paths)
+        probabilities = [prediction.probability for prediction in level]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert sum(probabilities) == pytest.approx(1.0, abs=1e-5)
+        assert level[:2] == [
+            prediction for prediction in outcome.predictions if len(prediction.path) == depth
+        ]
+
+
+async def test_a_bad_photo_fails_alone(bundle: Bundle) -> None:
+    metrics = Metrics()
+    async with running(bundle, OnnxEncoder(bundle, threads=1), metrics) as pipeline:
+        done = await pipeline.embed([photo(1), Photo(b"text"), Photo(photo(1).content, (0.5, 0, 0.5, 1))])
+    reasons = [
+        outcome.reason if isinstance(outcome, InvalidInputError) else None for outcome in done.outcomes
+    ]
+    assert reasons == [None, Reason.IMAGE_FORMAT_UNSUPPORTED, Reason.REGION_INVALID]
+    total = "lookalike_embedder_images_total"
+    assert metrics.registry.get_sample_value(total, {"result": "ok"}) == 1
+    assert metrics.registry.get_sample_value(total, {"result": "rejected"}) == 2
+
+
+async def test_stages_are_timed(bundle: Bundle) -> None:
+    metrics = Metrics()
+    async with running(bundle, OnnxEncoder(bundle, threads=1), metrics) as pipeline:
+        times = (await pipeline.embed([photo(red) for red in range(20)])).times
+    assert times.preprocess_seconds > 0
+    assert times.queue_seconds > 0
+    assert times.encode_seconds > 0
+    for stage in ("preprocess", "queue"):
+        name = "lookalike_embedder_stage_seconds_count"
+        assert metrics.registry.get_sample_value(name, {"stage": stage}) == 20
+    assert metrics.registry.get_sample_value("lookalike_embedder_batch_size_sum") == 20
+
+
+async def test_a_single_photo_does_not_wait_for_a_large_call(bundle: Bundle) -> None:
+    metrics = Metrics()
+    preprocessed = partial(
+        metrics.registry.get_sample_value,
+        "lookalike_embedder_stage_seconds_count",
+        {"stage": "preprocess"},
+    )
+    gate = Gate(OnnxEncoder(bundle, threads=1))
+    async with running(bundle, gate, metrics, max_batch=4) as pipeline:
+        large = asyncio.create_task(pipeline.embed([photo(i) for i in range(256)]))
+        await until(lambda: preprocessed() == 6)
+        single = asyncio.create_task(pipeline.embed([photo(77)]))
+        await until(lambda: preprocessed() == 7)
+        while not single.done():
+            encoded_before = gate.photos
+            gate.open(1)
+            await until(lambda seen=encoded_before: gate.photos > seen)  # type: ignore[misc]
+            await asyncio.sleep(0.005)
+        encoded_before = gate.photos
+        gate.open(256)
+        await large
+    assert encoded_before <= 20
+
+
+async def test_a_full_embedder_refuses_whole_calls(bundle: Bundle) -> None:
+    metrics = Metrics()
+    gate = Gate(OnnxEncoder(bundle, threads=1))
+    async with running(bundle, gate, metrics, max_batch=2, max_queue=5) as pipeline:
+        first = asyncio.create_task(pipeline.embed([photo(i) for i in range(50)]))
+        await asyncio.to_thread(gate.entered.wait)
+        with pytest.raises(OverloadedError) as refused:
+            await pipeline.embed([photo(1), photo(2)])
+        assert refused.value.retry_after_seconds >= 0
+        assert metrics.registry.get_sample_value("lookalike_embedder_queue_depth") == 4
+        second = asyncio.create_task(pipeline.embed([photo(1)]))
+        gate.open(60)
+        assert len((await first).outcomes) == 50
+        assert len((await second).outcomes) == 1
+        assert metrics.registry.get_sample_value("lookalike_embedder_queue_depth") == 0
+        assert gate.photos == 51
+
+
+async def test_a_cancelled_call_leaves_the_queue(bundle: Bundle) -> None:
+    metrics = Metrics()
+    gate = Gate(OnnxEncoder(bundle, threads=1))
+    async with running(bundle, gate, metrics, max_batch=4, max_queue=8) as pipeline:
+        being_encoded = asyncio.create_task(pipeline.embed([photo(1)]))
+        await asyncio.to_thread(gate.entered.wait)
+        cancelled = asyncio.create_task(pipeline.embed([photo(i) for i in range(40)]))
+        await asyncio.sleep(0.05)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        assert metrics.registry.get_sample_value("lookalike_embedder_queue_depth") == 1
+        gate.open(10)
+        await being_encoded
+        assert len((await pipeline.embed([photo(2)])).outcomes) == 1
+    assert gate.photos == 2
+
+
+async def test_an_encoder_that_fails_fails_the_call(bundle: Bundle) -> None:
+    class Broken:
+        def encode(self, images: Array) -> Encoded:
+            raise RuntimeError("out of order")
+
+    async with running(bundle, Broken()) as pipeline:
+        with pytest.raises(RuntimeError, match="out of order"):
+            await pipeline.embed([photo(i) for i in range(5)])
+        with pytest.raises(RuntimeError, match="out of order"):
+            await pipeline.embed([photo(1)])
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (lambda _: np.full((1, 8), 8**-0.5), "8 dimensions instead of 16"),
+        (lambda _: np.ones((1, 16)), "not of unit length"),
+        (lambda _: np.full((1, 16), np.nan), "not of unit length"),
+        (lambda i: np.roll(np.eye(1, 16), i), "different vectors"),
+        (lambda _: 1 / 0, "cannot encode"),
+    ],
+)
+async def test_the_self_check_finds_a_bad_model(
+    bundle: Bundle, answer: Callable[[int], Array], problem: str
+) -> None:
+    class Wrong:
+        calls = 0
+
+        def encode(self, images: Array) -> Encoded:
+            self.calls += 1
+            return Encoded(np.asarray(answer(self.calls), dtype=np.float32))
+
+    async with running(bundle, Wrong()) as pipeline:
+        with pytest.raises(InvalidInputError, match=problem) as refused:
+            pipeline.self_check()
+    assert refused.value.reason is Reason.BUNDLE_INVALID
+
+
+async def test_the_self_check_passes_a_good_model(bundle: Bundle) -> None:
+    async with running(bundle, OnnxEncoder(bundle)) as pipeline:
+        pipeline.self_check()

@@ -1,0 +1,65 @@
+"""Leaving one item out of an answer equals searching a catalogue that never had it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hasher.records import Change, GenerationSpec, SearchQuery, Upsert
+from hasher.shard import Shard
+
+DIMENSION = 4
+
+
+def unit(values: list[int]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    vector = np.array([*values, 1], dtype=np.float32)
+    return vector / np.float32(np.linalg.norm(vector))
+
+
+VECTORS = st.lists(st.integers(-3, 3), min_size=DIMENSION - 1, max_size=DIMENSION - 1).map(unit)
+CATALOGUES = st.lists(st.tuples(VECTORS, st.sampled_from(["", "p", "q", "r"])), min_size=1, max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    CATALOGUES,
+    st.lists(VECTORS, min_size=1, max_size=3),
+    st.integers(0, 12),
+    st.integers(1, 6),
+    st.booleans(),
+)
+def test_exclusion_equals_absence(
+    catalogue: list[tuple[np.ndarray, str]],
+    queries: list[np.ndarray],
+    excluded: int,
+    k: int,
+    group: bool,
+) -> None:
+    items = [
+        Upsert(f"i{n}", product, f"i{n}".encode(), vector) for n, (vector, product) in enumerate(catalogue)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        shard = Shard(Path(folder), 0, 1)
+        shard.lock()
+        shard.load()
+        shard.create("g", GenerationSpec("m", DIMENSION, 64, 16))
+        generation = shard.generation("g")
+        generation.submit(Change("r", b"h", tuple(items))).result(10)
+        query = SearchQuery(np.stack(queries), k, group=group, exact=True, exclude_item_id=f"i{excluded}")
+        answer = generation.search(query)
+        shard.close()
+    kept = [item for n, item in enumerate(items) if n != excluded]
+    for query_vector, hits in zip(queries, answer.hits, strict=True):
+        assert f"i{excluded}".encode() not in [hit.item for hit in hits]
+        scores = {item.item: float(query_vector @ item.vector) for item in kept}
+        best: dict[str, float] = {}
+        for item in kept:
+            key = (item.product_id or item.item_id) if group else item.item_id
+            best[key] = max(best.get(key, -2.0), scores[item.item])
+        expected = sorted(best.values(), reverse=True)[:k]
+        np.testing.assert_allclose([hit.score for hit in hits], expected, atol=1e-5)
+        np.testing.assert_allclose([scores[hit.item] for hit in hits], expected, atol=1e-5)

@@ -1,0 +1,240 @@
+"""A hasher as its own process: kills, restarts, a clean stop, and starts that must be refused."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from lookalike.v1 import collection_pb2, hasher_pb2, hasher_pb2_grpc, types_pb2
+from lookalike.vectors import to_bytes
+
+DIMENSION = 64
+SPEC = collection_pb2.CollectionSpec(model_version="m", dimension=DIMENSION, bits=128, partition_count=64)
+ROUNDS = 4
+BATCH = 20
+START_SECONDS = 60
+SERVICE = "lookalike.v1.HasherService"
+
+
+class Process:
+    """``python -m hasher`` on free ports."""
+
+    def __init__(self, data: Path, *flags: str) -> None:
+        self.ready_file = data.parent / f"ready-{time.monotonic_ns()}.json"
+        self.log = self.ready_file.with_suffix(".log")
+        options = {
+            "--port": "0",
+            "--metrics-port": "0",
+            "--data-folder": str(data),
+            "--ready-file": str(self.ready_file),
+            "--drain-wait-seconds": "0",
+        }
+        command = [sys.executable, "-m", "hasher", *itertools.chain(*options.items()), *flags]
+        with self.log.open("w") as log:
+            self.popen = subprocess.Popen(command, stderr=log)
+
+    def wait_ready(self) -> Any:
+        """Waits until it serves and returns a stub."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self.ready_file.exists():
+            assert self.popen.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+        self.ports = json.loads(self.ready_file.read_text())
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.ports['port']}")
+        health = health_pb2_grpc.HealthStub(self.channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=START_SECONDS)
+        for response in watch:
+            if response.status == health_pb2.HealthCheckResponse.SERVING:
+                break
+        watch.cancel()
+        return hasher_pb2_grpc.HasherServiceStub(self.channel)
+
+    def end(self, number: int) -> int:
+        """Sends a signal and waits for the end."""
+        self.popen.send_signal(number)
+        code = self.popen.wait(60)
+        if hasattr(self, "channel"):
+            self.channel.close()
+        return code
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Returns its log lines of one event."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == name]
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Any]:
+    started: list[Process] = []
+
+    def start(*flags: str) -> Process:
+        started.append(Process(tmp_path / "data", *flags))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.popen.poll() is None:
+            process.end(signal.SIGKILL)
+
+
+def create(stub: Any) -> None:
+    stub.Apply(hasher_pb2.ApplyRequest(generation="g", request_id="create", create=SPEC))
+
+
+def vector_of(item_id: str, state: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    seed = [state, *item_id.encode()]
+    return np.random.default_rng(seed).standard_normal(DIMENSION).astype(np.float32)
+
+
+def mutation(item_id: str, state: int) -> Any:
+    item = types_pb2.Item(item_id=item_id, product_id=f"p{item_id[-2:]}", title=f"state {state}")
+    row = hasher_pb2.UpsertRow(item=item, vector_f32_le=to_bytes(vector_of(item_id, state)))
+    return hasher_pb2.Mutation(upsert=row)
+
+
+class Writer(threading.Thread):
+    """Writes batches one after the other until the server is gone; remembers what was acknowledged."""
+
+    def __init__(self, stub: Any, number: int, round_: int, acknowledged: dict[str, int]) -> None:
+        super().__init__()
+        self.stub, self.name_, self.round_ = stub, f"w{number}", round_
+        self.acknowledged = acknowledged
+        self.batches = 0
+        self.unsure: Any = None
+
+    def run(self) -> None:
+        while True:
+            # Every other batch writes over items of the round before.
+            of_round = self.round_ - (self.batches % 2) if self.round_ else 0
+            ids = [f"{self.name_}-{of_round}-{self.batches // 2 * BATCH + i}" for i in range(BATCH)]
+            request = hasher_pb2.ApplyRequest(
+                generation="g", request_id=f"{self.name_}-{self.round_}-{self.batches}"
+            )
+            request.write.model_version = "m"
+            request.write.mutations.extend(mutation(item_id, self.round_) for item_id in ids)
+            try:
+                self.stub.Apply(request, timeout=30)
+            except grpc.RpcError:
+                self.unsure = request
+                return
+            self.acknowledged.update(dict.fromkeys(ids, self.round_))
+            self.batches += 1
+
+
+def listed(stub: Any) -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    after, more = "", True
+    while more:
+        page = stub.List(
+            hasher_pb2.ListRequest(generation="g", after_item_id=after, page_size=1000, include_vectors=True)
+        )
+        for row in page.rows:
+            after = row.stored.item.item_id
+            rows[after] = row
+        more = page.more
+    return rows
+
+
+def check_all(stub: Any, acknowledged: dict[str, int]) -> None:
+    rows = listed(stub)
+    assert acknowledged.keys() <= rows.keys()
+    for item_id, state in acknowledged.items():
+        assert rows[item_id].stored.item.title == f"state {state}"
+    sample = sorted(acknowledged)[:: max(1, len(acknowledged) // 100)]
+    queries = np.stack([vector_of(item_id, acknowledged[item_id]) for item_id in sample])
+    found = stub.Search(
+        hasher_pb2.HasherServiceSearchRequest(
+            generation="g", model_version="m", vectors_f32_le=to_bytes(queries), k=1, exact=True
+        )
+    )
+    assert [result.hits[0].item.item_id for result in found.results] == sample
+    assert found.codes_total == len(rows)
+
+
+def settle(stub: Any, unsure: list[Any], acknowledged: dict[str, int]) -> None:
+    """Retries the requests whose answers were lost: whether they had been applied or not, now they are."""
+    for request in unsure:
+        stub.Apply(request)
+        for one in request.write.mutations:
+            acknowledged[one.upsert.item.item_id] = int(one.upsert.item.title.removeprefix("state "))
+
+
+def test_kills_while_writing_lose_nothing_acknowledged(launch: Any) -> None:
+    acknowledged: dict[str, int] = {}
+    unsure: list[Any] = []
+    for round_ in range(ROUNDS):
+        process = launch("--checkpoint-interval-seconds", "0.2")
+        stub = process.wait_ready()
+        if round_ == 0:
+            create(stub)
+        else:
+            settle(stub, unsure, acknowledged)
+            check_all(stub, acknowledged)
+        writers = [Writer(stub, number, round_, acknowledged) for number in range(3)]
+        for writer in writers:
+            writer.start()
+        deadline = time.monotonic() + 30
+        while min(writer.batches for writer in writers) < 8 + 3 * round_ and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert process.end(signal.SIGKILL) == -signal.SIGKILL
+        for writer in writers:
+            writer.join()
+        unsure = [writer.unsure for writer in writers]
+    stub = launch().wait_ready()
+    settle(stub, unsure, acknowledged)
+    check_all(stub, acknowledged)
+    assert len(acknowledged) > ROUNDS * 8 * BATCH
+
+
+def test_clean_stop_saves_the_index_and_metrics_are_served(launch: Any) -> None:
+    process = launch()
+    stub = process.wait_ready()
+    create(stub)
+    request = hasher_pb2.ApplyRequest(generation="g", request_id="r")
+    request.write.model_version = "m"
+    request.write.mutations.extend(mutation(f"i{n}", 0) for n in range(100))
+    stub.Apply(request)
+    with urllib.request.urlopen(f"http://127.0.0.1:{process.ports['metrics_port']}/metrics") as response:
+        text = response.read().decode()
+    assert "lookalike_hasher_items 100.0" in text
+    assert 'lookalike_hasher_stage_seconds_count{stage="commit"} 1.0' in text
+    assert process.end(signal.SIGTERM) == 0
+
+    again = launch()
+    check_all(again.wait_ready(), {f"i{n}": 0 for n in range(100)})
+    assert again.events("index_rebuilt") == []
+    assert again.end(signal.SIGINT) == 0
+
+
+def test_second_process_on_a_folder_is_refused(launch: Any) -> None:
+    launch().wait_ready()
+    second = launch()
+    assert second.popen.wait(60) == 2
+    assert "in use by another hasher process" in second.log.read_text()
+
+
+def test_damaged_rows_end_the_process_with_one_clear_line(launch: Any, tmp_path: Path) -> None:
+    first = launch()
+    create(first.wait_ready())
+    assert first.end(signal.SIGTERM) == 0
+    path = tmp_path / "data" / "g" / "rows.sqlite"
+    path.write_bytes(bytes(path.stat().st_size))
+    second = launch()
+    assert second.popen.wait(60) == 2
+    last = second.log.read_text().splitlines()[-1]
+    assert last.startswith("hasher: the row file of generation g is damaged")

@@ -1,0 +1,197 @@
+"""A real server on a free port, called through a real channel."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.request
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from prometheus_client.parser import text_string_to_metric_families
+
+from lookalike.errors import InvalidInputError, OverloadedError, Reason
+from lookalike.runtime.channel import open_channel
+from lookalike.runtime.metrics import Metrics
+from lookalike.runtime.server import ServerRunner, Service
+from lookalike.runtime.settings import ServerSettings
+from lookalike.runtime.status import error_from_rpc
+from lookalike.v1 import search_pb2, search_pb2_grpc
+
+SERVICE = "lookalike.v1.SearchService"
+
+
+@dataclass
+class Probe(search_pb2_grpc.SearchServiceServicer):
+    """Answers GetServerInfo in the way that `behaviour` says."""
+
+    behaviour: str = "answer"
+    reason: str = ""
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def GetServerInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if self.behaviour == "refuse":
+            raise InvalidInputError("k must be 1 to 1000", reason=Reason.FIELD_OUT_OF_RANGE, field="k")
+        if self.behaviour == "break":
+            raise RuntimeError("secret path")
+        if self.behaviour == "wait":
+            self.entered.set()
+            await self.release.wait()
+        return search_pb2.GetServerInfoResponse(version="1")
+
+    async def ready(self) -> str:
+        return self.reason
+
+
+@dataclass
+class Running:
+    """A started runner, its probe and a channel to it."""
+
+    runner: ServerRunner
+    probe: Probe
+    channel: grpc.aio.Channel
+
+    async def call(self, **options: Any) -> Any:
+        stub = search_pb2_grpc.SearchServiceStub(self.channel)
+        return await stub.GetServerInfo(search_pb2.GetServerInfoRequest(), **options)
+
+    async def metrics(self) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{self.runner.metrics_port}/metrics"
+        text = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read().decode())
+        return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+@pytest.fixture
+async def running(tmp_path: Path) -> AsyncIterator[Running]:
+    probe = Probe()
+    settings = ServerSettings(
+        drain_wait_seconds=0.3, ready_file=tmp_path / "ready.json", max_concurrent_rpcs=1
+    )
+    service = Service(
+        SERVICE,
+        lambda server: search_pb2_grpc.add_SearchServiceServicer_to_server(probe, server),
+        probe.ready,
+    )
+    runner = ServerRunner("probe", [service], settings, Metrics())
+    await runner.start()
+    async with open_channel(f"127.0.0.1:{runner.port}") as channel:
+        yield Running(runner, probe, channel)
+    await runner.stop()
+
+
+async def test_ready_file_names_the_bound_ports(running: Running, tmp_path: Path) -> None:
+    ready = json.loads((tmp_path / "ready.json").read_text())
+    assert ready["port"] == running.runner.port > 0
+    assert ready["metrics_port"] == running.runner.metrics_port > 0
+
+
+async def test_domain_error_reaches_the_caller_with_its_details(running: Running) -> None:
+    running.probe.behaviour = "refuse"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await running.call()
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    error = error_from_rpc(caught.value)
+    assert isinstance(error, InvalidInputError)
+    assert (error.reason, error.field) == (Reason.FIELD_OUT_OF_RANGE, "k")
+
+
+async def test_defect_shows_the_request_id_and_nothing_else(running: Running) -> None:
+    running.probe.behaviour = "break"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await running.call(metadata=(("x-request-id", "abc-123"),))
+    assert caught.value.code() == grpc.StatusCode.INTERNAL
+    assert "secret" not in str(caught.value.details())
+    assert "abc-123" in str(caught.value.details())
+
+
+async def test_calls_and_codes_are_counted_and_timed(running: Running) -> None:
+    await running.call()
+    running.probe.behaviour = "refuse"
+    with pytest.raises(grpc.aio.AioRpcError):
+        await running.call()
+    families = await running.metrics()
+    handled = {s.labels["grpc_code"]: s.value for s in families["grpc_server_handled"].samples
+               if s.name.endswith("_total")}  # fmt: skip
+    assert handled == {"OK": 1.0, "INVALID_ARGUMENT": 1.0}
+    assert families["grpc_server_handling_seconds"].type == "histogram"
+
+
+async def test_too_many_calls_are_refused_and_health_is_not(running: Running) -> None:
+    running.probe.behaviour = "wait"
+    first = asyncio.create_task(running.call())
+    await running.probe.entered.wait()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await running.call()
+    assert isinstance(error_from_rpc(caught.value), OverloadedError)
+    health = health_pb2_grpc.HealthStub(running.channel)
+    await health.Check(health_pb2.HealthCheckRequest(service=SERVICE))
+    running.probe.release.set()
+    assert (await first).version == "1"
+
+
+async def test_health_watch_follows_readiness(running: Running) -> None:
+    health = health_pb2_grpc.HealthStub(running.channel)
+    watch = health.Watch(health_pb2.HealthCheckRequest(service=SERVICE))
+    serving = health_pb2.HealthCheckResponse.SERVING
+    not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
+    assert (await watch.read()).status == serving
+    running.probe.reason = "the shard is gone"
+    assert (await watch.read()).status == not_serving
+    overall = await health.Check(health_pb2.HealthCheckRequest())
+    assert overall.status in (serving, not_serving)
+    running.probe.reason = ""
+    assert (await watch.read()).status == serving
+    watch.cancel()
+
+
+async def test_reflection_lists_the_service(running: Running) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(running.channel)
+    requests = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+    async for reply in stub.ServerReflectionInfo(requests):
+        names = {service.name for service in reply.list_services_response.service}
+    assert {SERVICE, "grpc.health.v1.Health"} <= names
+
+
+async def test_stop_says_not_serving_first_and_lets_running_calls_end(tmp_path: Path) -> None:
+    probe = Probe(behaviour="wait")
+    closed: list[str] = []
+
+    async def close() -> None:
+        closed.append("store")
+
+    service = Service(
+        SERVICE,
+        lambda server: search_pb2_grpc.add_SearchServiceServicer_to_server(probe, server),
+        probe.ready,
+    )
+    runner = ServerRunner(
+        "probe", [service], ServerSettings(drain_wait_seconds=0.5), Metrics(), close=[close]
+    )
+    await runner.start()
+    async with open_channel(f"127.0.0.1:{runner.port}") as channel:
+        running = Running(runner, probe, channel)
+        call = asyncio.create_task(running.call())
+        await probe.entered.wait()
+        stop = asyncio.create_task(runner.stop())
+        await runner.draining.wait()
+        health = health_pb2_grpc.HealthStub(channel)
+        reply = await health.Check(health_pb2.HealthCheckRequest(service=SERVICE))
+        assert reply.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert not closed
+        probe.release.set()
+        assert (await call).version == "1"
+        await stop
+    assert closed == ["store"]
+
+
+async def test_taken_port_is_one_clear_error(running: Running) -> None:
+    second = ServerRunner("second", [], ServerSettings(port=running.runner.port), Metrics())
+    with pytest.raises(InvalidInputError, match=str(running.runner.port)):
+        await second.start()

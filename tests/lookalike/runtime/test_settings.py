@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lookalike.errors import InvalidInputError, Reason
+from lookalike.runtime.settings import Port, ServerSettings, load_settings, settings_config
+
+
+class ProbeSettings(ServerSettings):
+    """Settings of a made-up service."""
+
+    model_config = settings_config("probe")
+    port: Port = 7999
+    depth_seconds: float = 1.0
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    path = tmp_path / "lookalike.toml"
+    path.write_text("[probe]\ndepth_seconds = 2.0\nport = 1\n[other]\nanything = 1\n")
+    return path
+
+
+def test_flags_beat_environment_beats_file_beats_defaults(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_settings(ProbeSettings).depth_seconds == 1.0
+    assert load_settings(ProbeSettings, config_file).depth_seconds == 2.0
+    monkeypatch.setenv("LOOKALIKE_PROBE_DEPTH_SECONDS", "3")
+    assert load_settings(ProbeSettings, config_file).depth_seconds == 3.0
+    settings = load_settings(ProbeSettings, config_file, depth_seconds=4.0, port=None)
+    assert (settings.depth_seconds, settings.port) == (4.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[probe]\nport = 99999\n", "port"),
+        ("[probe]\nunknown = 1\n", "unknown"),
+        ("[probe\n", "TOML"),
+        ("probe = 1\n", "section"),
+    ],
+)
+def test_bad_file_is_one_clear_error(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(InvalidInputError, match=complaint) as caught:
+        load_settings(ProbeSettings, path)
+    assert caught.value.reason == Reason.CONFIG_INVALID
+    assert "\n" not in caught.value.message
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"absent\.toml"):
+        load_settings(ProbeSettings, tmp_path / "absent.toml")

@@ -1,0 +1,202 @@
+"""The commands that talk to a gateway, against one with canned answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lookalike.catalog import CatalogItem, write_catalog
+from lookalike.cli.app import run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Outcome]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], threaded_target: str, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Runs one command line."""
+    monkeypatch.setenv("LOOKALIKE_GATEWAY", threaded_target)
+
+    def call(*arguments: object) -> Outcome:
+        code = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    Image.new("RGB", (8, 8), "red").save(path)
+    return path
+
+
+@pytest.fixture
+def catalog(tmp_path: Path, photo: Path) -> Path:
+    rows = [
+        CatalogItem(f"i{number}", f"p{number // 2}", photo, f"Lamp {number}", splits=frozenset({"index"}))
+        for number in range(12)
+    ]
+    rows.append(CatalogItem("q", "p0", photo, splits=frozenset({"query"})))
+    path = tmp_path / "catalog.csv"
+    write_catalog(path, rows)
+    return path
+
+
+def test_search_prints_a_table(cli: Cli, photo: Path) -> None:
+    outcome = cli("search", "--image", photo)
+    assert outcome.code == 0
+    for text in ("0.5000", "p1", "Red lamp", "Home / Lamps"):
+        assert text in outcome.out
+    assert "predicted meta: Home (75%)" in outcome.err
+    assert "10 of 40 codes scanned, 1 of 2 shards answered" in outcome.err
+
+
+def test_search_prints_json(cli: Cli, photo: Path, store: Any) -> None:
+    outcome = cli("search", "--image", photo, "-k", 1, "--exact", "--items", "--json")
+    assert outcome.code == 0
+    answer = json.loads(outcome.out)
+    (hit,) = answer["hits"]
+    assert (hit["product_id"], hit["score"], hit["category"]) == ("p1", 0.5, ["Home", "Lamps"])
+    assert answer["coverage"]["codes_total"] == 40
+    (request,) = store.requests
+    assert request.exact
+    assert not request.group_by_product
+
+
+@pytest.mark.parametrize("form", ["npy", "json"])
+def test_search_by_a_vector_file(cli: Cli, store: Any, tmp_path: Path, form: str) -> None:
+    file = tmp_path / f"vector.{form}"
+    if form == "npy":
+        np.save(file, np.array([1, 2], dtype=np.float32))
+    else:
+        file.write_text("[1, 2]")
+    assert (cli("search", "--embedding", file)).code == 0
+    assert list(store.requests[0].query.embedding.values) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["search"], "exactly one of image, images, embedding and item_id (FIELD_MISSING)"),
+        (["search", "--image", "missing.jpg"], "missing.jpg: No such file or directory"),
+        (["search", "--item-id", "a", "-k", "0"], "k must be 1..1000, got 0 (FIELD_OUT_OF_RANGE)"),
+        (["search", "--item-id", "a", "-k", "1000000"], "k must be 1..1000, got 1000000"),
+        (["search", "--item-id", "a", "-k", "-1"], "k must not be negative"),
+        (["search", "--item-id", "a", "-k", "ten"], "valid integer"),
+        (["search", "--item-id", "a", "--collection", "ghost"], "'ghost' (COLLECTION_NOT_FOUND)"),
+        (["search", "--embedding", "missing.npy"], "cannot read missing.npy"),
+        (["search", "--nonsense"], "nonsense"),
+        (["nonsense"], "nonsense"),
+        (["collection", "get", "ghost"], "ghost"),
+        (["collection", "alias", "delete", "ghost"], "ghost"),
+        (["index", "--catalog", "missing.csv"], "missing.csv"),
+        (["evaluate", "--catalog", "missing.csv"], "missing.csv"),
+        (["train", "--catalog", "missing.csv", "--out", "bundle"], "missing.csv"),
+        (["serve", "all", "--bundle", "missing"], "no model bundle missing"),
+        (["serve", "hasher", "--shard", "many"], "shard"),
+        (["synth", "--out", "x", "--products", "0"], "products"),
+        (["demo", "--catalog", "missing.csv"], "missing.csv"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], problem: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = cli(*arguments)
+    assert outcome.code == 2
+    *before, line = outcome.err.splitlines()
+    assert problem in line
+    assert "Traceback" not in outcome.err
+    assert outcome.out == ""
+    assert not before or arguments[0] == "demo"
+
+
+def test_bad_files_are_refused_before_anything_is_sent(cli: Cli, tmp_path: Path, store: Any) -> None:
+    for name, content in {"a.npy": b"text", "a.json": b"{", "a.txt": b"1"}.items():
+        (tmp_path / name).write_bytes(content)
+        outcome = cli("search", "--embedding", tmp_path / name)
+        assert outcome.code == 2
+        assert len(outcome.err.splitlines()) == 1
+    assert store.requests == []
+
+
+def test_an_unreachable_gateway_is_exit_code_1(cli: Cli) -> None:
+    outcome = cli("search", "--item-id", "a", "--gateway", "127.0.0.1:1", "--timeout", 5)
+    assert outcome.code == 1
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_index_loads_a_catalogue_and_creates_the_collection(cli: Cli, store: Any, catalog: Path) -> None:
+    outcome = cli("index", "--catalog", catalog, "--collection", "lamps", "--json")
+    assert outcome.code == 0
+    answer = json.loads(outcome.out)
+    assert (answer["indexed"], answer["failed"], answer["item_count"]) == (12, [], 12)
+    assert "lamps" in store.collections
+    assert store.items["i3"].item.product_id == "p1"
+    assert store.items["i3"].item.image_uri == "photo.jpg"
+    again = cli("index", "--catalog", catalog, "--collection", "lamps")
+    assert again.code == 0
+    assert "lamps now has 12" in again.err
+
+
+def test_index_lists_bad_photos_and_fails(cli: Cli, catalog: Path, photo: Path) -> None:
+    torn = catalog.parent / "torn.jpg"
+    torn.write_bytes(b"bad")
+    text = catalog.read_text().replace("i5,p2,photo.jpg", "i5,p2,torn.jpg")
+    catalog.write_text(text)
+    outcome = cli("index", "--catalog", catalog)
+    assert outcome.code == 1
+    assert "failed: i5: the photo is damaged (IMAGE_DAMAGED)" in outcome.err
+    assert "Indexed 11 items" in outcome.err
+
+
+def test_collections(cli: Cli, store: Any) -> None:
+    assert (cli("collection", "create", "shoes", "--bits", 512)).code == 0
+    listed = json.loads((cli("collection", "list", "--json")).out)
+    assert [entry["name"] for entry in listed] == ["default", "shoes"]
+    assert "shoes" in (cli("collection", "list")).out
+    assert json.loads((cli("collection", "get", "shoes", "--json")).out)["item_count"] == 0
+    assert (cli("collection", "alias", "set", "live", "shoes")).err == "live -> shoes\n"
+    assert (cli("collection", "alias", "list")).out == "live -> shoes\n"
+    assert (cli("collection", "alias", "delete", "live")).code == 0
+    assert (cli("collection", "delete", "shoes", "--yes")).code == 0
+    assert "shoes" not in store.collections
+
+
+def test_every_command_has_help(cli: Cli) -> None:
+    commands = [
+        "",
+        "demo",
+        "synth",
+        "train",
+        "index",
+        "search",
+        "evaluate",
+        "collection",
+        "serve",
+        "serve all",
+    ]
+    for command in commands:
+        outcome = cli(*command.split(), "--help")
+        assert outcome.code == 0, command
+        assert "Usage: lookalike" in outcome.out
+
+
+def test_version(cli: Cli) -> None:
+    assert cli("--version").out.startswith("lookalike ")
