@@ -33,6 +33,9 @@ class TrainConfig(BaseModel):
         metric_loss: Loss on product ids that trains the embedding; used where at least two products
             have at least two photos.
         metric_loss_weight: Its weight against the sum of the level losses.
+        projection_share: How far the embedding's projection moves from its start (0) to what training
+            found (1). In between it keeps what the backbone knows of photos unlike the training photos,
+            at little cost on photos like them (weight interpolation, arXiv 2109.01903).
         level_weights: Weights alpha_l of the level losses, from the root down.
         seed: Of initialisation, order and augmentation.
         threads: CPU threads; 0 takes one per core.
@@ -44,15 +47,16 @@ class TrainConfig(BaseModel):
 
     backbone: BackboneSpec = BackboneSpec()
     embedding_dim: int = Field(default=256, ge=1)
-    level_width: int = Field(default=256, ge=1)
+    level_width: int = Field(default=128, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     augmented_copies: int = Field(default=1, ge=0)
-    epochs: int = Field(default=30, ge=1)
+    epochs: int = Field(default=20, ge=1)
     batch_size: int = Field(default=256, ge=2)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
     metric_loss: Literal["proxy_anchor", "none"] = "proxy_anchor"
     metric_loss_weight: float = Field(default=1.0, ge=0)
+    projection_share: float = Field(default=0.65, ge=0, le=1)
     level_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
     seed: int = Field(default=0, ge=0)
     threads: int = Field(default=0, ge=0)

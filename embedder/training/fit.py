@@ -69,6 +69,7 @@ def _fit(
         data.features.shape[2], taxonomy.sizes, config.embedding_dim, config.level_width, config.dropout
     )
     head.start_from(data.features[0])
+    start = head.projection.weight.detach().clone()
     product_loss = _product_loss(head, data, config)
     optimizer = _optimizer(head, product_loss, config)
     rows = len(data.classes)
@@ -91,6 +92,8 @@ def _fit(
             for name, value in (("loss", loss), ("level_loss", levels), ("product_loss", product)):
                 sums[name] += float(value.detach()) / batches
         on_epoch(epoch, sums)
+    with torch.no_grad():
+        head.projection.weight.copy_(start.lerp(head.projection.weight, config.projection_share))
     return head.eval()
 
 
