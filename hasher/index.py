@@ -116,7 +116,9 @@ class HashIndex:
         if attributes is not None:
             raise _not_supported("attributes", "attributes are not available in this version; leave them out")
         if family != "hyperplane":
-            raise _not_supported("family", f"family {family!r} is not available in this version; use 'hyperplane'")
+            raise _not_supported(
+                "family", f"family {family!r} is not available in this version; use 'hyperplane'"
+            )
         if rerank != "f32":
             raise _not_supported("rerank", f"rerank {rerank!r} is not available in this version; use 'f32'")
         native = _native.NativeIndex.build(
@@ -260,9 +262,7 @@ class HashIndex:
 
     def stats(self) -> IndexStats:
         """Returns sizes and settings; `isa` is the instruction set in use."""
-        return IndexStats(
-            **self._native.stats(), family="hyperplane", rerank="f32", isa=_native.active_isa()
-        )
+        return IndexStats(**self._native.stats(), family="hyperplane", rerank="f32", isa=_native.active_isa())
 
     def __len__(self) -> int:
         """Items that can be found."""
