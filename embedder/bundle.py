@@ -17,8 +17,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from embedder.model.taxonomy import LEVELS, Taxonomy
+from embedder.model.taxonomy import Taxonomy
 from embedder.preprocess import PreprocessParams
+from lookalike.catalog import LEVELS
 from lookalike.errors import InvalidInputError, Reason
 
 SCHEMA = 1

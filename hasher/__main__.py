@@ -1,4 +1,4 @@
-"""``python -m hasher``: one hasher process; every setting is also a flag."""
+"""``python -m hasher``: one hasher process."""
 
 from __future__ import annotations
 

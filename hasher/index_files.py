@@ -1,6 +1,6 @@
 """Saving the derived index beside the rows, and bringing it back: whole, or rebuilt from the rows.
 
-A saved index lies in ``index/<position>/``. The row file says which position is the valid one, so an index
+A saved index lies in ``index-<position>/``. The row file says which position is the valid one, so an index
 that was not saved to its end is never looked at.
 """
 
@@ -16,8 +16,8 @@ import structlog
 from hasher.index import HashIndex, IndexDamagedError
 from hasher.store import RowStore
 
-INDEX_FOLDER = "index"
-_SAVING = ".saving"
+INDEX_PREFIX = "index-"
+_SAVING = "index-being-saved"
 log = structlog.get_logger()
 
 
@@ -33,7 +33,7 @@ def load_index(store: RowStore, folder: Path, generation: str) -> HashIndex:
     position = store.index_position
     if position:
         try:
-            return _open_saved(store, folder / INDEX_FOLDER / str(position), position)
+            return _open_saved(store, folder / f"{INDEX_PREFIX}{position}", position)
         except (IndexDamagedError, OSError) as error:
             log.warning("index_rebuilt", generation=generation, reason=str(error), rows=store.item_count)
             store.record_index(0)
@@ -72,16 +72,14 @@ def save_index(index: HashIndex, store: RowStore, folder: Path, position: int) -
     Raises:
         OSError: The files cannot be written.
     """
-    parent = folder / INDEX_FOLDER
-    parent.mkdir(exist_ok=True)
-    saving, target = parent / _SAVING, parent / str(position)
+    saving, target = folder / _SAVING, folder / f"{INDEX_PREFIX}{position}"
     for leftover in (saving, target):
         shutil.rmtree(leftover, ignore_errors=True)
     index.save(saving)
     saving.rename(target)
-    sync_folder(parent)
+    sync_folder(folder)
     store.record_index(position)
-    for other in parent.iterdir():
+    for other in folder.glob(f"{INDEX_PREFIX}*"):
         if other != target:
             shutil.rmtree(other, ignore_errors=True)
 

@@ -156,14 +156,16 @@ class RowStore:
             "SELECT position, payload_hash, outcomes FROM requests WHERE request_id = ?", (change.request_id,)
         ).fetchone()
         if known is not None:
-            position, payload_hash, outcomes = known
-            if payload_hash != change.payload_hash:
+            position, payload_hash, encoded = known
+            outcomes = _decode_outcomes(encoded)
+            # The first answer fits only as many mutations as there were then.
+            if payload_hash != change.payload_hash or len(outcomes) != len(change.mutations):
                 return InvalidInputError(
                     f"request_id {change.request_id!r} was already used with other content: use a new one",
                     reason=Reason.REQUEST_ID_REUSED,
                     field="request_id",
                 )
-            return Applied(position, _decode_outcomes(outcomes))
+            return Applied(position, outcomes)
         group.position += 1
         applied = Applied(
             group.position, tuple(self._mutate(mutation, group) for mutation in change.mutations)

@@ -86,9 +86,8 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
         _load(module, timm_names(torch.load(file, map_location="cpu", weights_only=True)), spec)
     elif spec.weights is not None:
         state = timm.models.load_state_dict(str(spec.weights), use_ema=True, weights_only=True)
-        _load(
-            module, {name: value for name, value in state.items() if not _is_classifier(name, module)}, spec
-        )
+        classifier = f"{module.pretrained_cfg.get('classifier', 'fc')}."
+        _load(module, {name: value for name, value in state.items() if not name.startswith(classifier)}, spec)
     module.eval()
     preprocess = PreprocessParams() if shipped else _timm_preprocess(module)
     return Backbone(module, int(module.num_features), preprocess, _state_sha256(module))
@@ -124,11 +123,6 @@ def _load(module: nn.Module, state: dict[str, Tensor], spec: BackboneSpec) -> No
         raise InvalidInputError(
             f"The weights do not fit the architecture {spec.architecture!r}.", reason=Reason.CONFIG_INVALID
         ) from error
-
-
-def _is_classifier(name: str, module: nn.Module) -> bool:
-    prefix = str(module.pretrained_cfg.get("classifier", "fc"))  # type: ignore[union-attr]
-    return name.startswith(f"{prefix}.")
 
 
 def _timm_preprocess(module: nn.Module) -> PreprocessParams:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-LEVELS = ("meta", "level2", "leaf")
+from lookalike.catalog import LEVELS
+
 MISSING = -1
 
 Path = tuple[str, ...]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hasher.generation import Generation
-from hasher.index_files import INDEX_FOLDER
+from hasher.index_files import INDEX_PREFIX
 from hasher.records import Change, Delete, GenerationSpec, Mutation, Upsert
 from hasher.shard import Shard
 from hasher.store import hash_payload
@@ -40,8 +40,11 @@ class Rows:
         return Change(request_id, hash_payload(repr(mutations).encode()), mutations)
 
     def index_files(self, shard_folder: Path, generation: str) -> list[Path]:
-        folder = shard_folder / generation / INDEX_FOLDER
+        (folder,) = self.index_folders(shard_folder, generation)
         return sorted(path for path in folder.rglob("*") if path.is_file())
+
+    def index_folders(self, shard_folder: Path, generation: str) -> list[Path]:
+        return list((shard_folder / generation).glob(f"{INDEX_PREFIX}*"))
 
 
 @pytest.fixture

@@ -91,6 +91,7 @@ async def shards(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
             shard=number,
             shard_count=count,
             port=0,
+            metrics_port=-1,
             drain_wait_seconds=0,
         )
         metrics = Metrics()

@@ -124,13 +124,13 @@ def test_index_that_misses_rows_is_rebuilt(
 ) -> None:
     fill(generation, rows, 0, 50)
     shard.checkpoint()
-    saved = next((tmp_path / "data" / "g1" / "index").iterdir())
+    (saved,) = rows.index_folders(tmp_path / "data", "g1")
     copy = tmp_path / "old-index"
     shutil.copytree(saved, copy)
     fill(generation, rows, 50, 50)
     expected = answers(generation, rows)
     shard.close()
-    present = next((tmp_path / "data" / "g1" / "index").iterdir())
+    (present,) = rows.index_folders(tmp_path / "data", "g1")
     shutil.rmtree(present)
     copy.rename(present)
 
@@ -144,11 +144,11 @@ def test_index_that_misses_rows_is_rebuilt(
 def test_only_the_newest_index_is_kept(
     shard: Shard, generation: Generation, rows: Any, tmp_path: Path
 ) -> None:
-    index = tmp_path / "data" / "g1" / "index"
     for i in range(3):
         fill(generation, rows, i * 10, 10)
         shard.checkpoint()
-        assert [entry.name for entry in index.iterdir()] == [str(generation.position)]
+        (folder,) = rows.index_folders(tmp_path / "data", "g1")
+        assert folder.name == f"index-{generation.position}"
     before = [path.stat().st_mtime_ns for path in rows.index_files(tmp_path / "data", "g1")]
     shard.checkpoint()
     assert [path.stat().st_mtime_ns for path in rows.index_files(tmp_path / "data", "g1")] == before

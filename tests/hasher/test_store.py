@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hasher import sqlite, store
-from hasher.records import Applied, Outcome
+from hasher.records import Applied, Change, Outcome
 from hasher.store import ROWS_FILE, RowStore
 from lookalike.errors import (
     DataLossError,
@@ -83,6 +83,16 @@ def test_reused_request_id_is_refused_and_costs_the_group_nothing(folder: Path, 
     assert group.results[2].reason is Reason.REQUEST_ID_REUSED
     assert group.results[3] == Applied(3, (Outcome(3, existed=False),))
     assert rowstore.row_number("b") is None
+    rowstore.close()
+
+
+def test_first_answer_is_not_given_to_fewer_mutations(folder: Path, rows: Any) -> None:
+    rowstore = RowStore(folder, "g")
+    two = Change("r1", b"same digest", (rows.upsert("a"), rows.upsert("b")))
+    one = Change("r1", b"same digest", (rows.upsert("a"),))
+    applied, refused = rowstore.apply([two, one]).results
+    assert isinstance(applied, Applied)
+    assert isinstance(refused, InvalidInputError)
     rowstore.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
@@ -35,20 +36,16 @@ class Process:
     def __init__(self, data: Path, *flags: str) -> None:
         self.ready_file = data.parent / f"ready-{time.monotonic_ns()}.json"
         self.log = self.ready_file.with_suffix(".log")
-        command = [
-            sys.executable,
-            "-m",
-            "hasher",
-            "--port",
-            "0",
-            "--metrics-port",
-            "0",
-            "--data-folder",
-            str(data),
-        ]
-        options = ["--ready-file", str(self.ready_file), "--drain-wait-seconds", "0", *flags]
+        options = {
+            "--port": "0",
+            "--metrics-port": "0",
+            "--data-folder": str(data),
+            "--ready-file": str(self.ready_file),
+            "--drain-wait-seconds": "0",
+        }
+        command = [sys.executable, "-m", "hasher", *itertools.chain(*options.items()), *flags]
         with self.log.open("w") as log:
-            self.popen = subprocess.Popen([*command, *options], stderr=log)
+            self.popen = subprocess.Popen(command, stderr=log)
 
     def wait_ready(self) -> Any:
         """Waits until it serves and returns a stub."""
@@ -105,8 +102,7 @@ def vector_of(item_id: str, state: int) -> np.ndarray[Any, np.dtype[np.float32]]
 
 
 def mutation(item_id: str, state: int) -> Any:
-    item = types_pb2.Item(item_id=item_id, product_id=f"p{hash(item_id) % 50}", title=f"state {state}")
-    item.product_id = f"p{len(item_id)}-{item_id[-1]}"
+    item = types_pb2.Item(item_id=item_id, product_id=f"p{item_id[-2:]}", title=f"state {state}")
     row = hasher_pb2.UpsertRow(item=item, vector_f32_le=to_bytes(vector_of(item_id, state)))
     return hasher_pb2.Mutation(upsert=row)
 
@@ -170,20 +166,25 @@ def check_all(stub: Any, acknowledged: dict[str, int]) -> None:
     assert found.codes_total == len(rows)
 
 
+def settle(stub: Any, unsure: list[Any], acknowledged: dict[str, int]) -> None:
+    """Retries the requests whose answers were lost: whether they had been applied or not, now they are."""
+    for request in unsure:
+        stub.Apply(request)
+        for one in request.write.mutations:
+            acknowledged[one.upsert.item.item_id] = int(one.upsert.item.title.removeprefix("state "))
+
+
 def test_kills_while_writing_lose_nothing_acknowledged(launch: Any) -> None:
     acknowledged: dict[str, int] = {}
     unsure: list[Any] = []
     for round_ in range(ROUNDS):
         process = launch("--checkpoint-interval-seconds", "0.2")
         stub = process.wait_ready()
-        create(stub)
-        check_all(stub, acknowledged) if acknowledged else None
-        # The answer to these was lost; a retry settles whether they were applied, once.
-        for request in unsure:
-            stub.Apply(request)
-            acknowledged.update(
-                {m.upsert.item.item_id: int(m.upsert.item.title.split()[1]) for m in request.write.mutations}
-            )
+        if round_ == 0:
+            create(stub)
+        else:
+            settle(stub, unsure, acknowledged)
+            check_all(stub, acknowledged)
         writers = [Writer(stub, number, round_, acknowledged) for number in range(3)]
         for writer in writers:
             writer.start()
@@ -194,14 +195,8 @@ def test_kills_while_writing_lose_nothing_acknowledged(launch: Any) -> None:
         for writer in writers:
             writer.join()
         unsure = [writer.unsure for writer in writers]
-    process = launch()
-    stub = process.wait_ready()
-    # A retried overwrite may only be newer than what was acknowledged, so it is settled before the check.
-    for request in unsure:
-        stub.Apply(request)
-        acknowledged.update(
-            {m.upsert.item.item_id: int(m.upsert.item.title.split()[1]) for m in request.write.mutations}
-        )
+    stub = launch().wait_ready()
+    settle(stub, unsure, acknowledged)
     check_all(stub, acknowledged)
     assert len(acknowledged) > ROUNDS * 8 * BATCH
 

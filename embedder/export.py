@@ -1,0 +1,187 @@
+"""Write networks as ONNX model bundles, and refuse those whose ONNX form disagrees with the original.
+
+``python -m embedder.export default --out DIR`` writes the offline default: EfficientNet-Lite0 with
+ImageNet weights, without categories.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from torch import nn
+
+from embedder.backends.base import Encoded
+from embedder.backends.onnx import OnnxEncoder
+from embedder.bundle import Bundle, check_replaceable, load_bundle, write_bundle
+from embedder.model.backbone import BackboneSpec, load_backbone
+from embedder.model.network import EmbeddingNetwork
+from embedder.model.taxonomy import Taxonomy
+from embedder.preprocess import PreprocessParams
+from lookalike.catalog import LEVELS
+from lookalike.errors import InvalidInputError
+
+MAX_COSINE_DISTANCE = 1e-4
+MAX_PROBABILITY_DIFFERENCE = 1e-3
+
+_PARITY_BATCHES = (1, 5)
+
+
+def export_bundle(
+    network: EmbeddingNetwork,
+    out: Path,
+    *,
+    dim: int,
+    taxonomy: Taxonomy,
+    preprocess: PreprocessParams,
+    provenance: dict[str, Any],
+    metrics: dict[str, float],
+) -> Bundle:
+    """Convert a network to ONNX, compare the two, and write the bundle.
+
+    Args:
+        network: The network; switched to evaluation mode.
+        out: The bundle's folder; see :func:`embedder.bundle.write_bundle` for this and the rest.
+        dim: Width of the embedding.
+        taxonomy: The category tree.
+        preprocess: How pictures must be prepared.
+        provenance: How the model came about; the library versions are added.
+        metrics: Figures to store with it.
+
+    Raises:
+        InvalidInputError: ``out`` holds something other than a bundle.
+        RuntimeError: The ONNX network's results differ from the original's.
+    """
+    check_replaceable(out)
+    network.eval()
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "model.onnx"
+        _to_onnx(network, file, preprocess.size, ["embedding", *LEVELS[: len(taxonomy.paths)]])
+        write = partial(
+            write_bundle,
+            network=file,
+            dim=dim,
+            taxonomy=taxonomy,
+            preprocess=preprocess,
+            provenance={**provenance, "versions": _versions()},
+            metrics=metrics,
+        )
+        check_parity(network, write(Path(scratch) / "bundle"))
+        return write(out)
+
+
+def check_parity(network: nn.Module, bundle: Bundle) -> float:
+    """Compare a bundle with the network it was made from, on seeded noise and several batch sizes.
+
+    Returns:
+        The largest cosine distance between the two embeddings of one picture.
+
+    Raises:
+        RuntimeError: That is more than :data:`MAX_COSINE_DISTANCE`, or a probability differs by more
+            than :data:`MAX_PROBABILITY_DIFFERENCE`.
+    """
+    encoder = OnnxEncoder(bundle)
+    random = np.random.default_rng(0)
+    worst = 0.0
+    for batch in _PARITY_BATCHES:
+        shape = (batch, 3, bundle.preprocess.size, bundle.preprocess.size)
+        images = random.normal(size=shape).astype(np.float32)
+        with torch.inference_mode():
+            expected = [output.numpy() for output in network(torch.from_numpy(images))]
+        actual: Encoded = encoder.encode(images)
+        distance = float(1.0 - np.min(np.sum(expected[0] * actual.embedding, axis=1, dtype=np.float64)))
+        difference = max(
+            (float(np.abs(a - b).max()) for a, b in zip(expected[1:], actual.probabilities, strict=True)),
+            default=0.0,
+        )
+        if not (distance <= MAX_COSINE_DISTANCE and difference <= MAX_PROBABILITY_DIFFERENCE):
+            raise RuntimeError(
+                f"the exported network differs from the original: cosine distance {distance:.2e}, "
+                f"probabilities by {difference:.2e}"
+            )
+        worst = max(worst, distance)
+    return worst
+
+
+def export_backbone_bundle(spec: BackboneSpec, out: Path) -> Bundle:
+    """Write a backbone as a model without categories: its embedding is the unit-norm pooled feature."""
+    backbone = load_backbone(spec)
+    return export_bundle(
+        EmbeddingNetwork(backbone.module),
+        out,
+        dim=backbone.dim,
+        taxonomy=Taxonomy(),
+        preprocess=backbone.preprocess,
+        provenance={
+            "kind": "backbone",
+            "architecture": spec.architecture,
+            "weights_sha256": backbone.weights_sha256,
+        },
+        metrics={},
+    )
+
+
+def export_default_bundle(out: Path) -> Bundle:
+    """Write the offline default model, unless a valid bundle of it is there already.
+
+    Args:
+        out: The bundle's folder.
+
+    Raises:
+        InvalidInputError: ``out`` holds something other than a bundle.
+    """
+    try:
+        present = load_bundle(out)
+    except InvalidInputError:
+        return export_backbone_bundle(BackboneSpec(), out)
+    provenance = present.manifest.provenance
+    if provenance.get("kind") == "backbone" and provenance.get("architecture") == BackboneSpec().architecture:
+        return present
+    return export_backbone_bundle(BackboneSpec(), out)
+
+
+def _to_onnx(network: nn.Module, file: Path, size: int, outputs: list[str]) -> None:
+    example = torch.zeros(2, 3, size, size)
+    with warnings.catch_warnings():
+        # The exporter on torch.export takes ten times as long for the same graph, in every training run.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            network,
+            (example,),
+            str(file),
+            input_names=["images"],
+            output_names=outputs,
+            dynamic_axes={name: {0: "batch"} for name in ("images", *outputs)},
+            opset_version=17,
+            dynamo=False,
+        )
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("torch", "timm", "onnxruntime", "pillow", "numpy")}
+
+
+app = typer.Typer(add_completion=False, help="Write model bundles.")
+
+
+@app.callback()
+def _group() -> None:
+    """Write model bundles."""
+
+
+@app.command()
+def default(out: Annotated[Path, typer.Option(help="Folder of the bundle.")]) -> None:
+    """Write the offline default model (EfficientNet-Lite0, ImageNet weights)."""
+    bundle = export_default_bundle(out)
+    typer.echo(f"{bundle.path}: model {bundle.model_version}, {bundle.dim} dimensions")
+
+
+if __name__ == "__main__":
+    app()

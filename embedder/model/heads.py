@@ -1,0 +1,99 @@
+"""The hierarchical head: one representation per category level, a classifier on each, one embedding.
+
+Deep Hierarchical Classification (Gao et al. 2020, arXiv 2005.06692) moved from titles to photos. With
+``f`` the picture's feature, ``R'_l = GELU(LayerNorm(W'_l f))`` and ``R_l = R_{l-1} (+) R'_l``
+(concatenation), level ``l`` is classified by ``softmax(W_l R_l)``. The nonlinearity matters: without it
+every level would be affine in ``f`` and sharing representations would add nothing.
+
+The embedding is ``z = normalise(W_z (f (+) R_3))``. It is trained from a start at which it is the
+principal-component projection of ``f`` (the block on ``R_3`` is zero), so that training corrects what
+the backbone knows about any product instead of replacing it by what tells the training products apart.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class HeadOutput(NamedTuple):
+    """Results of the head.
+
+    Attributes:
+        embedding: ``(B, D)`` of unit norm.
+        logits: For each level ``(B, C_l)``, before the softmax.
+    """
+
+    embedding: Tensor
+    logits: tuple[Tensor, ...]
+
+
+class HierarchicalHead(nn.Module):
+    """Maps backbone features to an embedding and class scores for each level.
+
+    Args:
+        feature_dim: Width ``F`` of the backbone's features.
+        class_counts: Number of classes of each level, from the root down; may be empty.
+        embedding_dim: Width ``D`` of the embedding, at most ``F``.
+        level_width: Width of every ``R'_l``.
+        dropout: Share of ``R'_l`` dropped in training.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        feature_dim: int,
+        class_counts: tuple[int, ...],
+        embedding_dim: int,
+        level_width: int,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(feature_dim))
+        self.register_buffer("scale", torch.ones(()))
+        self.levels = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(feature_dim, level_width), nn.LayerNorm(level_width), nn.GELU(), nn.Dropout(dropout)
+            )
+            for _ in class_counts
+        )
+        self.classifiers = nn.ModuleList(
+            nn.Linear(level_width * (depth + 1), classes) for depth, classes in enumerate(class_counts)
+        )
+        self.projection = nn.Linear(feature_dim + level_width * len(class_counts), embedding_dim, bias=False)
+
+    @torch.no_grad()
+    def start_from(self, features: Tensor) -> None:
+        """Centre the input and start the embedding at the principal components of training features.
+
+        Args:
+            features: ``(N, F)`` float32 of unit norm, N >= 2.
+        """
+        dim, feature_dim = self.projection.out_features, self.mean.numel()
+        self.mean.copy_(features.mean(dim=0))
+        centred = (features - self.mean).double()
+        self.scale.copy_(centred.square().sum(dim=1).mean().rsqrt() * feature_dim**0.5)
+        _, vectors = torch.linalg.eigh(centred.T @ centred)
+        components = vectors.flip(1)[:, :dim].T
+        self.projection.weight.zero_()
+        self.projection.weight[:, :feature_dim] = components.float()
+
+    def forward(self, features: Tensor) -> HeadOutput:
+        """Encode features.
+
+        Args:
+            features: ``(B, F)`` float32 of unit norm.
+        """
+        root = (features - self.mean) * self.scale
+        shared: list[Tensor] = []
+        logits = []
+        for level, classifier in zip(self.levels, self.classifiers, strict=True):
+            shared.append(level(root))
+            logits.append(classifier(torch.cat(shared, dim=1)))
+        embedding = functional.normalize(self.projection(torch.cat([root, *shared], dim=1)), dim=1)
+        return HeadOutput(embedding, tuple(logits))

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embedder.evaluation.metrics import (
+    Query,
+    accuracy,
+    mean_average_recall,
+    rank_by_score,
+    recall_at_1,
+    violation_rate,
+)
+from lookalike.errors import InvalidInputError
+
+IDS = st.sampled_from([f"i{n}" for n in range(12)])
+QUERIES = st.lists(
+    st.builds(Query, st.lists(IDS, max_size=20), st.frozensets(IDS), st.none() | IDS), min_size=1, max_size=6
+)
+
+
+def naive_recall(query: Query, k: int, capped: bool) -> float | None:
+    truth = [i for i in set(query.relevant) if i != query.own_id]
+    if not truth:
+        return None
+    top: list[str] = []
+    for result in query.ranked:
+        if result not in top and result != query.own_id and len(top) < k:
+            top.append(result)
+    found = sum(1 for i in truth if i in top)
+    return found / (min(k, len(truth)) if capped else len(truth))
+
+
+@given(QUERIES, st.integers(1, 15), st.booleans())
+def test_mar_equals_a_naive_version(queries: list[Query], k: int, capped: bool) -> None:
+    expected = [recall for query in queries if (recall := naive_recall(query, k, capped)) is not None]
+    if not expected:
+        with pytest.raises(InvalidInputError):
+            mean_average_recall(queries, k, capped=capped)
+        return
+    actual = mean_average_recall(queries, k, capped=capped)
+    assert actual.value == pytest.approx(np.mean(expected))
+    assert (actual.queries, actual.without_truth) == (len(expected), len(queries) - len(expected))
+
+
+@given(QUERIES, st.integers(1, 15))
+def test_capped_is_never_below_strict_and_both_stay_within_0_and_1(queries: list[Query], k: int) -> None:
+    try:
+        strict, capped = (mean_average_recall(queries, k, capped=c).value for c in (False, True))
+    except InvalidInputError:
+        return
+    assert 0 <= strict <= capped <= 1
+
+
+@pytest.mark.parametrize(
+    ("query", "strict", "capped", "first"),
+    [
+        pytest.param(Query(["a", "b"], {"a"}), 1, 1, 1, id="right at the top"),
+        pytest.param(Query(["b", "a"], {"a"}), 1, 1, 0, id="right in second place"),
+        pytest.param(
+            Query(["a", "b", "c"], {"a", "c", "x"}), 1 / 3, 1 / 2, 1, id="cut after k; more truth than k"
+        ),
+        pytest.param(Query(["b", "b", "b", "a"], {"a"}), 1, 1, 0, id="repeats take one place"),
+        pytest.param(Query(["a", "a"], {"a", "b"}), 1 / 2, 1 / 2, 1, id="a repeated hit counts once"),
+        pytest.param(Query(["q", "a"], {"q", "a"}, "q"), 1, 1, 1, id="own id is neither result nor truth"),
+        pytest.param(Query(["unknown"], {"a"}), 0, 0, 0, id="unknown id is a miss"),
+        pytest.param(Query([], {"a"}), 0, 0, 0, id="no results"),
+    ],
+)
+def test_edge_cases_at_2(query: Query, strict: float, capped: float, first: float) -> None:
+    assert mean_average_recall([query], 2).value == pytest.approx(strict)
+    assert mean_average_recall([query], 2, capped=True).value == pytest.approx(capped)
+    assert recall_at_1([query]).value == first
+
+
+def test_queries_without_truth_are_left_out_and_counted() -> None:
+    queries = [Query(["a"], {"a"}), Query(["a"], set()), Query(["a"], {"q"}, own_id="q")]
+    assert mean_average_recall(queries, 10).value == 1
+    assert recall_at_1(queries).without_truth == 2
+
+
+def test_k_below_one_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="k must be at least 1"):
+        mean_average_recall([Query(["a"], {"a"})], 0)
+
+
+def test_equal_scores_are_ordered_by_id() -> None:
+    assert rank_by_score(["c", "a", "b"], np.array([1, 1, 2], np.float32)) == ["b", "a", "c"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.none() | st.integers(0, 3)), max_size=30))
+def test_accuracy_equals_a_naive_version(rows: list[tuple[int, int | None]]) -> None:
+    labelled = [(p, a) for p, a in rows if a is not None]
+    actual = accuracy([p for p, _ in rows], [a for _, a in rows])
+    if not labelled:
+        assert actual is None
+        return
+    assert actual is not None
+    per_class = [
+        np.mean([p == a for p, a in labelled if a == label]) for label in sorted({a for _, a in labelled})
+    ]
+    assert actual.micro == pytest.approx(np.mean([p == a for p, a in labelled]))
+    assert actual.macro == pytest.approx(np.mean(per_class))
+
+
+def test_violations_are_children_of_another_parent() -> None:
+    parents = [(), (0, 0, 1), (0, 1, 2)]
+    meta, level2, leaf = np.array([0, 0, 1, 1]), np.array([0, 2, 2, 2]), np.array([0, 2, 2, 0])
+    assert violation_rate([meta, level2, leaf], parents) == 0.5
+    assert violation_rate([meta], parents) == 0
