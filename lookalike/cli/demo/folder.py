@@ -29,7 +29,8 @@ class DemoFolder:
         self.root = root
         self.simulated = root / "catalog"
         self.bundle = root / "bundle"
-        self.features = root / "features"
+        self.backbone = root / "backbone"
+        self.cache = root / "cache"
         self.data = root / "data"
         self.logs = root / "logs"
         self.report = root / "report.json"

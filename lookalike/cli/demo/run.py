@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from lookalike.catalog import Catalog, read_catalog
-from lookalike.cli.console import note
+from lookalike.cli.console import note, progress
 from lookalike.cli.demo.examples import draw_examples
 from lookalike.cli.demo.folder import DemoFolder
 from lookalike.cli.demo.report import DemoReport, print_report
@@ -16,6 +16,7 @@ from lookalike.cli.evaluation import Evaluation, evaluate_catalog
 from lookalike.cli.index import Indexed, index_catalog, report_failures
 from lookalike.cli.processes import ServiceProcesses
 from lookalike.cli.serve import start_all
+from lookalike.cli.train import describe_training, training_progress
 from lookalike.client import Client
 from lookalike.errors import LookalikeError
 
@@ -101,7 +102,7 @@ class Demo:
             note("Stopping ...")
 
     def _catalog(self) -> Catalog:
-        with self._stages.next() as update:
+        with self._stages.next() as label:
             if self._given:
                 note(f"{len(self._given.items):,} photos")
                 return self._given
@@ -112,11 +113,29 @@ class Demo:
                 from lookalike.synth import generate
 
                 shutil.rmtree(self._folder.simulated, ignore_errors=True)
-                file = generate(self._folder.simulated, **self._simulation, progress=update)
+                with progress(f"{label} Photos") as update:
+                    file = generate(self._folder.simulated, **self._simulation, progress=update)
                 self._folder.remember_simulated(self._simulation)
             catalog = read_catalog(file)
             note(f"{len(catalog.items):,} photos of {self._simulation['products']:,} made-up products")
             return catalog
+
+    def _train(self, catalog: Catalog) -> None:
+        from embedder.training.config import TrainConfig
+        from embedder.training.train import train
+
+        with self._stages.next() as label:
+            config = TrainConfig(seed=self._seed, cache_folder=self._folder.cache)
+            with training_progress(label) as on_progress:
+                result = train(catalog, self._folder.bundle, config, on_progress)
+            describe_training(result)
+
+    def _plain_backbone(self, catalog: Catalog) -> dict[str, float]:
+        from lookalike.cli.demo.backbone import plain_backbone_figures
+
+        folder = self._folder
+        with self._stages.next() as label, progress(f"{label} Photos") as update:
+            return plain_backbone_figures(catalog, folder.backbone, folder.cache / "features", update)
 
     def _serve(self) -> None:
         with self._stages.next():
@@ -131,15 +150,16 @@ class Demo:
             note(f"embedder, {SHARDS} hashers and gateway run; the gateway listens at {self._address}")
 
     def _index(self, client: Client, catalog: Catalog) -> Indexed:
-        with self._stages.next() as update:
-            indexed = index_catalog(client, catalog, COLLECTION, update=update)
+        with self._stages.next() as label:
+            with progress(f"{label} Items") as update:
+                indexed = index_catalog(client, catalog, COLLECTION, update=update)
             report_failures(indexed.report)
             count = indexed.report.acknowledged_count
             note(f"{count:,} photos indexed, {indexed.items_per_second:,.0f} a second")
             return indexed
 
     def _evaluate(self, client: Client, catalog: Catalog) -> Evaluation:
-        with self._stages.next() as update:
+        with self._stages.next() as label, progress(f"{label} Searches") as update:
             return evaluate_catalog(
                 client, catalog, COLLECTION, k=_K, concurrency=_CONCURRENCY, update=update
             )

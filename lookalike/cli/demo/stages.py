@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lookalike.cli.console import Update, note, progress
+from lookalike.cli.console import note
 
 
 class Stages:
@@ -22,13 +22,11 @@ class Stages:
         self._start = time.monotonic()
 
     @contextmanager
-    def next(self) -> Iterator[Update]:
-        """Runs the next stage; yields what its progress is reported to."""
+    def next(self) -> Iterator[str]:
+        """Runs the next stage; yields a label for its progress, such as ``[2/7]``."""
         title = self._titles[len(self.seconds)]
-        number = f"[{len(self.seconds) + 1}/{len(self._titles)}]"
-        elapsed = time.monotonic() - self._start
-        note(f"{number} {title} ... ({elapsed:.0f} s since the start)")
+        label = f"[{len(self.seconds) + 1}/{len(self._titles)}]"
         start = time.monotonic()
-        with progress(f"{number} {title}") as update:
-            yield update
+        note(f"{label} {title} ... ({start - self._start:.0f} s since the start)")
+        yield label
         self.seconds[title] = time.monotonic() - start
