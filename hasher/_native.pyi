@@ -5,6 +5,18 @@ from typing import TypedDict, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "DamagedError",
+    "NativeIndex",
+    "active_isa",
+    "available_isas",
+    "dot",
+    "encode",
+    "force_isa",
+    "hamming_distances",
+    "rotate",
+]
+
 class _Stats(TypedDict):
     items: int
     dead_rows: int

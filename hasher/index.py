@@ -62,7 +62,8 @@ class SearchResult:
     Attributes:
         ids: `(q, k)` uint64, best first; short rows end with :data:`NO_ID`.
         products: `(q, k)` uint64, the product of each id; short rows end with :data:`NO_ID`.
-        scores: `(q, k)` float32, cosine in -1..1, descending, ties by ascending id; short rows end with `-inf`.
+        scores: `(q, k)` float32, cosine in -1..1, descending, ties by ascending id; short rows end
+            with `-inf`.
         codes_scanned: `(q,)` uint64, distinct items each query was compared with.
         seconds: Time by stage (`hash`, `probe`, `scan`, `rerank`), summed over the queries.
     """
@@ -98,7 +99,8 @@ class HashIndex:
         """Builds an index; the same arguments give the same index on every machine.
 
         Args:
-            vectors: `(n, d)` float32, C-contiguous, finite, no zero rows; scaled to unit length. `n` may be 0.
+            vectors: `(n, d)` float32, C-contiguous, finite, no zero rows; scaled to unit length.
+                `n` may be 0.
             ids: `(n,)` uint64, each once.
             products: `(n,)` uint64, the product of each item; by default each item is its own.
             attributes: Not available in this version.
@@ -114,13 +116,11 @@ class HashIndex:
             lookalike.errors.NotSupportedError: An option that this version does not have.
         """
         if attributes is not None:
-            raise _not_supported("attributes", "attributes are not available in this version; leave them out")
+            raise _not_supported("attributes", "leave them out")
         if family != "hyperplane":
-            raise _not_supported(
-                "family", f"family {family!r} is not available in this version; use 'hyperplane'"
-            )
+            raise _not_supported("family", "use 'hyperplane'", family)
         if rerank != "f32":
-            raise _not_supported("rerank", f"rerank {rerank!r} is not available in this version; use 'f32'")
+            raise _not_supported("rerank", "use 'f32'", rerank)
         native = _native.NativeIndex.build(
             _vectors(vectors, "vectors"),
             _ids(ids, "ids"),
@@ -182,8 +182,8 @@ class HashIndex:
             queries: `(q, d)` float32, C-contiguous, finite, no zero rows; length does not matter.
             k: Results per query, 1 or more.
             probes: Buckets to visit in each table. By default they are visited, over all tables in one
-                order, until about a tenth of 3,000 items are scanned, a falling share of more items, and
-                at least 200; indexes of up to 200 items are scanned whole.
+                order, until 11.8 % of the items are scanned (a falling share beyond 3,000 items), at
+                least 200 and at least `3 k`; where that is half of the index, all of it is scanned.
             rerank: Candidates whose exact cosine is computed, at least `k`; by default `max(256, 12 k)`.
             effort: Not available in this version.
             filter: Not available in this version.
@@ -196,9 +196,9 @@ class HashIndex:
             lookalike.errors.NotSupportedError: An option that this version does not have.
         """
         if effort is not None:
-            raise _not_supported("effort", "effort is not available in this version; use probes and rerank")
+            raise _not_supported("effort", "use probes and rerank")
         if filter is not None:
-            raise _not_supported("filter", "filters are not available in this version; leave filter out")
+            raise _not_supported("filter", "leave it out")
         ids, products, scores, scanned, seconds = self._native.search(
             _vectors(queries, "queries"),
             k=_integer(k, "k", 1, 2**31 - 1),
@@ -218,7 +218,7 @@ class HashIndex:
     ) -> None:
         """Adds items, which can be found when this returns; an id that is present is replaced.
 
-        When the index has doubled since its hyperplanes were trained it is rebuilt in this call;
+        When the index has grown by half since its hyperplanes were trained it is rebuilt in this call;
         searches go on meanwhile.
 
         Args:
@@ -269,8 +269,9 @@ class HashIndex:
         return self._native.stats()["items"]
 
 
-def _not_supported(field: str, message: str) -> NotSupportedError:
-    return NotSupportedError(message, field=field)
+def _not_supported(option: str, advice: str, value: str | None = None) -> NotSupportedError:
+    what = option if value is None else f"{option} {value!r}"
+    return NotSupportedError(f"{what} is not available in this version; {advice}", field=option)
 
 
 def _integer(value: object, name: str, low: int, high: int) -> int:

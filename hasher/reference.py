@@ -13,7 +13,7 @@ ROUNDS = 3
 
 
 def splitmix64(seed: int, count: int) -> NDArray[np.uint64]:
-    """Returns the first `count` outputs of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014): `(count,)` uint64."""
+    """Returns the first outputs of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014): `(count,)` uint64."""
     gamma = np.uint64(0x9E3779B97F4A7C15)
     z = np.uint64(seed) + gamma * np.arange(1, count + 1, dtype=np.uint64)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -77,7 +77,8 @@ def encode(vectors: NDArray[np.float32], bits: int, seed: int) -> NDArray[np.uin
 
 def hamming_distances(query: NDArray[np.uint64], codes: NDArray[np.uint64]) -> NDArray[np.uint32]:
     """Counts the differing bits of `query` `(words,)` and each code `(n, words)`: `(n,)` uint32."""
-    return np.bitwise_count(codes ^ query).sum(axis=1, dtype=np.uint32)
+    distances: NDArray[np.uint32] = np.bitwise_count(codes ^ query).sum(axis=1, dtype=np.uint32)
+    return distances
 
 
 def brute_force(

@@ -19,13 +19,14 @@ Ids = NDArray[np.uint64]
 def clustered(
     products: int = 500, views: int = 6, dim: int = 256, leaves: int = 25, seed: int = 0
 ) -> tuple[Floats, Ids, Ids]:
-    """Unit vectors of products (views at cosine about 0.8) in leaves (about 0.5), with their ids and products."""
+    """Unit vectors of products (views at cosine about 0.8) in leaves (about 0.5), with ids and products."""
     rng = np.random.default_rng(seed)
     spectrum = np.arange(1, dim + 1) ** -0.3
     spectrum *= np.sqrt(dim / (spectrum**2).sum())
 
     def noise(n: int) -> NDArray[np.float64]:
-        return rng.normal(size=(n, dim)) * spectrum / np.sqrt(dim)
+        values: NDArray[np.float64] = np.multiply(rng.normal(size=(n, dim)), spectrum / np.sqrt(dim))
+        return values
 
     leaf = noise(leaves)[rng.integers(0, leaves, products)]
     centres = np.sqrt(0.5) * leaf + np.sqrt(0.3) * noise(products)
@@ -129,7 +130,7 @@ def test_results_are_padded_and_ties_go_to_smaller_ids() -> None:
     index = HashIndex.build(vectors, np.array([9, 4, 7, 2], np.uint64))
     ids, scores = index.search(vectors[:1], 6)
     assert ids.tolist() == [[2, 4, 7, 9, NO_ID, NO_ID]]
-    np.testing.assert_array_equal(scores, np.float32([[1, 1, 1, 1, -np.inf, -np.inf]]))
+    np.testing.assert_array_equal(scores, np.array([[1, 1, 1, 1, -np.inf, -np.inf]], np.float32))
     empty = HashIndex.build(vectors[:0], np.empty(0, np.uint64)).search_detailed(vectors, 2)
     assert empty.ids.tolist() == [[NO_ID, NO_ID]] * 4
     assert empty.codes_scanned.tolist() == [0] * 4

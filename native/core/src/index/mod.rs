@@ -126,7 +126,7 @@ impl HashIndex {
 
     /// Adds items; one whose id is present replaces it. The items can be found when this returns.
     ///
-    /// Once the index has doubled since its codebook was trained, or half of its rows are dead, it
+    /// Once the index has grown by half since its codebook was trained, or half of its rows are dead, it
     /// is rebuilt here; searches go on meanwhile.
     ///
     /// # Errors
@@ -199,9 +199,8 @@ impl HashIndex {
     /// Makes `next` the current snapshot, rebuilt first if it has outgrown its codebook.
     fn publish(&self, next: State, row_of: &mut HashMap<u64, u32>) {
         let (live, trained_on) = (next.live(), next.codebook.trained_on);
-        let outgrown = live > policy::BRUTE_FORCE_ITEMS && live >= 2 * trained_on;
         let mostly_dead = next.dead.count() > live.max(policy::BRUTE_FORCE_ITEMS);
-        if outgrown || mostly_dead {
+        if policy::outgrown(live, trained_on) || mostly_dead {
             let rebuilt = State::train(&self.options, &next.items());
             *row_of = rows_by_id(&rebuilt);
             self.state.store(Arc::new(rebuilt));

@@ -15,9 +15,16 @@ pub fn planes_per_table(items: usize) -> usize {
 
 /// Codes to scan for one query that asks for `k` of `items` items.
 pub fn scan_budget(items: usize, k: usize) -> usize {
-    let share =
-        if items <= 3_000 { 0.115 * items as f64 } else { 345.0 * (items as f64 / 3_000.0).powf(0.6) };
-    (share as usize).max(BRUTE_FORCE_ITEMS).max(3 * k)
+    const KNEE: f64 = 3_000.0;
+    const SHARE: f64 = 0.118;
+    let items = items as f64;
+    let codes = if items <= KNEE { SHARE * items } else { SHARE * KNEE * (items / KNEE).powf(0.75) };
+    (codes as usize).max(BRUTE_FORCE_ITEMS).max(3 * k)
+}
+
+/// Whether an index whose codebook saw `trained_on` items should be trained anew with `items` items.
+pub fn outgrown(items: usize, trained_on: usize) -> bool {
+    items > BRUTE_FORCE_ITEMS && 2 * items >= 3 * trained_on
 }
 
 /// Candidates whose exact cosine is computed for `k` results.
@@ -32,10 +39,10 @@ mod tests {
     #[test]
     fn shares_fall_with_size_and_small_indexes_scan_enough() {
         assert_eq!(scan_budget(50, 10), 200);
-        assert_eq!(scan_budget(3_000, 10), 345);
+        assert_eq!(scan_budget(3_000, 10), 354);
         assert_eq!(scan_budget(3_000, 1_000), 3_000);
         let share = |items| scan_budget(items, 10) as f64 / items as f64;
-        assert!(share(100_000) < 0.03 && share(1_000_000) < 0.012);
+        assert!(share(100_000) < 0.051 && share(1_000_000) < 0.03);
     }
 
     #[test]

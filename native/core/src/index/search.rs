@@ -213,7 +213,9 @@ fn visit_buckets(
         let Some((table, probe)) = next else { break };
         buckets.rows_of(table, probe.bucket, |row| {
             let (word, bit) = (row as usize / 64, 1u64 << (row % 64));
-            if seen[word] & bit == 0 && !state.dead.contains(row) {
+            // A bucket full of near duplicates must not cost more than the budget.
+            let wanted = rows.len() < budget || options.group;
+            if wanted && seen[word] & bit == 0 && !state.dead.contains(row) {
                 seen[word] |= bit;
                 rows.push(row);
                 if options.group && options.probes.is_none() {
