@@ -113,12 +113,12 @@ def differences(one: Product, other: Product) -> list[str]:
 
 @pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: leaf.path[2])
 def test_a_sibling_differs_in_the_one_detail_it_names(leaf: Leaf) -> None:
-    for seed in range(12):
+    for seed in range(6):
         random = np.random.default_rng(seed)
         product = draw_product(leaf, random)
         sibling = draw_sibling(product, random)
         assert differences(product, sibling) == [sibling.detail]
-        if seed < 4:
+        if seed < 3:
             one, other = build(product), build(sibling)
             assert not (
                 np.array_equal(one.vertices, other.vertices) and np.array_equal(one.textures, other.textures)
