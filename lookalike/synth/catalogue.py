@@ -18,7 +18,7 @@ from lookalike.errors import InvalidInputError, Reason
 from lookalike.synth.leaves import LEAVES
 from lookalike.synth.product import Product, build, draw_product, draw_sibling
 from lookalike.synth.render import Model
-from lookalike.synth.scene import Stage, photograph
+from lookalike.synth.scene import LARGEST_PHOTO, Stage, photograph
 from lookalike.synth.styles import PHONE, SHOP, STUDIO, Style
 
 Progress = Callable[[int, int], None]
@@ -67,13 +67,11 @@ def generate(
     Raises:
         InvalidInputError: An argument is out of range, or ``out`` holds a catalogue already.
     """
-    _check(
-        products=(products, 1),
-        views=(views, 2),
-        seed=(seed, 0),
-        workers=(workers, 0),
-        image_size=(image_size, 32),
-    )
+    _check("products", products, 1)
+    _check("views", views, 2)
+    _check("seed", seed, 0)
+    _check("workers", workers, 0)
+    _check("image_size", image_size, 32, LARGEST_PHOTO)
     folder = Path(out)
     target = folder / "catalog.csv"
     if target.exists():
@@ -93,12 +91,12 @@ def generate(
     return target
 
 
-def _check(**limits: tuple[int, int]) -> None:
-    for name, (value, least) in limits.items():
-        if value < least:
-            raise InvalidInputError(
-                f"{name} must be at least {least}, not {value}", reason=Reason.FIELD_OUT_OF_RANGE, field=name
-            )
+def _check(name: str, value: int, least: int, most: int | None = None) -> None:
+    if value < least or (most is not None and value > most):
+        limits = f"at least {least}" if most is None else f"between {least} and {most}"
+        raise InvalidInputError(
+            f"{name} must be {limits}, not {value}", reason=Reason.FIELD_OUT_OF_RANGE, field=name
+        )
 
 
 def _plan(products: int, seed: int) -> list[_Task]:

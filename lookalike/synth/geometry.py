@@ -108,6 +108,8 @@ def ring(power: float, count: int, wide: float = 1.0, deep: float = 1.0) -> Arra
     """
     t = np.linspace(-math.pi, math.pi, 721)
     s, c = np.sin(t), np.cos(t)
+    # sin(pi) is not quite 0, and a root of it would leave a gap.
+    s[[0, -1]] = 0.0
     x = wide * np.sign(s) * np.abs(s) ** (2 / power)
     z = deep * np.sign(c) * np.abs(c) ** (2 / power)
     return even(np.stack([x, z], axis=1), count)

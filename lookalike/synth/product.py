@@ -92,7 +92,29 @@ def draw_product(leaf: Leaf, random: np.random.Generator) -> Product:
 
 
 def draw_sibling(product: Product, random: np.random.Generator) -> Product:
-    """Derive a product that differs from ``product`` in one fine detail."""
+    """Derive a product that differs from ``product`` in one fine detail that can be seen."""
+    look = _look(product)
+    while True:
+        sibling = _changed(product, random)
+        # A clasp's shape changes nothing on a bag without a clasp: draw again.
+        if _look(sibling) != look:
+            return sibling
+
+
+def _look(product: Product) -> list[tuple[bytes, Paint]]:
+    """What of a product can be seen: each part's points and paint."""
+    return [(part.grid.tobytes(), _seen_paint(product.paint, part)) for part in shape(product)]
+
+
+def _seen_paint(main: Paint, part: Part) -> Paint:
+    paint = _paint_of(main, part.paint)
+    if paint.pattern == "plain":
+        paint = replace(paint, second="", third="", pitch=0.0)
+    return paint if part.printed else replace(paint, glyph="", words="", ink="", glyph_size=0.0)
+
+
+def _changed(product: Product, random: np.random.Generator) -> Product:
+    """Change one detail, which may be one that this product does not show."""
     leaf, paint = product.leaf, product.paint
     details = [f"choice:{name}" for name, kinds in leaf.choices.items() if len(kinds) > 1]
     details += [f"number:{name}" for name in leaf.numbers]

@@ -16,7 +16,7 @@ import numpy as np
 from lookalike.synth.geometry import Array, Part, rotation, turned
 
 _FAR = np.uint64(2**64 - 1)
-_DENSITY = 1.35
+_DENSITY = 1.2
 
 
 @dataclass(frozen=True)
@@ -191,13 +191,14 @@ def _visible(model: Model, view: Projection) -> _Seen:
     starts = [0]
     for screen, mask in zip(model.split(view(model.vertices)), model.masks, strict=True):
         rows, columns = samples(screen, size)
-        dense = cv2.resize(screen, (columns, rows), interpolation=cv2.INTER_LINEAR).reshape(-1, 3)
+        x, y, depth = resampled(screen, rows, columns)
         order = np.arange(starts[-1], starts[-1] + rows * columns, dtype=np.uint64)
-        kept = _kept(dense, screen, mask, (columns, rows), size)
+        kept = _kept(x, y, screen, mask, (columns, rows), size)
         if kept is not None:
-            dense, order = dense[kept], order[kept]
-        pixel = dense[:, 1].astype(np.int32) * size + dense[:, 0].astype(np.int32)
-        key = (dense[:, 2] * 1e6).astype(np.uint64) << np.uint64(32) | order
+            x, y, depth, order = x[kept], y[kept], depth[kept], order[kept]
+        pixel = y.astype(np.int32) * size + x.astype(np.int32)
+        # The bits of positive floats sort as the floats do.
+        key = depth.view(np.uint32).astype(np.uint64) << np.uint64(32) | order
         np.minimum.at(nearest, pixel, key)
         shapes.append((rows, columns))
         starts.append(starts[-1] + rows * columns)
@@ -216,7 +217,7 @@ def _visible(model: Model, view: Projection) -> _Seen:
         part=part,
         row=np.clip((row + np.float32(0.5)) * ratio[:, 0] - np.float32(0.5), 0, last[:, 0]),
         column=np.clip((column + np.float32(0.5)) * ratio[:, 1] - np.float32(0.5), 0, last[:, 1]),
-        depth=(winner >> np.uint64(32)).astype(np.float32) / np.float32(1e6),
+        depth=(winner >> np.uint64(32)).astype(np.uint32).view(np.float32),
     )
 
 
@@ -234,12 +235,21 @@ def samples(screen: Array, size: int) -> tuple[int, int]:
     return 2 + int(_DENSITY * min(float(down), limit)), 2 + int(_DENSITY * min(float(across), limit))
 
 
-def _kept(dense: Array, screen: Array, mask: Array | None, shape: tuple[int, int], size: int) -> Array | None:
+def resampled(screen: Array, rows: int, columns: int) -> list[Array]:
+    """Resample a part's grid, (h, w, d) float32, to flat columns of ``rows * columns`` values, one per d."""
+    planes = np.ascontiguousarray(np.moveaxis(screen, 2, 0))
+    return [
+        cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_LINEAR).reshape(-1) for plane in planes
+    ]
+
+
+def _kept(
+    x: Array, y: Array, screen: Array, mask: Array | None, shape: tuple[int, int], size: int
+) -> Array | None:
     """Return which samples lie in the buffer and in the part's cut-out; None where all do."""
     low, high = screen[..., :2].min(), screen[..., :2].max()
     inside = None
     if low < 0 or high >= size:
-        x, y = dense[:, 0], dense[:, 1]
         inside = (x >= 0) & (x < size) & (y >= 0) & (y < size)
     if mask is not None:
         cut = cv2.resize(mask, shape, interpolation=cv2.INTER_LINEAR).reshape(-1) > 127

@@ -9,7 +9,7 @@ from lookalike.synth.backgrounds import draw_surfaces
 from lookalike.synth.develop import develop
 from lookalike.synth.geometry import Array, rotation
 from lookalike.synth.leaf import Pose
-from lookalike.synth.render import Camera, Light, Model, Projection, project, render, samples
+from lookalike.synth.render import Camera, Light, Model, Projection, project, render, resampled, samples
 from lookalike.synth.styles import Style
 
 _OVERSAMPLING = 1.5
@@ -188,7 +188,7 @@ def _shadow(
     spots = view(model.vertices - drop[:, None] * direction) * np.float32(small / view.size)
     for screen, cut in zip(model.split(spots), model.masks, strict=True):
         rows, columns = samples(screen, small)
-        x, y = cv2.resize(screen, (columns, rows), interpolation=cv2.INTER_LINEAR).reshape(-1, 3).T[:2]
+        x, y = resampled(screen[..., :2], rows, columns)
         inside = (x >= 0) & (x < small) & (y >= 0) & (y < small)
         if cut is not None:
             inside &= cv2.resize(cut, (columns, rows)).reshape(-1) > 127
@@ -235,28 +235,28 @@ def _cover(picture: Array, stage: Stage, random: np.random.Generator) -> None:
 def _fingers(picture: Array, random: np.random.Generator) -> None:
     size = picture.shape[0]
     layer = picture.copy()
-    skin = np.array(
-        [[224, 180, 150], [196, 144, 112], [140, 96, 70], [92, 62, 46]][int(random.integers(4))], np.float32
-    )
+    tones = ((224, 180, 150), (196, 144, 112), (140, 96, 70), (92, 62, 46))
+    skin = np.array(tones[int(random.integers(len(tones)))], np.float32)
     edge = random.uniform(0, 2 * np.pi)
     along = np.array([np.cos(edge), np.sin(edge)])
     across = np.array([-along[1], along[0]])
-    width = size * random.uniform(0.035, 0.055)
-    for n in range(int(random.integers(2, 5))):
-        root = size / 2 + along * size * 0.75 + across * width * 2.1 * (n - 1.5)
-        tip = size / 2 + along * size * random.uniform(0.24, 0.34) + across * width * 2.3 * (n - 1.5)
-        for shade, wide in ((0.72, 2.3), (0.95, 1.9), (1.05, 0.9)):
-            ends = [tuple(int(v * 16) for v in point) for point in (root, tip)]
-            cv2.line(
-                layer,
-                ends[0],
-                ends[1],
-                [float(v) for v in skin * shade],
-                max(1, round(width * wide)),
-                cv2.LINE_AA,
-                4,
-            )
-    picture[:] = cv2.GaussianBlur(layer, (0, 0), 0.8)
+    width = size * random.uniform(0.04, 0.055)
+    count = int(random.integers(2, 5))
+    for n in range(count):
+        aside = across * width * (n - (count - 1) / 2)
+        root = size / 2 + along * size * 0.78 + aside * 2.5
+        tip = size / 2 + along * size * random.uniform(0.27, 0.34) + aside * 2.05
+        for shade, wide in ((0.7, 2.15), (0.88, 1.8), (1.0, 1.2)):
+            _stroke(layer, root, tip, skin * shade, width * wide)
+        _stroke(layer, tip + along * width * 0.3, tip - along * width * 0.15, skin * 1.12 + 12, width * 0.95)
+    picture[:] = cv2.GaussianBlur(layer, (0, 0), 1.2)
+
+
+def _stroke(layer: Array, start: Array, end: Array, colour: Array, width: float) -> None:
+    """Draw a line with round ends, in place."""
+    ends = [tuple(int(v * 16) for v in point) for point in (start, end)]
+    tone = [float(v) for v in np.minimum(colour, 255)]
+    cv2.line(layer, ends[0], ends[1], tone, max(1, round(width)), cv2.LINE_AA, 4)
 
 
 def _sticker(picture: Array, random: np.random.Generator) -> None:

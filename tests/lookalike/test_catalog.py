@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookalike.catalog import COLUMNS, SPLITS, Catalog, CatalogItem, read_catalog, write_catalog
@@ -157,6 +157,7 @@ TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12).map(
 NAME = TEXT.filter(bool)
 
 
+@settings(deadline=None)
 @given(
     rows=st.lists(
         st.tuples(
