@@ -29,7 +29,7 @@ from lookalike.client.types import (
     UpsertResult,
     Vector,
 )
-from lookalike.errors import LookalikeError
+from lookalike.errors import LookalikeError, UnavailableError
 from lookalike.runtime.status import error_from_rpc
 
 T = TypeVar("T")
@@ -225,7 +225,7 @@ class AsyncClient:
                 if plan.stream_done:
                     outbox.put_nowait(None)
         except grpc.RpcError as error:
-            return error_from_rpc(error)
+            return _stream_error(error)
         finally:
             outbox.put_nowait(None)
             stream.cancel()
@@ -283,6 +283,17 @@ class AsyncClient:
         except grpc.RpcError as error:
             raise error_from_rpc(error) from None
         return call.read(response)
+
+
+def _stream_error(error: grpc.RpcError) -> LookalikeError:
+    """Reads why a stream broke.
+
+    When the server ends a stream while a message is being written, grpc.aio may report an INTERNAL of its
+    own, without metadata, in place of the server's status. The next stream will tell what is wrong.
+    """
+    if error.code() is grpc.StatusCode.INTERNAL and not error.trailing_metadata():
+        return UnavailableError("the bulk load's stream broke")
+    return error_from_rpc(error)
 
 
 async def _until_none(outbox: asyncio.Queue[Any]) -> AsyncIterator[Any]:
