@@ -13,13 +13,15 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := serve-embedder,train,dev
+EXTRAS := serve-embedder,synth,train,dev
 STAMPS := build/stamps
 DEFAULT_BUNDLE := build/bundles/efficientnet-lite0
 RUST_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') $(wildcard native/Cargo.* native/*/Cargo.toml)
 PROTOS := $(wildcard protos/lookalike/v1/*.proto)
 GOOGLEAPIS = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# pip looks for the build backend, maturin, on the PATH.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help
 help: ## List the targets

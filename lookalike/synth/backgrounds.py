@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 
-from lookalike.synth.geometry import Array
+from lookalike.synth.geometry import Array, as_bytes
 
 _SIZE = 320
 
@@ -19,20 +19,22 @@ def draw_surfaces(random: np.random.Generator, count: int) -> list[Array]:
 
 def _noise(random: np.random.Generator, across: float, down: float) -> Array:
     """Smooth noise about 0 with a spread of 1, (h, w) float32; it repeats without a seam."""
-    field = random.standard_normal((_SIZE, _SIZE), dtype=np.float32)
+    white = random.standard_normal((_SIZE, _SIZE), dtype=np.float32)
     fx, fy = np.fft.rfftfreq(_SIZE), np.fft.fftfreq(_SIZE)
     smoothing = np.exp(-2 * np.pi**2 * ((across * fx[None, :]) ** 2 + (down * fy[:, None]) ** 2))
-    field = np.fft.irfft2(np.fft.rfft2(field) * smoothing, s=(_SIZE, _SIZE))
-    return ((field - field.mean()) / (field.std() + 1e-9)).astype(np.float32)
+    field = np.fft.irfft2(np.fft.rfft2(white) * smoothing, s=(_SIZE, _SIZE))
+    normal: Array = ((field - field.mean()) / (field.std() + 1e-9)).astype(np.float32)
+    return normal
 
 
-def _fill(colour: Sequence[float], light: Array) -> Array:
+def _fill(colour: Array, light: Array) -> Array:
     """Tint a brightness map (h, w) around 1 with a colour."""
-    return np.clip(np.asarray(colour, np.float32) * light[..., None], 0, 255).astype(np.uint8)
+    return as_bytes(colour * light[..., None])
 
 
 def _tone(random: np.random.Generator, *colours: tuple[int, int, int]) -> Array:
-    return np.asarray(colours[int(random.integers(len(colours)))], np.float32) * random.uniform(0.85, 1.12)
+    chosen = np.asarray(colours[int(random.integers(len(colours)))], np.float32)
+    return chosen * np.float32(random.uniform(0.85, 1.12))
 
 
 def _planks(random: np.random.Generator) -> Array:
@@ -55,18 +57,23 @@ def _tiles(random: np.random.Generator) -> Array:
     light = 1 + 0.03 * _noise(random, 6, 6)
     for row in range(count + 1):
         for column in range(count + 1):
-            light[row * step : (row + 1) * step, column * step : (column + 1) * step] *= random.uniform(0.92, 1.06)
+            light[row * step : (row + 1) * step, column * step : (column + 1) * step] *= random.uniform(
+                0.92, 1.06
+            )
     light[np.arange(_SIZE) % step < 3] = 0.72
     light[:, np.arange(_SIZE) % step < 3] = 0.72
     return _fill(base, light)
 
 
 def _chequered(random: np.random.Generator) -> Array:
-    first, second = _tone(random, (226, 222, 212), (200, 70, 60)), _tone(random, (70, 74, 84), (232, 226, 214))
+    first, second = (
+        _tone(random, (226, 222, 212), (200, 70, 60)),
+        _tone(random, (70, 74, 84), (232, 226, 214)),
+    )
     step = int(random.integers(28, 64))
     y, x = np.mgrid[:_SIZE, :_SIZE]
     odd = ((y // step + x // step) % 2)[..., None]
-    return np.clip((first * odd + second * (1 - odd)) * (1 + 0.03 * _noise(random, 2, 2))[..., None], 0, 255).astype(np.uint8)
+    return as_bytes((first * odd + second * (1 - odd)) * (1 + 0.03 * _noise(random, 2, 2))[..., None])
 
 
 def _carpet(random: np.random.Generator) -> Array:
@@ -112,11 +119,14 @@ def _cloth(random: np.random.Generator) -> Array:
 
 
 def _striped_cloth(random: np.random.Generator) -> Array:
-    first, second = _tone(random, (222, 216, 204), (190, 186, 176)), _tone(random, (90, 110, 150), (176, 96, 84), (120, 140, 110))
+    first, second = (
+        _tone(random, (222, 216, 204), (190, 186, 176)),
+        _tone(random, (90, 110, 150), (176, 96, 84), (120, 140, 110)),
+    )
     pitch = float(random.uniform(18, 60))
     wave = (np.sin(np.arange(_SIZE) * 2 * np.pi / pitch) > random.uniform(-0.3, 0.6))[:, None, None]
     light = (1 + 0.06 * _noise(random, 30, 12))[..., None]
-    return np.clip(np.where(wave, first, second) * light, 0, 255).astype(np.uint8)
+    return as_bytes(np.where(wave, first, second) * light)
 
 
 def _terrazzo(random: np.random.Generator) -> Array:
@@ -124,7 +134,9 @@ def _terrazzo(random: np.random.Generator) -> Array:
     for _ in range(420):
         at = (int(random.integers(_SIZE)), int(random.integers(_SIZE)))
         axes = (int(random.integers(2, 7)), int(random.integers(1, 5)))
-        colour = [float(v) for v in _tone(random, (120, 110, 104), (186, 132, 108), (236, 230, 222), (96, 112, 120))]
+        colour = [
+            float(v) for v in _tone(random, (120, 110, 104), (186, 132, 108), (236, 230, 222), (96, 112, 120))
+        ]
         cv2.ellipse(canvas, at, axes, float(random.uniform(0, 180)), 0, 360, colour, -1, cv2.LINE_AA)
     return canvas
 
@@ -145,5 +157,16 @@ def _shelf(random: np.random.Generator) -> Array:
 
 
 _KINDS: list[Callable[[np.random.Generator], Array]] = [
-    _planks, _tiles, _carpet, _marble, _cloth, _concrete, _striped_cloth, _shelf, _bricks, _grass, _chequered, _terrazzo,
-]  # fmt: skip
+    _planks,
+    _tiles,
+    _carpet,
+    _marble,
+    _cloth,
+    _concrete,
+    _striped_cloth,
+    _shelf,
+    _bricks,
+    _grass,
+    _chequered,
+    _terrazzo,
+]

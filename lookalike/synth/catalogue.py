@@ -17,7 +17,9 @@ from lookalike.catalog import CatalogItem, write_catalog
 from lookalike.errors import InvalidInputError, Reason
 from lookalike.synth.leaves import LEAVES
 from lookalike.synth.product import Product, build, draw_product, draw_sibling
-from lookalike.synth.scene import PHONE, SHOP, STUDIO, Stage, Style, photograph
+from lookalike.synth.render import Model
+from lookalike.synth.scene import Stage, photograph
+from lookalike.synth.styles import PHONE, SHOP, STUDIO, Style
 
 Progress = Callable[[int, int], None]
 
@@ -65,12 +67,20 @@ def generate(
     Raises:
         InvalidInputError: An argument is out of range, or ``out`` holds a catalogue already.
     """
-    _check(products=(products, 1), views=(views, 2), seed=(seed, 0), workers=(workers, 0), image_size=(image_size, 32))
+    _check(
+        products=(products, 1),
+        views=(views, 2),
+        seed=(seed, 0),
+        workers=(workers, 0),
+        image_size=(image_size, 32),
+    )
     folder = Path(out)
     target = folder / "catalog.csv"
     if target.exists():
         raise InvalidInputError(
-            f"{folder.name} already holds a catalog.csv; choose an empty folder", reason=Reason.FIELD_INVALID, field="out"
+            f"{folder.name} already holds a catalog.csv; choose an empty folder",
+            reason=Reason.FIELD_INVALID,
+            field="out",
         )
     (folder / "images").mkdir(parents=True, exist_ok=True)
     tasks = _plan(products, seed)
@@ -86,7 +96,9 @@ def generate(
 def _check(**limits: tuple[int, int]) -> None:
     for name, (value, least) in limits.items():
         if value < least:
-            raise InvalidInputError(f"{name} must be at least {least}, not {value}", reason=Reason.FIELD_OUT_OF_RANGE, field=name)
+            raise InvalidInputError(
+                f"{name} must be at least {least}, not {value}", reason=Reason.FIELD_OUT_OF_RANGE, field=name
+            )
 
 
 def _plan(products: int, seed: int) -> list[_Task]:
@@ -149,11 +161,13 @@ class _Studio:
             return draw_sibling(product, np.random.default_rng([self.job.seed, 4, task.family, task.member]))
         return product
 
-    def _photo(self, task: _Task, product: Product, model: object, view: int) -> CatalogItem:
+    def _photo(self, task: _Task, product: Product, model: Model, view: int) -> CatalogItem:
         job = self.job
         random = np.random.default_rng([job.seed, 5, task.number, view])
         is_query = task.split == "query" and view == 0
-        photo, quality = photograph(model, product.leaf.pose, _style(view), self.stage, random, job.image_size)
+        photo, quality = photograph(
+            model, product.leaf.pose, _style(view), self.stage, random, job.image_size
+        )
         name = hashlib.blake2b(f"{job.seed}/{task.number}/{view}".encode(), digest_size=8).hexdigest()
         path = job.folder / "images" / f"{name}.jpg"
         _, encoded = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -183,7 +197,7 @@ _studio: _Studio | None = None
 
 
 def _start_worker(job: _Job) -> None:
-    global _studio  # noqa: PLW0603
+    global _studio
     _studio = _Studio(job)
 
 

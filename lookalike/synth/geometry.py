@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-Point = tuple[float, ...]
+Point = Sequence[float]
 
 _MASK_SIZE = 256
-_SHEET_GRID = 97
+_SHEET_GRID = 81
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,19 @@ def place(
     """Return the parts scaled, then turned about x, y and z (degrees), then moved."""
     matrix = rotation(*turn) * np.asarray(np.broadcast_to(scale, 3), np.float32)
     offset = np.asarray(at, np.float32)
-    return [replace(part, grid=(part.grid @ matrix.T + offset).astype(np.float32)) for part in parts]
+    return [replace(part, grid=turned(part.grid, matrix) + offset) for part in parts]
+
+
+def turned(points: Array, matrix: Array) -> Array:
+    """Multiply each of the points (..., 3) by a (3, 3) matrix; float32."""
+    # Not `@`: a threaded BLAS may round differently with another number of threads.
+    flat = np.ascontiguousarray(points, np.float32).reshape(-1, 1, 3)
+    return cv2.transform(flat, np.asarray(matrix, np.float32)).reshape(points.shape)
+
+
+def as_bytes(picture: Array) -> Array:
+    """Cut grey levels to 0..255 and drop their fractions; uint8."""
+    return np.clip(picture, 0, 255).astype(np.uint8)
 
 
 def rotation(x: float, y: float, z: float) -> Array:
@@ -62,7 +74,8 @@ def rotation(x: float, y: float, z: float) -> Array:
     about_x = np.array([[1, 0, 0], [0, math.cos(a), -math.sin(a)], [0, math.sin(a), math.cos(a)]])
     about_y = np.array([[math.cos(b), 0, math.sin(b)], [0, 1, 0], [-math.sin(b), 0, math.cos(b)]])
     about_z = np.array([[math.cos(c), -math.sin(c), 0], [math.sin(c), math.cos(c), 0], [0, 0, 1]])
-    return (about_z @ about_y @ about_x).astype(np.float32)
+    matrix: Array = (about_z @ about_y @ about_x).astype(np.float32)
+    return matrix
 
 
 def smooth(points: Sequence[Point] | Array, *, closed: bool = False, steps: int = 8) -> Array:
@@ -74,9 +87,7 @@ def smooth(points: Sequence[Point] | Array, *, closed: bool = False, steps: int 
         p = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
     t = np.linspace(0, 1, steps, endpoint=False)[None, :, None]
     a, b, c, d = (p[i : len(p) - 3 + i, None, :] for i in range(4))
-    curve = 0.5 * (
-        2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
-    )
+    curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
     # A repeated point spans no distance of its own; left in, it would draw a small loop.
     flat: Array = curve[np.any(p[1:-2] != p[2:-1], axis=1)].reshape(-1, p.shape[1])
     return flat if closed else np.concatenate([flat, p[-2:-1]])
@@ -113,11 +124,11 @@ def lathe(
     printed: bool = False,
 ) -> list[Part]:
     """Turn a profile of (radius, height) points, top first, about the y axis."""
-    line = even(smooth(profile) if curved else np.asarray(profile, np.float64), 65)
-    section = ring(power, 73, wide, deep)
+    line = even(smooth(profile) if curved else np.asarray(profile, np.float64), 57)
+    section = ring(power, 65, wide, deep)
     radius, height = line[:, 0, None], line[:, 1, None]
     grid = np.stack(
-        [radius * section[None, :, 0], np.broadcast_to(height, (65, 73)), radius * section[None, :, 1]],
+        [radius * section[None, :, 0], np.broadcast_to(height, (57, 65)), radius * section[None, :, 1]],
         axis=2,
     )
     return [Part(grid.astype(np.float32), paint, printed=printed)]
@@ -147,7 +158,7 @@ def tube(
         line = smooth(line, closed=closed)
     if closed:
         line = np.concatenate([line, line[:1]])
-    line = even(line, 65)
+    line = even(line, min(65, 10 * len(points)))
     centre, width = line[:, :3], np.maximum(line[:, 3:4, None], 1e-4)
     tangent = np.gradient(centre, axis=0)
     if closed:
@@ -156,7 +167,7 @@ def tube(
     side /= np.linalg.norm(side, axis=1, keepdims=True) + 1e-9
     above = np.cross(side, tangent)
     above /= np.linalg.norm(above, axis=1, keepdims=True) + 1e-9
-    section = ring(power, 25)
+    section = ring(power, 21)
     grid = (
         centre[:, None]
         + width * section[None, :, :1] * side[:, None]
@@ -165,14 +176,18 @@ def tube(
     return [Part(grid.astype(np.float32), paint, printed=printed)]
 
 
-def ball(radius: float, paint: str = "main", *, wide: float = 1.0, deep: float = 1.0, printed: bool = False) -> list[Part]:
+def ball(
+    radius: float, paint: str = "main", *, wide: float = 1.0, deep: float = 1.0, printed: bool = False
+) -> list[Part]:
     """A ball, or an egg where ``wide`` or ``deep`` is not 1, about the origin."""
     t = np.linspace(0, math.pi, 25)
     profile = np.stack([radius * np.sin(t), radius * np.cos(t)], axis=1)
     return lathe([tuple(p) for p in profile], paint, wide=wide, deep=deep, curved=False, printed=printed)
 
 
-def disc(radius: float, paint: str = "main", *, y: float = 0.0, wide: float = 1.0, deep: float = 1.0) -> list[Part]:
+def disc(
+    radius: float, paint: str = "main", *, y: float = 0.0, wide: float = 1.0, deep: float = 1.0
+) -> list[Part]:
     """A flat horizontal disc."""
     return lathe([(0.0, y), (radius, y)], paint, wide=wide, deep=deep, curved=False)
 
@@ -184,7 +199,13 @@ def panel(width: float, height: float, paint: str = "main", *, printed: bool = F
 
 
 def box(
-    width: float, height: float, depth: float, paint: str = "main", *, side: str | None = None, printed: bool = False
+    width: float,
+    height: float,
+    depth: float,
+    paint: str = "main",
+    *,
+    side: str | None = None,
+    printed: bool = False,
 ) -> list[Part]:
     """A box with sharp edges about the origin; ``side`` paints all faces but front and back."""
     side = side or paint
@@ -240,7 +261,8 @@ def sheet(
     def pixels(points: Sequence[Point] | Array) -> Array:
         scaled = (np.asarray(points, np.float64) - low) / span
         scaled[:, 1] = 1 - scaled[:, 1]
-        return np.round(scaled * (_MASK_SIZE - 1) * 16).astype(np.int32)
+        fixed: Array = np.round(scaled * (_MASK_SIZE - 1) * 16).astype(np.int32)
+        return fixed
 
     mask = np.zeros((_MASK_SIZE, _MASK_SIZE), np.uint8)
     cv2.fillPoly(mask, [pixels(shape)], 255, cv2.LINE_AA, 4)
@@ -249,7 +271,9 @@ def sheet(
     inside = cv2.distanceTransform((mask > 127).astype(np.uint8), cv2.DIST_L2, 5)
     reach = np.minimum(inside / max(bevel * float(inside.max()), 1.0), 1.0)
     height = depth * np.sqrt(np.maximum(1 - (1 - reach) ** 2, 0))
-    height = cv2.resize(cv2.GaussianBlur(height, (0, 0), 1.5), (_SHEET_GRID, _SHEET_GRID), interpolation=cv2.INTER_AREA)
+    height = cv2.resize(
+        cv2.GaussianBlur(height, (0, 0), 1.5), (_SHEET_GRID, _SHEET_GRID), interpolation=cv2.INTER_AREA
+    )
     if creases:
         folds = np.random.default_rng(len(shape)).standard_normal((_SHEET_GRID, _SHEET_GRID))
         height = height + creases * 14 * cv2.GaussianBlur(folds, (0, 0), sigmaX=4, sigmaY=7)

@@ -9,28 +9,62 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lookalike.synth.geometry import Array, Part
+from lookalike.synth.geometry import Array, Part, as_bytes
 from lookalike.synth.glyphs import GLYPHS, draw_glyph
 from lookalike.synth.render import Surface
 
 COLOURS: dict[str, tuple[int, int, int]] = {
-    "white": (236, 234, 228), "cream": (228, 214, 184), "black": (38, 38, 42), "grey": (138, 140, 144),
-    "charcoal": (74, 76, 82), "navy": (36, 50, 92), "blue": (48, 96, 176), "sky": (132, 180, 216),
-    "teal": (28, 122, 124), "mint": (150, 206, 180), "green": (52, 124, 68), "olive": (116, 116, 60),
-    "yellow": (232, 192, 60), "mustard": (196, 146, 42), "orange": (222, 118, 44), "coral": (226, 112, 96),
-    "red": (188, 44, 46), "burgundy": (112, 30, 46), "pink": (226, 150, 172), "purple": (110, 70, 140),
-    "lilac": (180, 160, 206), "brown": (112, 74, 48), "tan": (190, 146, 100), "sand": (208, 190, 156),
-    "steel": (172, 176, 180), "gold": (206, 168, 88), "copper": (190, 118, 82), "oak": (186, 142, 92),
-    "walnut": (104, 70, 46), "skin": (214, 168, 138),
-}  # fmt: skip
+    "white": (236, 234, 228),
+    "cream": (228, 214, 184),
+    "black": (38, 38, 42),
+    "grey": (138, 140, 144),
+    "charcoal": (74, 76, 82),
+    "navy": (36, 50, 92),
+    "blue": (48, 96, 176),
+    "sky": (132, 180, 216),
+    "teal": (28, 122, 124),
+    "mint": (150, 206, 180),
+    "green": (52, 124, 68),
+    "olive": (116, 116, 60),
+    "yellow": (232, 192, 60),
+    "mustard": (196, 146, 42),
+    "orange": (222, 118, 44),
+    "coral": (226, 112, 96),
+    "red": (188, 44, 46),
+    "burgundy": (112, 30, 46),
+    "pink": (226, 150, 172),
+    "purple": (110, 70, 140),
+    "lilac": (180, 160, 206),
+    "brown": (112, 74, 48),
+    "tan": (190, 146, 100),
+    "sand": (208, 190, 156),
+    "steel": (172, 176, 180),
+    "gold": (206, 168, 88),
+    "copper": (190, 118, 82),
+    "oak": (186, 142, 92),
+    "walnut": (104, 70, 46),
+    "skin": (214, 168, 138),
+}
 
 #: Gloss, metal, and strength of the grain of each material.
 MATERIALS: dict[str, tuple[float, float, float]] = {
-    "ceramic": (0.75, 0.0, 1.0), "glass": (1.0, 0.25, 0.0), "steel": (0.6, 0.75, 2.0), "enamel": (0.8, 0.05, 0.5),
-    "plastic": (0.45, 0.0, 0.5), "rubber": (0.15, 0.0, 1.5), "leather": (0.35, 0.0, 4.0), "suede": (0.03, 0.0, 6.0),
-    "cotton": (0.0, 0.0, 5.0), "canvas": (0.02, 0.0, 8.0), "wool": (0.0, 0.0, 10.0), "linen": (0.0, 0.0, 8.0),
-    "nylon": (0.2, 0.0, 3.0), "wooden": (0.2, 0.0, 3.0), "paper": (0.08, 0.0, 1.0), "plush": (0.0, 0.0, 13.0),
-}  # fmt: skip
+    "ceramic": (0.75, 0.0, 1.0),
+    "glass": (1.0, 0.25, 0.0),
+    "steel": (0.6, 0.75, 2.0),
+    "enamel": (0.8, 0.05, 0.5),
+    "plastic": (0.45, 0.0, 0.5),
+    "rubber": (0.15, 0.0, 1.5),
+    "leather": (0.35, 0.0, 4.0),
+    "suede": (0.03, 0.0, 6.0),
+    "cotton": (0.0, 0.0, 5.0),
+    "canvas": (0.02, 0.0, 8.0),
+    "wool": (0.0, 0.0, 10.0),
+    "linen": (0.0, 0.0, 8.0),
+    "nylon": (0.2, 0.0, 3.0),
+    "wooden": (0.2, 0.0, 3.0),
+    "paper": (0.08, 0.0, 1.0),
+    "plush": (0.0, 0.0, 13.0),
+}
 
 _PIXELS_PER_UNIT = 130
 _LONGEST = 640
@@ -77,12 +111,12 @@ def _rgb(name: str) -> Array:
 
 def _grain(canvas: Array, strength: float, material: str, random: np.random.Generator) -> Array:
     height, width = canvas.shape[:2]
-    noise = random.standard_normal((height, width), dtype=np.float32)
+    noise: Array = random.standard_normal((height, width), dtype=np.float32)
     if material == "wooden":
         noise = cv2.GaussianBlur(noise, (0, 0), sigmaX=18, sigmaY=1.2) * 22
     elif material in ("plush", "leather", "suede"):
         noise = cv2.GaussianBlur(noise, (0, 0), 1.2) * 3
-    return np.clip(canvas + (noise * strength)[..., None], 0, 255).astype(np.uint8)
+    return as_bytes(canvas + (noise * strength)[..., None])
 
 
 def _print(canvas: Array, paint: Paint, scale: float) -> None:
@@ -92,7 +126,14 @@ def _print(canvas: Array, paint: Paint, scale: float) -> None:
     reach = min(paint.glyph_size * scale, height * 0.42, width * 0.45)
     if paint.glyph:
         lift = reach * 0.35 if paint.words else 0
-        draw_glyph(canvas, paint.glyph, (centre[0], centre[1] - lift), reach * (0.8 if paint.words else 1), ink, under)
+        draw_glyph(
+            canvas,
+            paint.glyph,
+            (centre[0], centre[1] - lift),
+            reach * (0.8 if paint.words else 1),
+            ink,
+            under,
+        )
     if paint.words:
         low = centre[1] + (reach * 0.95 if paint.glyph else 0)
         _write(canvas, paint.words, (centre[0], low), 2.2 * reach, ink)
@@ -103,7 +144,9 @@ def _write(canvas: Array, words: str, centre: tuple[float, float], width: float,
     (wide, tall), _ = cv2.getTextSize(words, cv2.FONT_HERSHEY_DUPLEX, 1.0, thickness)
     size = min(width / wide, width * 0.4 / tall)
     at = (round(centre[0] - wide * size / 2), round(centre[1] + tall * size / 2))
-    cv2.putText(canvas, words, at, cv2.FONT_HERSHEY_DUPLEX, size, [int(v) for v in ink], thickness, cv2.LINE_AA)
+    cv2.putText(
+        canvas, words, at, cv2.FONT_HERSHEY_DUPLEX, size, [int(v) for v in ink], thickness, cv2.LINE_AA
+    )
 
 
 Pattern = Callable[[Array, Paint, float, np.random.Generator], None]
@@ -179,7 +222,11 @@ def _argyle(canvas: Array, paint: Paint, pitch: float, random: np.random.Generat
     p, q = x + 0.6 * y, x - 0.6 * y
     odd = np.clip(_bands(p, pitch * 2), 0, 1) * np.clip(_bands(q, pitch * 2), 0, 1)
     _mix(canvas, paint.second, odd)
-    _mix(canvas, paint.third, np.maximum(_bands(p + pitch, pitch * 2, 0.06), _bands(q + pitch, pitch * 2, 0.06)))
+    _mix(
+        canvas,
+        paint.third,
+        np.maximum(_bands(p + pitch, pitch * 2, 0.06), _bands(q + pitch, pitch * 2, 0.06)),
+    )
 
 
 def _block(canvas: Array, paint: Paint, pitch: float, random: np.random.Generator) -> None:
@@ -217,7 +264,9 @@ def _scatter(glyph: str, size: float, spread: float, turning: bool) -> Pattern:
             jitter = random.uniform(-spread, spread, 2) * pitch
             turn = float(random.uniform(-3, 3)) if turning else 0.0
             ink = inks[int(random.integers(2))] if turning else inks[0]
-            draw_glyph(canvas, glyph, (x + jitter[0], y + jitter[1]), pitch * size, ink, _rgb(paint.colour), turn)
+            draw_glyph(
+                canvas, glyph, (x + jitter[0], y + jitter[1]), pitch * size, ink, _rgb(paint.colour), turn
+            )
 
     return pattern
 
@@ -228,7 +277,9 @@ def _speckle(canvas: Array, paint: Paint, pitch: float, random: np.random.Genera
         at = (int(random.integers(width)), int(random.integers(height)))
         axes = tuple(int(v) for v in random.uniform(0.08, 0.26, 2) * pitch + 1)
         ink = _rgb(paint.second if random.random() < 0.6 else paint.third)
-        cv2.ellipse(canvas, at, axes, float(random.uniform(0, 180)), 0, 360, [int(v) for v in ink], -1, cv2.LINE_AA)
+        cv2.ellipse(
+            canvas, at, axes, float(random.uniform(0, 180)), 0, 360, [int(v) for v in ink], -1, cv2.LINE_AA
+        )
 
 
 PATTERNS: dict[str, Pattern] = {

@@ -15,7 +15,24 @@ from lookalike.synth.paint import Paint, cover
 from lookalike.synth.render import Model
 
 _SECONDS = ("white", "black", "mustard", "red", "sky", "navy")
-_SYLLABLES = ("ka", "lo", "mi", "ver", "tan", "no", "zu", "pel", "or", "is", "fen", "ra", "bo", "lin", "qua", "dex")
+_SYLLABLES = (
+    "ka",
+    "lo",
+    "mi",
+    "ver",
+    "tan",
+    "no",
+    "zu",
+    "pel",
+    "or",
+    "is",
+    "fen",
+    "ra",
+    "bo",
+    "lin",
+    "qua",
+    "dex",
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +101,11 @@ def draw_sibling(product: Product, random: np.random.Generator) -> Product:
     detail = str(random.choice(details))
     kind, _, name = detail.partition(":")
     if kind == "choice":
-        return replace(product, choices={**product.choices, name: _other(leaf.choices[name], product.choices[name], random)}, detail=name)
+        return replace(
+            product,
+            choices={**product.choices, name: _other(leaf.choices[name], product.choices[name], random)},
+            detail=name,
+        )
     if kind == "number":
         low, high = leaf.numbers[name]
         value = product.numbers[name]
@@ -127,5 +148,11 @@ def _paint_of(main: Paint, role: str) -> Paint:
     name, _, material = role.partition("/")
     if name == "main":
         return main
-    colours = {"plain": main.colour, "second": main.second, "third": main.third, "light": "white", "dark": "black"}
+    colours = {
+        "plain": main.colour,
+        "second": main.second,
+        "third": main.third,
+        "light": "white",
+        "dark": "black",
+    }
     return Paint(colours.get(name, name), material or main.material, seed=main.seed)

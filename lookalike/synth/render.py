@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lookalike.synth.geometry import Array, Part, rotation
+from lookalike.synth.geometry import Array, Part, rotation, turned
 
 _FAR = np.uint64(2**64 - 1)
 _DENSITY = 1.35
@@ -75,6 +75,7 @@ class Model:
         self.low = ((low - self.centre) * self.scale).astype(np.float32)
         self.masks = [part.mask for part in parts]
         self.vertices = np.concatenate([grid.reshape(-1, 3) for grid in self.grids])
+        self._ends = np.cumsum([grid.shape[0] * grid.shape[1] for grid in self.grids])
         self.normals, self.normal_rows = _stack([_normals(grid) for grid in self.grids])
         self.textures, self.texture_rows = _stack([surface.texture for surface in surfaces])
         self.grid_shapes = np.array([grid.shape[:2] for grid in self.grids], np.int32)
@@ -82,6 +83,11 @@ class Model:
         self.texture_ratios = ((sizes - 1) / (self.grid_shapes - 1)).astype(np.float32)
         self.gloss = np.array([surface.gloss for surface in surfaces], np.float32)
         self.metal = np.array([surface.metal for surface in surfaces], np.float32)
+
+    def split(self, vertices: Array) -> list[Array]:
+        """Cut an array over all vertices, (n, d), back into one grid (rows, columns, d) per part."""
+        pieces = np.split(vertices, self._ends[:-1])
+        return [piece.reshape(*grid.shape[:2], -1) for piece, grid in zip(pieces, self.grids, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -96,12 +102,14 @@ class Projection:
 
     def __call__(self, points: Array) -> Array:
         """Return (..., 3) float32: pixel x, pixel y (down), depth away from the camera."""
-        seen = points @ self.turn.T
-        depth = self.distance - seen[..., 2]
-        scale = self.focal / np.maximum(depth, 0.05)
-        return np.stack(
-            [self.offset[0] + seen[..., 0] * scale, self.offset[1] - seen[..., 1] * scale, depth], axis=-1
-        ).astype(np.float32)
+        seen = turned(points, self.turn)
+        depth = np.float32(self.distance) - seen[..., 2]
+        scale = np.float32(self.focal) / np.maximum(depth, np.float32(0.05))
+        screen = np.empty_like(seen, np.float32)
+        screen[..., 0] = np.float32(self.offset[0]) + seen[..., 0] * scale
+        screen[..., 1] = np.float32(self.offset[1]) - seen[..., 1] * scale
+        screen[..., 2] = depth
+        return screen
 
 
 def project(model: Model, camera: Camera, size: int) -> Projection:
@@ -122,7 +130,7 @@ def render(model: Model, view: Projection, light: Light) -> tuple[Array, Array]:
     ratio = model.texture_ratios[part]
     texture_row = seen.row * ratio[:, 0] + model.texture_rows[part]
     colour = _look_up(model.textures, seen.column * ratio[:, 1], texture_row)
-    lit = _shade(colour, normal @ view.turn.T, light, model.gloss[part], model.metal[part])
+    lit = _shade(colour, turned(normal, view.turn), light, model.gloss[part], model.metal[part])
     shaded = np.zeros((view.size * view.size, 3), np.float32)
     depth = np.full(view.size * view.size, seen.depth.max(initial=0.0), np.float32)
     shaded[seen.pixel] = lit
@@ -136,8 +144,9 @@ def render(model: Model, view: Projection, light: Light) -> tuple[Array, Array]:
 def _look_up(image: Array, x: Array, y: Array) -> Array:
     """Sample an (h, w, 3) image bilinearly at n places; returns (n, 3)."""
     # remap takes no side longer than 32,767, so the list is folded into rows of 256.
-    folded = [np.resize(axis.astype(np.float32), (-(-len(axis) // 256), 256)) for axis in (x, y)]
-    return cv2.remap(image, *folded, cv2.INTER_LINEAR).reshape(-1, 3)[: len(x)]
+    shape = (-(-len(x) // 256), 256)
+    columns, rows = np.resize(x.astype(np.float32), shape), np.resize(y.astype(np.float32), shape)
+    return cv2.remap(image, columns, rows, cv2.INTER_LINEAR).reshape(-1, 3)[: len(x)]
 
 
 def _normals(grid: Array) -> Array:
@@ -149,7 +158,8 @@ def _normals(grid: Array) -> Array:
         if length[pole].max() < 1e-6:
             normal[pole] = normal[next_row].mean(axis=0)
             length[pole] = np.linalg.norm(normal[pole], axis=-1, keepdims=True)
-    return (normal / (length + 1e-12)).astype(np.float32)
+    unit: Array = (normal / (length + 1e-12)).astype(np.float32)
+    return unit
 
 
 def _stack(images: Sequence[Array]) -> tuple[Array, Array]:
@@ -179,9 +189,8 @@ def _visible(model: Model, view: Projection) -> _Seen:
     nearest = np.full(size * size, _FAR, np.uint64)
     shapes: list[tuple[int, int]] = []
     starts = [0]
-    for grid, mask in zip(model.grids, model.masks, strict=True):
-        screen = view(grid)
-        rows, columns = _samples(screen, 0, size), _samples(screen, 1, size)
+    for screen, mask in zip(model.split(view(model.vertices)), model.masks, strict=True):
+        rows, columns = samples(screen, size)
         dense = cv2.resize(screen, (columns, rows), interpolation=cv2.INTER_LINEAR).reshape(-1, 3)
         order = np.arange(starts[-1], starts[-1] + rows * columns, dtype=np.uint64)
         kept = _kept(dense, screen, mask, (columns, rows), size)
@@ -192,8 +201,8 @@ def _visible(model: Model, view: Projection) -> _Seen:
         np.minimum.at(nearest, pixel, key)
         shapes.append((rows, columns))
         starts.append(starts[-1] + rows * columns)
-    pixel = np.flatnonzero(nearest != _FAR)
-    winner = nearest[pixel]
+    covered = np.flatnonzero(nearest != _FAR)
+    winner = nearest[covered]
     point = (winner & np.uint64(0xFFFFFFFF)).astype(np.int64)
     part = np.searchsorted(starts, point, side="right") - 1
     local = (point - np.asarray(starts)[part]).astype(np.int32)
@@ -203,7 +212,7 @@ def _visible(model: Model, view: Projection) -> _Seen:
     # cv2.resize puts sample i at (i + 0.5) * ratio - 0.5 and clamps at the border.
     last = (model.grid_shapes - 1).astype(np.float32)[part]
     return _Seen(
-        pixel=pixel,
+        pixel=covered,
         part=part,
         row=np.clip((row + np.float32(0.5)) * ratio[:, 0] - np.float32(0.5), 0, last[:, 0]),
         column=np.clip((column + np.float32(0.5)) * ratio[:, 1] - np.float32(0.5), 0, last[:, 1]),
@@ -211,10 +220,18 @@ def _visible(model: Model, view: Projection) -> _Seen:
     )
 
 
-def _samples(screen: Array, axis: int, size: int) -> int:
-    """How many samples along a grid axis leave no gap between neighbouring pixels."""
-    step = np.abs(np.diff(screen[..., :2], axis=axis)).max()
-    return 2 + int(_DENSITY * min(float(step) * screen.shape[axis], 3.0 * size))
+def samples(screen: Array, size: int) -> tuple[int, int]:
+    """How many rows and columns of samples leave no gap between neighbouring pixels.
+
+    Args:
+        screen: A part's grid in pixels, (rows, columns, 2 or more).
+        size: Side of the buffer; bounds the work for parts that reach far beyond it.
+    """
+    # Surfaces are smooth: every sixth line of the grid tells the step along the others.
+    down = np.abs(np.diff(screen[:, ::6, :2], axis=0)).max() * screen.shape[0]
+    across = np.abs(np.diff(screen[::6, :, :2], axis=1)).max() * screen.shape[1]
+    limit = 3.0 * size
+    return 2 + int(_DENSITY * min(float(down), limit)), 2 + int(_DENSITY * min(float(across), limit))
 
 
 def _kept(dense: Array, screen: Array, mask: Array | None, shape: tuple[int, int], size: int) -> Array | None:
@@ -222,7 +239,8 @@ def _kept(dense: Array, screen: Array, mask: Array | None, shape: tuple[int, int
     low, high = screen[..., :2].min(), screen[..., :2].max()
     inside = None
     if low < 0 or high >= size:
-        inside = ((dense[:, :2] >= 0) & (dense[:, :2] < size)).all(axis=1)
+        x, y = dense[:, 0], dense[:, 1]
+        inside = (x >= 0) & (x < size) & (y >= 0) & (y < size)
     if mask is not None:
         cut = cv2.resize(mask, shape, interpolation=cv2.INTER_LINEAR).reshape(-1) > 127
         inside = cut if inside is None else inside & cut

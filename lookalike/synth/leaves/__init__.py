@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from lookalike.synth.leaf import Leaf
-from lookalike.synth.leaves import apparel, bags, footwear, home, kitchen, leisure
+from lookalike.synth.leaves import (
+    accessories,
+    apparel,
+    bags,
+    beauty,
+    electronics,
+    food,
+    footwear,
+    furniture,
+    home,
+    kitchen,
+    toys,
+)
 
 LEAVES: tuple[Leaf, ...] = (
     *kitchen.LEAVES,
     *home.LEAVES,
+    *furniture.LEAVES,
     *apparel.LEAVES,
     *footwear.LEAVES,
     *bags.LEAVES,
-    *leisure.LEAVES,
+    *accessories.LEAVES,
+    *beauty.LEAVES,
+    *electronics.LEAVES,
+    *toys.LEAVES,
+    *food.LEAVES,
 )

@@ -1,12 +1,25 @@
-"""Leaves of the home: lighting, decoration, textiles, furniture."""
+"""Leaves of the home: lighting, decoration, textiles."""
 
 from __future__ import annotations
 
 import math
 from types import SimpleNamespace
 
-from lookalike.synth.geometry import Part, Point, ball, box, disc, lathe, oval, panel, place, rounded, sheet, slab, tube
-from lookalike.synth.leaf import FRONTAL, HANGING, SIMPLE, SOFT, WOODS, WOVEN, Leaf, Pose
+from lookalike.synth.geometry import (
+    Part,
+    Point,
+    ball,
+    box,
+    disc,
+    lathe,
+    oval,
+    panel,
+    place,
+    sheet,
+    slab,
+    tube,
+)
+from lookalike.synth.leaf import HANGING, SIMPLE, SOFT, WOVEN, Leaf, Pose
 
 _SHADES: dict[str, list[Point]] = {
     "cone": [(0.4, 0.5), (0.62, 0), (0.85, -0.5)],
@@ -34,7 +47,12 @@ def _table_lamp(p: SimpleNamespace) -> list[Part]:
     stem = 0.9 * p.height
     base = [(r, y * p.height) for r, y in bases[p.base]]
     rod = tube([(0, 0.5 * p.height, 0), (0, stem + 0.2, 0)], 0.035, "gold/steel", up=(1, 0, 0))
-    return lathe(base, p.stand) + disc(base[-1][0], "dark", y=base[-1][1]) + rod + place(_shade(p.shade, p.width), at=(0, stem + 0.35, 0))
+    return (
+        lathe(base, p.stand)
+        + disc(base[-1][0], "dark", y=base[-1][1])
+        + rod
+        + place(_shade(p.shade, p.width), at=(0, stem + 0.35, 0))
+    )
 
 
 def _pendant(p: SimpleNamespace) -> list[Part]:
@@ -57,7 +75,16 @@ def _vase(p: SimpleNamespace) -> list[Part]:
     body = [(r * p.width, y) for r, y in bodies[p.body]]
     parts = lathe(body, printed=True) + lathe([(r - 0.04, y) for r, y in body[:3]], "charcoal")
     if p.ears == "handles":
-        ear = tube([(0.25 * p.width, 0.75, 0), (0.75 * p.width, 0.7, 0), (0.75 * p.width, 0.25, 0), (0.45 * p.width, 0.1, 0)], 0.06, "second")
+        ear = tube(
+            [
+                (0.25 * p.width, 0.75, 0),
+                (0.75 * p.width, 0.7, 0),
+                (0.75 * p.width, 0.25, 0),
+                (0.45 * p.width, 0.1, 0),
+            ],
+            0.06,
+            "second",
+        )
         parts += ear + place(ear, turn=(0, 180, 0))
     return parts
 
@@ -71,21 +98,45 @@ def _clock(p: SimpleNamespace) -> list[Part]:
             continue
         angle = math.tau * hour / 12
         size = (0.035, 0.1) if p.marks != "dots" else (0.05, 0.05)
-        mark = panel(2 * size[0], 2 * size[1], "third/paper") if p.marks != "dots" else place(disc(0.06, "third/paper"), turn=(90, 0, 0))
-        parts += place(mark, at=(0.78 * math.sin(angle), 0.78 * math.cos(angle), 0.075), turn=(0, 0, -math.degrees(angle)))
+        mark = (
+            panel(2 * size[0], 2 * size[1], "third/paper")
+            if p.marks != "dots"
+            else place(disc(0.06, "third/paper"), turn=(90, 0, 0))
+        )
+        parts += place(
+            mark,
+            at=(0.78 * math.sin(angle), 0.78 * math.cos(angle), 0.075),
+            turn=(0, 0, -math.degrees(angle)),
+        )
     for reach, width, turn in ((0.45, p.hand, -62.0), (0.68, p.hand * 0.75, 48.0)):
-        hand: list[Point] = [(-width, -0.12), (width, -0.12), (width if p.hands == "straight" else 0.01, reach), (-width if p.hands == "straight" else -0.01, reach)]
+        hand: list[Point] = [
+            (-width, -0.12),
+            (width, -0.12),
+            (width if p.hands == "straight" else 0.01, reach),
+            (-width if p.hands == "straight" else -0.01, reach),
+        ]
         parts += place(slab(hand, 0.01, p.ink), at=(0, 0, 0.1), turn=(0, 0, turn))
     return parts + place(ball(0.06, p.ink), at=(0, 0, 0.1))
 
 
 def _picture(p: SimpleNamespace) -> list[Part]:
     w, h, t = 0.75 * p.wide, 1.0, p.border
-    rails = [((0, h - t / 2), (2 * w, t)), ((0, t / 2 - h), (2 * w, t)), ((w - t / 2, 0), (t, 2 * h)), ((t / 2 - w, 0), (t, 2 * h))]
-    parts = [q for (x, y), (a, b) in rails for q in place(box(a, b, 0.14, "oak/wooden" if p.frame == "oak" else p.frame), at=(x, y, 0))]
+    rails = [
+        ((0, h - t / 2), (2 * w, t)),
+        ((0, t / 2 - h), (2 * w, t)),
+        ((w - t / 2, 0), (t, 2 * h)),
+        ((t / 2 - w, 0), (t, 2 * h)),
+    ]
+    parts = [
+        q
+        for (x, y), (a, b) in rails
+        for q in place(box(a, b, 0.14, "oak/wooden" if p.frame == "oak" else p.frame), at=(x, y, 0))
+    ]
     mat = {"wide": 0.24, "narrow": 0.1, "no": 0.0}[p.mount]
-    return parts + panel(2 * w - t, 2 * h - t, "light/paper") + place(
-        panel(2 * (w - t - mat), 2 * (h - t - mat), printed=True), at=(0, 0, 0.02)
+    return (
+        parts
+        + panel(2 * w - t, 2 * h - t, "light/paper")
+        + place(panel(2 * (w - t - mat), 2 * (h - t - mat), printed=True), at=(0, 0, 0.02))
     )
 
 
@@ -97,169 +148,70 @@ def _cushion(p: SimpleNamespace) -> list[Part]:
     if p.edge == "piped":
         parts += tube([(x, y, 0) for x, y in shape], 0.05, "second", closed=True)
     elif p.edge == "tasselled":
-        for x, y in oval(2.0, height, power=power, count=4 if p.shape != "round" else 10) if p.shape == "round" else [(sx * 0.93, sy * height * 0.46) for sx in (-1, 1) for sy in (-1, 1)]:
-            parts += place(tube([(0, 0, 0), (0.12 * x, 0.12 * y, 0), (0.3 * x, 0.3 * y, 0)], [0.05, 0.07, 0.1], "second"), at=(x, y, 0))
+        for x, y in (
+            oval(2.0, height, power=power, count=4 if p.shape != "round" else 10)
+            if p.shape == "round"
+            else [(sx * 0.93, sy * height * 0.46) for sx in (-1, 1) for sy in (-1, 1)]
+        ):
+            parts += place(
+                tube(
+                    [(0, 0, 0), (0.12 * x, 0.12 * y, 0), (0.3 * x, 0.3 * y, 0)], [0.05, 0.07, 0.1], "second"
+                ),
+                at=(x, y, 0),
+            )
     if p.button == "buttoned":
         parts += place(ball(0.09, "third"), at=(0, 0, p.plump * 0.95))
     return parts
-
-
-def _legs(x: float, z: float, top: float, low: float, splay: float, radius: float, paint: str) -> list[Part]:
-    return [
-        part
-        for sx in (-1, 1)
-        for sz in (-1, 1)
-        for part in tube([(sx * x, top, sz * z), (sx * (x + splay), low, sz * (z + splay))], [radius, radius * 0.7], paint, up=(1, 0, 0))
-    ]
-
-
-def _chair(p: SimpleNamespace) -> list[Part]:
-    seat = place(rounded(1.3, 0.14, 1.2, p.seat), at=(0, 0, 0))
-    tall = p.back_height
-    wood = "plain"
-    parts = seat + _legs(0.5, 0.45, 0, -1.1, p.splay, 0.07, p.leg)
-    posts = [q for x in (-0.55, 0.55) for q in tube([(x, 0, -0.52), (x * 1.02, tall, -0.68)], 0.06, wood, up=(1, 0, 0))]
-    if p.back == "slatted":
-        bars = [q for n in range(4) for q in tube([(-0.36 + 0.24 * n, 0, -0.53), (-0.36 + 0.24 * n, tall, -0.68)], 0.045, wood, up=(1, 0, 0))]
-        rails = tube([(-0.58, tall, -0.68), (0.58, tall, -0.68)], 0.08, wood)
-    elif p.back == "ladder":
-        bars, rails = [], [q for n in range(3) for q in tube([(-0.55, tall * (0.4 + 0.28 * n), -0.6), (0.55, tall * (0.4 + 0.28 * n), -0.6)], 0.08, wood, flat=0.5)]
-    elif p.back == "cross":
-        bars = tube([(-0.55, 0.05, -0.54), (0.55, tall, -0.66)], 0.05, wood) + tube([(0.55, 0.05, -0.54), (-0.55, tall, -0.66)], 0.05, wood)
-        rails = tube([(-0.58, tall, -0.68), (0.58, tall, -0.68)], 0.08, wood)
-    else:
-        bars, rails = [], place(rounded(1.25, tall * 0.62, 0.12, "main", printed=True), at=(0, tall * 0.68, -0.62), turn=(-6, 0, 0))
-    return parts + posts + bars + rails
-
-
-def _stool(p: SimpleNamespace) -> list[Part]:
-    top: list[Part] = {
-        "round": lathe([(0, 0.1), (0.62, 0.1), (0.68, 0.04), (0.66, -0.06)], p.top),
-        "square": rounded(1.3, 0.16, 1.3, p.top),
-        "padded": lathe([(0, 0.24), (0.5, 0.2), (0.68, 0.08), (0.64, -0.06)], "second/leather"),
-    }[p.seat]
-    low = -p.height
-    parts = top + _legs(0.42, 0.42, 0, low, p.splay, 0.07, p.leg)
-    if p.brace == "ring":
-        y = low * 0.6
-        reach = 0.42 + p.splay * 0.6
-        parts += tube([(x, y, z) for x, z in oval(2.8 * reach, 2.8 * reach)], 0.04, p.leg, closed=True, up=(0, 1, 0))
-    elif p.brace == "bars":
-        reach = 0.42 + p.splay * 0.6
-        for turn in (0, 90, 180, 270):
-            parts += place(tube([(-reach, low * 0.6, reach), (reach, low * 0.6, reach)], 0.045, p.leg), turn=(0, turn, 0))
-    return parts
-
-
-def _armchair(p: SimpleNamespace) -> list[Part]:
-    w = p.width
-    arm_height, arm_width = (0.75, 0.34) if p.arms == "low" else (1.05, 0.26)
-    edge = 0.45 if p.arms != "boxy" else 0.12
-    seat = place(rounded(1.3 * w, 0.5, 1.4, "plain"), at=(0, -0.3, 0)) + place(
-        rounded(1.28 * w, 0.3, 1.35, "main", edge=0.4), at=(0, 0.05, 0.05)
-    )
-    back = place(rounded(1.5 * w, 1.6 * p.back_height, 0.36, "main", edge=0.45, printed=True), at=(0, 0.45, -0.62), turn=(-9, 0, 0))
-    arms = [q for s in (-1, 1) for q in place(rounded(arm_width, arm_height, 1.45, "plain", edge=edge), at=(s * (0.65 * w + arm_width / 2), -0.25 + arm_height / 2 - 0.25, 0))]
-    return seat + back + arms + _legs(0.6 * w, 0.5, -0.5, -0.95, p.splay, 0.07, p.leg)
-
-
-def _side_table(p: SimpleNamespace) -> list[Part]:
-    top: list[Part] = {
-        "round": place(slab(oval(2, 2), 0.1, side="plain"), turn=(-90, 0, 0)),
-        "square": box(1.8, 0.1, 1.8, "plain"),
-        "oval": place(slab(oval(2.3, 1.4), 0.1, side="plain"), turn=(-90, 0, 0)),
-    }[p.top]
-    low = -1.3 * p.height
-    reach = 0.45 if p.top != "oval" else 0.4
-    if p.foot == "pedestal":
-        foot = lathe([(0.1, 0), (0.1, low + 0.4), (0.16, low + 0.12), (0.6, low), (0.62, low - 0.04)], p.leg)
-    else:
-        foot = _legs(reach, reach, 0, low, p.splay, 0.06, p.leg)
-    shelf = place(slab(oval(1.1, 1.1), 0.06, "second"), at=(0, low * 0.6, 0), turn=(-90, 0, 0)) if p.shelf == "shelf" else []
-    return top + foot + shelf
-
-
-def _dresser(p: SimpleNamespace) -> list[Part]:
-    w, h = 1.7 * p.width, 1.5
-    rows = {"two": 2, "three": 3, "four": 4}[p.drawers]
-    parts = box(w, h, 0.9, "plain")
-    for row in range(rows):
-        y = h / 2 - h * (row + 0.5) / rows
-        parts += place(panel(w - 0.12, h / rows - 0.08, "main"), at=(0, y, 0.462))
-        spots = (-w / 4, w / 4) if p.knobs != "bar" else (0.0,)
-        for x in spots:
-            knob = ball(0.055, p.metal) if p.knobs == "round" else box(0.1, 0.1, 0.08, p.metal)
-            if p.knobs == "bar":
-                knob = tube([(-0.28, 0, 0), (0.28, 0, 0)], 0.035, p.metal)
-            parts += place(knob, at=(x, y, 0.52))
-    return parts + _legs(w / 2 - 0.12, 0.35, -h / 2, -h / 2 - 0.4 * p.leg_height, p.splay, 0.06, "oak/wooden")
 
 
 LEAVES = [
     Leaf(
         ("Home", "Lighting", "Table lamps"), "table lamp", _table_lamp,
         numbers={"height": (0.75, 1.3), "width": (0.75, 1.2)},
-        choices={"shade": ("cone", "drum", "dome", "bell"), "base": ("ball", "bottle", "column", "stacked", "cone"), "stand": ("second/ceramic", "oak/wooden", "gold/steel", "third/ceramic")},
+        choices={"shade": ("cone", "drum", "dome", "bell"), "base": ("ball", "bottle", "column",
+            "stacked", "cone"), "stand": ("second/ceramic", "oak/wooden", "gold/steel",
+            "third/ceramic")},
         feature="base", colours=SOFT, materials=("linen", "paper"), patterns=WOVEN, prints=0.15,
     ),
     Leaf(
         ("Home", "Lighting", "Pendant lamps"), "pendant lamp", _pendant,
         numbers={"width": (0.7, 1.3), "drop": (0.0, 1.0)},
         choices={"shade": tuple(_SHADES), "bulb": ("visible", "hidden")},
-        feature="shade", colours=("black", "white", "copper", "teal", "mustard"), materials=("enamel", "steel", "paper"), patterns=("plain", "banded", "vertical-striped", "two-tone", "dotted"), pose=Pose(pitch=(-20, 12), rest="wall"),
+        feature="shade", colours=("black", "white", "copper", "teal", "mustard"), materials=("enamel",
+            "steel", "paper"), patterns=("plain", "banded", "vertical-striped", "two-tone", "dotted"),
+        pose=Pose(pitch=(-20, 12), rest="wall"),
     ),
     Leaf(
         ("Home", "Decoration", "Vases"), "vase", _vase,
         numbers={"width": (0.75, 1.25)},
-        choices={"body": ("bottle", "amphora", "cylinder", "trumpet", "gourd", "urn"), "ears": ("none", "none", "handles")},
-        feature="body", colours=SOFT, materials=("ceramic", "glass"), patterns=(*SIMPLE, "floral", "leafy", "wavy", "chevron"), prints=0.25, glyph_size=0.3,
+        choices={"body": ("bottle", "amphora", "cylinder", "trumpet", "gourd", "urn"), "ears": ("none",
+            "none", "handles")},
+        feature="body", colours=SOFT, materials=("ceramic", "glass"), patterns=(*SIMPLE, "floral",
+            "leafy", "wavy", "chevron"), prints=0.25, glyph_size=0.3,
     ),
     Leaf(
         ("Home", "Decoration", "Wall clocks"), "wall clock", _clock,
         numbers={"rim": (0.06, 0.16), "hand": (0.03, 0.06)},
-        choices={"frame": ("round", "square", "squircle"), "marks": ("bars", "dots", "quarters"), "hands": ("straight", "pointed"), "ink": ("dark", "main", "second")},
-        feature="frame", colours=("black", "oak", "gold", "red", "teal"), materials=("plastic", "wooden", "steel"), pose=HANGING,
+        choices={"frame": ("round", "square", "squircle"), "marks": ("bars", "dots", "quarters"),
+            "hands": ("straight", "pointed"), "ink": ("dark", "main", "second")},
+        feature="frame", colours=("black", "oak", "gold", "red", "teal"), materials=("plastic", "wooden",
+            "steel"), pose=HANGING,
     ),
     Leaf(
         ("Home", "Decoration", "Framed prints"), "framed print", _picture,
         numbers={"wide": (0.8, 1.3), "border": (0.08, 0.16)},
         choices={"frame": ("black", "white", "oak", "gold/steel"), "mount": ("wide", "narrow", "no")},
-        feature="mount", colours=("cream", "sky", "mustard", "teal", "white", "coral"), materials=("paper",), patterns=("plain", "two-tone", "wavy", "diagonal-striped", "speckled", "leafy"), prints=1.0, words=0.2, glyph_size=0.5, pose=HANGING,
+        feature="mount", colours=("cream", "sky", "mustard", "teal", "white", "coral"),
+        materials=("paper",), patterns=("plain", "two-tone", "wavy", "diagonal-striped", "speckled",
+            "leafy"), prints=1.0, words=0.2, glyph_size=0.5, pose=HANGING,
     ),
     Leaf(
         ("Home", "Textiles", "Cushions"), "cushion", _cushion,
         numbers={"plump": (0.25, 0.5)},
-        choices={"shape": ("square", "round", "oblong"), "edge": ("plain", "piped", "tasselled"), "button": ("none", "buttoned")},
-        feature="edge", colours=SOFT, materials=("cotton", "linen", "wool"), patterns=(*WOVEN, "argyle", "leafy", "diamonds"), prints=0.4, words=0.1, glyph_size=0.5, pose=Pose(yaw=(-40, 40), pitch=(-5, 30), roll=(-14, 14)),
-    ),
-    Leaf(
-        ("Furniture", "Seating", "Chairs"), "chair", _chair,
-        numbers={"back_height": (1.0, 1.6), "splay": (0.0, 0.2)},
-        choices={"back": ("slatted", "ladder", "cross", "solid"), "seat": ("plain", "second/leather", "main"), "leg": ("plain", "oak/wooden", "dark/steel")},
-        feature="back", colours=WOODS, materials=("wooden",), pose=Pose(yaw=(-60, 60), pitch=(4, 28)),
-    ),
-    Leaf(
-        ("Furniture", "Seating", "Stools"), "stool", _stool,
-        numbers={"height": (0.8, 1.9), "splay": (0.0, 0.3)},
-        choices={"seat": ("round", "square", "padded"), "brace": ("ring", "bars", "none"), "leg": ("plain", "dark/steel", "gold/steel"), "top": ("plain", "second")},
-        feature="seat", colours=WOODS, materials=("wooden",), pose=Pose(yaw=(-60, 60), pitch=(6, 34)),
-    ),
-    Leaf(
-        ("Furniture", "Seating", "Armchairs"), "armchair", _armchair,
-        numbers={"width": (0.85, 1.5), "back_height": (0.8, 1.15), "splay": (0.0, 0.15)},
-        choices={"arms": ("low", "high", "boxy"), "leg": ("oak/wooden", "dark/steel", "gold/steel")},
-        feature="arms", colours=("grey", "navy", "mustard", "teal", "coral", "tan"), materials=("linen", "leather", "wool"), patterns=("plain", "plain", "checked", "tartan", "floral", "striped", "chevron"), prints=0.0, pose=Pose(yaw=(-55, 55), pitch=(4, 28)),
-    ),
-    Leaf(
-        ("Furniture", "Storage and tables", "Side tables"), "side table", _side_table,
-        numbers={"height": (0.7, 1.2), "splay": (0.0, 0.25)},
-        choices={"top": ("round", "square", "oval"), "foot": ("legs", "pedestal", "legs"), "shelf": ("none", "shelf"), "leg": ("plain", "dark/steel", "gold/steel")},
-        feature="top", colours=WOODS, materials=("wooden", "steel"), patterns=("plain", "plain", "checked", "diamonds"), pose=Pose(yaw=(-60, 60), pitch=(8, 34)),
-    ),
-    Leaf(
-        ("Furniture", "Storage and tables", "Dressers"), "dresser", _dresser,
-        numbers={"width": (0.8, 1.3), "leg_height": (0.4, 1.2), "splay": (0.0, 0.12)},
-        choices={"drawers": ("two", "three", "four"), "knobs": ("round", "square", "bar"), "metal": ("gold/steel", "dark", "steel/steel")},
-        feature="drawers", colours=WOODS, materials=("wooden",), patterns=("plain", "plain", "two-tone", "vertical-striped"), pose=FRONTAL,
+        choices={"shape": ("square", "round", "oblong"), "edge": ("plain", "piped", "tasselled"),
+            "button": ("none", "buttoned")},
+        feature="edge", colours=SOFT, materials=("cotton", "linen", "wool"), patterns=(*WOVEN, "argyle",
+            "leafy", "diamonds"), prints=0.4, words=0.1, glyph_size=0.5, pose=Pose(yaw=(-40, 40),
+            pitch=(-5, 30), roll=(-14, 14)),
     ),
 ]  # fmt: skip

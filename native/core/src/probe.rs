@@ -7,6 +7,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
 /// Most hyperplanes of one table.
 pub const MAX_PLANES: usize = 24;
@@ -85,24 +86,29 @@ impl ProbeSequence {
 
     /// Moves on to the bucket after the one of [`ProbeSequence::peek`].
     pub fn advance(&mut self) {
-        self.next = self.heap.pop().map(|set| {
-            if let Some(&(square, bit)) = self.planes.get(set.last + 1) {
-                let last = set.last + 1;
-                let replaced = self.planes[set.last].1;
-                self.heap.push(Perturbation {
-                    score: set.score_before_last + square,
-                    score_before_last: set.score_before_last,
-                    last,
-                    flips: set.flips ^ replaced | bit,
-                });
-                self.heap.push(Perturbation {
-                    score: set.score + square,
-                    score_before_last: set.score,
-                    last,
-                    flips: set.flips | bit,
-                });
-            }
-            Probe { score: set.score, bucket: self.home ^ set.flips }
+        let Some(mut top) = self.heap.peek_mut() else {
+            self.next = None;
+            return;
+        };
+        let set = *top;
+        self.next = Some(Probe { score: set.score, bucket: self.home ^ set.flips });
+        let last = set.last + 1;
+        let Some(&(square, bit)) = self.planes.get(last) else {
+            PeekMut::pop(top);
+            return;
+        };
+        *top = Perturbation {
+            score: set.score_before_last + square,
+            score_before_last: set.score_before_last,
+            last,
+            flips: set.flips ^ self.planes[set.last].1 | bit,
+        };
+        drop(top);
+        self.heap.push(Perturbation {
+            score: set.score + square,
+            score_before_last: set.score,
+            last,
+            flips: set.flips | bit,
         });
     }
 }

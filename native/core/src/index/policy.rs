@@ -5,19 +5,41 @@ use crate::probe::MAX_PLANES;
 /// Up to this many items there are no buckets: every code is scanned.
 pub const BRUTE_FORCE_ITEMS: usize = 200;
 
-/// Hyperplanes of one table for `items` items: two to three buckets per item.
+/// Hyperplanes of one table for `items` items: two to three buckets per item up to 4,096 items, and
+/// fewer beyond, where visiting empty buckets costs more than scanning full ones.
 pub fn planes_per_table(items: usize) -> usize {
     let log2 = (items.max(2) as f64).log2();
-    ((log2 + 1.5) as usize).clamp(4, MAX_PLANES - 4)
+    let planes = if log2 <= 12.0 { log2 + 1.5 } else { 13.5 + 0.8 * (log2 - 12.0) };
+    (planes as usize).clamp(4, MAX_PLANES - 4)
 }
 
 /// Codes to scan for one query that asks for `k` of `items` items.
 pub fn scan_budget(items: usize, k: usize) -> usize {
-    let share = if items <= 3_000 { 0.11 * items as f64 } else { 330.0 * (items as f64 / 3_000.0).powf(0.6) };
+    let share =
+        if items <= 3_000 { 0.115 * items as f64 } else { 345.0 * (items as f64 / 3_000.0).powf(0.6) };
     (share as usize).max(BRUTE_FORCE_ITEMS).max(3 * k)
 }
 
 /// Candidates whose exact cosine is computed for `k` results.
 pub fn rerank_depth(k: usize) -> usize {
     (12 * k).max(256)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_fall_with_size_and_small_indexes_scan_enough() {
+        assert_eq!(scan_budget(50, 10), 200);
+        assert_eq!(scan_budget(3_000, 10), 345);
+        assert_eq!(scan_budget(3_000, 1_000), 3_000);
+        let share = |items| scan_budget(items, 10) as f64 / items as f64;
+        assert!(share(100_000) < 0.03 && share(1_000_000) < 0.012);
+    }
+
+    #[test]
+    fn hyperplanes_grow_with_the_logarithm() {
+        assert_eq!([201, 3_000, 96_000, 1_100_000].map(planes_per_table), [9, 13, 17, 19]);
+    }
 }

@@ -1,0 +1,39 @@
+//! One aligned and one worst-tail width per kernel; `cargo bench -p lookalike-core`.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use lookalike_core::codes::{EncodeScratch, Encoder};
+use lookalike_core::rng::SplitMix64;
+use lookalike_core::{dot, hamming, isa};
+
+fn kernels(criterion: &mut Criterion) {
+    let mut rng = SplitMix64::new(1);
+    let floats: Vec<f32> = (0..2 * 287).map(|_| rng.next_bell()).collect();
+    for isa in isa::available() {
+        isa::force(Some(isa.name())).expect("listed as available");
+        for words in [4, 7] {
+            let codes: Vec<u64> = (0..words << 17).map(|_| rng.next_u64()).collect();
+            let mut out = vec![0; 1 << 17];
+            let mut group = criterion.benchmark_group("hamming");
+            group.throughput(Throughput::Bytes(8 * codes.len() as u64));
+            group.bench_function(format!("{words} words, {}", isa.name()), |b| {
+                b.iter(|| hamming::distances(&codes[..words], &codes, black_box(&mut out)));
+            });
+        }
+        for len in [256, 287] {
+            criterion.bench_function(&format!("dot of {len}, {}", isa.name()), |b| {
+                b.iter(|| dot::dot(black_box(&floats[..len]), black_box(&floats[287..287 + len])));
+            });
+        }
+    }
+    isa::force(None).expect("undoing is always possible");
+    let encoder = Encoder::new(vec![0.0; 256], 256, 1);
+    let (mut scratch, mut code) = (EncodeScratch::default(), [0; 4]);
+    criterion.bench_function("encode 256 to 256 bits", |b| {
+        b.iter(|| encoder.encode(black_box(&floats[..256]), &mut scratch, &mut code));
+    });
+}
+
+criterion_group!(benches, kernels);
+criterion_main!(benches);

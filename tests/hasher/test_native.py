@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hasher import _native, reference
+
+
+@pytest.fixture(params=_native.available_isas())
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    _native.force_isa(request.param)
+    yield request.param
+    _native.force_isa(None)
+
+
+@given(
+    st.integers(1, 300),
+    st.sampled_from([64, 128, 192, 256, 576, 2048]),
+    st.integers(0, 2**64 - 1),
+)
+@settings(max_examples=40, deadline=None)
+def test_rotation_and_codes_equal_the_oracle_exactly(dim: int, bits: int, seed: int) -> None:
+    vectors = np.random.default_rng(seed % 1000).normal(size=(4, dim)).astype(np.float32)
+    rotated = _native.rotate(vectors, bits=bits, seed=seed)
+    np.testing.assert_array_equal(rotated, reference.rotate(vectors, bits, seed))
+    codes = _native.encode(vectors, bits=bits, seed=seed)
+    np.testing.assert_array_equal(codes, reference.encode(vectors, bits, seed))
+    assert codes.shape == (4, bits // 64)
+
+
+@pytest.mark.parametrize("words", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 31, 32, 33])
+def test_hamming_equals_the_oracle_on_every_isa(isa: str, words: int) -> None:
+    assert _native.active_isa() == isa
+    rng = np.random.default_rng(words)
+    codes = rng.integers(0, 2**64, size=(37, words), dtype=np.uint64)
+    query = rng.integers(0, 2**64, size=words, dtype=np.uint64)
+    codes[5], codes[6] = query, ~query
+    distances = _native.hamming_distances(query, codes)
+    np.testing.assert_array_equal(distances, reference.hamming_distances(query, codes))
+    assert distances[6] == 64 * words
+
+
+def test_dot_is_the_same_on_every_isa_and_near_the_truth() -> None:
+    rng = np.random.default_rng(3)
+    for length in [0, 1, 31, 32, 33, 100, 256, 1280]:
+        a, b = rng.normal(size=(2, length)).astype(np.float32)
+        results = set()
+        for isa in _native.available_isas():
+            _native.force_isa(isa)
+            results.add(_native.dot(a, b))
+        _native.force_isa(None)
+        assert len(results) == 1
+        assert results.pop() == pytest.approx(float(a.astype(np.float64) @ b), abs=1e-4)
+
+
+def test_wrong_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of 64"):
+        _native.encode(np.ones((1, 8), np.float32), bits=100, seed=0)
+    with pytest.raises(ValueError, match="same number"):
+        _native.hamming_distances(np.zeros(3, np.uint64), np.zeros((2, 4), np.uint64))
+    with pytest.raises(ValueError, match="lengths differ"):
+        _native.dot(np.ones(3, np.float32), np.ones(4, np.float32))
+    with pytest.raises(ValueError, match="unknown instruction set"):
+        _native.force_isa("mmx")
