@@ -41,6 +41,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._metrics = metrics
         self._max_concurrent = max_concurrent_rpcs
         self._running = 0
+        self.closing = asyncio.Event()
+        """Set by the server when it stops taking calls."""
 
     async def intercept_service(
         self,
@@ -77,13 +79,25 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
             async with self._around(path, kind, context):
                 outcome = inner(request, context)
-                if inspect.isawaitable(outcome):  # a handler that calls context.write itself
-                    await outcome
+                if inspect.isawaitable(outcome):  # a handler that calls context.write itself: Health.Watch
+                    await self._until_closing(outcome)
                     return
                 async for response in outcome:
                     yield response
 
         return call
+
+    async def _until_closing(self, outcome: Awaitable[None]) -> None:
+        """Waits for a stream's handler; ends it when the server closes, which the stream itself never does."""
+        handler = asyncio.ensure_future(outcome)
+        closing = asyncio.ensure_future(self.closing.wait())
+        try:
+            await asyncio.wait((handler, closing), return_when=asyncio.FIRST_COMPLETED)
+            if handler.done():
+                handler.result()
+        finally:
+            handler.cancel()
+            closing.cancel()
 
     @asynccontextmanager
     async def _around(self, path: str, kind: str, context: grpc.aio.ServicerContext) -> AsyncIterator[None]:

@@ -70,6 +70,7 @@ class ServerRunner:
         self._metrics = metrics
         self._close = tuple(close)
         self._health = HealthMonitor({service.full_name: service.check_ready for service in services})
+        self._interceptor = CallInterceptor(metrics, settings.max_concurrent_rpcs)
         self._metrics_server: MetricsServer | None = None
         self._server: grpc.aio.Server | None = None
 
@@ -81,7 +82,7 @@ class ServerRunner:
         """
         settings = self._settings
         self._server = server = grpc.aio.server(
-            interceptors=[CallInterceptor(self._metrics, settings.max_concurrent_rpcs)],
+            interceptors=[self._interceptor],
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", settings.max_message_bytes),
@@ -113,6 +114,7 @@ class ServerRunner:
         self.draining.set()
         await self._health.stop()
         await asyncio.sleep(self._settings.drain_wait_seconds)
+        self._interceptor.closing.set()
         if self._server:
             await self._server.stop(self._settings.stop_grace_seconds)
         for close in self._close:

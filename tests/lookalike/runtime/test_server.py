@@ -191,6 +191,19 @@ async def test_stop_says_not_serving_first_and_lets_running_calls_end(tmp_path: 
     assert closed == ["store"]
 
 
+async def test_watchers_are_told_and_do_not_hold_up_the_stop() -> None:
+    settings = ServerSettings(drain_wait_seconds=0.2, stop_grace_seconds=3600)
+    runner = ServerRunner("probe", [], settings, Metrics())
+    await runner.start()
+    async with open_channel(f"127.0.0.1:{runner.port}") as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        stop = asyncio.create_task(runner.stop())
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert await watch.read() is grpc.aio.EOF
+        await asyncio.wait_for(stop, timeout=60)
+
+
 async def test_taken_port_is_one_clear_error(running: Running) -> None:
     second = ServerRunner("second", [], ServerSettings(port=running.runner.port), Metrics())
     with pytest.raises(InvalidInputError, match=str(running.runner.port)):
