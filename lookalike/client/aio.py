@@ -11,6 +11,7 @@ import grpc
 
 from lookalike.client import calls
 from lookalike.client.channel import client_options
+from lookalike.client.failures import call_error, stream_error
 from lookalike.client.ingest import IngestPlan, OnProgress
 from lookalike.client.types import (
     Alias,
@@ -29,8 +30,7 @@ from lookalike.client.types import (
     UpsertResult,
     Vector,
 )
-from lookalike.errors import LookalikeError, UnavailableError
-from lookalike.runtime.status import error_from_rpc
+from lookalike.errors import LookalikeError
 
 T = TypeVar("T")
 
@@ -47,6 +47,7 @@ class AsyncClient:
     """
 
     def __init__(self, target: str = "127.0.0.1:7700", *, timeout_seconds: float = 10.0) -> None:
+        self._target = target
         self._timeout_seconds = timeout_seconds
         self._channel = grpc.aio.insecure_channel(target, options=client_options())
         self._stubs: dict[str, Any] = {name: stub(self._channel) for name, stub in calls.STUBS.items()}
@@ -225,7 +226,7 @@ class AsyncClient:
                 if plan.stream_done:
                     outbox.put_nowait(None)
         except grpc.RpcError as error:
-            return _stream_error(error)
+            return stream_error(error, self._target)
         finally:
             outbox.put_nowait(None)
             stream.cancel()
@@ -281,19 +282,8 @@ class AsyncClient:
         try:
             response = await method(call.request, timeout=timeout)
         except grpc.RpcError as error:
-            raise error_from_rpc(error) from None
+            raise call_error(error, self._target) from None
         return call.read(response)
-
-
-def _stream_error(error: grpc.RpcError) -> LookalikeError:
-    """Reads why a stream broke.
-
-    When the server ends a stream while a message is being written, grpc.aio may report an INTERNAL of its
-    own, without metadata, in place of the server's status. The next stream will tell what is wrong.
-    """
-    if error.code() is grpc.StatusCode.INTERNAL and not error.trailing_metadata():
-        return UnavailableError("the bulk load's stream broke")
-    return error_from_rpc(error)
 
 
 async def _until_none(outbox: asyncio.Queue[Any]) -> AsyncIterator[Any]:

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from lookalike.client import AsyncClient, Client, IngestProgress, IngestReport, Item
-from lookalike.client.aio import _stream_error
+from lookalike.client.failures import stream_error
 from lookalike.client.ingest import BATCH_BYTES, IngestPlan
 from lookalike.errors import (
     DeadlineError,
@@ -106,7 +106,7 @@ async def test_an_error_of_the_caller_is_raised(ingest: Any) -> None:
 def test_an_error_that_hides_the_servers_own_is_tried_again() -> None:
     def broken(trailing: grpc.aio.Metadata) -> LookalikeError:
         code = grpc.StatusCode.INTERNAL
-        return _stream_error(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, "details"))
+        return stream_error(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, "details"), "here:1")
 
     assert isinstance(broken(grpc.aio.Metadata()), UnavailableError)
     assert type(broken(grpc.aio.Metadata(("x-request-id", "1")))) is LookalikeError
