@@ -19,6 +19,7 @@ from lookalike import __version__
 from lookalike.cli import collection, evaluate, index, search, serve, synth, train
 from lookalike.cli.console import plain, stderr
 from lookalike.cli.demo import command as demo
+from lookalike.cli.options import help_without_command
 from lookalike.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -43,7 +44,6 @@ _CALLERS_FAULT = (
 app = typer.Typer(
     name="lookalike",
     help="Visual product search: from a photo to the listings of the same product.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -64,8 +64,9 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _global_options(
+    context: typer.Context,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")
     ] = False,
@@ -74,6 +75,7 @@ def _global_options(
     ] = False,
 ) -> None:
     del version
+    help_without_command(context)
     if debug:
         os.environ[DEBUG_VARIABLE] = "1"
 

@@ -9,14 +9,16 @@ import typer
 from rich.table import Table
 
 from lookalike.cli.console import note, print_json, stdout
-from lookalike.cli.options import DEFAULT_GATEWAY, AsJson, Gateway
+from lookalike.cli.options import DEFAULT_GATEWAY, AsJson, Gateway, help_without_command
 
 if TYPE_CHECKING:
     from lookalike.client import Client, Collection
 
-app = typer.Typer(help="Create, show and delete collections and aliases.", no_args_is_help=True)
-alias_app = typer.Typer(help="Second names that can be moved at once.", no_args_is_help=True)
+app = typer.Typer(help="Create, show and delete collections and aliases.")
+alias_app = typer.Typer(help="Second names that can be moved at once.")
 app.add_typer(alias_app, name="alias")
+app.callback(invoke_without_command=True)(help_without_command)
+alias_app.callback(invoke_without_command=True)(help_without_command)
 
 Name = Annotated[str, typer.Argument(help="Name of the collection.")]
 AliasName = Annotated[str, typer.Argument(help="Name of the alias.")]

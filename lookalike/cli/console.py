@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +28,8 @@ Update: TypeAlias = Callable[[int, int], None]
 """Called with how much is done and how much there is; 0 for an unknown whole."""
 
 stderr = Console(stderr=True)
-stdout = Console()
+# Where there is no terminal, lines are not folded to the 80 columns that rich assumes.
+stdout = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140)
 
 
 def plain(message: str) -> str:

@@ -22,3 +22,10 @@ Timeout = Annotated[float, typer.Option("--timeout", min=0.001, max=60.0, help="
 
 DEFAULT_GATEWAY = "127.0.0.1:7700"
 DEFAULT_COLLECTION = "default"
+
+
+def help_without_command(context: typer.Context) -> None:
+    """Shows the help of a group of commands that is called without any of them."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)

@@ -15,10 +15,12 @@ from typing import Annotated
 import typer
 
 from lookalike.cli.console import note
+from lookalike.cli.options import help_without_command
 from lookalike.cli.processes import ServiceProcesses, termination_as_interrupt
 from lookalike.errors import InvalidInputError
 
-app = typer.Typer(help="Serve one service, or all of them on this machine.", no_args_is_help=True)
+app = typer.Typer(help="Serve one service, or all of them on this machine.")
+app.callback(invoke_without_command=True)(help_without_command)
 
 _START_SECONDS = 60.0
 _FIRST_HASHER_PORT = 7710

@@ -14,8 +14,8 @@ from lookalike.cli.options import AsJson
 
 def synth(
     out: Annotated[Path, typer.Option(help="Folder to write catalog.csv and the photos to.")],
-    products: Annotated[int, typer.Option(min=1, help="How many products.")] = 800,
-    views: Annotated[int, typer.Option(min=1, help="Photos of each product.")] = 8,
+    products: Annotated[int, typer.Option(min=1, help="How many products.")] = 1000,
+    views: Annotated[int, typer.Option(min=2, help="Photos of each product.")] = 6,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same photos.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
     as_json: AsJson = False,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,7 +43,7 @@ def train(
     from embedder.training.config import TrainConfig
     from embedder.training.train import train as run_training
 
-    given = {"embedding_dim": dimension, "epochs": epochs, "cache_folder": cache}
+    given: dict[str, Any] = {"embedding_dim": dimension, "epochs": epochs, "cache_folder": cache}
     config = TrainConfig(
         backbone=BackboneSpec(backbone or DEFAULT_ARCHITECTURE, backbone_weights),
         seed=seed,

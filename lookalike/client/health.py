@@ -34,7 +34,7 @@ def wait_until_serving(
     """
     deadline = time.monotonic() + timeout_seconds
     with grpc.insecure_channel(target) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+        stub = health_pb2_grpc.HealthStub(channel)
         while time.monotonic() < deadline:
             while_waiting()
             try:

@@ -12,6 +12,7 @@ import grpc
 
 from lookalike.client import calls
 from lookalike.client.channel import client_options
+from lookalike.client.failures import call_error, stream_error
 from lookalike.client.ingest import IngestPlan, OnProgress
 from lookalike.client.types import (
     Alias,
@@ -31,7 +32,6 @@ from lookalike.client.types import (
     Vector,
 )
 from lookalike.errors import LookalikeError
-from lookalike.runtime.status import error_from_rpc
 
 T = TypeVar("T")
 
@@ -48,6 +48,7 @@ class Client:
     """
 
     def __init__(self, target: str = "127.0.0.1:7700", *, timeout_seconds: float = 10.0) -> None:
+        self._target = target
         self._timeout_seconds = timeout_seconds
         self._channel = grpc.insecure_channel(target, options=client_options())
         self._stubs: dict[str, Any] = {name: stub(self._channel) for name, stub in calls.STUBS.items()}
@@ -225,7 +226,7 @@ class Client:
                 if plan.stream_done:
                     outbox.put(None)
         except grpc.RpcError as error:
-            return error_from_rpc(error)
+            return stream_error(error, self._target)
         finally:
             outbox.put(None)
             stream.cancel()
@@ -281,5 +282,5 @@ class Client:
         try:
             response = method(call.request, timeout=timeout)
         except grpc.RpcError as error:
-            raise error_from_rpc(error) from None
+            raise call_error(error, self._target) from None
         return call.read(response)

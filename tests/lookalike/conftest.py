@@ -47,6 +47,7 @@ class Store:
     """Break the first stream, after this many batches were written but before the last is answered."""
     drain_after_batches: int = 0
     unavailable_calls: int = 0
+    delay_seconds: float = 0.0
     next_batch_size: int = 5
     batch_sizes: list[int] = field(default_factory=list)
     streams: int = 0
@@ -78,6 +79,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
 
     async def Search(self, request: search_pb2.SearchRequest, context: Any) -> search_pb2.SearchResponse:
         self.store.requests.append(request)
+        await asyncio.sleep(self.store.delay_seconds)
         return self._answer(request)
 
     def _answer(self, request: search_pb2.SearchRequest) -> search_pb2.SearchResponse:

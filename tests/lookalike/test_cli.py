@@ -198,5 +198,13 @@ def test_every_command_has_help(cli: Cli) -> None:
         assert "Usage: lookalike" in outcome.out
 
 
+@pytest.mark.parametrize("group", ["", "serve", "collection", "collection alias"])
+def test_a_group_without_a_command_shows_its_help(cli: Cli, group: str) -> None:
+    outcome = cli(*group.split())
+    assert outcome.code == 2
+    assert "Commands:" in outcome.out
+    assert outcome.err == ""
+
+
 def test_version(cli: Cli) -> None:
     assert cli("--version").out.startswith("lookalike ")

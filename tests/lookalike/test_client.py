@@ -160,11 +160,13 @@ async def test_an_unavailable_server_is_tried_again(face: Face, store: Any) -> N
         await face.call("search", image=b"a")
 
 
-async def test_no_server_and_no_time_are_told_apart(face: Face) -> None:
-    with Client("127.0.0.1:1") as nobody, pytest.raises(UnavailableError):
+async def test_no_server_and_no_time_are_told_apart(face: Face, store: Any) -> None:
+    store.delay_seconds = 5.0
+    with Client("127.0.0.1:1") as nobody, pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1") as caught:
         await asyncio.to_thread(nobody.count)
+    assert caught.value.reason == Reason.GATEWAY_UNREACHABLE
     with pytest.raises(DeadlineError):
-        await face.call("search", image=b"a", timeout_seconds=1e-6)
+        await face.call("search", image=b"a", timeout_seconds=0.1)
 
 
 async def test_multi_search_gives_each_its_own_outcome(face: Face) -> None:

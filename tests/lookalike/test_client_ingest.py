@@ -6,9 +6,11 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from lookalike.client import AsyncClient, Client, IngestProgress, IngestReport, Item
+from lookalike.client.failures import stream_error
 from lookalike.client.ingest import BATCH_BYTES, IngestPlan
 from lookalike.errors import (
     DeadlineError,
@@ -99,6 +101,15 @@ async def test_a_drained_stream_gets_no_further_batch(ingest: Any, store: Any) -
 async def test_an_error_of_the_caller_is_raised(ingest: Any) -> None:
     with pytest.raises(NotFoundError, match="ghost"):
         await ingest(items(3), collection="ghost")
+
+
+def test_an_error_that_hides_the_servers_own_is_tried_again() -> None:
+    def broken(trailing: grpc.aio.Metadata) -> LookalikeError:
+        code = grpc.StatusCode.INTERNAL
+        return stream_error(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, "details"), "here:1")
+
+    assert isinstance(broken(grpc.aio.Metadata()), UnavailableError)
+    assert type(broken(grpc.aio.Metadata(("x-request-id", "1")))) is LookalikeError
 
 
 def plan(load: list[Item], clock: list[float], **options: Any) -> IngestPlan:

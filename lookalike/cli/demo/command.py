@@ -11,8 +11,8 @@ from lookalike.catalog import read_catalog
 from lookalike.cli.console import note
 from lookalike.cli.processes import ServiceProcesses, termination_as_interrupt
 
-DEMO_PRODUCTS = 800
-DEMO_VIEWS = 8
+DEMO_PRODUCTS = 1000
+DEMO_VIEWS = 6
 DEMO_SEED = 7
 
 

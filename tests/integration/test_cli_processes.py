@@ -1,0 +1,172 @@
+"""The commands that start processes: they work, and they leave none behind, however they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lookalike.catalog import Catalog
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 240.0
+STOP_SECONDS = 60.0
+RunCli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class Command:
+    """A running `lookalike` command, and every process that descends from it."""
+
+    def __init__(self, folder: Path, *arguments: str | Path) -> None:
+        self.mark = f"LOOKALIKE_TEST_MARK={uuid.uuid4()}"
+        self.output = folder / "stderr.txt"
+        name, value = self.mark.split("=")
+        with self.output.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "lookalike.cli", *map(str, arguments)],
+                cwd=ROOT,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                env={**os.environ, name: value, "COLUMNS": "200"},
+                start_new_session=True,
+            )
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def wait_for(self, text: str) -> str:
+        deadline = time.monotonic() + START_SECONDS
+        while text not in (said := self.said()):
+            assert self.process.poll() is None, said
+            assert time.monotonic() < deadline, said
+            time.sleep(0.1)
+        return said
+
+    def processes(self) -> dict[int, str]:
+        """The command lines of all that run, by process id."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if self.mark.encode() in (folder / "environ").read_bytes():
+                    found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ").strip()
+            except OSError:
+                continue
+        return {number: line for number, line in found.items() if line}
+
+    def assert_all_gone(self) -> None:
+        deadline = time.monotonic() + STOP_SECONDS
+        while left := self.processes():
+            assert time.monotonic() < deadline, left
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Command]]:
+    started: list[Command] = []
+
+    def run(*arguments: str | Path) -> Command:
+        started.append(Command(tmp_path, *arguments))
+        return started[-1]
+
+    yield run
+    for command in started:
+        for number in command.processes():
+            os.kill(number, signal.SIGKILL)
+        command.process.wait()
+
+
+def test_demo_from_photos_to_a_report_and_a_search(
+    start: Callable[..., Command], run_cli: RunCli, catalog: Catalog, tmp_path: Path
+) -> None:
+    out = tmp_path / "demo"
+    demo = start("demo", "--catalog", catalog.root / "catalog.csv", "--out", out)
+    said = demo.wait_for("lookalike search")
+    assert all(f"[{number}/7]" in said for number in range(1, 8))
+
+    report = json.loads((out / "report.json").read_text())
+    assert report["problems"] == []
+    assert report["items"] == len(catalog.index_items())
+    assert report["queries"] == len(catalog.query_items())
+    assert set(report["accuracy"]) == {"meta", "level2", "leaf"}
+    assert 0 < report["backbone_mar@10"] <= 1
+    assert report["mar@10"] >= 0.99 * report["exact_mar@10"] > 0
+    with Image.open(out / "contact-sheet.png") as sheet:
+        assert min(sheet.size) > 1000
+    page = (out / "report.html").read_text()
+    assert set(re.findall(r'(?:src|href)="([a-z]+:)', page)) == {"data:"}
+
+    # The command that the demo prints can be pasted as it is.
+    (line,) = [line for line in said.splitlines() if "lookalike search" in line]
+    found = run_cli(*shlex.split(line)[1:], "--json")
+    assert found.returncode == 0, found.stderr
+    hits = json.loads(found.stdout)["hits"]
+    assert len(hits) == 10
+    gateway = shlex.split(line)[3]
+    figures = tmp_path / "figures.json"
+    measured = run_cli(
+        "evaluate", "--gateway", gateway, "--collection", "demo",
+        "--catalog", catalog.root / "catalog.csv", "--json", figures,
+    )  # fmt: skip
+    assert measured.returncode == 0, measured.stderr
+    again = json.loads(figures.read_text())
+    for name in ("queries", "mar@1", "mar@10", "mar@10_capped", "recall@1", "accuracy", "model_version"):
+        assert again[name] == report[name]
+
+    second = run_cli("demo", "--once", "--out", out)
+    assert second.returncode == 2
+    assert "another demo is running" in second.stderr
+
+    assert len(demo.processes()) == 5
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.process.wait(STOP_SECONDS) == 0
+    demo.assert_all_gone()
+    assert "Traceback" not in demo.said()
+
+
+def test_ctrl_c_in_the_terminal_ends_a_demo_and_its_workers(
+    start: Callable[..., Command], tmp_path: Path
+) -> None:
+    demo = start("demo", "--once", "--products", "400", "--out", tmp_path / "demo")
+    demo.wait_for("[1/7]")
+    while len(demo.processes()) < 2:
+        time.sleep(0.05)
+    os.killpg(demo.process.pid, signal.SIGINT)
+    assert demo.process.wait(STOP_SECONDS) == 130
+    demo.assert_all_gone()
+    assert "Traceback" not in demo.said()
+
+
+def test_serve_all_stops_when_a_service_dies(
+    start: Callable[..., Command], bundle: Path, tmp_path: Path
+) -> None:
+    services = start("serve", "all", "--bundle", bundle, "--data", tmp_path / "data", "--port", "0")
+    services.wait_for("The gateway serves at")
+    (hasher,) = [number for number, line in services.processes().items() if "--shard 1 " in line]
+    os.kill(hasher, signal.SIGKILL)
+    assert services.process.wait(STOP_SECONDS) == 1
+    assert "the hasher-1 ended with exit code -9" in services.said()
+    services.assert_all_gone()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_service_outlives_serve_all(
+    start: Callable[..., Command], bundle: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    services = start("serve", "all", "--bundle", bundle, "--data", tmp_path / "data", "--port", "0")
+    services.wait_for("The gateway serves at")
+    assert len(services.processes()) == 5
+    services.process.send_signal(number)
+    code = services.process.wait(STOP_SECONDS)
+    assert code == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+    services.assert_all_gone()
