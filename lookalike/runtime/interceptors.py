@@ -79,7 +79,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
             async with self._around(path, kind, context):
                 outcome = inner(request, context)
-                if inspect.isawaitable(outcome):  # a handler that calls context.write itself: Health.Watch
+                if inspect.isawaitable(outcome):  # Health.Watch calls context.write itself
                     await self._until_closing(outcome)
                     return
                 async for response in outcome:
