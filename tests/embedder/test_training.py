@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from embedder.backends.onnx import OnnxEncoder
+from embedder.bundle import Bundle
+from embedder.evaluation.metrics import Query, mean_average_recall, rank_by_score
+from embedder.preprocess import preprocess
+from embedder.training.config import TrainConfig, default_cache_folder
+from embedder.training.train import TrainResult, train
+from lookalike.catalog import Catalog, CatalogItem, read_catalog
+from lookalike.errors import InvalidInputError
+
+CATEGORIES = (("toys", "balls", "red"), ("toys", "balls", "blue"), ("toys", "cubes"), ("tools",))
+
+
+def picture(product: int, view: int) -> Image.Image:
+    """A shape per category, a colour per product, a place per view."""
+    random = np.random.default_rng([product, view])
+    image = Image.new("RGB", (64, 64), tuple(int(v) for v in random.integers(200, 256, 3)))
+    x, y = (int(v) for v in random.integers(4, 24, 2))
+    colour = tuple(int(v) for v in np.random.default_rng(product).integers(0, 200, 3))
+    draw = ImageDraw.Draw(image)
+    (draw.ellipse if product % 4 < 2 else draw.rectangle)((x, y, x + 32, y + 32), fill=colour)
+    return image
+
+
+@pytest.fixture(scope="session")
+def toy_catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    """12 products of 4 photos in a ragged tree: 3 to train on, 1 to validate with."""
+    root = tmp_path_factory.mktemp("toys")
+    items = []
+    for product in range(12):
+        for view in range(4):
+            path = root / f"{product}-{view}.png"
+            picture(product, view).save(path)
+            items.append(
+                CatalogItem(
+                    item_id=path.stem,
+                    product_id=f"p{product}",
+                    image_path=path,
+                    categories=CATEGORIES[product % 4],
+                    splits=frozenset({"val" if view == 3 else "train"}),
+                )
+            )
+    return Catalog(tuple(items), root)
+
+
+@pytest.fixture(scope="session")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    return TrainConfig(
+        embedding_dim=32, level_width=16, epochs=10, threads=2, cache_folder=tmp_path_factory.mktemp("cache")
+    )
+
+
+def ignore(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+    """No one looks."""
+
+
+@pytest.fixture(scope="session")
+def trained(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path_factory: pytest.TempPathFactory
+) -> TrainResult:
+    return train(toy_catalog, tmp_path_factory.mktemp("trained") / "bundle", config, ignore)
+
+
+def embeddings(bundle: Bundle, items: list[CatalogItem]) -> np.ndarray:
+    images = np.stack([preprocess(item.image_path.read_bytes(), bundle.preprocess) for item in items])
+    return OnnxEncoder(bundle, threads=2).encode(images).embedding
+
+
+def test_a_trained_bundle_embeds_and_classifies(trained: TrainResult, toy_catalog: Catalog) -> None:
+    bundle = trained.bundle
+    assert (trained.rows, trained.trained_on, trained.bad_photos) == (36, "train", {})
+    assert bundle.taxonomy.sizes == (2, 2, 2)
+    assert bundle.manifest.provenance["rows"] == 36
+    items = toy_catalog.rows("train")
+    images = np.stack([preprocess(item.image_path.read_bytes(), bundle.preprocess) for item in items])
+    encoded = OnnxEncoder(bundle).encode(images)
+    assert encoded.embedding.shape == (36, 32)
+    np.testing.assert_allclose(np.linalg.norm(encoded.embedding, axis=1), 1, atol=1e-5)
+    predicted = encoded.probabilities[0].argmax(axis=1)
+    right = [
+        bundle.taxonomy.paths[0][p] == item.categories[:1] for p, item in zip(predicted, items, strict=True)
+    ]
+    assert np.mean(right) == pytest.approx(trained.metrics["train_accuracy_meta"])
+    assert np.mean(right) > 0.9
+
+
+def test_accuracies_are_measured_on_val_rows_too(trained: TrainResult) -> None:
+    for name in ("train", "val"):
+        for level in ("meta", "level2", "leaf"):
+            assert 0 <= trained.metrics[f"{name}_accuracy_{level}"] <= 1
+            assert f"{name}_accuracy_{level}_macro" in trained.metrics
+    assert trained.bundle.manifest.metrics == trained.metrics
+
+
+def test_equal_runs_give_the_same_model(
+    trained: TrainResult, toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
+) -> None:
+    fresh = config.model_copy(update={"cache_folder": tmp_path / "cache"})
+    again = train(toy_catalog, tmp_path / "again", fresh, ignore)
+    assert again.bundle.model_version == trained.bundle.model_version
+    other = train(toy_catalog, tmp_path / "again", config.model_copy(update={"seed": 1}), ignore)
+    assert other.bundle.model_version != trained.bundle.model_version
+
+
+def test_progress_is_told_and_features_are_computed_once(
+    trained: TrainResult, toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
+) -> None:
+    told: list[tuple[str, int, int]] = []
+
+    def on_progress(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        told.append((stage, done, total))
+        assert all(np.isfinite(value) for value in figures.values())
+
+    train(toy_catalog, tmp_path / "bundle", config, on_progress)
+    assert told[0] == ("features", 72, 72)  # at once: they were kept
+    assert [entry[1:] for entry in told if entry[0] == "train"] == [(n, 10) for n in range(1, 11)]
+    assert told[-1] == ("export", 1, 1)
+
+
+def with_splits(catalog: Catalog, split: str) -> Catalog:
+    items = [
+        CatalogItem(i.item_id, i.product_id, i.image_path, i.title, i.categories, {}, frozenset({split}))
+        for i in catalog.rows("train")
+    ]
+    return Catalog(tuple(items), catalog.root)
+
+
+def test_without_train_rows_the_index_rows_are_trained_on(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
+) -> None:
+    result = train(with_splits(toy_catalog, "index"), tmp_path / "bundle", config, ignore)
+    assert result.trained_on == "index"
+    assert result.bundle.manifest.provenance["trained_on"] == "index"
+
+
+@pytest.fixture
+def partly_broken(toy_catalog: Catalog, tmp_path: Path) -> Catalog:
+    """One of 36 photos is text, one is gone."""
+    items = toy_catalog.rows("train")
+    (tmp_path / "text.png").write_text("not a photo")
+    broken = [
+        CatalogItem(
+            "text", "p1", tmp_path / "text.png", categories=CATEGORIES[1], splits=frozenset({"train"})
+        ),
+        CatalogItem(
+            "gone", "p1", tmp_path / "gone.png", categories=CATEGORIES[1], splits=frozenset({"train"})
+        ),
+    ]
+    return Catalog((*items[:34], *broken), tmp_path)
+
+
+def test_a_few_bad_photos_are_left_out_and_listed(
+    partly_broken: Catalog, config: TrainConfig, tmp_path: Path
+) -> None:
+    tolerant = config.model_copy(update={"max_bad_share": 0.1})
+    result = train(partly_broken, tmp_path / "bundle", tolerant, ignore)
+    assert result.rows == 34
+    assert {path.name for path in result.bad_photos} == {"text.png", "gone.png"}
+
+
+def test_too_many_bad_photos_stop_the_training(
+    partly_broken: Catalog, config: TrainConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInputError, match=r"2 of 36 photos cannot be read, more than 1%.*text\.png"):
+        train(partly_broken, tmp_path / "bundle", config, ignore)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_products_with_one_photo_and_no_categories_can_be_trained_on(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
+) -> None:
+    items = tuple(
+        CatalogItem(i.item_id, i.item_id, i.image_path, splits=frozenset({"train"}))
+        for i in toy_catalog.rows("train")
+    )
+    result = train(Catalog(items, toy_catalog.root), tmp_path / "bundle", config, ignore)
+    assert result.bundle.levels == ()
+    assert result.metrics == {}
+
+
+def test_unfit_settings_and_targets_are_refused(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInputError, match="wider than the backbone's 1280"):
+        train(toy_catalog, tmp_path / "bundle", config.model_copy(update={"embedding_dim": 1281}), ignore)
+    with pytest.raises(InvalidInputError, match="not a model bundle"):
+        train(toy_catalog, toy_catalog.root, config, ignore)
+
+
+def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert default_cache_folder() == Path("/somewhere/lookalike")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert default_cache_folder() == Path.home() / ".cache" / "lookalike"
+
+
+def test_on_real_photos_training_beats_the_plain_backbone(
+    shared_data: Path, default_bundle: Bundle, config: TrainConfig, tmp_path: Path
+) -> None:
+    """Photos of 15 products that training did not see, of a kind that it did see."""
+    catalog = read_catalog(shared_data / "grocery" / "catalog.csv")
+    cartons = [item for item in catalog.rows("train") if item.categories[0] == "Packages"]
+    products = sorted({item.product_id for item in cartons})
+    per_product = {p: [item for item in cartons if item.product_id == p][:10] for p in products}
+    seen = tuple(item for p in products[::2] for item in per_product[p])
+    unseen = [item for p in products[1::2] for item in per_product[p]]
+    settings = TrainConfig(augmented_copies=0, threads=2, cache_folder=config.cache_folder)
+    trained = train(Catalog(seen, catalog.root), tmp_path / "bundle", settings, ignore).bundle
+
+    def quality(bundle: Bundle) -> float:
+        vectors = embeddings(bundle, unseen)
+        ids = [item.item_id for item in unseen]
+        same = {p: [item.item_id for item in per_product[p]] for p in products}
+        queries = [
+            Query(rank_by_score(ids, row), same[item.product_id], item.item_id)
+            for item, row in zip(unseen, vectors @ vectors.T, strict=True)
+        ]
+        return mean_average_recall(queries, 10, capped=True).value
+
+    assert quality(trained) > quality(default_bundle)
