@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -115,14 +116,14 @@ def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def _untrained(spec: BackboneSpec) -> nn.Module:
-    module: nn.Module = timm.create_model(spec.architecture, pretrained=False, num_classes=0)
+def _untrained(spec: BackboneSpec) -> Any:
+    module: Any = timm.create_model(spec.architecture, pretrained=False, num_classes=0)
     return module
 
 
-def _pretrained(spec: BackboneSpec) -> nn.Module:
+def _pretrained(spec: BackboneSpec) -> Any:
     try:
-        module: nn.Module = timm.create_model(spec.architecture, pretrained=True, num_classes=0)
+        module: Any = timm.create_model(spec.architecture, pretrained=True, num_classes=0)
     except Exception as error:  # the hub's client and timm raise many unrelated types
         raise InvalidInputError(
             f"The pretrained weights of {spec.architecture!r} cannot be downloaded; "

@@ -88,7 +88,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return call
 
     async def _until_closing(self, outcome: Awaitable[None]) -> None:
-        """Waits for a stream's handler; ends it when the server closes, which the stream itself never does."""
+        """Waits for a stream's handler, and ends it when the server closes: it would never end by itself."""
         handler = asyncio.ensure_future(outcome)
         closing = asyncio.ensure_future(self.closing.wait())
         try:
