@@ -32,14 +32,14 @@ def _teddy(p: SimpleNamespace) -> list[Part]:
         ball(0.075, "dark", wide=1.3), at=(0, 0.56, 0.62)
     )
     eyes = [q for x in (-0.17, 0.17) for q in place(ball(0.06, "dark/glass"), at=(x, 0.7, 0.46))]
-    ears_at = {"round": (0.17, (0.37, 0.98)), "large": (0.27, (0.45, 0.98)), "long": (0.2, (0.24, 1.25))}
-    size, (x, y) = ears_at[p.ears]
-    ear = place(
-        ball(size, "plain", deep=0.45), at=(x, y, 0.02), scale=(0.75, 1.9, 1) if p.ears == "long" else 1.0
-    )
-    if p.ears == "long":
-        ear = place(ball(size, "plain", deep=0.45), at=(0, 0, 0), scale=(0.75, 2.2, 1))
-        ear = place(ear, at=(0.26, 1.32, 0), turn=(0, 0, -10))
+    ears = {
+        "round": place(ball(0.17, "plain", deep=0.45), at=(0.37, 0.98, 0.02)),
+        "large": place(ball(0.27, "plain", deep=0.45), at=(0.45, 0.98, 0.02)),
+        "long": place(
+            ball(0.2, "plain", deep=0.45), at=(0.26, 1.32, 0), turn=(0, 0, -10), scale=(0.75, 2.2, 1)
+        ),
+    }
+    ear = ears[p.ears]
     arm = place(ball(0.21, "plain"), scale=(1, 1.9, 1), at=(0.66 * p.belly, -0.05, 0.12), turn=(0, 0, 38))
     leg = place(ball(0.26, "plain"), scale=(1, 1, 1.7), at=(0.42, -0.78, 0.35)) + place(
         disc(0.17, p.patch), at=(0.42, -0.78, 0.8), turn=(90, 0, 0)
@@ -157,7 +157,10 @@ def _guitar(p: SimpleNamespace) -> list[Part]:
         if p.guard == "guard"
         else []
     )
-    long = p.neck
+    return body + hole + bridge + guard + _guitar_neck(p, p.neck)
+
+
+def _guitar_neck(p: SimpleNamespace, long: float) -> list[Part]:
     neck = place(box(0.16, long + 0.5, 0.09, "walnut/wooden"), at=(0, 0.05 + long / 2, 0.13))
     frets = [
         q
@@ -195,7 +198,7 @@ def _guitar(p: SimpleNamespace) -> list[Part]:
             up=(1, 0, 0),
         )
     ]
-    return body + hole + bridge + guard + neck + frets + head + pegs + strings
+    return neck + frets + head + pegs + strings
 
 
 LEAVES = [
