@@ -84,17 +84,26 @@ def test_good_figures_have_no_problems() -> None:
 
 
 @pytest.mark.parametrize(
-    ("figures", "problem"),
+    ("figures", "problem", "judged_items"),
     [
-        ({"mar@10": 0.49}, "0.9800 of brute force; 0.99 is required"),
-        ({"codes_scanned_fraction": 0.151}, "15.1% of the codes were scanned"),
+        ({"mar@10": 0.49}, "0.9800 of brute force; 0.99 is required", 2000),
+        ({"codes_scanned_fraction": 0.151}, "15.1% of the codes were scanned", 3000),
     ],
 )
-def test_bad_figures_are_problems_except_on_a_small_catalogue(figures: dict[str, Any], problem: str) -> None:
-    (found,) = report(**figures).problems()
+def test_bad_figures_are_problems_except_on_a_small_catalogue(
+    figures: dict[str, Any], problem: str, judged_items: int
+) -> None:
+    (found,) = report(judged_items, **figures).problems()
     assert problem in found
-    assert report(item_count=1999, **figures).problems() == []
-    assert report(item_count=2000, **figures).problems() == [found]
+    assert report(judged_items - 1, **figures).problems() == []
+
+
+def test_a_catalogue_that_is_scanned_as_a_whole_is_called_small() -> None:
+    def remark(**figures: Any) -> str:
+        return next(row.remark for row in report(**figures).rows() if row.name == "Codes scanned")
+
+    assert remark() == "at most 15% from 3,000 photos on"
+    assert remark(codes_scanned_fraction=1.0) == "small catalogue: brute force"
 
 
 def test_the_report_shows_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
