@@ -76,6 +76,8 @@ def _fit(
     head.start_from(data.features.flatten(0, 1), _groups(data.products).repeat(copies))
     start = head.projection.weight.detach().clone()
     product_loss = _product_loss(head, data, config)
+    if product_loss is None and not taxonomy.paths:
+        return head.eval()  # no labels to learn from: the start is all there is
     optimizer = _optimizer(head, product_loss, config)
     batches = _batches_per_epoch(len(data.classes), config.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_up_then_cosine(config.epochs * batches))
