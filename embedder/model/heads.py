@@ -5,9 +5,11 @@ Deep Hierarchical Classification (Gao et al. 2020, arXiv 2005.06692) moved from 
 (concatenation), level ``l`` is classified by ``softmax(W_l R_l)``. The nonlinearity matters: without it
 every level would be affine in ``f`` and sharing representations would add nothing.
 
-The embedding is ``z = normalise(W_z (f (+) R_3))``. It is trained from a start at which it is the
-principal-component projection of ``f`` (the block on ``R_3`` is zero), so that training corrects what
-the backbone knows about any product instead of replacing it by what tells the training products apart.
+The embedding is ``z = normalise(W_z (f (+) R_3))``. It starts as a discriminative whitening of ``f``
+(Mikolajczyk and Matas 2007; Radenovic et al., arXiv 1711.02512, section 4.3): scale down the directions
+in which photos of one product differ, then keep the principal components. The block on ``R_3`` starts at
+zero, so training corrects that projection. Unlike a projection learned from nothing, it holds for
+products that training never saw.
 """
 
 from __future__ import annotations
@@ -68,20 +70,31 @@ class HierarchicalHead(nn.Module):
         self.projection = nn.Linear(feature_dim + level_width * len(class_counts), embedding_dim, bias=False)
 
     @torch.no_grad()
-    def start_from(self, features: Tensor) -> None:
-        """Centre the input and start the embedding at the principal components of training features.
+    def start_from(self, features: Tensor, products: Tensor, shrinkage: float = 0.2) -> None:
+        """Centre the input and start the embedding at a whitening learned from groups of like photos.
 
         Args:
             features: ``(N, F)`` float32 of unit norm, N >= 2.
+            products: ``(N,)`` int64 >= 0; rows of one number show the same product. Where each number
+                occurs once, the start is the plain principal-component projection.
+            shrinkage: Weight of the identity beside the covariance within products, as a multiple of
+                that covariance's mean eigenvalue.
         """
         dim, feature_dim = self.projection.out_features, self.mean.numel()
         self.mean.copy_(features.mean(dim=0))
         centred = (features - self.mean).double()
-        self.scale.copy_(centred.square().sum(dim=1).mean().rsqrt() * feature_dim**0.5)
-        _, vectors = torch.linalg.eigh(centred.T @ centred)
-        components = vectors.flip(1)[:, :dim].T
+        total = centred.T @ centred / len(centred)
+        self.scale.copy_((feature_dim / total.trace().clamp(min=1e-12)).sqrt())
+        within = total - _covariance_of_means(centred, products)
+        isotropic = torch.eye(feature_dim, dtype=within.dtype) / feature_dim
+        within += isotropic * (shrinkage * within.trace()).clamp(min=1e-6 * total.trace() + 1e-12)
+        variances, axes = torch.linalg.eigh(within)
+        whitening = axes @ torch.diag(variances.rsqrt()) @ axes.T
+        _, components = torch.linalg.eigh(whitening @ total @ whitening)
+        projection = components.flip(1)[:, :dim].T @ whitening
         self.projection.weight.zero_()
-        self.projection.weight[:, :feature_dim] = components.float()
+        # The rows' mean norm becomes 1, so that a learning rate means the same for every backbone.
+        self.projection.weight[:, :feature_dim] = projection / projection.norm(dim=1).mean()
 
     def forward(self, features: Tensor) -> HeadOutput:
         """Encode features.
@@ -97,3 +110,11 @@ class HierarchicalHead(nn.Module):
             logits.append(classifier(torch.cat(shared, dim=1)))
         embedding = functional.normalize(self.projection(torch.cat([root, *shared], dim=1)), dim=1)
         return HeadOutput(embedding, tuple(logits))
+
+
+def _covariance_of_means(centred: Tensor, products: Tensor) -> Tensor:
+    """Return the covariance that is left when every row is replaced by the mean of its product's rows."""
+    _, numbers, counts = torch.unique(products, return_inverse=True, return_counts=True)
+    sums = centred.new_zeros(len(counts), centred.shape[1]).index_add_(0, numbers, centred)
+    covariance: Tensor = (sums / counts[:, None]).T @ sums / len(centred)
+    return covariance

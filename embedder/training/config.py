@@ -27,8 +27,8 @@ class TrainConfig(BaseModel):
         augmented_copies: Randomly altered copies of every photo to train on beside the original. Each
             costs as much time as the original's features.
         epochs: Passes over the photos.
-        batch_size: Photos per step.
-        learning_rate: Peak of the one-cycle schedule with cosine decay.
+        batch_size: Photos per step; fewer on small catalogues.
+        learning_rate: Peak, after a warm-up over a tenth of the steps; falls to 0 along a cosine.
         weight_decay: Of the level representations and classifiers.
         metric_loss: Loss on product ids that trains the embedding; used where at least two products
             have at least two photos.
@@ -56,7 +56,7 @@ class TrainConfig(BaseModel):
     weight_decay: float = Field(default=1e-2, ge=0)
     metric_loss: Literal["proxy_anchor", "none"] = "proxy_anchor"
     metric_loss_weight: float = Field(default=1.0, ge=0)
-    projection_share: float = Field(default=0.65, ge=0, le=1)
+    projection_share: float = Field(default=0.2, ge=0, le=1)
     level_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
     seed: int = Field(default=0, ge=0)
     threads: int = Field(default=0, ge=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,12 @@ import torch
 from torch import Tensor
 
 from embedder.model.heads import HierarchicalHead
-from embedder.model.taxonomy import Taxonomy
+from embedder.model.taxonomy import MISSING, Taxonomy
 from embedder.training.config import TrainConfig
 from embedder.training.losses import ProductLoss, level_loss
+
+_FEWEST_BATCHES = 10
+_SMALLEST_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ def fit(
     config: TrainConfig,
     on_epoch: Callable[[int, Mapping[str, float]], None],
 ) -> HierarchicalHead:
-    """Train a head with AdamW on a one-cycle schedule.
+    """Train a head with AdamW, a short warm-up and cosine decay.
 
     Args:
         data: Features and labels.
@@ -68,15 +72,15 @@ def _fit(
     head = HierarchicalHead(
         data.features.shape[2], taxonomy.sizes, config.embedding_dim, config.level_width, config.dropout
     )
-    head.start_from(data.features[0])
+    copies = len(data.features)
+    head.start_from(data.features.flatten(0, 1), _groups(data.products).repeat(copies))
     start = head.projection.weight.detach().clone()
     product_loss = _product_loss(head, data, config)
+    if product_loss is None and not taxonomy.paths:
+        return head.eval()  # no labels to learn from: the start is all there is
     optimizer = _optimizer(head, product_loss, config)
-    rows = len(data.classes)
-    batches = max(1, round(rows / config.batch_size))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=config.learning_rate, total_steps=config.epochs * batches, pct_start=0.1
-    )
+    batches = _batches_per_epoch(len(data.classes), config.batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_up_then_cosine(config.epochs * batches))
     for epoch in range(1, config.epochs + 1):
         head.train()
         sums = {"loss": 0.0, "level_loss": 0.0, "product_loss": 0.0}
@@ -95,6 +99,26 @@ def _fit(
     with torch.no_grad():
         head.projection.weight.copy_(start.lerp(head.projection.weight, config.projection_share))
     return head.eval()
+
+
+def _groups(products: Tensor) -> Tensor:
+    """Number every product, also those with one photo: its augmented copies are a group as well."""
+    alone = products.amax() + 1 + torch.arange(len(products))
+    return torch.where(products == MISSING, alone, products)
+
+
+def _batches_per_epoch(rows: int, batch_size: int) -> int:
+    """Return how many batches make an epoch: on few rows smaller ones, so that there are enough steps."""
+    return max(1, min(rows // _SMALLEST_BATCH, max(_FEWEST_BATCHES, round(rows / batch_size))))
+
+
+def _warm_up_then_cosine(steps: int) -> Callable[[int], float]:
+    warm_up = max(1, steps // 10)
+
+    def factor(step: int) -> float:
+        return min((step + 1) / warm_up, 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+    return factor
 
 
 def _product_loss(head: HierarchicalHead, data: TrainingSet, config: TrainConfig) -> ProductLoss | None:

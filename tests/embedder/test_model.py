@@ -51,16 +51,37 @@ def features(rows: int, dim: int, seed: int = 0) -> torch.Tensor:
     return torch.nn.functional.normalize(values, dim=1)
 
 
-def test_the_head_starts_as_the_principal_components() -> None:
+def test_without_groups_the_head_starts_as_the_principal_components() -> None:
     data = features(200, 24)
     head = HierarchicalHead(24, (2, 3), embedding_dim=8, level_width=5).eval()
-    head.start_from(data)
+    head.start_from(data, torch.arange(200))
     centred = (data - data.mean(dim=0)).double().numpy()
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
     expected = centred @ axes[:8].T
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     actual = head(data).embedding.detach().numpy()
     np.testing.assert_allclose(actual @ actual.T, expected @ expected.T, atol=1e-4)
+
+
+def test_the_start_finds_products_behind_a_nuisance_that_they_share() -> None:
+    """Photos of a product differ along two strong directions, products along the other, weak ones."""
+    random = torch.Generator().manual_seed(0)
+
+    def photos(products: int) -> torch.Tensor:
+        identity = torch.randn(products, 1, 16, generator=random) * torch.tensor([0.0] * 2 + [1.0] * 14)
+        nuisance = torch.randn(products, 5, 16, generator=random) * torch.tensor([6.0] * 2 + [0.3] * 14)
+        return torch.nn.functional.normalize((identity + nuisance + 4).flatten(0, 1), dim=1)
+
+    def share_of_neighbours_of_the_same_product(vectors: torch.Tensor) -> float:
+        similarity = (vectors @ vectors.T).fill_diagonal_(-1)
+        same = similarity.argmax(dim=1) // 5 == torch.arange(len(vectors)) // 5
+        return float(same.float().mean())
+
+    train, unseen = photos(40), photos(40)
+    head = HierarchicalHead(16, (), embedding_dim=8, level_width=5).eval()
+    head.start_from(train, torch.arange(40).repeat_interleave(5))
+    found = share_of_neighbours_of_the_same_product(head(unseen).embedding.detach())
+    assert found > share_of_neighbours_of_the_same_product(unseen) + 0.2
 
 
 def test_deeper_levels_see_the_representations_above_them() -> None:
@@ -85,7 +106,7 @@ def test_a_level_is_not_an_affine_map_of_the_feature() -> None:
 
 def test_a_head_without_categories_only_embeds() -> None:
     head = HierarchicalHead(6, (), embedding_dim=4, level_width=5)
-    head.start_from(features(20, 6))
+    head.start_from(features(20, 6), torch.arange(20))
     output = head(features(3, 6))
     assert output.logits == ()
     assert output.embedding.shape == (3, 4)

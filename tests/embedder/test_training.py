@@ -209,7 +209,7 @@ def test_on_real_photos_training_beats_the_plain_backbone(
     catalog = read_catalog(shared_data / "grocery" / "catalog.csv")
     cartons = [item for item in catalog.rows("train") if item.categories[0] == "Packages"]
     products = sorted({item.product_id for item in cartons})
-    per_product = {p: [item for item in cartons if item.product_id == p][:10] for p in products}
+    per_product = {p: [item for item in cartons if item.product_id == p][:6] for p in products}
     seen = tuple(item for p in products[::2] for item in per_product[p])
     unseen = [item for p in products[1::2] for item in per_product[p]]
     settings = TrainConfig(augmented_copies=0, threads=2, cache_folder=config.cache_folder)
