@@ -66,21 +66,7 @@ def train(catalog: Catalog, out_bundle: Path, config: TrainConfig, progress: Pro
     check_replaceable(out_bundle)
     items, split = catalog.training_items()
     backbone = load_backbone(config.backbone)
-    if config.embedding_dim > backbone.dim:
-        raise InvalidInputError(
-            f"The embedding cannot be wider than the backbone's {backbone.dim} features.",
-            reason=Reason.CONFIG_INVALID,
-        )
-    extractor = _extractor(backbone, config)
-
-    def features_of(rows: Sequence[CatalogItem], copies: int) -> Features:
-        photos = [item.image_path for item in rows]
-        found = extractor.extract(
-            photos, copies, config.seed, lambda done, total: progress("features", done, total, {})
-        )
-        _check_readable(rows, found, config.max_bad_share)
-        return found
-
+    features_of = _feature_reader(backbone, config, progress)
     features = features_of(items, config.augmented_copies)
     readable = [item for item, good in zip(items, features.readable, strict=True) if good]
     taxonomy = Taxonomy.from_categories(item.categories for item in readable)
@@ -97,7 +83,7 @@ def train(catalog: Catalog, out_bundle: Path, config: TrainConfig, progress: Pro
     )
     metrics = _accuracies("train", head, taxonomy, training_set.features[0], readable)
     if held_out := catalog.rows("val"):
-        labelled = features_of(held_out, copies=0)
+        labelled = features_of(held_out, 0)
         rows = [item for item, good in zip(held_out, labelled.readable, strict=True) if good]
         values = torch.from_numpy(labelled.values[0, labelled.readable])
         metrics |= _accuracies("val", head, taxonomy, values, rows)
@@ -116,18 +102,39 @@ def train(catalog: Catalog, out_bundle: Path, config: TrainConfig, progress: Pro
     return TrainResult(bundle, len(readable), split, problems, metrics)
 
 
-def _extractor(backbone: Backbone, config: TrainConfig) -> FeatureExtractor:
-    """Load the backbone's own bundle from the cache, exporting it first where there is none."""
-    identity = hashlib.sha256(f"{backbone.weights_sha256} {backbone.preprocess.hash()}".encode()).hexdigest()[
-        :16
-    ]
-    folder = config.cache_folder / "backbones" / f"{config.backbone.architecture}-{identity}"
-    try:
-        bundle = load_bundle(folder)
-    except InvalidInputError:
-        bundle = export_backbone_bundle(config.backbone, folder)
+def _feature_reader(
+    backbone: Backbone, config: TrainConfig, progress: Progress
+) -> Callable[[Sequence[CatalogItem], int], Features]:
+    """Return a function from rows and a number of augmented copies to features, most of them readable."""
+    if config.embedding_dim > backbone.dim:
+        raise InvalidInputError(
+            f"The embedding cannot be wider than the backbone's {backbone.dim} features.",
+            reason=Reason.CONFIG_INVALID,
+        )
+    bundle = _backbone_bundle(backbone, config)
     threads = config.threads or os.cpu_count() or 1
-    return FeatureExtractor(bundle, OnnxEncoder(bundle, threads), config.cache_folder / "features", threads)
+    encoder = OnnxEncoder(bundle, threads)
+    extractor = FeatureExtractor(bundle, encoder, config.cache_folder / "features", threads)
+
+    def features_of(rows: Sequence[CatalogItem], copies: int) -> Features:
+        photos = [item.image_path for item in rows]
+        found = extractor.extract(
+            photos, copies, config.seed, lambda done, total: progress("features", done, total, {})
+        )
+        _check_readable(rows, found, config.max_bad_share)
+        return found
+
+    return features_of
+
+
+def _backbone_bundle(backbone: Backbone, config: TrainConfig) -> Bundle:
+    """Load the backbone's own bundle from the cache, exporting it first where there is none."""
+    identity = hashlib.sha256(f"{backbone.weights_sha256} {backbone.preprocess.hash()}".encode()).hexdigest()
+    folder = config.cache_folder / "backbones" / f"{config.backbone.architecture}-{identity[:16]}"
+    try:
+        return load_bundle(folder)
+    except InvalidInputError:
+        return export_backbone_bundle(config.backbone, folder)
 
 
 def _check_readable(items: Sequence[CatalogItem], features: Features, max_bad_share: float) -> None:
