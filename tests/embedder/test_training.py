@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
 from PIL import Image, ImageDraw
 
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle
 from embedder.evaluation.metrics import Query, mean_average_recall, rank_by_score
+from embedder.model.backbone import BackboneSpec
 from embedder.preprocess import preprocess
 from embedder.training.config import TrainConfig, default_cache_folder
 from embedder.training.train import TrainResult, train
@@ -53,8 +56,17 @@ def toy_catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
 
 @pytest.fixture(scope="session")
 def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    """A small backbone with random weights, which are enough to tell the toys apart."""
+    folder = tmp_path_factory.mktemp("cache")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        torch.save(timm.create_model("test_resnet", num_classes=0).state_dict(), folder / "weights.pth")
     return TrainConfig(
-        embedding_dim=32, level_width=16, epochs=10, threads=2, cache_folder=tmp_path_factory.mktemp("cache")
+        backbone=BackboneSpec("test_resnet", folder / "weights.pth"),
+        embedding_dim=32,
+        level_width=16,
+        threads=2,
+        cache_folder=folder,
     )
 
 
@@ -89,7 +101,7 @@ def test_a_trained_bundle_embeds_and_classifies(trained: TrainResult, toy_catalo
         bundle.taxonomy.paths[0][p] == item.categories[:1] for p, item in zip(predicted, items, strict=True)
     ]
     assert np.mean(right) == pytest.approx(trained.metrics["train_accuracy_meta"])
-    assert np.mean(right) > 0.9
+    assert np.mean(right) > 0.8
 
 
 def test_accuracies_are_measured_on_val_rows_too(trained: TrainResult) -> None:
@@ -121,7 +133,7 @@ def test_progress_is_told_and_features_are_computed_once(
 
     train(toy_catalog, tmp_path / "bundle", config, on_progress)
     assert told[0] == ("features", 72, 72)  # at once: they were kept
-    assert [entry[1:] for entry in told if entry[0] == "train"] == [(n, 10) for n in range(1, 11)]
+    assert [entry[1:] for entry in told if entry[0] == "train"] == [(n, 20) for n in range(1, 21)]
     assert told[-1] == ("export", 1, 1)
 
 
@@ -189,7 +201,7 @@ def test_products_with_one_photo_and_no_categories_can_be_trained_on(
 def test_unfit_settings_and_targets_are_refused(
     toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
 ) -> None:
-    with pytest.raises(InvalidInputError, match="wider than the backbone's 1280"):
+    with pytest.raises(InvalidInputError, match="wider than the backbone's"):
         train(toy_catalog, tmp_path / "bundle", config.model_copy(update={"embedding_dim": 1281}), ignore)
     with pytest.raises(InvalidInputError, match="not a model bundle"):
         train(toy_catalog, toy_catalog.root, config, ignore)
