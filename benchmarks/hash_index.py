@@ -32,8 +32,8 @@ DATA_SETS: list[dict[str, Any]] = [
 SETTINGS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("defaults", {}, {}),
     ("grown in batches", {"grow": 256}, {}),
-    ("4 tables", {"tables": 4}, {}),
-    ("12 tables", {"tables": 12}, {}),
+    ("hyperplane", {"family": "hyperplane"}, {}),
+    ("hyperplane, 12 tables", {"family": "hyperplane", "tables": 12}, {}),
     ("128 bits", {"bits": 128}, {}),
     ("512 bits", {"bits": 512}, {}),
     ("rerank 32", {}, {"rerank": 32}),

@@ -22,10 +22,11 @@ class _Stats(TypedDict):
     dead_rows: int
     dim: int
     bits: int
+    family: str
     tables: int
     seed: int
     trained_on: int
-    planes_per_table: int
+    buckets_per_table: int
     code_bytes: int
     vector_bytes: int
     bucket_bytes: int
@@ -41,6 +42,7 @@ class NativeIndex:
         products: NDArray[np.uint64],
         *,
         bits: int,
+        family: str,
         tables: int,
         seed: int,
         threads: int,

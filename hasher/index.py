@@ -1,9 +1,10 @@
 """The hash index: nearest vectors by sign codes, multi-probe buckets and exact rerank.
 
 A vector becomes a code of sign bits after a structured random rotation (Charikar, STOC 2002; Ailon &
-Chazelle, SIAM J. Comput. 2009). Hyperplanes cut space into buckets that a query visits in order of
-its distance from them (Lv et al., VLDB 2007); the codes found there are ranked by Hamming distance,
-and the best by their exact cosine. The work is done by the native extension, outside the GIL.
+Chazelle, SIAM J. Comput. 2009). Buckets are spherical cells around trained centroids, which a query
+visits in order of their similarity, or are cut by hyperplanes and visited in order of the query's
+distance from them (Lv et al., VLDB 2007). The codes found there are ranked by Hamming distance, and
+the best by their exact cosine. The work is done by the native extension, outside the GIL.
 
 An index is safe to use from many threads: a search reads one immutable snapshot without a lock, so it
 never waits for `add` or `remove` and sees all of a batch or nothing of it.
@@ -26,7 +27,8 @@ __all__ = ["NO_ID", "HashIndex", "IndexDamagedError", "IndexStats", "SearchResul
 NO_ID: Final = 2**64 - 1
 """Pads the ids of short result rows; no item or product may have it."""
 
-DEFAULT_TABLES: Final = 8
+DEFAULT_TABLES: Final = {"learned": 1, "hyperplane": 8}
+"""The hash families, and how many bucket tables each has unless told."""
 
 
 class IndexDamagedError(DataLossError, ValueError):
@@ -46,7 +48,7 @@ class IndexStats(TypedDict):
     tables: int
     seed: int
     trained_on: int
-    planes_per_table: int
+    buckets_per_table: int
     code_bytes: int
     vector_bytes: int
     bucket_bytes: int
@@ -90,8 +92,8 @@ class HashIndex:
         *,
         attributes: object | None = None,
         bits: int = 256,
-        family: str = "hyperplane",
-        tables: int = DEFAULT_TABLES,
+        family: str = "learned",
+        tables: int | None = None,
         rerank: str = "f32",
         seed: int = 0,
         threads: int = 0,
@@ -105,10 +107,11 @@ class HashIndex:
             products: `(n,)` uint64, the product of each item; by default each item is its own.
             attributes: Not available in this version.
             bits: Code width, a multiple of 64 from 64 to 2,048.
-            family: Hash family of the buckets; this version has `"hyperplane"`.
-            tables: Bucket tables, 1 to 64: more find more per code scanned and take more memory.
+            family: Hash family of the buckets: `"learned"` cells or `"hyperplane"`.
+            tables: Bucket tables. Hyperplanes may have 1 to 64, by default 8: more find more per code
+                scanned and take more memory. Learned cells have 1.
             rerank: What the final scores are computed from; this version has `"f32"`, the exact vectors.
-            seed: Seed of the rotation and the hyperplanes, 0 to 2**64-1.
+            seed: Seed of the rotation and the buckets, 0 to 2**64-1.
             threads: Threads of the build; 0 means one per core.
 
         Raises:
@@ -117,8 +120,8 @@ class HashIndex:
         """
         if attributes is not None:
             raise _not_supported("attributes", "leave them out")
-        if family != "hyperplane":
-            raise _not_supported("family", "use 'hyperplane'", family)
+        if family not in DEFAULT_TABLES:
+            raise _not_supported("family", f"use one of {', '.join(DEFAULT_TABLES)}", family)
         if rerank != "f32":
             raise _not_supported("rerank", "use 'f32'", rerank)
         native = _native.NativeIndex.build(
@@ -126,7 +129,8 @@ class HashIndex:
             _ids(ids, "ids"),
             _ids(ids if products is None else products, "products"),
             bits=_integer(bits, "bits", 64, 2048),
-            tables=_integer(tables, "tables", 1, 64),
+            family=family,
+            tables=_integer(DEFAULT_TABLES[family] if tables is None else tables, "tables", 1, 64),
             seed=_integer(seed, "seed", 0, 2**64 - 1),
             threads=_integer(threads, "threads", 0, 1024),
         )
@@ -182,8 +186,8 @@ class HashIndex:
             queries: `(q, d)` float32, C-contiguous, finite, no zero rows; length does not matter.
             k: Results per query, 1 or more.
             probes: Buckets to visit in each table. By default they are visited, over all tables in one
-                order, until 11.8 % of the items are scanned (a falling share beyond 3,000 items), at
-                least 200 and at least `3 k`; where that is half of the index, all of it is scanned.
+                order, until 13 % of the items are scanned (a falling share beyond 3,000 items), at
+                least 100 and at least `3 k`; where that is half of the index, all of it is scanned.
             rerank: Candidates whose exact cosine is computed, at least `k`; by default `max(256, 12 k)`.
             effort: Not available in this version.
             filter: Not available in this version.
@@ -262,7 +266,7 @@ class HashIndex:
 
     def stats(self) -> IndexStats:
         """Returns sizes and settings; `isa` is the instruction set in use."""
-        return IndexStats(**self._native.stats(), family="hyperplane", rerank="f32", isa=_native.active_isa())
+        return IndexStats(**self._native.stats(), rerank="f32", isa=_native.active_isa())
 
     def __len__(self) -> int:
         """Items that can be found."""

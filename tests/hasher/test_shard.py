@@ -107,7 +107,8 @@ def test_too_many_waiting_changes_are_refused(tmp_path: Path, rows: Any) -> None
     with generation.store._write_lock:
         futures = []
         with pytest.raises(OverloadedError) as caught:
-            futures.extend(generation.submit(rows.change(f"r{i}", rows.upsert(f"i{i}"))) for i in range(5))
+            # Far more than fit: the writer may have taken a few before it met the lock.
+            futures.extend(generation.submit(rows.change(f"r{i}", rows.upsert(f"i{i}"))) for i in range(1000))
         assert caught.value.retry_after_seconds > 0
     shard.close()
 

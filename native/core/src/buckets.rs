@@ -19,7 +19,7 @@ struct Table {
     tail: Vec<(u32, u32)>,
 }
 
-/// One bucket table per set of hyperplanes. Clones share the sorted part.
+/// The bucket tables of one partition. Clones share the sorted part.
 #[derive(Clone, Debug)]
 pub struct Buckets {
     tables: Vec<Table>,
@@ -31,9 +31,9 @@ const TAIL_MIN: usize = 512;
 const TAIL_SHARE: usize = 8;
 
 impl Buckets {
-    /// `tables` empty tables of `2^planes` buckets.
-    pub fn new(tables: usize, planes: usize) -> Self {
-        let sorted = Arc::new(Sorted { starts: vec![0; (1 << planes) + 1], rows: Vec::new() });
+    /// `tables` empty tables of `buckets` buckets.
+    pub fn new(tables: usize, buckets: usize) -> Self {
+        let sorted = Arc::new(Sorted { starts: vec![0; buckets + 1], rows: Vec::new() });
         Self { tables: vec![Table { sorted, tail: Vec::new() }; tables], len: 0 }
     }
 
@@ -111,9 +111,9 @@ mod tests {
 
     #[test]
     fn rows_are_found_in_the_tail_and_after_merging() {
-        let (tables, planes) = (2, 5);
+        let tables = 2;
         let mut rng = SplitMix64::new(4);
-        let mut buckets = Buckets::new(tables, planes);
+        let mut buckets = Buckets::new(tables, 32);
         let mut expected = Vec::new();
         for batch in [1, 300, 5, 400, 40, 900] {
             let new: Vec<u32> = (0..batch * tables).map(|_| (rng.next_u64() % 32) as u32).collect();

@@ -5,12 +5,14 @@
 //! | 8 | magic `LKHASHIX` |
 //! | 4 | format version, u32 |
 //! | 4 | reserved, zero |
-//! | 8 × 8 | header, u64: dim, bits, tables, seed, items, trained_on, hyperplanes per table, metric (0: cosine) |
-//! | … | mean f32 (dim) · normals f32 (tables, planes, dim) · offsets f32 (tables, planes) |
+//! | 8 × 9 | header, u64: dim, bits, tables, seed, items, trained_on, cells or hyperplanes per table, metric
+//! (0: cosine), family (0: learned, 1: hyperplane) |
+//! | … | mean f32 (dim) |
+//! | … | learned: centroids f32 (cells, dim); hyperplane: normals f32 (tables, planes, dim) · offsets f32 (tables, planes) |
 //! | … | ids u64 · products u64 · codes u64 (items, bits / 64) · buckets u32 (items, tables) · vectors f32 (items, dim) |
 //! | 8 | XXH3-64 of all bytes before |
 //!
-//! Without hyperplanes (few items) normals, offsets and buckets are absent. Only findable items are stored.
+//! With few items there are no buckets, nor what makes them. Only findable items are stored.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -18,10 +20,12 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use crate::cells::Cells;
 use crate::codes::Encoder;
 use crate::error::{Error, Result, damaged};
 use crate::index::IndexOptions;
 use crate::index::state::{Codebook, State};
+use crate::partition::{Family, Partition};
 use crate::planes::Planes;
 use crate::probe::MAX_PLANES;
 
@@ -31,7 +35,10 @@ const MAGIC: &[u8; 8] = b"LKHASHIX";
 /// Raised whenever older readers could misread a file.
 pub const VERSION: u32 = 1;
 const PREFIX: usize = 16;
-const HEADER: usize = PREFIX + 8 * 8;
+const HEADER_FIELDS: usize = 9;
+const HEADER: usize = PREFIX + 8 * HEADER_FIELDS;
+/// More than a build ever makes; keeps a damaged header from claiming absurd sizes.
+const MAX_CELLS: usize = 1 << 20;
 
 /// Writes the findable items of `state` to `folder`: a temporary file, synced, renamed over the old one.
 pub fn save(options: &IndexOptions, state: &State, folder: &Path) -> Result<()> {
@@ -58,7 +65,7 @@ pub fn open(folder: &Path) -> Result<(IndexOptions, State)> {
 
 fn write_file(options: &IndexOptions, state: &State, path: &Path) -> io::Result<()> {
     let mut out = Checked { file: io::BufWriter::new(File::create(path)?), hash: Xxh3::new() };
-    let planes = state.codebook.planes.as_ref();
+    let partition = state.codebook.partition.as_ref();
     out.put(MAGIC)?;
     out.put(&VERSION.to_le_bytes())?;
     out.put(&[0; 4])?;
@@ -69,13 +76,25 @@ fn write_file(options: &IndexOptions, state: &State, path: &Path) -> io::Result<
         options.seed,
         state.live() as u64,
         state.codebook.trained_on as u64,
-        planes.map_or(0, |planes| planes.per_table as u64),
+        match partition {
+            None => 0,
+            Some(Partition::Learned(cells)) => cells.count() as u64,
+            Some(Partition::Hyperplane(planes)) => planes.per_table as u64,
+        },
         0,
+        match options.family {
+            Family::Learned => 0,
+            Family::Hyperplane => 1,
+        },
     ];
     out.put_all(header.map(u64::to_le_bytes))?;
     out.put_all(state.codebook.encoder.mean().iter().map(|v| v.to_le_bytes()))?;
-    if let Some(planes) = planes {
-        out.put_all(planes.normals.iter().chain(&planes.offsets).map(|v| v.to_le_bytes()))?;
+    match partition {
+        None => {}
+        Some(Partition::Learned(cells)) => out.put_all(cells.centroids.iter().map(|v| v.to_le_bytes()))?,
+        Some(Partition::Hyperplane(planes)) => {
+            out.put_all(planes.normals.iter().chain(&planes.offsets).map(|v| v.to_le_bytes()))?;
+        }
     }
     let rows = &state.rows;
     out.put_all(state.live_rows().map(|row| rows.id(row).to_le_bytes()))?;
@@ -137,30 +156,39 @@ fn read(bytes: &[u8]) -> Result<(IndexOptions, State)> {
 }
 
 fn read_body(mut input: Input) -> Result<(IndexOptions, State)> {
-    let header = input.u64s(8)?;
+    let header = input.u64s(HEADER_FIELDS)?;
     let size = |at: usize| usize::try_from(header[at]).unwrap_or(usize::MAX);
-    let options = IndexOptions { dim: size(0), bits: size(1), tables: size(2), seed: header[3] };
+    let family = match header[8] {
+        0 => Family::Learned,
+        1 => Family::Hyperplane,
+        other => return damaged(format!("{FILE_NAME} names the unknown family {other}")),
+    };
+    let options = IndexOptions { dim: size(0), bits: size(1), family, tables: size(2), seed: header[3] };
     options.check().or_else(|error| damaged(error.to_string()))?;
     let IndexOptions { dim, tables, .. } = options;
     let (items, trained_on, per_table) = (size(4), size(5), size(6));
-    if per_table > MAX_PLANES || items > u32::MAX as usize || header[7] != 0 {
+    let most = if family == Family::Learned { MAX_CELLS } else { MAX_PLANES };
+    if per_table > most || items > u32::MAX as usize || header[7] != 0 {
         return damaged(format!("{FILE_NAME} has a header out of range"));
     }
     let encoder = Encoder::new(input.f32s(dim)?, options.bits, options.seed);
-    let planes = if per_table > 0 {
-        let normals = input.f32s(tables * per_table * dim)?;
-        let offsets = input.f32s(tables * per_table)?;
-        Some(Planes { dim, tables, per_table, normals, offsets })
-    } else {
-        None
+    let partition = match family {
+        _ if per_table == 0 => None,
+        Family::Learned => Some(Partition::Learned(Cells { dim, centroids: input.f32s(per_table * dim)? })),
+        Family::Hyperplane => {
+            let normals = input.f32s(tables * per_table * dim)?;
+            let offsets = input.f32s(tables * per_table)?;
+            Some(Partition::Hyperplane(Planes { dim, tables, per_table, normals, offsets }))
+        }
     };
-    let mut state = State::empty(Codebook { encoder, planes, trained_on });
+    let bucket_count = partition.as_ref().map_or(0, Partition::buckets);
+    let mut state = State::empty(Codebook { encoder, partition, trained_on });
     let (ids, products) = (input.u64s(items)?, input.u64s(items)?);
     let words = options.bits / 64;
     let codes = input.u64s(size_of_table(items, words)?)?;
     if let Some(buckets) = &mut state.buckets {
         let of_rows = input.u32s(size_of_table(items, tables)?)?;
-        if of_rows.iter().any(|bucket| bucket >> per_table != 0) {
+        if of_rows.iter().any(|bucket| *bucket as usize >= bucket_count) {
             return damaged(format!("{FILE_NAME} names a bucket that does not exist"));
         }
         buckets.extend(0, &of_rows);

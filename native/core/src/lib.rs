@@ -6,7 +6,7 @@
 //! |---|---|
 //! | check and normalise the vectors | [`input`] |
 //! | random rotation, sign code | [`rotation`], [`codes`] |
-//! | buckets in query-directed order | [`planes`], [`probe`], [`buckets`] |
+//! | buckets in query-directed order | [`partition`] ([`cells`] or [`planes`]), [`probe`], [`buckets`] |
 //! | Hamming scan of the candidates | [`hamming`] |
 //! | exact cosine of the best, top k | [`dot`], [`rank`] |
 //!
@@ -16,6 +16,7 @@
 #![deny(clippy::undocumented_unsafe_blocks, missing_docs, unsafe_op_in_unsafe_fn)]
 
 pub mod buckets;
+pub mod cells;
 pub mod codes;
 pub mod dot;
 pub mod error;
@@ -24,6 +25,7 @@ pub mod hamming;
 pub mod index;
 pub mod input;
 pub mod isa;
+pub mod partition;
 pub mod planes;
 pub mod probe;
 pub mod rank;
@@ -34,3 +36,4 @@ pub mod threads;
 
 pub use error::Error;
 pub use index::{HashIndex, IndexOptions, SearchOptions, SearchOutput, Stats};
+pub use partition::Family;

@@ -59,6 +59,8 @@ pub struct ProbeSequence {
     /// (squared distance, bit), nearest hyperplane first.
     planes: Vec<(f32, u32)>,
     heap: BinaryHeap<Perturbation>,
+    /// Buckets in an order given from outside, the last one first.
+    ranked: Vec<Probe>,
     next: Option<Probe>,
 }
 
@@ -73,10 +75,20 @@ impl ProbeSequence {
         self.planes.extend(margins.iter().enumerate().map(|(i, m)| (m * m, 1 << i)));
         self.planes.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         self.heap.clear();
+        self.ranked.clear();
         if let Some(&(score, flips)) = self.planes.first() {
             self.heap.push(Perturbation { score, score_before_last: 0.0, last: 0, flips });
         }
         self.next = Some(Probe { score: 0.0, bucket: self.home });
+    }
+
+    /// Starts a sequence of the given buckets, lowest score first, equal ones by number.
+    pub fn start_ranked(&mut self, probes: impl Iterator<Item = Probe>) {
+        self.heap.clear();
+        self.ranked.clear();
+        self.ranked.extend(probes);
+        self.ranked.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(b.bucket.cmp(&a.bucket)));
+        self.next = self.ranked.pop();
     }
 
     /// The next bucket, without visiting it; `None` when all have been visited.
@@ -87,7 +99,7 @@ impl ProbeSequence {
     /// Moves on to the bucket after the one of [`ProbeSequence::peek`].
     pub fn advance(&mut self) {
         let Some(mut top) = self.heap.peek_mut() else {
-            self.next = None;
+            self.next = self.ranked.pop();
             return;
         };
         let set = *top;

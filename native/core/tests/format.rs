@@ -5,11 +5,13 @@ use std::path::Path;
 
 use lookalike_core::format::FILE_NAME;
 use lookalike_core::rng::SplitMix64;
-use lookalike_core::{Error, HashIndex, IndexOptions, SearchOptions};
+use lookalike_core::{Error, Family, HashIndex, IndexOptions, SearchOptions};
 use xxhash_rust::xxh3::xxh3_64;
 
-fn saved(folder: &Path, items: u64) -> HashIndex {
-    let options = IndexOptions { dim: 10, bits: 128, tables: 2, seed: 3 };
+const FAMILIES: [(Family, usize); 2] = [(Family::Learned, 1), (Family::Hyperplane, 2)];
+
+fn saved(folder: &Path, items: u64, (family, tables): (Family, usize)) -> HashIndex {
+    let options = IndexOptions { dim: 10, bits: 128, family, tables, seed: 3 };
     let mut rng = SplitMix64::new(5);
     let vectors: Vec<f32> = (0..items * 10).map(|_| rng.next_bell()).collect();
     let ids: Vec<u64> = (0..items).collect();
@@ -26,8 +28,8 @@ fn is_damaged(folder: &Path, bytes: &[u8]) -> bool {
 #[test]
 fn round_trip_answers_the_same_and_leaves_no_other_file() {
     let folder = tempfile::tempdir().unwrap();
-    for items in [0, 1, 150, 700] {
-        let index = saved(folder.path(), items);
+    for (items, family) in [0, 1, 150, 700].iter().flat_map(|n| FAMILIES.map(|family| (*n, family))) {
+        let index = saved(folder.path(), items, family);
         index.remove(&[3, 600]);
         index.save(folder.path()).unwrap();
         let reopened = HashIndex::open(folder.path()).unwrap();
@@ -48,7 +50,7 @@ fn round_trip_answers_the_same_and_leaves_no_other_file() {
 #[test]
 fn every_flipped_bit_and_every_truncation_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
-    saved(folder.path(), 300);
+    saved(folder.path(), 300, FAMILIES[0]);
     let good = fs::read(folder.path().join(FILE_NAME)).unwrap();
     let mut rng = SplitMix64::new(8);
     for trial in 0..600 {
@@ -67,7 +69,7 @@ fn every_flipped_bit_and_every_truncation_is_noticed() {
 #[test]
 fn absurd_headers_with_a_right_checksum_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    saved(folder.path(), 300);
+    saved(folder.path(), 300, FAMILIES[0]);
     let good = fs::read(folder.path().join(FILE_NAME)).unwrap();
     let body = good.len() - 8;
     for field in 0..8 {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lookalike_core::rng::SplitMix64;
-use lookalike_core::{HashIndex, IndexOptions, SearchOptions, SearchOutput};
+use lookalike_core::{Family, HashIndex, IndexOptions, SearchOptions, SearchOutput};
 use proptest::prelude::*;
 
 const DIM: usize = 12;
@@ -71,11 +71,12 @@ fn check(model: &BTreeMap<u64, Vec<f32>>, query: &[f32], out: &SearchOutput) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
-    fn behaves_like_a_list(operations in prop::collection::vec(operation(), 1..25)) {
-        let options = IndexOptions { dim: DIM, bits: 64, tables: 3, seed: 1 };
+    fn behaves_like_a_list(operations in prop::collection::vec(operation(), 1..25), hyperplane: bool) {
+        let (family, tables) = if hyperplane { (Family::Hyperplane, 3) } else { (Family::Learned, 1) };
+        let options = IndexOptions { dim: DIM, bits: 64, family, tables, seed: 1 };
         let mut index = HashIndex::build(options, &[], &[], &[], 1).unwrap();
         let mut model = BTreeMap::new();
         let folder = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use lookalike_core::codes::{EncodeScratch, Encoder, check_bits};
 use lookalike_core::input::MAX_DIM;
 use lookalike_core::rotation::Rotation;
-use lookalike_core::{Error, HashIndex, IndexOptions, SearchOptions, dot, hamming, isa};
+use lookalike_core::{Error, Family, HashIndex, IndexOptions, SearchOptions, dot, hamming, isa};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyOSError, PyValueError};
@@ -51,7 +51,7 @@ struct NativeIndex(HashIndex);
 #[pymethods]
 impl NativeIndex {
     #[staticmethod]
-    #[pyo3(signature = (vectors, ids, products, *, bits, tables, seed, threads))]
+    #[pyo3(signature = (vectors, ids, products, *, bits, family, tables, seed, threads))]
     #[allow(clippy::too_many_arguments)]
     fn build(
         py: Python<'_>,
@@ -59,11 +59,17 @@ impl NativeIndex {
         ids: PyReadonlyArray1<'_, u64>,
         products: PyReadonlyArray1<'_, u64>,
         bits: usize,
+        family: &str,
         tables: usize,
         seed: u64,
         threads: usize,
     ) -> PyResult<Self> {
-        let options = IndexOptions { dim: vectors.shape()[1], bits, tables, seed };
+        let family = match family {
+            "learned" => Family::Learned,
+            "hyperplane" => Family::Hyperplane,
+            other => return Err(PyValueError::new_err(format!("there is no family {other:?}"))),
+        };
+        let options = IndexOptions { dim: vectors.shape()[1], bits, family, tables, seed };
         check_rows(&vectors, &ids)?;
         let (vectors, ids, products) = (vectors.as_slice()?, ids.as_slice()?, products.as_slice()?);
         py.detach(|| HashIndex::build(options, vectors, ids, products, threads)).map(Self).map_err(to_py)
@@ -134,10 +140,15 @@ impl NativeIndex {
         out.set_item("dead_rows", stats.dead_rows)?;
         out.set_item("dim", options.dim)?;
         out.set_item("bits", options.bits)?;
+        let family = match options.family {
+            Family::Learned => "learned",
+            Family::Hyperplane => "hyperplane",
+        };
+        out.set_item("family", family)?;
         out.set_item("tables", options.tables)?;
         out.set_item("seed", options.seed)?;
         out.set_item("trained_on", stats.trained_on)?;
-        out.set_item("planes_per_table", stats.planes_per_table)?;
+        out.set_item("buckets_per_table", stats.buckets_per_table)?;
         out.set_item("code_bytes", stats.code_bytes)?;
         out.set_item("vector_bytes", stats.vector_bytes)?;
         out.set_item("bucket_bytes", stats.bucket_bytes)?;

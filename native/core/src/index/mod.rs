@@ -17,6 +17,7 @@ use arc_swap::ArcSwap;
 use crate::codes::check_bits;
 use crate::error::{Result, invalid};
 use crate::input::{MAX_DIM, check_ids, unit_vectors};
+use crate::partition::Family;
 use crate::threads;
 use state::{Items, State};
 
@@ -32,9 +33,11 @@ pub struct IndexOptions {
     pub dim: usize,
     /// Code width: a multiple of 64 from 64 to 2,048.
     pub bits: usize,
-    /// Bucket tables, 1 to 64.
+    /// Hash family of the buckets.
+    pub family: Family,
+    /// Bucket tables: 1 to 64 of hyperplanes, 1 of cells.
     pub tables: usize,
-    /// Seed of the rotation and the hyperplanes.
+    /// Seed of the rotation and the buckets.
     pub seed: u64,
 }
 
@@ -47,6 +50,9 @@ impl IndexOptions {
         }
         if !(1..=MAX_TABLES).contains(&self.tables) {
             return invalid(format!("tables must be 1 to {MAX_TABLES}, not {}", self.tables));
+        }
+        if self.family == Family::Learned && self.tables != 1 {
+            return invalid(format!("the learned family has 1 table, not {}", self.tables));
         }
         Ok(())
     }
@@ -61,8 +67,8 @@ pub struct Stats {
     pub dead_rows: usize,
     /// Items the codebook was trained on.
     pub trained_on: usize,
-    /// Hyperplanes in a table; 0 while everything is scanned.
-    pub planes_per_table: usize,
+    /// Buckets in a table; 0 while everything is scanned.
+    pub buckets_per_table: usize,
     /// Bytes of codes.
     pub code_bytes: usize,
     /// Bytes of exact vectors.
@@ -180,12 +186,12 @@ impl HashIndex {
     /// Present figures.
     pub fn stats(&self) -> Stats {
         let state = self.snapshot();
-        let planes = state.codebook.planes.as_ref();
+        let partition = state.codebook.partition.as_ref();
         Stats {
             items: state.live(),
             dead_rows: state.dead.count(),
             trained_on: state.codebook.trained_on,
-            planes_per_table: planes.map_or(0, |planes| planes.per_table),
+            buckets_per_table: partition.map_or(0, |partition| partition.buckets()),
             code_bytes: state.rows.len() * self.options.bits / 8,
             vector_bytes: state.rows.len() * self.options.dim * 4,
             bucket_bytes: state.buckets.as_ref().map_or(0, |buckets| buckets.bytes()),

@@ -13,18 +13,31 @@ pub fn planes_per_table(items: usize) -> usize {
     (planes as usize).clamp(4, MAX_PLANES - 4)
 }
 
+/// Cells for `items` items: so many that a tenth of the items is spread over about twenty of them, and
+/// no more than a query can compare itself with in passing.
+pub fn cell_count(items: usize) -> usize {
+    (5.0 * (items as f64).sqrt()).min(2_048.0) as usize
+}
+
+/// Fewest codes that a search scans.
+const MIN_SCAN: usize = 100;
+
 /// Codes to scan for one query that asks for `k` of `items` items.
 pub fn scan_budget(items: usize, k: usize) -> usize {
     const KNEE: f64 = 3_000.0;
-    const SHARE: f64 = 0.118;
+    const SHARE: f64 = 0.13;
     let items = items as f64;
     let codes = if items <= KNEE { SHARE * items } else { SHARE * KNEE * (items / KNEE).powf(0.75) };
-    (codes as usize).max(BRUTE_FORCE_ITEMS).max(3 * k)
+    (codes as usize).max(MIN_SCAN).max(3 * k)
 }
 
 /// Whether an index whose codebook saw `trained_on` items should be trained anew with `items` items.
+///
+/// Buckets that were trained on a part of the items fit the others badly; training is cheap for few.
 pub fn outgrown(items: usize, trained_on: usize) -> bool {
-    items > BRUTE_FORCE_ITEMS && 2 * items >= 3 * trained_on
+    const CHEAP: usize = 20_000;
+    let grown = if items <= CHEAP { 10 * items >= 11 * trained_on } else { 2 * items >= 3 * trained_on };
+    items > BRUTE_FORCE_ITEMS && grown
 }
 
 /// Candidates whose exact cosine is computed for `k` results.
@@ -38,11 +51,11 @@ mod tests {
 
     #[test]
     fn shares_fall_with_size_and_small_indexes_scan_enough() {
-        assert_eq!(scan_budget(50, 10), 200);
-        assert_eq!(scan_budget(3_000, 10), 354);
+        assert_eq!(scan_budget(50, 10), 100);
+        assert_eq!(scan_budget(3_000, 10), 390);
         assert_eq!(scan_budget(3_000, 1_000), 3_000);
         let share = |items| scan_budget(items, 10) as f64 / items as f64;
-        assert!(share(100_000) < 0.051 && share(1_000_000) < 0.03);
+        assert!(share(100_000) < 0.056 && share(1_000_000) < 0.033);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::dot::dot;
 use crate::error::{Result, invalid};
 use crate::hamming;
 use crate::input::NO_ID;
-use crate::planes::Planes;
+use crate::partition::Partition;
 use crate::probe::ProbeSequence;
 use crate::rank::{Hit, keep_best_of_each_product, keep_top};
 use crate::threads;
@@ -171,9 +171,9 @@ fn collect(state: &State, query: &[f32], options: &SearchOptions, scratch: &mut 
         Some(_) => usize::MAX,
         None => scan_budget(state.live(), options.k),
     };
-    match &state.codebook.planes {
-        Some(planes) if options.probes.is_some() || 2 * budget < state.live() => {
-            visit_buckets(state, planes, query, options, budget, scratch);
+    match &state.codebook.partition {
+        Some(partition) if options.probes.is_some() || 2 * budget < state.live() => {
+            visit_buckets(state, partition, query, options, budget, scratch);
         }
         _ => scratch.rows.extend(state.live_rows()),
     }
@@ -183,7 +183,7 @@ fn collect(state: &State, query: &[f32], options: &SearchOptions, scratch: &mut 
 /// until `budget` distinct rows (and, if grouped, k distinct products) are found.
 fn visit_buckets(
     state: &State,
-    planes: &Planes,
+    partition: &Partition,
     query: &[f32],
     options: &SearchOptions,
     budget: usize,
@@ -191,14 +191,10 @@ fn visit_buckets(
 ) {
     let Scratch { margins, sequences, seen, rows, products, .. } = scratch;
     let Some(buckets) = &state.buckets else { return };
-    planes.margins(query, margins);
-    sequences.resize_with(planes.tables, ProbeSequence::default);
-    for (sequence, margins) in sequences.iter_mut().zip(margins.chunks_exact(planes.per_table)) {
-        sequence.start(margins);
-    }
+    partition.start(query, margins, sequences);
     seen.resize(state.rows.len().div_ceil(64), 0);
     products.clear();
-    let mut left = vec![options.probes.unwrap_or(usize::MAX); planes.tables];
+    let mut left = vec![options.probes.unwrap_or(usize::MAX); partition.tables()];
     while rows.len() < budget || (options.group && products.len() < options.k) {
         if rows.len() >= budget.saturating_mul(8) {
             // A few products own all the near buckets: looking at everything is cheaper than probing on.

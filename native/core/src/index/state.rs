@@ -5,14 +5,16 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::IndexOptions;
-use super::policy::{BRUTE_FORCE_ITEMS, planes_per_table};
+use super::policy::{BRUTE_FORCE_ITEMS, cell_count, planes_per_table};
 use crate::buckets::Buckets;
+use crate::cells::Cells;
 use crate::codes::{EncodeScratch, Encoder};
+use crate::partition::{Family, Partition};
 use crate::planes::{Planes, mean_of};
 use crate::rows::{Rows, Tombstones};
 
-/// Keeps the hyperplanes independent of the code's rotation although both come from one seed.
-const PLANES_SEED: u64 = 0x5EED_0F91_A4E5_0001;
+/// Keeps the buckets independent of the code's rotation although both come from one seed.
+const BUCKETS_SEED: u64 = 0x5EED_0F91_A4E5_0001;
 
 /// Items in columns: ids, products, and unit vectors laid out (item, dim).
 #[derive(Clone, Debug, Default)]
@@ -31,7 +33,7 @@ pub struct Codebook {
     /// Vectors to codes.
     pub encoder: Encoder,
     /// Vectors to buckets; none while everything is scanned.
-    pub planes: Option<Planes>,
+    pub partition: Option<Partition>,
     /// Items it was trained on.
     pub trained_on: usize,
 }
@@ -43,7 +45,7 @@ pub struct State {
     pub codebook: Arc<Codebook>,
     /// All rows, removed ones included.
     pub rows: Rows,
-    /// Rows by bucket; none without [`Codebook::planes`].
+    /// Rows by bucket; none without [`Codebook::partition`].
     pub buckets: Option<Buckets>,
     /// Removed and replaced rows.
     pub dead: Arc<Tombstones>,
@@ -53,22 +55,33 @@ impl State {
     /// Trains a codebook on `items` and stores them.
     pub fn train(options: &IndexOptions, items: &Items) -> Self {
         let (dim, count) = (options.dim, items.ids.len());
-        let planes = (count > BRUTE_FORCE_ITEMS).then(|| {
-            let seed = options.seed ^ PLANES_SEED;
-            Planes::train(&items.vectors, dim, options.tables, planes_per_table(count), seed)
+        let partition = (count > BRUTE_FORCE_ITEMS).then(|| {
+            let seed = options.seed ^ BUCKETS_SEED;
+            match options.family {
+                Family::Learned => {
+                    Partition::Learned(Cells::train(&items.vectors, dim, cell_count(count), seed))
+                }
+                Family::Hyperplane => Partition::Hyperplane(Planes::train(
+                    &items.vectors,
+                    dim,
+                    options.tables,
+                    planes_per_table(count),
+                    seed,
+                )),
+            }
         });
         let encoder = Encoder::new(mean_of(&items.vectors, dim), options.bits, options.seed);
-        let mut state = Self::empty(Codebook { encoder, planes, trained_on: count });
+        let mut state = Self::empty(Codebook { encoder, partition, trained_on: count });
         state.append(items);
         state
     }
 
     /// A snapshot without rows.
     pub fn empty(codebook: Codebook) -> Self {
-        let planes = codebook.planes.as_ref();
+        let partition = codebook.partition.as_ref();
         Self {
             rows: Rows::new(codebook.encoder.mean().len(), codebook.encoder.words()),
-            buckets: planes.map(|p| Buckets::new(p.tables, p.per_table)),
+            buckets: partition.map(|p| Buckets::new(p.tables(), p.buckets())),
             dead: Arc::default(),
             codebook: Arc::new(codebook),
         }
@@ -96,12 +109,12 @@ impl State {
             .for_each_init(EncodeScratch::default, |scratch, (code, vector)| {
                 codebook.encoder.encode(vector, scratch, code);
             });
-        if let (Some(planes), Some(buckets)) = (&codebook.planes, &mut self.buckets) {
+        if let (Some(partition), Some(buckets)) = (&codebook.partition, &mut self.buckets) {
             let of_rows: Vec<u32> = items
                 .vectors
                 .par_chunks_exact(dim)
                 .with_min_len(64)
-                .flat_map_iter(|vector| planes.buckets(vector))
+                .flat_map_iter(|vector| partition.assign(vector))
                 .collect();
             buckets.extend(self.rows.len() as u32, &of_rows);
         }
