@@ -25,6 +25,7 @@ from PIL import ExifTags, GifImagePlugin, Image, ImageFile, JpegImagePlugin, Png
 
 from embedder import jpeg
 from lookalike.errors import InvalidInputError, LookalikeError, Reason
+from lookalike.limits import MAX_IMAGE_BYTES
 
 ACCEPTED_FORMATS = "JPEG, PNG, WebP or GIF"
 
@@ -56,7 +57,7 @@ class DecodeLimits:
         max_jpeg_scan_pixels: Pixels times passes of a JPEG that needs several (progressive) passes.
     """
 
-    max_bytes: int = 12 * 1024 * 1024
+    max_bytes: int = MAX_IMAGE_BYTES
     max_pixels: int = 64_000_000
     max_jpeg_pixels: int = 210_000_000
     max_jpeg_scan_pixels: int = 2_000_000_000

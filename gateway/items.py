@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway import limits
 from gateway.queries import check_item_id
+from lookalike import limits
 from lookalike.errors import InvalidInputError, Reason
 from lookalike.v1 import catalog_pb2, types_pb2
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from gateway import limits
+from lookalike import limits
 from lookalike.errors import InvalidInputError, NotSupportedError, Reason
 from lookalike.v1 import search_pb2, types_pb2
 

@@ -11,10 +11,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from lookalike.addresses import DEFAULT_GATEWAY
 from lookalike.cli.console import note, plain, print_json, stdout
 from lookalike.cli.options import (
     DEFAULT_COLLECTION,
-    DEFAULT_GATEWAY,
     AsJson,
     CollectionName,
     Gateway,

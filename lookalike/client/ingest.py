@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable
 from lookalike.client import convert
 from lookalike.client.types import IngestProgress, IngestReport, Item, ItemResult, WriteReceipt
 from lookalike.errors import DeadlineError, LookalikeError, RetryableError, UnavailableError
+from lookalike.limits import MIB
 from lookalike.v1 import catalog_pb2
 
 FIRST_BATCH_SIZE = 32
 # One photo of the allowed 12 MiB still fits, and a whole batch stays below the message limit of 16 MiB.
-BATCH_BYTES = 13 * 1024 * 1024
+BATCH_BYTES = 13 * MIB
 _FIRST_DELAY_SECONDS = 0.1
 _LAST_DELAY_SECONDS = 3.0
 
