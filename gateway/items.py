@@ -28,6 +28,7 @@ def check_batch(items: Sequence[catalog_pb2.UpsertItem], field: str) -> None:
             f"{field} holds {len(items)} items, at most {limits.MAX_UPSERT_ITEMS} are allowed",
             reason=Reason.BATCH_TOO_LARGE,
             field=field,
+            metadata={"max": str(limits.MAX_UPSERT_ITEMS)},
         )
     products: dict[str, str] = {}
     for i, upsert in enumerate(items):

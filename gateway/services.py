@@ -70,6 +70,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
                 f"searches must hold 1 to {limits.MAX_MULTI_SEARCH} searches, got {len(request.searches)}",
                 reason=Reason.BATCH_TOO_LARGE if request.searches else Reason.FIELD_MISSING,
                 field="searches",
+                metadata={"max": str(limits.MAX_MULTI_SEARCH)},
             )
         deadline = deadline_of(context)
         some_at_once = asyncio.Semaphore(_PARALLEL_SEARCHES)
