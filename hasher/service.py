@@ -126,6 +126,7 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
     ) -> hasher_pb2.DescribeResponse:
         """See the contract in ``hasher.proto``."""
         shard = self._shard
+        shard.check_loaded()
         generations = [shard.generation(request.generation)] if request.generation else shard.generations()
         return hasher_pb2.DescribeResponse(
             shard=shard.number,

@@ -243,5 +243,13 @@ class Shard:
                 " starting with a letter or digit",
                 field="generation",
             )
+        self.check_loaded()
+
+    def check_loaded(self) -> None:
+        """Makes sure that every generation is known.
+
+        Raises:
+            UnavailableError: The shard is still loading.
+        """
         if not self._loaded:
             raise UnavailableError(f"the shard cannot answer yet: {LOADING}", retry_after_seconds=1.0)

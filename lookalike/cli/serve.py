@@ -24,6 +24,8 @@ app = typer.Typer(help="Serve one service, or all of them on this machine.")
 app.callback(invoke_without_command=True)(help_without_command)
 
 _START_SECONDS = 60.0
+_READY_SECONDS = 600.0
+"""A hasher that rebuilds a large index is loading for minutes."""
 # Every setting of a service is a flag; the service itself reads and explains them.
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -148,7 +150,7 @@ def _ports(port: int) -> list[str]:
 def _wait_until_serving(services: ServiceProcesses, address: str) -> None:
     from lookalike.client.health import wait_until_serving
 
-    wait_until_serving(address, timeout_seconds=_START_SECONDS, while_waiting=services.check)
+    wait_until_serving(address, timeout_seconds=_READY_SECONDS, while_waiting=services.check)
 
 
 def _stop_when_stdin_closes() -> None:
