@@ -18,7 +18,7 @@ from lookalike.addresses import EMBEDDER_PORT, FIRST_HASHER_PORT, GATEWAY_PORT, 
 from lookalike.cli.console import note
 from lookalike.cli.options import help_without_command
 from lookalike.cli.processes import ServiceProcesses, termination_as_interrupt
-from lookalike.errors import InvalidInputError
+from lookalike.errors import InvalidInputError, Reason
 
 app = typer.Typer(help="Serve one service, or all of them on this machine.")
 app.callback(invoke_without_command=True)(help_without_command)
@@ -66,7 +66,9 @@ def serve_all(
 ) -> None:
     """Serve an embedder, hashers and a gateway until Ctrl-C."""
     if not bundle.is_dir():
-        raise InvalidInputError(f"there is no model bundle {bundle}; `lookalike train` makes one")
+        raise InvalidInputError(
+            f"there is no model bundle {bundle}; `lookalike train` makes one", reason=Reason.BUNDLE_INVALID
+        )
     data.mkdir(parents=True, exist_ok=True)
     with (
         termination_as_interrupt(),
@@ -112,9 +114,7 @@ def start_all(
     """
     common = [*(("--config", str(config)) if config else ()), *extra]
     free = ["--port", "0", "--metrics-port", "0"] if port == 0 else []
-    embedder = services.start(
-        "embedder", [*common, *(free or _ports(EMBEDDER_PORT)), "--bundle", str(bundle)]
-    )
+    embedder = services.start("embedder", [*common, *(free or _ports(EMBEDDER_PORT)), f"--bundle={bundle}"])
     hashers = [
         services.start(
             "hasher",
@@ -128,7 +128,7 @@ def start_all(
         )
         for shard in range(shards)
     ]
-    behind = services.wait_for_ports([embedder, *hashers], _START_SECONDS)
+    behind = [f"127.0.0.1:{port}" for port in services.wait_for_ports([embedder, *hashers], _START_SECONDS)]
     gateway = services.start(
         "gateway",
         [
@@ -138,7 +138,8 @@ def start_all(
             *("--data-folder", str(data / "gateway")),
         ],
     )
-    (address,) = services.wait_for_ports([gateway], _START_SECONDS)
+    (bound,) = services.wait_for_ports([gateway], _START_SECONDS)
+    address = f"{'127.0.0.1' if host == '0.0.0.0' else host}:{bound}"
     _wait_until_serving(services, address)
     return address
 

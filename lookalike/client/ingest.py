@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 from lookalike.client import convert
 from lookalike.client.types import IngestProgress, IngestReport, Item, ItemResult, WriteReceipt
-from lookalike.errors import DeadlineError, LookalikeError, RetryableError, UnavailableError
+from lookalike.errors import DeadlineError, LookalikeError, Reason, RetryableError, UnavailableError
 from lookalike.limits import MIB
 from lookalike.v1 import catalog_pb2
 
@@ -126,7 +126,9 @@ class IngestPlan:
         self._in_flight.clear()
         if error is None and self.done:
             return 0.0
-        error = error or UnavailableError("the server ended the bulk load before all items were answered")
+        error = error or UnavailableError(
+            "the server ended the bulk load before all items were answered", reason=Reason.GATEWAY_UNREACHABLE
+        )
         if not isinstance(error, RetryableError | DeadlineError):
             raise error
         now = self._clock()
