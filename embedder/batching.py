@@ -74,14 +74,14 @@ class MicroBatcher(Generic[T, R]):
         """
         if self._closing:
             raise UnavailableError(
-                "The embedder is shutting down; try another one.", reason=Reason.SHUTTING_DOWN
+                "the embedder is shutting down; try another one", reason=Reason.SHUTTING_DOWN
             )
         if len(self._queue) >= self._max_queue:
             self._drop_cancelled()
         if len(self._queue) >= self._max_queue:
             batches = -(-len(self._queue) // self._max_batch)
             raise OverloadedError(
-                f"{len(self._queue)} pictures already wait to be encoded; try again later.",
+                f"{len(self._queue)} pictures already wait to be encoded; try again later",
                 retry_after_seconds=batches * self._batch_seconds,
             )
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()

@@ -197,7 +197,7 @@ def check_replaceable(out: Path) -> None:
         return
     if not out.is_dir() or not {entry.name for entry in out.iterdir()} <= {MANIFEST_NAME, NETWORK_NAME}:
         raise InvalidInputError(
-            f"{out} exists and is not a model bundle; choose another folder.", reason=Reason.BUNDLE_INVALID
+            f"{out} exists and is not a model bundle; choose another folder", reason=Reason.BUNDLE_INVALID
         )
 
 
@@ -209,6 +209,6 @@ def sha256_of(file: Path) -> str:
 
 def _invalid(path: Path, problem: str) -> InvalidInputError:
     return InvalidInputError(
-        f"{path} is not a valid model bundle: {problem}. Export or train it again.",
+        f"{path} is not a valid model bundle: {problem}; export or train it again",
         reason=Reason.BUNDLE_INVALID,
     )

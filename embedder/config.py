@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from lookalike.addresses import EMBEDDER_PORT
 from lookalike.runtime.settings import Port, ServerSettings, settings_config
 
 
@@ -15,7 +16,7 @@ class EmbedderSettings(ServerSettings):
 
     model_config = settings_config("embedder")
 
-    port: Port = 7701
+    port: Port = EMBEDDER_PORT
     """gRPC port; 0 takes a free one."""
     bundle: Path
     """Folder of the model bundle to serve."""

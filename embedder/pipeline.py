@@ -199,7 +199,7 @@ class EmbedPipeline:
         wanted = min(len(photos), self._max_under_way)
         if self._under_way + wanted > self._max_queue:
             raise OverloadedError(
-                f"The embedder has {self._under_way} photos under way; try again later.",
+                f"the embedder has {self._under_way} photos under way; try again later",
                 retry_after_seconds=self._under_way * self._seconds_per_photo,
             )
         self._under_way += wanted
@@ -218,7 +218,7 @@ class EmbedPipeline:
 
     def _failed(self, problem: str) -> InvalidInputError:
         return InvalidInputError(
-            f"{self.bundle.path} failed the self-check: {problem}; export or train it again.",
+            f"{self.bundle.path} failed the self-check: {problem}; export or train it again",
             reason=Reason.BUNDLE_INVALID,
         )
 

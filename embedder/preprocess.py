@@ -25,6 +25,7 @@ from PIL import ExifTags, GifImagePlugin, Image, ImageFile, JpegImagePlugin, Png
 
 from embedder import jpeg
 from lookalike.errors import InvalidInputError, LookalikeError, Reason
+from lookalike.limits import MAX_IMAGE_BYTES
 
 ACCEPTED_FORMATS = "JPEG, PNG, WebP or GIF"
 
@@ -56,7 +57,7 @@ class DecodeLimits:
         max_jpeg_scan_pixels: Pixels times passes of a JPEG that needs several (progressive) passes.
     """
 
-    max_bytes: int = 12 * 1024 * 1024
+    max_bytes: int = MAX_IMAGE_BYTES
     max_pixels: int = 64_000_000
     max_jpeg_pixels: int = 210_000_000
     max_jpeg_scan_pixels: int = 2_000_000_000
@@ -149,7 +150,7 @@ def decode_image(
         raise
     except Exception as error:  # Pillow's decoders raise a dozen unrelated types on hostile bytes
         raise InvalidInputError(
-            f"The {kind} file is damaged or incomplete and cannot be decoded.", reason=Reason.IMAGE_DAMAGED
+            f"the {kind} file is damaged or incomplete and cannot be decoded", reason=Reason.IMAGE_DAMAGED
         ) from error
     if orientation in _ROTATIONS:
         rgb = rgb.transpose(_ROTATIONS[orientation])
@@ -182,11 +183,11 @@ def _sniff(data: bytes, limits: DecodeLimits) -> str:
     """Name the file's format from its first bytes, or refuse it."""
     if not data:
         raise InvalidInputError(
-            f"The image is empty; send the bytes of a {ACCEPTED_FORMATS} file.", reason=Reason.IMAGE_EMPTY
+            f"the image is empty; send the bytes of a {ACCEPTED_FORMATS} file", reason=Reason.IMAGE_EMPTY
         )
     if len(data) > limits.max_bytes:
         raise InvalidInputError(
-            f"The image has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted.",
+            f"the image has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted",
             reason=Reason.IMAGE_TOO_LARGE,
             metadata={"max_bytes": str(limits.max_bytes)},
         )
@@ -209,7 +210,7 @@ def _sniff(data: bytes, limits: DecodeLimits) -> str:
             else ""
         )
     raise InvalidInputError(
-        f"The {named}file is not of a supported format; send {ACCEPTED_FORMATS}.",
+        f"the {named}file is not of a supported format; send {ACCEPTED_FORMATS}",
         reason=Reason.IMAGE_FORMAT_UNSUPPORTED,
     )
 
@@ -236,7 +237,7 @@ def _open_jpeg(
 ) -> tuple[Image.Image, int]:
     header = jpeg.read_header(data)
     if header is None:
-        raise InvalidInputError("The JPEG file has no valid header.", reason=Reason.IMAGE_DAMAGED)
+        raise InvalidInputError("the JPEG file has no valid header", reason=Reason.IMAGE_DAMAGED)
     _check_pixels(header.size, limits.max_jpeg_pixels if header.one_pass else limits.max_pixels)
     if not header.one_pass:
         passes = data.count(b"\xff\xda")
@@ -289,10 +290,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _check_pixels(size: tuple[int, int], limit: int) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise InvalidInputError("The image has no pixels.", reason=Reason.IMAGE_DAMAGED)
+        raise InvalidInputError("the image has no pixels", reason=Reason.IMAGE_DAMAGED)
     if width * height > limit:
         raise InvalidInputError(
-            f"The image needs {width * height:,} pixels to be decoded; at most {limit:,} are accepted.",
+            f"the image needs {width * height:,} pixels to be decoded; at most {limit:,} are accepted",
             reason=Reason.IMAGE_TOO_MANY_PIXELS,
             metadata={"max_pixels": str(limit)},
         )
@@ -302,7 +303,7 @@ def _check_region(region: Region) -> None:
     x0, y0, x1, y1 = region
     if not (all(math.isfinite(side) for side in region) and 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
         raise InvalidInputError(
-            "The region must be a box with 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1.",
+            "the region must be a box with 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1",
             reason=Reason.REGION_INVALID,
         )
 

@@ -44,7 +44,7 @@ class ServedModel:
         """
         if self._pipeline is None:
             raise UnavailableError(
-                f"The embedder cannot answer yet: {LOADING}.",
+                f"the embedder cannot answer yet: {LOADING}",
                 reason=Reason.EMBEDDER_UNAVAILABLE,
                 retry_after_seconds=1.0,
             )
@@ -75,7 +75,7 @@ class ServedModel:
             from embedder.backends.onnx import OnnxEncoder
         except ModuleNotFoundError as error:
             raise InvalidInputError(
-                f"The onnx backend needs the package {error.name}; install lookalike[serve-embedder].",
+                f"the onnx backend needs the package {error.name}; install lookalike[serve-embedder]",
                 reason=Reason.CONFIG_INVALID,
             ) from error
         settings = self._settings

@@ -8,13 +8,12 @@ import grpc
 
 from embedder.pipeline import EmbeddedPhoto, EmbedPipeline, Photo, Prediction
 from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
+from lookalike.limits import DEFAULT_PREDICTIONS, MAX_PREDICTIONS
 from lookalike.runtime.status import status_of
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
 from lookalike.vectors import to_bytes
 
 MAX_IMAGES = 256
-MAX_PREDICTIONS = 100
-DEFAULT_PREDICTIONS = 5
 _LEVELS = (types_pb2.CATEGORY_LEVEL_META, types_pb2.CATEGORY_LEVEL_LEVEL2, types_pb2.CATEGORY_LEVEL_LEAF)
 
 
@@ -58,7 +57,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
         pipeline = self._get_pipeline()
         if not pipeline.bundle.levels:
             raise FailedPreconditionError(
-                "The model that is served knows no categories; serve one trained with a category tree.",
+                "the model that is served knows no categories; serve one trained with a category tree",
                 reason=Reason.MODEL_HAS_NO_CLASSIFIER,
             )
         _check_predictions(request.k, "k")
@@ -91,11 +90,11 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
 def _check_embed(request: embedder_pb2.EmbedRequest, served_version: str) -> None:
     if not request.images:
         raise InvalidInputError(
-            f"images is empty; send 1 to {MAX_IMAGES} photos.", reason=Reason.FIELD_MISSING, field="images"
+            f"images is empty; send 1 to {MAX_IMAGES} photos", reason=Reason.FIELD_MISSING, field="images"
         )
     if len(request.images) > MAX_IMAGES:
         raise InvalidInputError(
-            f"images holds {len(request.images)} photos; send at most {MAX_IMAGES} in one call.",
+            f"images holds {len(request.images)} photos; send at most {MAX_IMAGES} in one call",
             reason=Reason.BATCH_TOO_LARGE,
             field="images",
             metadata={"max": str(MAX_IMAGES)},
@@ -103,7 +102,7 @@ def _check_embed(request: embedder_pb2.EmbedRequest, served_version: str) -> Non
     _check_predictions(request.predictions_k, "predictions_k")
     if request.model_version not in ("", served_version):
         raise FailedPreconditionError(
-            f"Model {request.model_version} was asked for, but {served_version} is served.",
+            f"model {request.model_version} was asked for, but {served_version} is served",
             reason=Reason.MODEL_VERSION_MISMATCH,
             field="model_version",
             metadata={"served": served_version},
@@ -113,7 +112,7 @@ def _check_embed(request: embedder_pb2.EmbedRequest, served_version: str) -> Non
 def _check_predictions(k: int, field: str) -> None:
     if k > MAX_PREDICTIONS:
         raise InvalidInputError(
-            f"{field} is {k}; it must be 0..{MAX_PREDICTIONS}.",
+            f"{field} is {k}; it must be 0..{MAX_PREDICTIONS}",
             reason=Reason.FIELD_OUT_OF_RANGE,
             field=field,
             metadata={"max": str(MAX_PREDICTIONS)},

@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
-from lookalike.runtime.settings import ServerSettings, settings_config
+from lookalike.addresses import EMBEDDER_PORT, FIRST_HASHER_PORT, GATEWAY_PORT
+from lookalike.runtime.settings import Port, ServerSettings, settings_config
 
 
 class GatewaySettings(ServerSettings):
@@ -16,15 +17,15 @@ class GatewaySettings(ServerSettings):
 
     model_config = settings_config("gateway")
 
-    port: int = Field(default=7700, ge=0, le=65535)
+    port: Port = GATEWAY_PORT
     """gRPC port; 0 takes a free one."""
-    metrics_port: int = Field(default=9700, ge=-1, le=65535)
-    """Port of ``/metrics``; 0 takes a free one, -1 serves none."""
     data_folder: Path
     """Holds the SQLite file of collections and aliases; belongs to one gateway."""
-    embedder: str = "127.0.0.1:7701"
+    embedder: str = f"127.0.0.1:{EMBEDDER_PORT}"
     """``host:port`` of the embedder."""
-    hashers: Annotated[tuple[str, ...], NoDecode] = Field(default=("127.0.0.1:7710",), min_length=1)
+    hashers: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(f"127.0.0.1:{FIRST_HASHER_PORT}",), min_length=1
+    )
     """``host:port`` of every hasher, in the order of their shard numbers, separated by commas."""
     max_searches: int = Field(default=64, ge=1)
     """Searches that run at once."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from gateway.limits import MAX_DEADLINE_SECONDS
 from lookalike.errors import DeadlineError
+from lookalike.limits import MAX_DEADLINE_SECONDS
 
 DEFAULT_SECONDS = 10.0
 """For callers that set no deadline."""

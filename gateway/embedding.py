@@ -8,17 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gateway import limits
 from gateway.deadline import Deadline
 from gateway.ports import Embedder
 from gateway.registry import Spec
-from lookalike import vectors
+from lookalike import limits, vectors
 from lookalike.errors import FailedPreconditionError, InvalidInputError, LookalikeError, Reason
 from lookalike.runtime.status import error_from_status
 from lookalike.v1 import embedder_pb2, types_pb2
 
 PREDICTIONS_PER_LEVEL = 3
-_PREDICTIONS_TO_AVERAGE = 100
 _IMAGES_PER_CALL = 64
 
 
@@ -52,7 +50,7 @@ async def embed_query(
     request = embedder_pb2.EmbedRequest(
         images=[image for _, image in images],
         model_version=spec.model_version,
-        predictions_k=PREDICTIONS_PER_LEVEL if len(images) == 1 else _PREDICTIONS_TO_AVERAGE,
+        predictions_k=PREDICTIONS_PER_LEVEL if len(images) == 1 else limits.MAX_PREDICTIONS,
     )
     response = await _embed(embedder, request, spec, deadline)
     for (field, _), result in zip(images, response.results, strict=True):

@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gateway import limits
 from gateway.deadline import Deadline
 from gateway.registry import Collection
 from gateway.writes import PreparedBatch, Writer
+from lookalike import limits
 from lookalike.errors import InvalidInputError, OverloadedError, Reason
 from lookalike.v1 import catalog_pb2
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway import limits
 from gateway.queries import check_item_id
+from lookalike import limits
 from lookalike.errors import InvalidInputError, Reason
 from lookalike.v1 import catalog_pb2, types_pb2
 
@@ -28,6 +28,7 @@ def check_batch(items: Sequence[catalog_pb2.UpsertItem], field: str) -> None:
             f"{field} holds {len(items)} items, at most {limits.MAX_UPSERT_ITEMS} are allowed",
             reason=Reason.BATCH_TOO_LARGE,
             field=field,
+            metadata={"max": str(limits.MAX_UPSERT_ITEMS)},
         )
     products: dict[str, str] = {}
     for i, upsert in enumerate(items):

@@ -9,18 +9,15 @@ from typing import Final
 
 from gateway.deadline import Deadline
 from gateway.fanout import Shards
-from gateway.limits import MAX_REQUEST_ID_BYTES
 from gateway.ports import Embedder, Shard
 from gateway.registry import Collection, Registry, Spec, State
 from lookalike.errors import AlreadyExistsError, InvalidInputError, NotFoundError, Reason
+from lookalike.limits import CODE_BITS, DIMENSIONS, MAX_PARTITION_COUNT, MAX_REQUEST_ID_BYTES
 from lookalike.v1 import collection_pb2, hasher_pb2
 
 DEFAULT_COLLECTION: Final = "default"
 DEFAULT_BITS: Final = 256
 DEFAULT_PARTITION_COUNT: Final = 1024
-_MAX_PARTITION_COUNT = 65_536
-_DIMENSIONS = range(2, 4097)
-_BITS = range(64, 2049, 64)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -192,13 +189,13 @@ def spec_message(spec: Spec) -> collection_pb2.CollectionSpec:
 
 def _check_spec(spec: collection_pb2.CollectionSpec) -> None:
     problem = ""
-    if spec.dimension and spec.dimension not in _DIMENSIONS:
+    if spec.dimension and spec.dimension not in DIMENSIONS:
         field, problem = "spec.dimension", "must be 2 to 4096, or 0 for that of the embedder's model"
-    elif spec.bits and spec.bits not in _BITS:
+    elif spec.bits and spec.bits not in CODE_BITS:
         field, problem = "spec.bits", f"must be a multiple of 64 from 64 to 2048, or 0 for {DEFAULT_BITS}"
-    elif spec.partition_count > _MAX_PARTITION_COUNT:
+    elif spec.partition_count > MAX_PARTITION_COUNT:
         field = "spec.partition_count"
-        problem = f"must be 1 to {_MAX_PARTITION_COUNT}, or 0 for {DEFAULT_PARTITION_COUNT}"
+        problem = f"must be 1 to {MAX_PARTITION_COUNT}, or 0 for {DEFAULT_PARTITION_COUNT}"
     if problem:
         raise InvalidInputError(f"{field} {problem}", reason=Reason.FIELD_OUT_OF_RANGE, field=field)
 

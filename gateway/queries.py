@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from gateway import limits
+from lookalike import limits
 from lookalike.errors import InvalidInputError, NotSupportedError, Reason
 from lookalike.v1 import search_pb2, types_pb2
 
@@ -87,6 +87,7 @@ def check_images(query: search_pb2.Query) -> list[tuple[str, types_pb2.Image]]:
             f"query.images holds {total_bytes} bytes, at most {limits.MAX_IMAGE_BYTES} are allowed together",
             reason=Reason.IMAGE_TOO_LARGE,
             field="query.images",
+            metadata={"max_bytes": str(limits.MAX_IMAGE_BYTES)},
         )
     return images
 
@@ -109,6 +110,7 @@ def check_image(image: types_pb2.Image, field: str) -> None:
             f"{field}.content has {size} bytes, at most {limits.MAX_IMAGE_BYTES} are allowed",
             reason=Reason.IMAGE_TOO_LARGE,
             field=f"{field}.content",
+            metadata={"max_bytes": str(limits.MAX_IMAGE_BYTES)},
         )
     if image.HasField("region"):
         region = image.region
@@ -148,6 +150,7 @@ def check_item_ids(item_ids: Sequence[str]) -> list[str]:
             f"item_ids holds {len(item_ids)} ids, at most {limits.MAX_ITEM_IDS} are allowed",
             reason=Reason.BATCH_TOO_LARGE,
             field="item_ids",
+            metadata={"max": str(limits.MAX_ITEM_IDS)},
         )
     return list(dict.fromkeys(check_item_id(item_id, f"item_ids[{i}]") for i, item_id in enumerate(item_ids)))
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gateway import limits
 from gateway.deadline import Deadline
 from gateway.fanout import Shards
 from gateway.lifecycle import resolve
@@ -14,6 +13,7 @@ from gateway.ports import Shard
 from gateway.queries import check_item_ids
 from gateway.registry import Collection, Registry
 from gateway.tokens import decode_page, encode_page
+from lookalike import limits
 from lookalike.errors import InvalidInputError, LookalikeError, Reason
 from lookalike.v1 import catalog_pb2, hasher_pb2, types_pb2
 from lookalike.vectors import WIRE_DTYPE

@@ -24,10 +24,10 @@ from lookalike.errors import (
     NotFoundError,
     Reason,
 )
+from lookalike.sqlite import check_sqlite_version
 
 _FILE_NAME = "collections.sqlite"
 _SCHEMA_VERSION = 1
-_MIN_SQLITE = (3, 51, 3)
 _BUSY_TIMEOUT_MS = 5_000
 _SCHEMA = """
 CREATE TABLE collections (
@@ -92,7 +92,7 @@ class Registry:
     """
 
     def __init__(self, folder: Path) -> None:
-        _require_sqlite()
+        check_sqlite_version()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._db = apsw.Connection(str(folder / _FILE_NAME))
@@ -287,12 +287,3 @@ def _unknown(name: str, field: str) -> NotFoundError:
     return NotFoundError(
         f'there is no collection or alias "{name}"', reason=Reason.COLLECTION_NOT_FOUND, field=field
     )
-
-
-def _require_sqlite() -> None:
-    """Older versions can lose a WAL reset when two connections meet."""
-    if tuple(map(int, apsw.sqlite_lib_version().split("."))) < _MIN_SQLITE:
-        raise InvalidInputError(
-            f"SQLite {apsw.sqlite_lib_version()} is too old: install apsw >= 3.51.3",
-            reason=Reason.CONFIG_INVALID,
-        )

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 
 import grpc
 
-from gateway import limits
 from gateway.deadline import Deadline
 from gateway.ingest import Ingest
 from gateway.lifecycle import Lifecycle, check_name, resolve, spec_message
@@ -20,7 +19,7 @@ from gateway.queries import check_image
 from gateway.reads import Reader
 from gateway.registry import Collection, Registry
 from gateway.writes import Writer
-from lookalike import __version__
+from lookalike import __version__, limits
 from lookalike.errors import InvalidInputError, LookalikeError, NotSupportedError, Reason
 from lookalike.runtime.status import status_of
 from lookalike.v1 import (
@@ -71,6 +70,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
                 f"searches must hold 1 to {limits.MAX_MULTI_SEARCH} searches, got {len(request.searches)}",
                 reason=Reason.BATCH_TOO_LARGE if request.searches else Reason.FIELD_MISSING,
                 field="searches",
+                metadata={"max": str(limits.MAX_MULTI_SEARCH)},
             )
         deadline = deadline_of(context)
         some_at_once = asyncio.Semaphore(_PARALLEL_SEARCHES)
@@ -91,9 +91,10 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     ) -> search_pb2.ClassifyResponse:
         """See search.proto."""
         check_image(request.image, "image")
-        if request.k > limits.MAX_CLASSIFY_K:
+        if request.k > limits.MAX_PREDICTIONS:
             raise InvalidInputError(
-                f"k must be 1 to {limits.MAX_CLASSIFY_K}, or 0 for 5, got {request.k}",
+                f"k must be 1 to {limits.MAX_PREDICTIONS}, or 0 for {limits.DEFAULT_PREDICTIONS},"
+                f" got {request.k}",
                 reason=Reason.FIELD_OUT_OF_RANGE,
                 field="k",
             )

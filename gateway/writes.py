@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gateway import limits
 from gateway.admission import Admission
 from gateway.deadline import Deadline
 from gateway.embedding import embed_items, moved
@@ -25,6 +24,7 @@ from gateway.queries import check_image, check_item_ids
 from gateway.registry import Collection, Registry
 from gateway.telemetry import Telemetry
 from gateway.tokens import encode_log_position
+from lookalike import limits
 from lookalike.errors import InvalidInputError, LookalikeError, Reason
 from lookalike.runtime.status import status_of
 from lookalike.v1 import catalog_pb2, hasher_pb2, types_pb2

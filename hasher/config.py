@@ -7,16 +7,14 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from lookalike.addresses import FIRST_HASHER_PORT
 from lookalike.runtime.settings import ServerSettings, settings_config
-
-FIRST_PORT = 7710
-METRICS_PORT_OFFSET = 2000
 
 
 class HasherSettings(ServerSettings):
     """Settings of one hasher process: ``LOOKALIKE_HASHER_*`` or ``[hasher]``.
 
-    Without ``port`` the shard listens on 7710 + ``shard``, without ``metrics_port`` on that + 2000.
+    Without ``port`` the shard listens on 7710 + ``shard``.
     """
 
     model_config = settings_config("hasher")
@@ -38,15 +36,12 @@ class HasherSettings(ServerSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _derive_ports(cls, values: dict[str, Any]) -> dict[str, Any]:
-        values = dict(values)
+    def _derive_port(cls, values: dict[str, Any]) -> dict[str, Any]:
+        # Runs before the base class derives the metrics port from the port.
         try:
-            values.setdefault("port", FIRST_PORT + int(values.get("shard", 0)))
-            port = int(values["port"])
+            return {"port": FIRST_HASHER_PORT + int(values.get("shard", 0)), **values}
         except (TypeError, ValueError):
-            return values  # the fields' own checks name what is wrong
-        values.setdefault("metrics_port", port + METRICS_PORT_OFFSET if port else 0)
-        return values
+            return values  # the field's own check names what is wrong
 
     @model_validator(mode="after")
     def _check_shard(self) -> Self:

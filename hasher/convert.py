@@ -28,6 +28,13 @@ from lookalike.errors import (
     NotSupportedError,
     Reason,
 )
+from lookalike.limits import (
+    CODE_BITS,
+    DIMENSIONS,
+    MAX_ID_BYTES,
+    MAX_PARTITION_COUNT,
+    MAX_REQUEST_ID_BYTES,
+)
 from lookalike.runtime.status import status_of
 from lookalike.v1 import collection_pb2, hasher_pb2
 from lookalike.vectors import WIRE_DTYPE, from_bytes, unit
@@ -37,8 +44,6 @@ MAX_IDS = 1000
 MAX_PAGE = 1000
 MAX_VECTORS = 256
 MAX_K = 1001
-_MAX_REQUEST_ID_BYTES = 64
-_MAX_ID_BYTES = 128
 _DIGEST_BYTES = 32
 _MAX_PROBES = 2**31 - 1
 """More buckets than any index has; the engine takes no larger number."""
@@ -48,7 +53,7 @@ PlacementCheck = Callable[[str, GenerationSpec, str], None]
 
 def request_id_of(request: hasher_pb2.ApplyRequest) -> str:
     """Returns the checked request id of a change."""
-    _check_text(request.request_id, 1, _MAX_REQUEST_ID_BYTES, "request_id")
+    _check_text(request.request_id, 1, MAX_REQUEST_ID_BYTES, "request_id")
     return request.request_id
 
 
@@ -58,13 +63,13 @@ def spec_of(message: collection_pb2.CollectionSpec) -> GenerationSpec:
         raise InvalidInputError(
             "create.model_version is empty", reason=Reason.FIELD_MISSING, field="create.model_version"
         )
-    _check_range(message.dimension, 2, 4096, "create.dimension")
-    _check_range(message.bits, 64, 2048, "create.bits")
-    if message.bits % 64:
+    _check_range(message.dimension, DIMENSIONS[0], DIMENSIONS[-1], "create.dimension")
+    _check_range(message.bits, CODE_BITS[0], CODE_BITS[-1], "create.bits")
+    if message.bits not in CODE_BITS:
         raise InvalidInputError(
-            f"create.bits is {message.bits}; it must be a multiple of 64", field="create.bits"
+            f"create.bits is {message.bits}; it must be a multiple of {CODE_BITS.step}", field="create.bits"
         )
-    _check_range(message.partition_count, 1, 65536, "create.partition_count")
+    _check_range(message.partition_count, 1, MAX_PARTITION_COUNT, "create.partition_count")
     return GenerationSpec(message.model_version, message.dimension, message.bits, message.partition_count)
 
 
@@ -142,12 +147,12 @@ def _mutation(message: hasher_pb2.Mutation, vector: NDArray[np.float32] | None, 
     if_version = message.if_version if message.HasField("if_version") else None
     if vector is not None:
         item = message.upsert.item
-        _check_text(item.item_id, 1, _MAX_ID_BYTES, f"{field}.upsert.item.item_id")
-        _check_text(item.product_id, 0, _MAX_ID_BYTES, f"{field}.upsert.item.product_id")
+        _check_text(item.item_id, 1, MAX_ID_BYTES, f"{field}.upsert.item.item_id")
+        _check_text(item.product_id, 0, MAX_ID_BYTES, f"{field}.upsert.item.product_id")
         return Upsert(item.item_id, item.product_id, item.SerializeToString(), vector, if_version)
     if message.WhichOneof("operation") is None:
         raise InvalidInputError(f"{field} has no operation", reason=Reason.FIELD_MISSING, field=field)
-    _check_text(message.delete_item_id, 1, _MAX_ID_BYTES, f"{field}.delete_item_id")
+    _check_text(message.delete_item_id, 1, MAX_ID_BYTES, f"{field}.delete_item_id")
     return Delete(message.delete_item_id, if_version)
 
 

@@ -14,10 +14,11 @@ from hasher.generation import Generation
 from hasher.metrics import HasherMetrics
 from hasher.shard import Shard
 from lookalike.errors import InvalidInputError, NotSupportedError, Reason, UnavailableError
+from lookalike.limits import MIB
 from lookalike.v1 import hasher_pb2, hasher_pb2_grpc
 
 # A page with vectors stays well below the limit of one message.
-MAX_PAGE_BYTES = 8 * 1024 * 1024
+MAX_PAGE_BYTES = 8 * MIB
 # Share of a call's remaining time that may be spent waiting, so that the answer still arrives in time.
 _WAIT_SHARE = 0.9
 _Result = TypeVar("_Result")
@@ -125,6 +126,7 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
     ) -> hasher_pb2.DescribeResponse:
         """See the contract in ``hasher.proto``."""
         shard = self._shard
+        shard.check_loaded()
         generations = [shard.generation(request.generation)] if request.generation else shard.generations()
         return hasher_pb2.DescribeResponse(
             shard=shard.number,

@@ -16,7 +16,7 @@ import structlog
 from hasher.generation import Generation
 from hasher.index_files import sync_folder
 from hasher.records import GenerationSpec
-from hasher.sqlite import check_sqlite_version, storage_errors
+from hasher.sqlite import storage_errors
 from hasher.store import RowStore
 from lookalike.errors import (
     AlreadyExistsError,
@@ -28,6 +28,7 @@ from lookalike.errors import (
     UnavailableError,
 )
 from lookalike.placement import partition_of, shard_of
+from lookalike.sqlite import check_sqlite_version
 
 LOCK_FILE = "LOCK"
 LOADING = "the generations are still being loaded"
@@ -69,8 +70,8 @@ class Shard:
         """Takes the data folder for this process.
 
         Raises:
-            FailedPreconditionError: Another process has it, or SQLite is too old (``CONFIG_INVALID``).
-            InvalidInputError: It cannot be made or written (``CONFIG_INVALID``).
+            FailedPreconditionError: Another process has it (``CONFIG_INVALID``).
+            InvalidInputError: It cannot be made or written, or SQLite is too old (``CONFIG_INVALID``).
         """
         check_sqlite_version()
         try:
@@ -242,5 +243,13 @@ class Shard:
                 " starting with a letter or digit",
                 field="generation",
             )
+        self.check_loaded()
+
+    def check_loaded(self) -> None:
+        """Makes sure that every generation is known.
+
+        Raises:
+            UnavailableError: The shard is still loading.
+        """
         if not self._loaded:
             raise UnavailableError(f"the shard cannot answer yet: {LOADING}", retry_after_seconds=1.0)

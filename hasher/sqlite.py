@@ -9,10 +9,8 @@ from pathlib import Path
 
 import apsw
 
-from lookalike.errors import DataLossError, FailedPreconditionError, Reason, UnavailableError
+from lookalike.errors import DataLossError, Reason, UnavailableError
 
-# Older versions can lose a commit when two connections reset the write-ahead log at the same time.
-MIN_SQLITE = (3, 51, 3)
 SCHEMA_VERSION = 1
 _BUSY_MILLISECONDS = 10_000
 _CACHE_KIB = 32 * 1024
@@ -47,21 +45,6 @@ CREATE TABLE requests (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX requests_by_position ON requests (position);
 """
-
-
-def check_sqlite_version() -> None:
-    """Asserts that the SQLite library is safe for a write-ahead log with several connections.
-
-    Raises:
-        FailedPreconditionError: It is older than 3.51.3 (``CONFIG_INVALID``).
-    """
-    found = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
-    if found < MIN_SQLITE:
-        needed = ".".join(map(str, MIN_SQLITE))
-        raise FailedPreconditionError(
-            f"SQLite {apsw.sqlite_lib_version()} is too old, {needed} or newer is needed: upgrade apsw",
-            reason=Reason.CONFIG_INVALID,
-        )
 
 
 def open_writer(path: Path, *, create: bool = False) -> apsw.Connection:

@@ -37,11 +37,11 @@ from hasher.sqlite import (
     transaction,
 )
 from lookalike.errors import InvalidInputError, LookalikeError, Reason
+from lookalike.vectors import WIRE_DTYPE, to_bytes
 
 ROWS_FILE = "rows.sqlite"
 REQUEST_WINDOW = 10_000
 """A request id is remembered for this many further changes of its generation."""
-_VECTOR_DTYPE = np.dtype("<f4")
 
 
 @dataclass(slots=True)
@@ -196,7 +196,7 @@ class RowStore:
             group.position,
             time.time_ns(),
             mutation.item,
-            mutation.vector.astype(_VECTOR_DTYPE).tobytes(),
+            to_bytes(mutation.vector),
         )
         if row:
             self._writer.execute(
@@ -280,7 +280,7 @@ class RowStore:
                 (row_number,),
             ).fetchall()
         data = b"".join(vector for _, vector in rows)
-        return [number for number, _ in rows], np.frombuffer(data, _VECTOR_DTYPE).reshape(
+        return [number for number, _ in rows], np.frombuffer(data, WIRE_DTYPE).reshape(
             -1, self.spec.dimension
         )
 
@@ -344,7 +344,7 @@ class RowStore:
                 products.append(product)
                 if len(vector) != vectors.strides[0]:
                     raise damaged(self._generation, f"row {number} has a vector of {len(vector)} bytes")
-                vectors[i] = np.frombuffer(vector, _VECTOR_DTYPE)
+                vectors[i] = np.frombuffer(vector, WIRE_DTYPE)
         return numbers, products, vectors
 
     def deletions(self, after_position: int) -> list[int]:

@@ -37,7 +37,7 @@ class OnnxEncoder:
             )
         except Exception as error:  # the runtime raises untyped errors of its own
             raise InvalidInputError(
-                f"{bundle.path} holds a network that ONNX Runtime cannot load; export or train it again.",
+                f"{bundle.path} holds a network that ONNX Runtime cannot load; export or train it again",
                 reason=Reason.BUNDLE_INVALID,
             ) from error
         self._outputs = ["embedding", *bundle.levels]
@@ -53,7 +53,7 @@ class OnnxEncoder:
             or images.dtype != np.float32
         ):
             raise InvalidInputError(
-                f"The batch must be (B, {', '.join(map(str, self._shape))}) float32 with B >= 1.",
+                f"the batch must be (B, {', '.join(map(str, self._shape))}) float32 with B >= 1",
                 reason=Reason.DIMENSION_MISMATCH,
             )
         embedding, *probabilities = self._session.run(self._outputs, {"images": images})
@@ -65,6 +65,6 @@ class OnnxEncoder:
         expected = dict(zip(self._outputs, (bundle.dim, *bundle.taxonomy.sizes), strict=True))
         if inputs != {"images"} or widths != expected:
             raise InvalidInputError(
-                f"{bundle.path} describes another network than it holds; export or train it again.",
+                f"{bundle.path} describes another network than it holds; export or train it again",
                 reason=Reason.BUNDLE_INVALID,
             )

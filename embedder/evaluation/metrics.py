@@ -153,7 +153,7 @@ def _top(query: Query, k: int) -> list[str]:
 
 def _mean(queries: Sequence[Query], k: int, score: Callable[[list[str], set[str]], float]) -> Mean:
     if k < 1:
-        raise InvalidInputError("k must be at least 1.", reason=Reason.FIELD_OUT_OF_RANGE, field="k")
+        raise InvalidInputError("k must be at least 1", reason=Reason.FIELD_OUT_OF_RANGE, field="k")
     scores = []
     for query in queries:
         relevant = set(query.relevant) - {query.own_id}
@@ -161,7 +161,7 @@ def _mean(queries: Sequence[Query], k: int, score: Callable[[list[str], set[str]
             scores.append(score(_top(query, k), relevant))
     if not scores:
         raise InvalidInputError(
-            "No query has a right answer in the index, so there is nothing to measure.",
+            "no query has a right answer in the index, so there is nothing to measure",
             reason=Reason.CATALOG_INVALID,
         )
     return Mean(sum(scores) / len(scores), len(scores), len(queries) - len(scores))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from lookalike.addresses import DEFAULT_GATEWAY
 from lookalike.cli.console import note, print_json, stdout
-from lookalike.cli.options import DEFAULT_GATEWAY, AsJson, Gateway, help_without_command
+from lookalike.cli.options import AsJson, Gateway, help_without_command
 
 if TYPE_CHECKING:
     from lookalike.client import Client, Collection

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from lookalike.addresses import DEFAULT_GATEWAY
 from lookalike.catalog import read_catalog
 from lookalike.cli.console import note, print_json, progress, stdout
-from lookalike.cli.options import DEFAULT_COLLECTION, DEFAULT_GATEWAY, CatalogFile, CollectionName, Gateway
+from lookalike.cli.options import DEFAULT_COLLECTION, CatalogFile, CollectionName, Gateway
 
 
 def evaluate(

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lookalike.addresses import DEFAULT_GATEWAY
 from lookalike.catalog import Catalog, read_catalog
 from lookalike.cli.console import Update, note, plain, print_json, progress
 from lookalike.cli.options import (
     DEFAULT_COLLECTION,
-    DEFAULT_GATEWAY,
     AsJson,
     CatalogFile,
     CollectionName,

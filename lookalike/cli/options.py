@@ -20,7 +20,6 @@ CatalogFile = Annotated[
 ]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.001, max=60.0, help="Seconds for one call.")]
 
-DEFAULT_GATEWAY = "127.0.0.1:7700"
 DEFAULT_COLLECTION = "default"
 
 

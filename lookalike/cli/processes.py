@@ -113,11 +113,11 @@ class ServiceProcesses:
         self._running.append(started)
         return started
 
-    def wait_for_ports(self, services: Sequence[ServiceProcess], timeout_seconds: float) -> list[str]:
+    def wait_for_ports(self, services: Sequence[ServiceProcess], timeout_seconds: float) -> list[int]:
         """Waits until the services listen.
 
         Returns:
-            Their addresses, ``host:port``, in the same order.
+            Their ports, in the same order.
 
         Raises:
             UnavailableError: One of them ended, or the time is up.
@@ -125,8 +125,9 @@ class ServiceProcesses:
         deadline = time.monotonic() + timeout_seconds
         while True:
             ports = [service.port() for service in services]
-            if all(ports):
-                return [f"127.0.0.1:{port}" for port in ports]
+            bound = [port for port in ports if port]
+            if len(bound) == len(services):
+                return bound
             self.check()
             if time.monotonic() > deadline:
                 late = [service.name for service, port in zip(services, ports, strict=True) if not port]

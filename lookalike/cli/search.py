@@ -11,10 +11,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from lookalike.addresses import DEFAULT_GATEWAY
+from lookalike.catalog import LEVELS
 from lookalike.cli.console import note, plain, print_json, stdout
 from lookalike.cli.options import (
     DEFAULT_COLLECTION,
-    DEFAULT_GATEWAY,
     AsJson,
     CollectionName,
     Gateway,
@@ -90,7 +91,7 @@ def _print_table(result: SearchResult) -> None:
         texts = (hit.product_id, hit.item_id, hit.title, " / ".join(hit.category))
         table.add_row(str(rank), f"{hit.score:.4f}", *(Text(plain(text)) for text in texts))
     stdout.print(table)
-    for level in ("meta", "level2", "leaf"):
+    for level in LEVELS:
         best = next((p for p in result.predicted_categories if p.level == level), None)
         if best:
             note(f"predicted {level}: {plain(' / '.join(best.category))} ({best.probability:.0%})")

@@ -14,17 +14,18 @@ from typing import Annotated
 
 import typer
 
+from lookalike.addresses import EMBEDDER_PORT, FIRST_HASHER_PORT, GATEWAY_PORT, METRICS_PORT_OFFSET
 from lookalike.cli.console import note
 from lookalike.cli.options import help_without_command
 from lookalike.cli.processes import ServiceProcesses, termination_as_interrupt
-from lookalike.errors import InvalidInputError
+from lookalike.errors import InvalidInputError, Reason
 
 app = typer.Typer(help="Serve one service, or all of them on this machine.")
 app.callback(invoke_without_command=True)(help_without_command)
 
 _START_SECONDS = 60.0
-_FIRST_HASHER_PORT = 7710
-_METRICS_OFFSET = 2000
+_READY_SECONDS = 600.0
+"""A hasher that rebuilds a large index is loading for minutes."""
 # Every setting of a service is a flag; the service itself reads and explains them.
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -59,13 +60,15 @@ def serve_all(
     shards: Annotated[int, typer.Option(min=1, max=64, help="How many hashers.")] = 2,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the gateway; 0: free ports for everything.")
-    ] = 7700,
+    ] = GATEWAY_PORT,
     host: Annotated[str, typer.Option(help="Address for the gateway to bind.")] = "127.0.0.1",
     config: Annotated[Path | None, typer.Option(help="TOML file with a section for each service.")] = None,
 ) -> None:
     """Serve an embedder, hashers and a gateway until Ctrl-C."""
     if not bundle.is_dir():
-        raise InvalidInputError(f"there is no model bundle {bundle}; `lookalike train` makes one")
+        raise InvalidInputError(
+            f"there is no model bundle {bundle}; `lookalike train` makes one", reason=Reason.BUNDLE_INVALID
+        )
     data.mkdir(parents=True, exist_ok=True)
     with (
         termination_as_interrupt(),
@@ -111,13 +114,13 @@ def start_all(
     """
     common = [*(("--config", str(config)) if config else ()), *extra]
     free = ["--port", "0", "--metrics-port", "0"] if port == 0 else []
-    embedder = services.start("embedder", [*common, *free, "--bundle", str(bundle)])
+    embedder = services.start("embedder", [*common, *(free or _ports(EMBEDDER_PORT)), f"--bundle={bundle}"])
     hashers = [
         services.start(
             "hasher",
             [
                 *common,
-                *(free or _ports(_FIRST_HASHER_PORT + shard)),
+                *(free or _ports(FIRST_HASHER_PORT + shard)),
                 *("--shard", str(shard), "--shard-count", str(shards)),
                 *("--data-folder", str(data / f"hasher-{shard}")),
             ],
@@ -125,7 +128,7 @@ def start_all(
         )
         for shard in range(shards)
     ]
-    behind = services.wait_for_ports([embedder, *hashers], _START_SECONDS)
+    behind = [f"127.0.0.1:{port}" for port in services.wait_for_ports([embedder, *hashers], _START_SECONDS)]
     gateway = services.start(
         "gateway",
         [
@@ -135,19 +138,20 @@ def start_all(
             *("--data-folder", str(data / "gateway")),
         ],
     )
-    (address,) = services.wait_for_ports([gateway], _START_SECONDS)
+    (bound,) = services.wait_for_ports([gateway], _START_SECONDS)
+    address = f"{'127.0.0.1' if host == '0.0.0.0' else host}:{bound}"
     _wait_until_serving(services, address)
     return address
 
 
 def _ports(port: int) -> list[str]:
-    return ["--port", str(port), "--metrics-port", str(port + _METRICS_OFFSET)]
+    return ["--port", str(port), "--metrics-port", str(port + METRICS_PORT_OFFSET)]
 
 
 def _wait_until_serving(services: ServiceProcesses, address: str) -> None:
     from lookalike.client.health import wait_until_serving
 
-    wait_until_serving(address, timeout_seconds=_START_SECONDS, while_waiting=services.check)
+    wait_until_serving(address, timeout_seconds=_READY_SECONDS, while_waiting=services.check)
 
 
 def _stop_when_stdin_closes() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
+from lookalike.addresses import DEFAULT_GATEWAY
 from lookalike.client import calls
 from lookalike.client.channel import client_options
 from lookalike.client.failures import call_error, stream_error
@@ -46,7 +47,7 @@ class AsyncClient:
         timeout_seconds: Deadline of one call where a method is given none.
     """
 
-    def __init__(self, target: str = "127.0.0.1:7700", *, timeout_seconds: float = 10.0) -> None:
+    def __init__(self, target: str = DEFAULT_GATEWAY, *, timeout_seconds: float = 10.0) -> None:
         self._target = target
         self._timeout_seconds = timeout_seconds
         self._channel = grpc.aio.insecure_channel(target, options=client_options())

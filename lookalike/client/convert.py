@@ -31,10 +31,10 @@ from lookalike.client.types import (
     WriteReceipt,
 )
 from lookalike.errors import InvalidInputError, LookalikeError, Reason
+from lookalike.limits import MAX_IMAGE_BYTES
 from lookalike.runtime.status import error_from_status
 from lookalike.v1 import catalog_pb2, collection_pb2, search_pb2, types_pb2
 
-MAX_IMAGE_BYTES = 12 * 1024 * 1024
 _UINT32_MAX = 2**32 - 1
 _TIMING_FIELDS = tuple(field.name for field in types_pb2.Timing.DESCRIPTOR.fields)
 
@@ -61,7 +61,7 @@ def read_photo(photo: Photo, field: str) -> bytes:
             f"{name} has {size} bytes; at most {MAX_IMAGE_BYTES} are allowed",
             reason=Reason.IMAGE_TOO_LARGE,
             field=field,
-            metadata={"max": str(MAX_IMAGE_BYTES)},
+            metadata={"max_bytes": str(MAX_IMAGE_BYTES)},
         )
     return content
 

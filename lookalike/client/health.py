@@ -8,7 +8,7 @@ from collections.abc import Callable
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from lookalike.errors import UnavailableError
+from lookalike.errors import Reason, UnavailableError
 
 SEARCH_SERVICE = "lookalike.v1.SearchService"
 _POLL_SECONDS = 0.1
@@ -44,4 +44,6 @@ def wait_until_serving(
             except grpc.RpcError:
                 pass
             time.sleep(_POLL_SECONDS)
-    raise UnavailableError(f"{target} was not ready within {timeout_seconds:.0f} s")
+    raise UnavailableError(
+        f"{target} was not ready within {timeout_seconds:.0f} s", reason=Reason.GATEWAY_UNREACHABLE
+    )

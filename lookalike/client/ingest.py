@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable
 
 from lookalike.client import convert
 from lookalike.client.types import IngestProgress, IngestReport, Item, ItemResult, WriteReceipt
-from lookalike.errors import DeadlineError, LookalikeError, RetryableError, UnavailableError
+from lookalike.errors import DeadlineError, LookalikeError, Reason, RetryableError, UnavailableError
+from lookalike.limits import MIB
 from lookalike.v1 import catalog_pb2
 
 FIRST_BATCH_SIZE = 32
 # One photo of the allowed 12 MiB still fits, and a whole batch stays below the message limit of 16 MiB.
-BATCH_BYTES = 13 * 1024 * 1024
+BATCH_BYTES = 13 * MIB
 _FIRST_DELAY_SECONDS = 0.1
 _LAST_DELAY_SECONDS = 3.0
 
@@ -125,7 +126,9 @@ class IngestPlan:
         self._in_flight.clear()
         if error is None and self.done:
             return 0.0
-        error = error or UnavailableError("the server ended the bulk load before all items were answered")
+        error = error or UnavailableError(
+            "the server ended the bulk load before all items were answered", reason=Reason.GATEWAY_UNREACHABLE
+        )
         if not isinstance(error, RetryableError | DeadlineError):
             raise error
         now = self._clock()

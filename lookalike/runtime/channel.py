@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 import structlog
 
+from lookalike.limits import MAX_MESSAGE_BYTES
 from lookalike.runtime.interceptors import REQUEST_ID_KEY
-from lookalike.runtime.settings import MAX_MESSAGE_BYTES
 
 
 def channel_options(max_message_bytes: int = MAX_MESSAGE_BYTES) -> list[tuple[str, int]]:

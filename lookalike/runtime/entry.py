@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ _Settings = TypeVar("_Settings", bound=ServerSettings)
 def serve_main(
     name: str,
     settings_class: type[_Settings],
-    run: Callable[[_Settings], Awaitable[None]],
+    run: Callable[[_Settings], Coroutine[None, None, None]],
     arguments: Sequence[str] | None = None,
 ) -> int:
     """Runs one service; every setting is a flag.
@@ -42,12 +42,8 @@ def serve_main(
     try:
         settings = load_settings(settings_class, flags.pop("config"), **flags)
         configure_logging(name, settings.log_level, settings.log_format)
-        asyncio.run(_serve(run, settings))
+        asyncio.run(run(settings))
     except LookalikeError as error:
         print(f"{name}: {error.message}", file=sys.stderr)
         return 2
     return 0
-
-
-async def _serve(run: Callable[[_Settings], Awaitable[None]], settings: _Settings) -> None:
-    await run(settings)

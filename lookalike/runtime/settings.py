@@ -11,13 +11,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from lookalike.addresses import METRICS_PORT_OFFSET
 from lookalike.errors import InvalidInputError, Reason
+from lookalike.limits import MAX_MESSAGE_BYTES
 
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-Port = Annotated[int, Field(ge=0, le=65535)]
+_MAX_PORT = 65535
+
+Port = Annotated[int, Field(ge=0, le=_MAX_PORT)]
 """A port to bind; services that set another default keep the bounds by this type."""
 
 
@@ -35,8 +38,8 @@ class ServerSettings(BaseSettings):
     """Address to bind; ``0.0.0.0`` serves the network."""
     port: Port = 0
     """gRPC port; 0 takes a free one."""
-    metrics_port: int = Field(default=0, ge=-1, le=65535)
-    """Port of ``/metrics``; 0 takes a free one, -1 serves none."""
+    metrics_port: int = Field(default=0, ge=-1, le=_MAX_PORT)
+    """Port of ``/metrics``; 0 takes a free one, -1 serves none; by default ``port`` + 2000."""
     ready_file: Path | None = None
     """Written once serving: JSON with ``port``, ``metrics_port`` and ``pid``."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -60,6 +63,16 @@ class ServerSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Reads flags and the environment; :func:`load_settings` puts the file below them."""
         return init_settings, env_settings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive_metrics_port(cls, values: dict[str, Any]) -> dict[str, Any]:
+        try:
+            port = int(values.get("port", cls.model_fields["port"].default))
+        except (TypeError, ValueError):
+            return values  # the field's own check names what is wrong
+        derived = port + METRICS_PORT_OFFSET
+        return {"metrics_port": derived if port and derived <= _MAX_PORT else 0, **values}
 
 
 _Settings = TypeVar("_Settings", bound=ServerSettings)

@@ -96,8 +96,8 @@ class CatalogServiceServicer:
     def GetItems(self, request, context):
         """Returns items by id; unknown ids are listed in `missing_item_ids`.
 
-        INVALID_ARGUMENT: no id or more than 1000. NOT_FOUND: unknown collection. UNAVAILABLE: a shard concerned cannot
-        be reached (never reported as "missing").
+        INVALID_ARGUMENT: no id or more than 1000, or items that do not fit into one message.
+        NOT_FOUND: unknown collection. UNAVAILABLE: a shard concerned cannot be reached (never reported as "missing").
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,6 +107,7 @@ class CatalogServiceServicer:
         """Lists items in a fixed order, page by page.
 
         INVALID_ARGUMENT: page_size above 1000, or a page token of another collection. NOT_FOUND: unknown collection.
+        UNAVAILABLE: a shard cannot be reached.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,8 +127,8 @@ class CatalogServiceServicer:
         server answers each batch with the ids that are durable, and says how large the next batch should be.
         After `drain` send no further batch: open a new stream for the rest.
 
-        INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION as for UpsertItems. An item that fails alone is reported in the
-        reply and does not end the stream.
+        INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION, UNAVAILABLE as for UpsertItems. An item that fails alone is
+        reported in the reply and does not end the stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -110,14 +110,16 @@ class CollectionServiceServicer:
         """Creates a collection. The same request again is answered alike.
 
         INVALID_ARGUMENT: a bad name or spec. ALREADY_EXISTS: the name exists with another spec, or as an
-        alias. UNAVAILABLE: a shard cannot be reached.
+        alias. UNAVAILABLE: a shard, or the embedder for what the spec leaves open, cannot be reached.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCollection(self, request, context):
-        """NOT_FOUND: unknown collection or alias.
+        """Returns a collection with its number of items.
+
+        NOT_FOUND: unknown collection or alias. UNAVAILABLE: a shard cannot be reached.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,7 +151,9 @@ class CollectionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAlias(self, request, context):
-        """NOT_FOUND: unknown alias.
+        """Deletes an alias; its collection stays.
+
+        NOT_FOUND: unknown alias.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

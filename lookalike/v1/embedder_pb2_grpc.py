@@ -57,7 +57,8 @@ class EmbedderServiceServicer:
     def Embed(self, request, context):
         """Embeds photos; each has its own result or status.
 
-        INVALID_ARGUMENT: no photo or more than 256. FAILED_PRECONDITION: `model_version` is not the one served.
+        INVALID_ARGUMENT: no photo or more than 256, or predictions_k above 100.
+        FAILED_PRECONDITION: `model_version` is not the one served.
         RESOURCE_EXHAUSTED, with RetryInfo: the queue is full. Nothing was embedded: retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -76,7 +76,7 @@ class HasherServiceServicer:
         that was used with other content (REQUEST_ID_REUSED).
         NOT_FOUND: unknown generation. FAILED_PRECONDITION: a vector of another model (MODEL_VERSION_MISMATCH), or
         an item of a partition that is not this shard's (SHARD_LAYOUT_MISMATCH).
-        ALREADY_EXISTS: the generation exists with another spec.
+        ALREADY_EXISTS: the generation exists with another spec. RESOURCE_EXHAUSTED: too many changes wait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,6 +87,7 @@ class HasherServiceServicer:
 
         INVALID_ARGUMENT: no vector or more than 256; k outside 1..1001; wrong dimension, zero vector, NaN or infinity.
         NOT_FOUND: unknown generation. FAILED_PRECONDITION: another model. UNAVAILABLE: `min_position` not reached.
+        UNIMPLEMENTED: `effort` or `filter`, which this version does not have yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

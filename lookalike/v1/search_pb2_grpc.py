@@ -85,7 +85,7 @@ class SearchServiceServicer:
     def MultiSearch(self, request, context):
         """Runs several searches at once; each has its own result or status.
 
-        INVALID_ARGUMENT: no search, or more than 64.
+        INVALID_ARGUMENT: no search, or more than 64. All else is the status of single searches.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,7 +102,7 @@ class SearchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetServerInfo(self, request, context):
-        """Says what this server is: versions, limits, model, collections.
+        """Says what this server is: version, limits, model, shards. Answers without the model while the embedder is away.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

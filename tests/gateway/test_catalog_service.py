@@ -11,7 +11,7 @@ import pytest
 from gateway.embedding import chunks
 from lookalike.errors import InvalidInputError, Reason, UnavailableError
 from lookalike.runtime.status import error_from_rpc, error_from_status
-from lookalike.v1 import catalog_pb2, collection_pb2, types_pb2
+from lookalike.v1 import catalog_pb2, collection_pb2, search_pb2, types_pb2
 
 if TYPE_CHECKING:
     from conftest import Gateway
@@ -68,6 +68,23 @@ BAD_UPSERTS = {
     ),
     "no source": (_upsert(Upsert(item=types_pb2.Item(item_id="a"))), "FIELD_MISSING items[0]"),
 }
+
+
+async def test_too_much_at_once_is_told_the_limit(gateway: Gateway) -> None:
+    await gateway.create()
+    calls = {
+        "256": gateway.catalog.UpsertItems(BAD_UPSERTS["too many"][0]),
+        "1000": gateway.catalog.DeleteItems(catalog_pb2.DeleteItemsRequest(item_ids=["a"] * 1001)),
+        "64": gateway.search.MultiSearch(
+            search_pb2.MultiSearchRequest(searches=[search_pb2.SearchRequest()] * 65)
+        ),
+    }
+    for limit, call in calls.items():
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        error = error_from_rpc(caught.value)
+        assert error.reason is Reason.BATCH_TOO_LARGE
+        assert error.metadata == {"max": limit}
 
 
 async def test_bad_upserts_are_refused_whole(gateway: Gateway) -> None:

@@ -431,7 +431,8 @@ async def test_bad_requests_of_the_other_calls(client: Client) -> None:
 
 async def test_unavailable_until_loaded(shards: Any, rows: Any) -> None:
     client = await shards(load=False)
-    for call in (client.create(), client.search(rows.vector(1))):
+    describe = client.stub.Describe(hasher_pb2.DescribeRequest())
+    for call in (client.create(), client.search(rows.vector(1)), describe):
         assert (await refusal(call))[0] == Code.UNAVAILABLE
 
 

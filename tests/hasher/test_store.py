@@ -12,7 +12,6 @@ from hasher.records import Applied, Change, Outcome
 from hasher.store import ROWS_FILE, RowStore
 from lookalike.errors import (
     DataLossError,
-    FailedPreconditionError,
     InvalidInputError,
     Reason,
     UnavailableError,
@@ -194,9 +193,3 @@ def test_damaged_file_is_data_loss(folder: Path, rows: Any, damage: str) -> None
     with pytest.raises(DataLossError, match="generation broken-generation") as caught:
         read_all()
     assert str(folder) not in caught.value.message
-
-
-def test_old_sqlite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: "3.51.2")
-    with pytest.raises(FailedPreconditionError, match=r"3\.51\.3"):
-        sqlite.check_sqlite_version()

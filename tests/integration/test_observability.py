@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import urllib.request
 from typing import TYPE_CHECKING
 
@@ -109,9 +108,7 @@ def test_graceful_stop_turns_health_first(make_stack: Callable[[], Stack]) -> No
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=30)
         states = (reply.status for reply in watch)
         assert any(state == SERVING for state in states)
-        started = time.monotonic()
         assert stack.gateway.process
         stack.gateway.process.terminate()
         assert any(state == NOT_SERVING for state in states)
         assert stack.gateway.process.wait(20) == 0
-        assert time.monotonic() > started

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from lookalike.errors import FailedPreconditionError, InvalidInputError
+from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
 
 _MARKER = ".lookalike-demo.json"
 
@@ -38,9 +38,12 @@ class DemoFolder:
         self.page = root / "report.html"
         self._marker = root / _MARKER
         if root.exists() and not root.is_dir():
-            raise InvalidInputError(f"{root} is not a folder")
+            raise InvalidInputError(f"{root} is not a folder", reason=Reason.CONFIG_INVALID)
         if root.is_dir() and any(root.iterdir()) and not self._marker.exists():
-            raise InvalidInputError(f"the folder {root} has other files in it; give --out another folder")
+            raise InvalidInputError(
+                f"the folder {root} has other files in it; give --out another folder",
+                reason=Reason.CONFIG_INVALID,
+            )
         root.mkdir(parents=True, exist_ok=True)
         self._lock = self._locked()
         for folder in (self.data, self.logs):
@@ -75,6 +78,7 @@ class DemoFolder:
         except OSError:
             file.close()
             raise FailedPreconditionError(
-                f"another demo is running in {self.root}; stop it or give --out another folder"
+                f"another demo is running in {self.root}; stop it or give --out another folder",
+                reason=Reason.CONFIG_INVALID,
             ) from None
         return file

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
+import sys
 from pathlib import Path
 
 from lookalike.catalog import Catalog, read_catalog
@@ -91,11 +93,11 @@ class Demo:
         Raises:
             UnavailableError: A service ended.
         """
-        note(
-            f"\nServing at {self._address} until Ctrl-C. Try:\n\n"
-            f"  lookalike search --gateway {self._address} --collection {COLLECTION}"
-            f" --image {self._example}\n"
-        )
+        # Started by its path, such as .venv/bin/lookalike, the command need not be on the PATH.
+        program = sys.argv[0] if Path(sys.argv[0]).name == "lookalike" else "lookalike"
+        options = ("--gateway", self._address, "--collection", COLLECTION, "--image", str(self._example))
+        command = shlex.join((program, "search", *options))
+        note(f"\nServing at {self._address} until Ctrl-C. Try:\n\n  {command}\n")
         try:
             self._services.watch()
         except KeyboardInterrupt:

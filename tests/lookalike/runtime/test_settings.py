@@ -34,6 +34,18 @@ def test_flags_beat_environment_beats_file_beats_defaults(
     assert (settings.depth_seconds, settings.port) == (4.0, 1)
 
 
+def test_metrics_port_follows_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ProbeSettings().metrics_port == 9999
+    assert ProbeSettings(port=8000).metrics_port == 10000
+    assert ProbeSettings(port=0).metrics_port == 0
+    assert ProbeSettings(port=65000).metrics_port == 0
+    assert ProbeSettings(metrics_port=-1).metrics_port == -1
+    monkeypatch.setenv("LOOKALIKE_PROBE_PORT", "8001")
+    assert ProbeSettings().metrics_port == 10001
+    monkeypatch.setenv("LOOKALIKE_PROBE_METRICS_PORT", "5")
+    assert ProbeSettings().metrics_port == 5
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

@@ -1,4 +1,4 @@
-"""The limits of the public API, as the protos state them."""
+"""The limits of the contract, as the protos state them; each part checks those that concern it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ MAX_IMAGES_PER_QUERY = 8
 MAX_K = 1000
 MAX_PROBES = 65_536
 MAX_MULTI_SEARCH = 64
-MAX_CLASSIFY_K = 100
+MAX_PREDICTIONS = 100
+DEFAULT_PREDICTIONS = 5
 MAX_UPSERT_ITEMS = 256
 MAX_ITEM_IDS = 1000
 MAX_PAGE_SIZE = 1000
@@ -25,6 +26,9 @@ MAX_ATTRIBUTES = 64
 MAX_ATTRIBUTE_NAME_BYTES = 64
 MAX_ATTRIBUTE_VALUE_BYTES = 1024
 MAX_DEADLINE_SECONDS = 60.0
+DIMENSIONS = range(2, 4097)
+CODE_BITS = range(64, 2049, 64)
+MAX_PARTITION_COUNT = 65_536
 
 BATCH_PAYLOAD_BYTES = 15 * MIB
-"""What one message to another service is filled with, leaving room for its framing."""
+"""What one message between services is filled with, leaving room for its framing."""

@@ -1,0 +1,12 @@
+"""Where the services listen unless they are told otherwise."""
+
+from __future__ import annotations
+
+GATEWAY_PORT = 7700
+EMBEDDER_PORT = 7701
+FIRST_HASHER_PORT = 7710
+"""Of shard 0; shard n listens n above it."""
+METRICS_PORT_OFFSET = 2000
+"""From a service's gRPC port to that of its ``/metrics``."""
+
+DEFAULT_GATEWAY = f"127.0.0.1:{GATEWAY_PORT}"
