@@ -102,7 +102,7 @@ def test_a_catalogue_that_is_scanned_as_a_whole_is_called_small() -> None:
     def remark(**figures: Any) -> str:
         return next(row.remark for row in report(**figures).rows() if row.name == "Codes scanned")
 
-    assert remark() == "at most 15% from 3,000 photos on"
+    assert remark() == "at most 15% from 2,000 photos on"
     assert remark(codes_scanned_fraction=1.0) == "small catalogue: brute force"
 
 
