@@ -21,7 +21,7 @@ from torch import nn
 from embedder.backends.base import Encoded
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle, check_replaceable, load_bundle, write_bundle
-from embedder.model.backbone import BackboneSpec, load_backbone
+from embedder.model.backbone import Backbone, BackboneSpec, load_backbone
 from embedder.model.network import EmbeddingNetwork
 from embedder.model.taxonomy import Taxonomy
 from embedder.preprocess import PreprocessParams
@@ -112,7 +112,10 @@ def check_parity(network: nn.Module, bundle: Bundle) -> float:
 
 def export_backbone_bundle(spec: BackboneSpec, out: Path) -> Bundle:
     """Write a backbone as a model without categories: its embedding is the unit-norm pooled feature."""
-    backbone = load_backbone(spec)
+    return _export_backbone(load_backbone(spec), spec, out)
+
+
+def _export_backbone(backbone: Backbone, spec: BackboneSpec, out: Path) -> Bundle:
     return export_bundle(
         EmbeddingNetwork(backbone.module),
         out,
@@ -137,14 +140,16 @@ def export_default_bundle(out: Path) -> Bundle:
     Raises:
         InvalidInputError: ``out`` holds something other than a bundle.
     """
+    spec = BackboneSpec()
+    backbone = load_backbone(spec)
     try:
         present = load_bundle(out)
     except InvalidInputError:
-        return export_backbone_bundle(BackboneSpec(), out)
-    provenance = present.manifest.provenance
-    if provenance.get("kind") == "backbone" and provenance.get("architecture") == BackboneSpec().architecture:
+        return _export_backbone(backbone, spec, out)
+    same_weights = present.manifest.provenance.get("weights_sha256") == backbone.weights_sha256
+    if same_weights and present.preprocess == backbone.preprocess and not present.levels:
         return present
-    return export_backbone_bundle(BackboneSpec(), out)
+    return _export_backbone(backbone, spec, out)
 
 
 def _to_onnx(network: nn.Module, file: Path, size: int, outputs: list[str]) -> None:

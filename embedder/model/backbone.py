@@ -21,8 +21,6 @@ from embedder.preprocess import PreprocessParams
 from lookalike.errors import InvalidInputError, Reason
 
 DEFAULT_ARCHITECTURE = "tf_efficientnet_lite0"
-_IMAGENET_MEAN = (123.675, 116.28, 103.53)
-_IMAGENET_STD = (58.395, 57.12, 57.375)
 
 # The name of each layer in a converted EfficientNet-Lite block, without and with an expansion layer.
 _PLAIN_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}

@@ -303,5 +303,3 @@ PATTERNS: dict[str, Pattern] = {
     "diamonds": _scatter("diamond", 0.42, 0.0, False),
     "speckled": _speckle,
 }
-
-GLYPH_NAMES = tuple(GLYPHS)

@@ -56,6 +56,7 @@ def test_hasher_killed_in_mid_ingest_loses_nothing(make_stack: Callable[[], Stac
         report = client.ingest(items, collection="shop", on_progress=watch)
         killer.join()
         assert report.acknowledged_count == len(items)
+        assert report.reconnects >= 1, "the load ended before the kill"
         assert not report.failures
         assert client.count(collection="shop") == len(items)
         for start in range(0, len(items), 500):

@@ -184,3 +184,17 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
     assert read_catalog(folder / "shop.csv", check_images=False).items == tuple(items)
     with (folder / "shop.csv").open(encoding="utf-8", newline="") as file:
         assert next(csv.reader(file))[: len(COLUMNS)] == list(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("file", "counts"),
+    [
+        ("grocery/catalog.csv", {"train": 2640, "query": 296, "index": 81}),
+        ("grocery/catalog_photo2photo.csv", {"index": 2640, "query": 296}),
+        ("fashion/catalog.csv", {"train": 7686, "val": 1181}),
+    ],
+)
+def test_real_catalogues_read_whole(shared_data: Path, file: str, counts: dict[str, int]) -> None:
+    catalog = read_catalog(shared_data / file)
+    assert {split: len(catalog.rows(split)) for split in counts} == counts
+    assert len(catalog.items) == sum(counts.values())
