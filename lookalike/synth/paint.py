@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from lookalike.synth.geometry import Array, Part, as_bytes
-from lookalike.synth.glyphs import GLYPHS, draw_glyph
+from lookalike.synth.glyphs import draw_glyph
 from lookalike.synth.render import Surface
 
 COLOURS: dict[str, tuple[int, int, int]] = {
