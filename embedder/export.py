@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import onnx
 import torch
 import typer
 from torch import nn
@@ -167,6 +168,28 @@ def _to_onnx(network: nn.Module, file: Path, size: int, outputs: list[str]) -> N
             external_data=False,
             verbose=False,
         )
+    _strip_traces(file)
+
+
+def _strip_traces(file: Path) -> None:
+    """Removes the exporter's notes on each node: they name source files of the machine that exported.
+
+    A bundle would tell where it was made, and the same model made elsewhere would have another version.
+    """
+    model = onnx.load(str(file))
+    graph = model.graph
+    for part in (
+        model,
+        graph,
+        *graph.node,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+        *graph.initializer,
+    ):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(model, str(file))
 
 
 def _versions() -> dict[str, str]:

@@ -46,6 +46,12 @@ def test_the_default_bundle(default_bundle: Bundle) -> None:
     assert check_parity(network, default_bundle) <= MAX_COSINE_DISTANCE
 
 
+def test_a_bundle_does_not_tell_where_it_was_made(default_bundle: Bundle) -> None:
+    network = default_bundle.network_path.read_bytes()
+    for trace in (b".py", b"site-packages", str(Path(__file__).parents[2]).encode()):
+        assert trace not in network
+
+
 def test_a_present_default_bundle_is_kept(default_bundle: Bundle) -> None:
     before = default_bundle.network_path.stat().st_mtime_ns
     assert export_default_bundle(default_bundle.path) == default_bundle
