@@ -9,8 +9,8 @@ from lookalike.limits import MAX_DEADLINE_SECONDS
 
 DEFAULT_SECONDS = 10.0
 """For callers that set no deadline."""
-RESERVE_SECONDS = 0.005
-"""Kept back from every call to another service, so that there is time to answer after the last of them."""
+_RESERVE_SHARE = 0.05
+_MIN_RESERVE_SECONDS, _MAX_RESERVE_SECONDS = 0.005, 0.1
 
 
 class Deadline:
@@ -31,13 +31,17 @@ class Deadline:
     def call_timeout_seconds(self, doing: str) -> float:
         """Returns the timeout for a call to another service.
 
+        A little of the time left is kept back, so that a partial answer still reaches the caller when the
+        other service hangs: a few milliseconds are not enough for that on a busy machine.
+
         Args:
             doing: What the call is for, for the message, such as "embedding the photo".
 
         Raises:
             DeadlineError: No time is left for a call.
         """
-        left = self.remaining_seconds() - RESERVE_SECONDS
-        if left <= 0:
+        left = self.remaining_seconds()
+        timeout = left - min(max(left * _RESERVE_SHARE, _MIN_RESERVE_SECONDS), _MAX_RESERVE_SECONDS)
+        if timeout <= 0:
             raise DeadlineError(f"the deadline passed before {doing}")
-        return left
+        return timeout

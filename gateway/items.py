@@ -78,7 +78,12 @@ def check_item(item: types_pb2.Item, path: str) -> None:
     for name, value in item.attributes.items():
         if not name:
             raise InvalidInputError(f"{path}.attributes has an empty name", field=f"{path}.attributes")
-        _check_size(name, limits.MAX_ATTRIBUTE_NAME_BYTES, f"{path}.attributes")
+        if len(name.encode()) > limits.MAX_ATTRIBUTE_NAME_BYTES:
+            raise InvalidInputError(
+                f"{path}.attributes has a name of more than {limits.MAX_ATTRIBUTE_NAME_BYTES} bytes",
+                reason=Reason.FIELD_OUT_OF_RANGE,
+                field=f"{path}.attributes",
+            )
         _check_size(value, limits.MAX_ATTRIBUTE_VALUE_BYTES, f"{path}.attributes[{name}]")
 
 

@@ -12,7 +12,13 @@ from gateway.fanout import Shards
 from gateway.ports import Embedder, Shard
 from gateway.registry import Collection, Registry, Spec, State
 from lookalike.errors import AlreadyExistsError, InvalidInputError, NotFoundError, Reason
-from lookalike.limits import CODE_BITS, DIMENSIONS, MAX_PARTITION_COUNT, MAX_REQUEST_ID_BYTES
+from lookalike.limits import (
+    CODE_BITS,
+    DIMENSIONS,
+    MAX_MODEL_VERSION_BYTES,
+    MAX_PARTITION_COUNT,
+    MAX_REQUEST_ID_BYTES,
+)
 from lookalike.v1 import collection_pb2, hasher_pb2
 
 DEFAULT_COLLECTION: Final = "default"
@@ -189,7 +195,9 @@ def spec_message(spec: Spec) -> collection_pb2.CollectionSpec:
 
 def _check_spec(spec: collection_pb2.CollectionSpec) -> None:
     problem = ""
-    if spec.dimension and spec.dimension not in DIMENSIONS:
+    if len(spec.model_version.encode()) > MAX_MODEL_VERSION_BYTES:
+        field, problem = "spec.model_version", f"must have at most {MAX_MODEL_VERSION_BYTES} bytes"
+    elif spec.dimension and spec.dimension not in DIMENSIONS:
         field, problem = "spec.dimension", "must be 2 to 4096, or 0 for that of the embedder's model"
     elif spec.bits and spec.bits not in CODE_BITS:
         field, problem = "spec.bits", f"must be a multiple of 64 from 64 to 2048, or 0 for {DEFAULT_BITS}"

@@ -92,6 +92,9 @@ def _decode(token: str) -> object:
     """Returns the token's content, None where there is none."""
     try:
         padded = token.encode("ascii") + b"=" * (-len(token) % 4)
-        return json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        content = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        # JSON can escape half a character, which no message can carry.
+        json.dumps(content, ensure_ascii=False).encode()
+        return content
     except (UnicodeError, binascii.Error, ValueError, RecursionError):
         return None

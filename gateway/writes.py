@@ -238,6 +238,9 @@ class Writer:
 
         timeout_seconds = deadline.call_timeout_seconds("writing to the shards")
         outcome = await self._shards.call(owners, apply, timeout_seconds)
+        if outcome.failures:
+            # The collection may have been deleted meanwhile, and then no retry helps.
+            self._registry.resolve(collection.name)
         return outcome.complete(_RETRY_ADVICE), owners
 
 

@@ -101,6 +101,9 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
         """See the contract in ``hasher.proto``."""
         generation = self._shard.generation(request.generation)
         convert.check_get(request)
+        # Rows of other shards are not here; saying nothing of them would pass for "there is no such item".
+        for i, item_id in enumerate(request.item_ids):
+            self._shard.check_placement(item_id, generation.spec, f"item_ids[{i}]")
         rows = await self._run(lambda: generation.get(list(request.item_ids), request.include_vectors))
         return hasher_pb2.GetResponse(rows=map(convert.row_message, rows))
 

@@ -161,7 +161,7 @@ class RowStore:
             # The first answer fits only as many mutations as there were then.
             if payload_hash != change.payload_hash or len(outcomes) != len(change.mutations):
                 return InvalidInputError(
-                    f"request_id {change.request_id!r} was already used with other content: use a new one",
+                    "the request_id was already used with other content: use a new one",
                     reason=Reason.REQUEST_ID_REUSED,
                     field="request_id",
                 )

@@ -3,7 +3,8 @@
 The columns ``item_id, product_id, image_path, title, meta, level2, leaf, split`` are required, in any
 order; every further column is an attribute. ``image_path`` is relative to the folder of the CSV. A
 category is its whole path ``meta / level2 / leaf``; lower levels may be empty, a level above a filled
-one may not. ``split`` is empty, or one or several of ``train val index query both``.
+one may not. ``split`` is empty, or one or several of ``train val index query both``. Ids, titles, categories
+and attributes keep to the limits that types.proto gives for an item.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from lookalike import limits
 from lookalike.errors import InvalidInputError, Reason
 
 LEVELS = ("meta", "level2", "leaf")
@@ -191,7 +193,7 @@ def _item(path: Path, line: int, row: dict[str, str]) -> CatalogItem:
     for name in ("item_id", "product_id", "image_path"):
         if not values[name]:
             raise _problem(path, line, f"the {name} is empty", column=name)
-    return CatalogItem(
+    item = CatalogItem(
         item_id=values["item_id"],
         product_id=values["product_id"],
         image_path=path.parent / values["image_path"],
@@ -200,6 +202,33 @@ def _item(path: Path, line: int, row: dict[str, str]) -> CatalogItem:
         attributes={name: value for name, value in row.items() if value},
         splits=_splits(path, line, values["split"]),
     )
+    _require_limits(path, line, item)
+    return item
+
+
+def _require_limits(path: Path, line: int, item: CatalogItem) -> None:
+    """Refuse here, with the line, what the server would refuse in the middle of a load."""
+    if len(item.attributes) > limits.MAX_ATTRIBUTES:
+        text = f"{len(item.attributes)} further columns are filled; at most {limits.MAX_ATTRIBUTES} can be"
+        raise _problem(path, line, text)
+    sized = [
+        ("item_id", item.item_id, limits.MAX_ID_BYTES),
+        ("product_id", item.product_id, limits.MAX_ID_BYTES),
+        ("title", item.title, limits.MAX_TITLE_BYTES),
+        *(
+            (level, name, limits.MAX_CATEGORY_NAME_BYTES)
+            for level, name in zip(LEVELS, item.categories, strict=False)
+        ),
+        *((name, value, limits.MAX_ATTRIBUTE_VALUE_BYTES) for name, value in item.attributes.items()),
+    ]
+    for column, value, max_bytes in sized:
+        if len(column.encode()) > limits.MAX_ATTRIBUTE_NAME_BYTES:
+            text = f"a column's name has more than {limits.MAX_ATTRIBUTE_NAME_BYTES} bytes: {column[:32]}..."
+            raise _problem(path, 1, text)
+        if (size := len(value.encode())) > max_bytes:
+            raise _problem(
+                path, line, f"the {column} has {size} bytes, at most {max_bytes} are allowed", column=column
+            )
 
 
 def _categories(path: Path, line: int, levels: list[str]) -> tuple[str, ...]:

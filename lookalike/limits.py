@@ -29,6 +29,7 @@ MAX_DEADLINE_SECONDS = 60.0
 DIMENSIONS = range(2, 4097)
 CODE_BITS = range(64, 2049, 64)
 MAX_PARTITION_COUNT = 65_536
+MAX_MODEL_VERSION_BYTES = 128
 
 BATCH_PAYLOAD_BYTES = 15 * MIB
 """What one message between services is filled with, leaving room for its framing."""

@@ -100,6 +100,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
     except Exception as error:
+        if isinstance(error, OSError) and error.filename and not os.environ.get(DEBUG_VARIABLE):
+            _say(f"cannot use {error.filename}: {error.strerror}")
+            return EXIT_BAD_INPUT
         if os.environ.get(DEBUG_VARIABLE):
             traceback.print_exc()
         hint = (

@@ -16,8 +16,9 @@ from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
-from lookalike.errors import LookalikeError, OverloadedError
+from lookalike.errors import InvalidInputError, LookalikeError, OverloadedError
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.status import DETAILS_KEY, code_of, status_of
 
@@ -55,7 +56,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return None
         path: str = handler_call_details.method
         codec = {
-            "request_deserializer": handler.request_deserializer,
+            "request_deserializer": _decoder(handler.request_deserializer),
             "response_serializer": handler.response_serializer,
         }
         if handler.unary_unary:
@@ -71,14 +72,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _unary(self, path: str, inner: _Handler) -> _Handler:
         async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
             async with self._around(path, "unary", context):
-                return await inner(request, context)
+                return await inner(_decoded(request), context)
 
         return call
 
     def _stream(self, path: str, kind: str, inner: _Handler) -> _Handler:
         async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
             async with self._around(path, kind, context):
-                outcome = inner(request, context)
+                decoded = _DecodedStream(request) if kind == "bidi_stream" else _decoded(request)
+                outcome = inner(decoded, context)
                 if inspect.isawaitable(outcome):  # Health.Watch calls context.write itself
                     await self._until_closing(outcome)
                     return
@@ -132,6 +134,40 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             seconds = time.perf_counter() - start
             self._metrics.handled.labels(kind, service, method, code.name).inc()
             self._metrics.handling_seconds.labels(kind, service, method).observe(seconds)
+
+
+def _decoder(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Returns a decoder that gives what is wrong instead of raising it.
+
+    What a decoder raises, gRPC shows to the caller as the exception it is, and logs with a traceback.
+    """
+
+    def call(content: bytes) -> Any:
+        try:
+            return decode(content)
+        except DecodeError:
+            return InvalidInputError("the message cannot be decoded: it is not of this method's request type")
+
+    return call
+
+
+def _decoded(request: Any) -> Any:
+    if isinstance(request, InvalidInputError):
+        raise request
+    return request
+
+
+class _DecodedStream:
+    """A stream of requests that raises at the first one that cannot be decoded."""
+
+    def __init__(self, requests: AsyncIterator[Any]) -> None:
+        self._requests = aiter(requests)
+
+    def __aiter__(self) -> _DecodedStream:
+        return self
+
+    async def __anext__(self) -> Any:
+        return _decoded(await anext(self._requests))
 
 
 async def _abort(context: grpc.aio.ServicerContext, error: LookalikeError, request_id: str) -> None:

@@ -100,7 +100,8 @@ def load_settings(cls: type[_Settings], config_file: Path | None = None, **flags
         return cls(**values)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+            ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))
+            for problem in error.errors()
         )
         raise InvalidInputError(f"bad settings: {problems}", reason=Reason.CONFIG_INVALID) from None
 

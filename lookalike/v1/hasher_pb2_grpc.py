@@ -96,7 +96,8 @@ class HasherServiceServicer:
     def Get(self, request, context):
         """Returns rows by item id.
 
-        INVALID_ARGUMENT: more than 1000 ids. NOT_FOUND: unknown generation.
+        INVALID_ARGUMENT: more than 1000 ids. NOT_FOUND: unknown generation. FAILED_PRECONDITION: an item that belongs
+        to another shard.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

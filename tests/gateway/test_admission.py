@@ -55,6 +55,10 @@ async def test_a_failure_inside_frees_the_slot() -> None:
 def test_deadlines_are_capped_and_defaulted() -> None:
     assert 59 < Deadline(1e9).remaining_seconds() <= 60
     assert 9 < Deadline(None).remaining_seconds() <= 10
-    assert 0 < Deadline(2).call_timeout_seconds("x") < 2
     with pytest.raises(DeadlineError, match="before embedding"):
         Deadline(0).call_timeout_seconds("embedding")
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(60, 0.1), (2, 0.1), (0.5, 0.025), (0.05, 0.005)])
+def test_time_to_answer_is_kept_back(seconds: float, kept: float) -> None:
+    assert Deadline(seconds).call_timeout_seconds("x") <= seconds - kept

@@ -10,9 +10,9 @@ import grpc
 import pytest
 
 from gateway.ingest import BatchSizer
-from lookalike.errors import OverloadedError, UnavailableError
+from lookalike.errors import OverloadedError, Reason, UnavailableError
 from lookalike.runtime.status import error_from_rpc, error_from_status
-from lookalike.v1 import catalog_pb2, types_pb2
+from lookalike.v1 import catalog_pb2, collection_pb2, types_pb2
 
 if TYPE_CHECKING:
     from conftest import Gateway
@@ -101,6 +101,18 @@ async def test_ingest_on_a_lost_shard_ends_and_goes_on_later(gateway: Gateway) -
     gateway.shards[1].failure = None
     await _ingest(gateway, [START, batch, batch])
     assert [shard.generations["shop.1"].position for shard in gateway.shards] == [1, 1, 1]
+
+
+async def test_ingest_ends_when_its_collection_is_deleted(gateway: Gateway) -> None:
+    await gateway.create()
+    call = gateway.catalog.IngestItems()
+    await call.write(START)
+    await call.read()
+    await gateway.collections.DeleteCollection(collection_pb2.DeleteCollectionRequest(name="shop"))
+    await call.write(_batch("b0", *(_item(f"i{n}", b"p%d" % n) for n in range(8))))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call.read()
+    assert error_from_rpc(caught.value).reason is Reason.COLLECTION_NOT_FOUND
 
 
 async def test_ingest_waits_for_an_overloaded_embedder(

@@ -90,6 +90,7 @@ async def test_another_spec_is_refused(bench: Bench, other: collection_pb2.Colle
         (collection_pb2.CollectionSpec(bits=65), "spec.bits"),
         (collection_pb2.CollectionSpec(bits=2112), "spec.bits"),
         (collection_pb2.CollectionSpec(partition_count=65537), "spec.partition_count"),
+        (collection_pb2.CollectionSpec(model_version="m" * 129, dimension=8), "spec.model_version"),
     ],
 )
 async def test_bad_specs_are_refused(bench: Bench, spec: collection_pb2.CollectionSpec, field: str) -> None:

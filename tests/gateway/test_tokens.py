@@ -62,6 +62,11 @@ def test_no_text_is_a_token_by_chance(token: str) -> None:
         decode_page(token, "shop.1")
 
 
+def test_a_page_token_with_half_a_character_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="page_token"):
+        decode_page(_token(["shop.1", "\ud800"]), "shop.1")
+
+
 def test_a_page_of_another_collection_is_refused() -> None:
     with pytest.raises(InvalidInputError) as caught:
         decode_page(encode_page("shop.2", "a"), "shop.1")

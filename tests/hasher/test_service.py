@@ -300,6 +300,10 @@ async def test_item_of_another_shard_is_refused(shards: Any, rows: Any) -> None:
     for mutation in (upsert(rows, by_shard[0]), delete(by_shard[0])):
         code, error = await refusal(client.write(mutation))
         assert (code, error.reason) == (Code.FAILED_PRECONDITION, Reason.SHARD_LAYOUT_MISMATCH)
+    code, error = await refusal(
+        client.stub.Get(hasher_pb2.GetRequest(generation="g", item_ids=[by_shard[1], by_shard[0]]))
+    )
+    assert (code, error.field) == (Code.FAILED_PRECONDITION, "item_ids[1]")
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,9 @@ def test_helpers_pick_rows_by_split() -> None:
         ("1,p,b.jpg,,M,,,", 3, "already on line 2", Reason.CATALOG_INVALID),
         ("2,p,a.jpg,,M,,,test", 3, "unknown split 'test'", Reason.CATALOG_INVALID),
         ("2,p,a.jpg,,M,,", 3, "7 cells where the header has 8", Reason.CATALOG_INVALID),
+        (f"{'2' * 129},p,a.jpg,,M,,,", 3, "the item_id has 129 bytes, at most 128", Reason.CATALOG_INVALID),
+        (f"2,p,a.jpg,{'é' * 513},M,,,", 3, "the title has 1026 bytes, at most 1024", Reason.CATALOG_INVALID),
+        (f"2,p,a.jpg,,M,{'b' * 257},,", 3, "the level2 has 257 bytes, at most 256", Reason.CATALOG_INVALID),
         ('2,p,a.jpg,"never closed,M,,,', 3, "not a well-formed CSV row", Reason.CATALOG_INVALID),
     ],
 )
@@ -119,6 +122,23 @@ def test_a_wrong_row_is_refused_with_its_line(
     assert error.message.startswith(f"shop.csv, line {line}: ")
     assert text in error.message
     assert error.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("columns", "value", "text"),
+    [
+        ([f"c{n}" for n in range(65)], "x", "line 2: 65 further columns are filled; at most 64 can be"),
+        (["size"], "x" * 1025, "line 2: the size has 1025 bytes, at most 1024"),
+        (["s" * 65], "x", "line 1: a column's name has more than 64 bytes"),
+    ],
+)
+def test_attributes_beyond_an_items_limits_are_refused(
+    tmp_path: Path, columns: list[str], value: str, text: str
+) -> None:
+    path = tmp_path / "shop.csv"
+    row = ",".join(["1,p,a.jpg,,M,,,index", *[value] * len(columns)])
+    path.write_text(f"{HEADER},{','.join(columns)}\n{row}\n")
+    assert text in refused(path).message
 
 
 @pytest.mark.parametrize(

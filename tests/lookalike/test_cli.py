@@ -136,6 +136,14 @@ def test_bad_files_are_refused_before_anything_is_sent(cli: Cli, tmp_path: Path,
     assert store.requests == []
 
 
+def test_a_folder_that_cannot_be_made_is_one_line(cli: Cli, photo: Path) -> None:
+    for arguments in (["synth", "--out", photo], ["serve", "all", "--bundle", photo.parent, "--data", photo]):
+        outcome = cli(*arguments)
+        assert outcome.code == 2
+        (line,) = outcome.err.splitlines()
+        assert line.startswith(f"error: cannot use {photo}")
+
+
 def test_an_unreachable_gateway_is_exit_code_1(cli: Cli) -> None:
     outcome = cli("search", "--item-id", "a", "--gateway", "127.0.0.1:1", "--timeout", 5)
     assert outcome.code == 1

@@ -111,6 +111,24 @@ async def test_defect_shows_the_request_id_and_nothing_else(running: Running) ->
     assert "abc-123" in str(caught.value.details())
 
 
+async def test_a_message_that_cannot_be_decoded_is_the_callers_mistake(running: Running) -> None:
+    for method in (
+        running.channel.unary_unary(f"/{SERVICE}/GetServerInfo"),
+        running.channel.unary_stream("/grpc.health.v1.Health/Watch"),
+    ):
+        call = method(b"\xff\xff")
+        assert await call.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert "cannot be decoded" in await call.details()
+
+
+async def test_a_stream_ends_at_a_message_that_cannot_be_decoded(running: Running) -> None:
+    call = running.channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")()
+    await call.write(b"\xff\xff")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call.read()
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_calls_and_codes_are_counted_and_timed(running: Running) -> None:
     await running.call()
     running.probe.behaviour = "refuse"
