@@ -22,6 +22,7 @@ from gateway.registry import Registry
 from gateway.services import CatalogServicer, CollectionServicer, SearchServicer
 from gateway.telemetry import Telemetry
 from gateway.writes import Writer
+from lookalike.folder_lock import FolderLock
 from lookalike.runtime.channel import open_channel
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
@@ -35,9 +36,11 @@ async def run(settings: GatewaySettings) -> None:
 
     Raises:
         InvalidInputError: A setting cannot be used (``CONFIG_INVALID``).
+        FailedPreconditionError: Another gateway has the data folder (``CONFIG_INVALID``).
         DataLossError: The file of collections is damaged.
     """
     async with AsyncExitStack() as resources:
+        resources.callback(FolderLock(settings.data_folder, "gateway").release)
         registry = Registry(settings.data_folder)
         resources.callback(registry.close)
 

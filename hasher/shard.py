@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import shutil
 import threading
@@ -27,10 +25,10 @@ from lookalike.errors import (
     Reason,
     UnavailableError,
 )
+from lookalike.folder_lock import LOCK_FILE, FolderLock
 from lookalike.placement import partition_of, shard_of
 from lookalike.sqlite import check_sqlite_version
 
-LOCK_FILE = "LOCK"
 LOADING = "the generations are still being loaded"
 _CREATING, _DROPPED = ".creating-", ".dropped-"
 _GENERATION_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
@@ -63,7 +61,7 @@ class Shard:
         self._on_commit = on_commit
         self._generations: dict[str, Generation] = {}
         self._layout_lock = threading.Lock()
-        self._lock_descriptor = -1
+        self._lock: FolderLock | None = None
         self._loaded = False
 
     def lock(self) -> None:
@@ -74,23 +72,7 @@ class Shard:
             InvalidInputError: It cannot be made or written, or SQLite is too old (``CONFIG_INVALID``).
         """
         check_sqlite_version()
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise InvalidInputError(
-                f"cannot use the data folder {self._folder}: {error.strerror}", reason=Reason.CONFIG_INVALID
-            ) from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise FailedPreconditionError(
-                f"the data folder {self._folder} is in use by another hasher process: stop it, or give each"
-                " its own folder",
-                reason=Reason.CONFIG_INVALID,
-            ) from None
-        self._lock_descriptor = descriptor
+        self._lock = FolderLock(self._folder, "hasher")
 
     def load(self) -> None:
         """Opens every generation in the folder; the shard is ready when it returns.
@@ -232,9 +214,8 @@ class Shard:
                 generation.close(save=self._loaded)
             self._generations.clear()
             self._loaded = False
-            if self._lock_descriptor >= 0:
-                os.close(self._lock_descriptor)
-                self._lock_descriptor = -1
+            if self._lock:
+                self._lock.release()
 
     def _check_name(self, name: str) -> None:
         if not _GENERATION_NAME.fullmatch(name):

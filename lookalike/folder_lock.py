@@ -1,0 +1,48 @@
+"""A data folder belongs to one process: the lock that sees to it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
+
+LOCK_FILE = "LOCK"
+
+
+class FolderLock:
+    """Takes a folder, made if it is missing, until :meth:`release` or the end of the process.
+
+    Args:
+        folder: The folder.
+        owner: What kind of process takes it, for the error.
+
+    Raises:
+        FailedPreconditionError: Another process has it (``CONFIG_INVALID``).
+        InvalidInputError: It cannot be made or written (``CONFIG_INVALID``).
+    """
+
+    def __init__(self, folder: Path, owner: str) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise InvalidInputError(
+                f"cannot use the data folder {folder}: {error.strerror}", reason=Reason.CONFIG_INVALID
+            ) from None
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise FailedPreconditionError(
+                f"the data folder {folder} is in use by another {owner} process: stop it, or give each its"
+                " own folder",
+                reason=Reason.CONFIG_INVALID,
+            ) from None
+
+    def release(self) -> None:
+        """Gives the folder back; a second call does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

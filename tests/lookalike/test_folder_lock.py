@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
+from lookalike.folder_lock import FolderLock
+
+HOLD = """
+import sys
+from pathlib import Path
+from lookalike.folder_lock import FolderLock
+lock = FolderLock(Path(sys.argv[1]), "probe")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_folder_has_one_owner_even_over_processes_and_kills(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(FailedPreconditionError, match="another gateway process") as caught:
+            FolderLock(folder, "gateway")
+        assert caught.value.reason == Reason.CONFIG_INVALID
+        holder.kill()
+    lock = FolderLock(folder, "gateway")
+    lock.release()
+    lock.release()
+    FolderLock(folder, "gateway").release()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInputError, match="data folder"):
+        FolderLock(tmp_path / "file" / "data", "gateway")
