@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,7 +136,33 @@ def _run(tasks: list[_Task], job: _Job, workers: int) -> Iterator[list[CatalogIt
     # Spawned, not forked: the caller may hold threads and locks.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(job,)) as pool:
-        yield from pool.map(_make_in_worker, tasks, chunksize=4)
+        with _interrupts_held():
+            made = pool.map(_make_in_worker, tasks, chunksize=4)
+        yield from made
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Holds Ctrl-C back while workers start, and keeps it from them for good: they inherit the mask.
+
+    A terminal sends Ctrl-C to all processes. A worker that is still importing, or whose start is cut
+    short in this process, would print a traceback. Another thread may take the signal in spite of the
+    mask, so the handler waits as well.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    caught: list[int] = []
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    handler = (
+        signal.signal(signal.SIGINT, lambda number, _: caught.append(number)) if in_main_thread else None
+    )
+    try:
+        yield
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if caught:
+            signal.raise_signal(signal.SIGINT)
 
 
 class _Studio:
