@@ -24,6 +24,7 @@ class _Stats(TypedDict):
     bits: int
     family: str
     tables: int
+    rerank: str
     seed: int
     trained_on: int
     buckets_per_table: int
@@ -44,6 +45,7 @@ class NativeIndex:
         bits: int,
         family: str,
         tables: int,
+        rerank: str,
         seed: int,
         threads: int,
     ) -> NativeIndex: ...

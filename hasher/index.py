@@ -27,6 +27,8 @@ __all__ = ["NO_ID", "HashIndex", "IndexDamagedError", "IndexStats", "SearchResul
 NO_ID: Final = 2**64 - 1
 """Pads the ids of short result rows; no item or product may have it."""
 
+RERANKS: Final = ("int8", "f16", "f32")
+
 DEFAULT_TABLES: Final = {"learned": 1, "hyperplane": 8}
 """The hash families, and how many bucket tables each has unless told."""
 
@@ -122,8 +124,8 @@ class HashIndex:
             raise _not_supported("attributes", "leave them out")
         if family not in DEFAULT_TABLES:
             raise _not_supported("family", f"use one of {', '.join(DEFAULT_TABLES)}", family)
-        if rerank != "f32":
-            raise _not_supported("rerank", "use 'f32'", rerank)
+        if rerank not in RERANKS:
+            raise _not_supported("rerank", f"use one of {', '.join(RERANKS)}", rerank)
         native = _native.NativeIndex.build(
             _vectors(vectors, "vectors"),
             _ids(ids, "ids"),
@@ -131,6 +133,7 @@ class HashIndex:
             bits=_integer(bits, "bits", 64, 2048),
             family=family,
             tables=_integer(DEFAULT_TABLES[family] if tables is None else tables, "tables", 1, 64),
+            rerank=rerank,
             seed=_integer(seed, "seed", 0, 2**64 - 1),
             threads=_integer(threads, "threads", 0, 1024),
         )
@@ -266,7 +269,7 @@ class HashIndex:
 
     def stats(self) -> IndexStats:
         """Returns sizes and settings; `isa` is the instruction set in use."""
-        return IndexStats(**self._native.stats(), rerank="f32", isa=_native.active_isa())
+        return IndexStats(**self._native.stats(), isa=_native.active_isa())
 
     def __len__(self) -> int:
         """Items that can be found."""

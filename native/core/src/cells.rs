@@ -39,6 +39,8 @@ impl Cells {
         cells
     }
 
+    /// x
+    pub fn centroid(&self, cell: u32) -> &[f32] { &self.centroids[cell as usize * self.dim..][..self.dim] }
     /// Number of cells.
     pub fn count(&self) -> usize {
         self.centroids.len() / self.dim

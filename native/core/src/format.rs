@@ -1,30 +1,35 @@
-//! The stored form: one little-endian file, `index.lkx`, in a folder of its own.
+//! The stored form: one little-endian file, `index.lkx`, in a folder of its own, mapped when it is opened.
 //!
 //! | bytes | content |
 //! |---|---|
 //! | 8 | magic `LKHASHIX` |
 //! | 4 | format version, u32 |
 //! | 4 | reserved, zero |
-//! | 8 × 9 | header, u64: dim, bits, tables, seed, items, trained_on, cells or hyperplanes per table, metric
-//! (0: cosine), family (0: learned, 1: hyperplane) |
+//! | 8 × 12 | header, u64: dim, bits, family (0: learned, 1: hyperplane), tables, seed, form of the vectors (bytes of a coordinate), metric (0: cosine), items, removed rows, ordinals, trained_on, cells or hyperplanes per table |
 //! | … | mean f32 (dim) |
 //! | … | learned: centroids f32 (cells, dim); hyperplane: normals f32 (tables, planes, dim) · offsets f32 (tables, planes) |
-//! | … | ids u64 · products u64 · codes u64 (items, bits / 64) · buckets u32 (items, tables) · vectors f32 (items, dim) |
+//! | … | rows of each list, u32 (tables × buckets) · ordinals of removed rows, u32; zeros up to a multiple of 64 bytes |
+//! | … | the rows of the lists, one run after another; see [`crate::chunk`] |
 //! | 8 | XXH3-64 of all bytes before |
 //!
-//! With few items there are no buckets, nor what makes them. Only findable items are stored.
+//! With few items there are no buckets, nor what makes them.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use crate::bitset::Bitset;
 use crate::cells::Cells;
-use crate::codes::Encoder;
+use crate::chunk::{Chunk, Rerank};
+use crate::codebook::Codebook;
 use crate::error::{Error, Result, damaged};
 use crate::index::IndexOptions;
-use crate::index::state::{Codebook, State};
+use crate::index::list::List;
+use crate::index::state::State;
+use crate::memory::{ALIGN, Buffer};
 use crate::partition::{Family, Partition};
 use crate::planes::Planes;
 use crate::probe::MAX_PLANES;
@@ -33,14 +38,14 @@ use crate::probe::MAX_PLANES;
 pub const FILE_NAME: &str = "index.lkx";
 const MAGIC: &[u8; 8] = b"LKHASHIX";
 /// Raised whenever older readers could misread a file.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 const PREFIX: usize = 16;
-const HEADER_FIELDS: usize = 9;
+const HEADER_FIELDS: usize = 12;
 const HEADER: usize = PREFIX + 8 * HEADER_FIELDS;
 /// More than a build ever makes; keeps a damaged header from claiming absurd sizes.
 const MAX_CELLS: usize = 1 << 20;
 
-/// Writes the findable items of `state` to `folder`: a temporary file, synced, renamed over the old one.
+/// Writes `state` to `folder`: a temporary file, synced, renamed over the old one.
 pub fn save(options: &IndexOptions, state: &State, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
     let temporary = folder.join(format!(".{FILE_NAME}.{}.tmp", std::process::id()));
@@ -54,90 +59,92 @@ pub fn save(options: &IndexOptions, state: &State, folder: &Path) -> Result<()> 
     Ok(written?)
 }
 
-/// Reads `folder` back, checking every byte before use.
+/// Maps `folder` back, checking every byte before use.
 pub fn open(folder: &Path) -> Result<(IndexOptions, State)> {
-    let bytes = fs::read(folder.join(FILE_NAME)).or_else(|error| match error.kind() {
+    let file = File::open(folder.join(FILE_NAME)).or_else(|error| match error.kind() {
         io::ErrorKind::NotFound => damaged(format!("no stored index: {FILE_NAME} is missing")),
         _ => Err(Error::Io(error)),
     })?;
-    read(&bytes)
+    if file.metadata()?.len() < (HEADER + 8) as u64 {
+        return damaged(format!("{FILE_NAME} is not a hash index, or its start is lost"));
+    }
+    read(&Buffer::map(&file)?)
 }
 
 fn write_file(options: &IndexOptions, state: &State, path: &Path) -> io::Result<()> {
-    let mut out = Checked { file: io::BufWriter::new(File::create(path)?), hash: Xxh3::new() };
-    let partition = state.codebook.partition.as_ref();
+    let mut out = Checked { file: io::BufWriter::new(File::create(path)?), hash: Xxh3::new(), length: 0 };
+    let codebook = &*state.codebook;
+    let partition = codebook.partition.as_ref();
     out.put(MAGIC)?;
     out.put(&VERSION.to_le_bytes())?;
     out.put(&[0; 4])?;
     let header = [
         options.dim as u64,
         options.bits as u64,
+        match options.family {
+            Family::Learned => 0,
+            Family::Hyperplane => 1,
+        },
         options.tables as u64,
         options.seed,
-        state.live() as u64,
-        state.codebook.trained_on as u64,
+        options.rerank.width() as u64,
+        0,
+        state.live as u64,
+        state.dead.len() as u64,
+        u64::from(state.ordinals),
+        codebook.trained_on as u64,
         match partition {
             None => 0,
             Some(Partition::Learned(cells)) => cells.count() as u64,
             Some(Partition::Hyperplane(planes)) => planes.per_table as u64,
         },
-        0,
-        match options.family {
-            Family::Learned => 0,
-            Family::Hyperplane => 1,
-        },
     ];
     out.put_all(header.map(u64::to_le_bytes))?;
-    out.put_all(state.codebook.encoder.mean().iter().map(|v| v.to_le_bytes()))?;
+    out.put(bytemuck::cast_slice(&codebook.mean))?;
     match partition {
         None => {}
-        Some(Partition::Learned(cells)) => out.put_all(cells.centroids.iter().map(|v| v.to_le_bytes()))?,
+        Some(Partition::Learned(cells)) => out.put(bytemuck::cast_slice(&cells.centroids))?,
         Some(Partition::Hyperplane(planes)) => {
-            out.put_all(planes.normals.iter().chain(&planes.offsets).map(|v| v.to_le_bytes()))?;
+            out.put(bytemuck::cast_slice(&planes.normals))?;
+            out.put(bytemuck::cast_slice(&planes.offsets))?;
         }
     }
-    let rows = &state.rows;
-    out.put_all(state.live_rows().map(|row| rows.id(row).to_le_bytes()))?;
-    out.put_all(state.live_rows().map(|row| rows.product(row).to_le_bytes()))?;
-    out.put_all(state.live_rows().flat_map(|row| rows.code(row)).map(|v| v.to_le_bytes()))?;
-    if let Some(buckets) = &state.buckets {
-        let all = buckets.assignments(rows.len());
-        let of_row = |row: u32| &all[row as usize * buckets.tables()..][..buckets.tables()];
-        out.put_all(state.live_rows().flat_map(of_row).map(|v| v.to_le_bytes()))?;
+    let stored = |(list, bucket): (&List, u32)| list.stored(codebook, bucket);
+    out.put_all(state.lists.iter().map(|list| (list.len() as u32).to_le_bytes()))?;
+    let dead = (0..state.ordinals).filter(|ordinal| state.dead.contains(*ordinal));
+    out.put_all(dead.map(u32::to_le_bytes))?;
+    out.put(&vec![0; out.length.next_multiple_of(ALIGN) - out.length])?;
+    for chunk in state.lists.iter().zip(0..).filter_map(stored) {
+        out.put(chunk.bytes())?;
     }
-    out.put_all(state.live_rows().flat_map(|row| rows.vector(row)).map(|v| v.to_le_bytes()))?;
     let hash = out.hash.digest();
     out.put(&hash.to_le_bytes())?;
     out.file.into_inner()?.sync_all()
 }
 
-/// A writer that hashes what it writes.
+/// A writer that hashes and counts what it writes.
 struct Checked {
     file: io::BufWriter<File>,
     hash: Xxh3,
+    length: usize,
 }
 
 impl Checked {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.hash.update(bytes);
+        self.length += bytes.len();
         self.file.write_all(bytes)
     }
 
     fn put_all<const N: usize>(&mut self, values: impl IntoIterator<Item = [u8; N]>) -> io::Result<()> {
-        let mut block = Vec::with_capacity(1 << 16);
-        for value in values {
-            block.extend_from_slice(&value);
-            if block.len() + N > block.capacity() {
-                self.put(&block)?;
-                block.clear();
-            }
-        }
-        self.put(&block)
+        let bytes: Vec<u8> = values.into_iter().flatten().collect();
+        self.put(&bytes)
     }
 }
 
-fn read(bytes: &[u8]) -> Result<(IndexOptions, State)> {
-    if bytes.len() < HEADER + 8 || &bytes[..8] != MAGIC {
+fn read(file: &Buffer) -> Result<(IndexOptions, State)> {
+    let bytes: &[u8] = file;
+    if &bytes[..8] != MAGIC {
         return damaged(format!("{FILE_NAME} is not a hash index, or its start is lost"));
     }
     let mut input = Input { bytes: &bytes[8..bytes.len() - 8] };
@@ -152,27 +159,54 @@ fn read(bytes: &[u8]) -> Result<(IndexOptions, State)> {
         return damaged(format!("{FILE_NAME} fails its checksum: it is truncated or altered"));
     }
     input.take::<4>(1)?;
-    read_body(input)
+    read_body(input, file)
 }
 
-fn read_body(mut input: Input) -> Result<(IndexOptions, State)> {
+fn read_body(mut input: Input, file: &Buffer) -> Result<(IndexOptions, State)> {
     let header = input.u64s(HEADER_FIELDS)?;
     let size = |at: usize| usize::try_from(header[at]).unwrap_or(usize::MAX);
-    let family = match header[8] {
+    let family = match header[2] {
         0 => Family::Learned,
         1 => Family::Hyperplane,
         other => return damaged(format!("{FILE_NAME} names the unknown family {other}")),
     };
-    let options = IndexOptions { dim: size(0), bits: size(1), family, tables: size(2), seed: header[3] };
+    let rerank = match header[5] {
+        1 => Rerank::Int8,
+        2 => Rerank::F16,
+        4 => Rerank::F32,
+        other => return damaged(format!("{FILE_NAME} has vectors of {other} bytes a coordinate")),
+    };
+    let options =
+        IndexOptions { dim: size(0), bits: size(1), family, tables: size(3), rerank, seed: header[4] };
     options.check().or_else(|error| damaged(error.to_string()))?;
-    let IndexOptions { dim, tables, .. } = options;
-    let (items, trained_on, per_table) = (size(4), size(5), size(6));
+    let (live, removed, ordinals, trained_on, per_table) = (size(7), size(8), size(9), size(10), size(11));
     let most = if family == Family::Learned { MAX_CELLS } else { MAX_PLANES };
-    if per_table > most || items > u32::MAX as usize || header[7] != 0 {
+    if per_table > most || ordinals > u32::MAX as usize || live.saturating_add(removed) > ordinals || header[6] != 0 {
         return damaged(format!("{FILE_NAME} has a header out of range"));
     }
-    let encoder = Encoder::new(input.f32s(dim)?, options.bits, options.seed);
-    let partition = match family {
+    let mean = input.f32s(options.dim)?;
+    let partition = read_partition(&mut input, &options, per_table)?;
+    let codebook = Codebook::new(options.layout(), partition, mean, trained_on, options.seed);
+    let sizes = input.u32s(codebook.buckets())?;
+    let mut dead = Bitset::default();
+    if input.u32s(removed)?.iter().any(|ordinal| *ordinal as usize >= ordinals || !dead.insert(*ordinal)) {
+        return damaged(format!("{FILE_NAME} removes a row twice, or one out of range"));
+    }
+    let lists = read_lists(input, file, &codebook, &sizes)?;
+    let state = State {
+        codebook: Arc::new(codebook),
+        lists,
+        dead: Arc::new(dead),
+        live,
+        ordinals: ordinals as u32,
+    };
+    check_rows(&state)?;
+    Ok((options, state))
+}
+
+fn read_partition(input: &mut Input, options: &IndexOptions, per_table: usize) -> Result<Option<Partition>> {
+    let IndexOptions { dim, tables, family, .. } = *options;
+    Ok(match family {
         _ if per_table == 0 => None,
         Family::Learned => Some(Partition::Learned(Cells { dim, centroids: input.f32s(per_table * dim)? })),
         Family::Hyperplane => {
@@ -180,33 +214,43 @@ fn read_body(mut input: Input) -> Result<(IndexOptions, State)> {
             let offsets = input.f32s(tables * per_table)?;
             Some(Partition::Hyperplane(Planes { dim, tables, per_table, normals, offsets }))
         }
-    };
-    let bucket_count = partition.as_ref().map_or(0, Partition::buckets);
-    let mut state = State::empty(Codebook { encoder, partition, trained_on });
-    let (ids, products) = (input.u64s(items)?, input.u64s(items)?);
-    let words = options.bits / 64;
-    let codes = input.u64s(size_of_table(items, words)?)?;
-    if let Some(buckets) = &mut state.buckets {
-        let of_rows = input.u32s(size_of_table(items, tables)?)?;
-        if of_rows.iter().any(|bucket| *bucket as usize >= bucket_count) {
-            return damaged(format!("{FILE_NAME} names a bucket that does not exist"));
+    })
+}
+
+fn read_lists(input: Input, file: &Buffer, codebook: &Codebook, sizes: &[u32]) -> Result<Vec<List>> {
+    let layout = codebook.layout;
+    let end = file.len() - 8;
+    let mut at = (end - input.bytes.len()).next_multiple_of(ALIGN);
+    let mut lists = Vec::with_capacity(sizes.len());
+    for rows in sizes.iter().map(|rows| *rows as usize) {
+        let start = at;
+        at = start.saturating_add(layout.chunk_bytes(rows));
+        if at > end {
+            return damaged(format!("{FILE_NAME} is shorter than its header says"));
         }
-        buckets.extend(0, &of_rows);
+        lists.push(List::of((rows > 0).then(|| Chunk::new(file.slice(start..at), rows, &layout))));
     }
-    let vectors = input.f32s(size_of_table(items, dim)?)?;
-    if !input.bytes.is_empty() {
+    if at != end {
         return damaged(format!("{FILE_NAME} is longer than its header says"));
     }
-    for (row, (id, product)) in ids.iter().zip(&products).enumerate() {
-        state.rows.push(*id, *product, &codes[row * words..][..words], &vectors[row * dim..][..dim]);
+    Ok(lists)
+}
+
+/// Every ordinal is in range, and lies once in each table.
+fn check_rows(state: &State) -> Result<()> {
+    for lists in state.lists.chunks(state.first_table().len()) {
+        let mut seen = Bitset::default();
+        for view in lists.iter().flat_map(|list| list.views(state.layout())) {
+            if view.ordinals.iter().any(|ordinal| *ordinal >= state.ordinals || !seen.insert(*ordinal)) {
+                return damaged(format!("{FILE_NAME} holds a row twice, or one out of range"));
+            }
+        }
+        if seen.len() != state.rows() {
+            return damaged(format!("{FILE_NAME} does not hold the rows that its header says"));
+        }
     }
-    Ok((options, state))
+    Ok(())
 }
-
-fn size_of_table(rows: usize, columns: usize) -> Result<usize> {
-    rows.checked_mul(columns).ok_or_else(|| Error::Damaged(format!("{FILE_NAME} has impossible sizes")))
-}
-
 /// The bytes not yet read.
 struct Input<'a> {
     bytes: &'a [u8],

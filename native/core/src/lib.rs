@@ -15,8 +15,10 @@
 
 #![deny(clippy::undocumented_unsafe_blocks, missing_docs, unsafe_op_in_unsafe_fn)]
 
-pub mod buckets;
+pub mod bitset;
 pub mod cells;
+pub mod chunk;
+pub mod codebook;
 pub mod codes;
 pub mod dot;
 pub mod error;
@@ -25,13 +27,14 @@ pub mod hamming;
 pub mod index;
 pub mod input;
 pub mod isa;
+pub mod memory;
 pub mod partition;
 pub mod planes;
 pub mod probe;
 pub mod rank;
 pub mod rng;
 pub mod rotation;
-pub mod rows;
+pub mod scan;
 pub mod threads;
 
 pub use error::Error;

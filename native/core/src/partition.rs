@@ -1,6 +1,7 @@
 //! How space is cut into buckets: the hash families behind one interface.
 
 use crate::cells::Cells;
+use crate::dot::dot;
 use crate::planes::Planes;
 use crate::probe::{Probe, ProbeSequence};
 
@@ -23,6 +24,18 @@ pub enum Partition {
     Hyperplane(Planes),
 }
 
+/// The buckets of one query in the order in which to visit them. Reusable.
+#[derive(Debug, Default)]
+pub struct Visits {
+    margins: Vec<f32>,
+    sequences: Vec<ProbeSequence>,
+    /// Cells best first, with the similarity of their centroids.
+    ranked: Vec<(f32, u32)>,
+    at: usize,
+    /// Similarity of the query to the one centre of hyperplane buckets.
+    base: f32,
+}
+
 impl Partition {
     /// Number of tables.
     pub fn tables(&self) -> usize {
@@ -40,29 +53,56 @@ impl Partition {
         }
     }
 
-    /// The bucket of `x` in every table.
-    pub fn assign(&self, x: &[f32]) -> Vec<u32> {
+    /// The bucket of `x` in every table, numbered over all tables.
+    pub fn assign(&self, x: &[f32], out: &mut [u32]) {
         match self {
-            Self::Learned(cells) => vec![cells.nearest(x).0],
-            Self::Hyperplane(planes) => planes.buckets(x),
+            Self::Learned(cells) => out[0] = cells.nearest(x).0,
+            Self::Hyperplane(planes) => {
+                for (table, (out, bucket)) in out.iter_mut().zip(planes.buckets(x)).enumerate() {
+                    *out = (table * self.buckets()) as u32 + bucket;
+                }
+            }
         }
     }
 
-    /// Starts one sequence for each table, best bucket first.
-    pub fn start(&self, query: &[f32], margins: &mut Vec<f32>, sequences: &mut Vec<ProbeSequence>) {
-        sequences.resize_with(self.tables(), ProbeSequence::default);
+    /// Starts with the buckets of `query`; about `wanted` of them will be visited.
+    pub fn start(&self, query: &[f32], mean: &[f32], wanted: usize, visits: &mut Visits) {
         match self {
             Self::Learned(cells) => {
-                let similarities = cells.similarities(query).enumerate();
-                sequences[0].start_ranked(
-                    similarities.map(|(cell, similarity)| Probe { score: -similarity, bucket: cell as u32 }),
-                );
+                visits.at = 0;
+                visits.ranked.clear();
+                visits.ranked.extend(cells.similarities(query).zip(0..));
+                visits.ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                let _ = wanted;
             }
             Self::Hyperplane(planes) => {
-                planes.margins(query, margins);
-                for (sequence, margins) in sequences.iter_mut().zip(margins.chunks_exact(planes.per_table)) {
+                visits.base = dot(query, mean);
+                visits.sequences.resize_with(self.tables(), ProbeSequence::default);
+                planes.margins(query, &mut visits.margins);
+                let margins = visits.margins.chunks_exact(planes.per_table);
+                for (sequence, margins) in visits.sequences.iter_mut().zip(margins) {
                     sequence.start(margins);
                 }
+            }
+        }
+    }
+
+    /// The next bucket, numbered over all tables, and the similarity of the query to its centre.
+    pub fn next(&self, visits: &mut Visits) -> Option<(u32, f32)> {
+        match self {
+            Self::Learned(_) => {
+                let (similarity, cell) = *visits.ranked.get(visits.at)?;
+                visits.at += 1;
+                Some((cell, similarity))
+            }
+            Self::Hyperplane(_) => {
+                let first = |s: &ProbeSequence| s.peek().map(|probe: Probe| probe.score);
+                let scores = visits.sequences.iter().map(first).enumerate();
+                let best = scores.filter_map(|(table, score)| Some((table, score?)));
+                let (table, _) = best.min_by(|a, b| a.1.total_cmp(&b.1))?;
+                let bucket = visits.sequences[table].peek()?.bucket;
+                visits.sequences[table].advance();
+                Some(((table * self.buckets()) as u32 + bucket, visits.base))
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use lookalike_core::chunk::Rerank;
 use lookalike_core::format::FILE_NAME;
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::{Error, Family, HashIndex, IndexOptions, SearchOptions};
@@ -11,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 const FAMILIES: [(Family, usize); 2] = [(Family::Learned, 1), (Family::Hyperplane, 2)];
 
 fn saved(folder: &Path, items: u64, (family, tables): (Family, usize)) -> HashIndex {
-    let options = IndexOptions { dim: 10, bits: 128, family, tables, seed: 3 };
+    let options = IndexOptions { dim: 10, bits: 128, family, tables, rerank: Rerank::F32, seed: 3 };
     let mut rng = SplitMix64::new(5);
     let vectors: Vec<f32> = (0..items * 10).map(|_| rng.next_bell()).collect();
     let ids: Vec<u64> = (0..items).collect();
@@ -73,8 +74,8 @@ fn absurd_headers_with_a_right_checksum_are_refused() {
         saved(folder.path(), 300, family);
         let good = fs::read(folder.path().join(FILE_NAME)).unwrap();
         let body = good.len() - 8;
-        for field in 0..9 {
-            if field == 3 || field == 5 {
+        for field in 0..12 {
+            if field == 4 || field == 10 {
                 continue; // any seed and any training size is possible
             }
             for value in [1u64, 7, 23, 301, 1 << 20, 1 << 40, u64::MAX] {
@@ -92,8 +93,8 @@ fn absurd_headers_with_a_right_checksum_are_refused() {
     saved(folder.path(), 300, FAMILIES[0]);
     let good = fs::read(folder.path().join(FILE_NAME)).unwrap();
     let mut newer = good;
-    newer[8] = 2;
+    newer[8] = 3;
     fs::write(folder.path().join(FILE_NAME), &newer).unwrap();
     let error = HashIndex::open(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("format version 2"), "{error}");
+    assert!(error.contains("format version 3"), "{error}");
 }

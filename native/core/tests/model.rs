@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lookalike_core::chunk::Rerank;
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::{Family, HashIndex, IndexOptions, SearchOptions, SearchOutput};
 use proptest::prelude::*;
@@ -76,7 +77,7 @@ proptest! {
     #[test]
     fn behaves_like_a_list(operations in prop::collection::vec(operation(), 1..25), hyperplane: bool) {
         let (family, tables) = if hyperplane { (Family::Hyperplane, 3) } else { (Family::Learned, 1) };
-        let options = IndexOptions { dim: DIM, bits: 64, family, tables, seed: 1 };
+        let options = IndexOptions { dim: DIM, bits: 64, family, tables, rerank: Rerank::F32, seed: 1 };
         let mut index = HashIndex::build(options, &[], &[], &[], 1).unwrap();
         let mut model = BTreeMap::new();
         let folder = tempfile::tempdir().unwrap();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use lookalike_core::codes::{EncodeScratch, Encoder, check_bits};
 use lookalike_core::input::MAX_DIM;
+use lookalike_core::chunk::Rerank;
 use lookalike_core::rotation::Rotation;
 use lookalike_core::{Error, Family, HashIndex, IndexOptions, SearchOptions, dot, hamming, isa};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
@@ -51,7 +52,7 @@ struct NativeIndex(HashIndex);
 #[pymethods]
 impl NativeIndex {
     #[staticmethod]
-    #[pyo3(signature = (vectors, ids, products, *, bits, family, tables, seed, threads))]
+    #[pyo3(signature = (vectors, ids, products, *, bits, family, tables, rerank, seed, threads))]
     #[allow(clippy::too_many_arguments)]
     fn build(
         py: Python<'_>,
@@ -61,6 +62,7 @@ impl NativeIndex {
         bits: usize,
         family: &str,
         tables: usize,
+        rerank: &str,
         seed: u64,
         threads: usize,
     ) -> PyResult<Self> {
@@ -69,7 +71,13 @@ impl NativeIndex {
             "hyperplane" => Family::Hyperplane,
             other => return Err(PyValueError::new_err(format!("there is no family {other:?}"))),
         };
-        let options = IndexOptions { dim: vectors.shape()[1], bits, family, tables, seed };
+        let rerank = match rerank {
+            "int8" => Rerank::Int8,
+            "f16" => Rerank::F16,
+            "f32" => Rerank::F32,
+            other => return Err(PyValueError::new_err(format!("there is no rerank {other:?}"))),
+        };
+        let options = IndexOptions { dim: vectors.shape()[1], bits, family, tables, rerank, seed };
         check_rows(&vectors, &ids)?;
         let (vectors, ids, products) = (vectors.as_slice()?, ids.as_slice()?, products.as_slice()?);
         py.detach(|| HashIndex::build(options, vectors, ids, products, threads)).map(Self).map_err(to_py)
@@ -146,6 +154,7 @@ impl NativeIndex {
         };
         out.set_item("family", family)?;
         out.set_item("tables", options.tables)?;
+        out.set_item("rerank", options.rerank.name())?;
         out.set_item("seed", options.seed)?;
         out.set_item("trained_on", stats.trained_on)?;
         out.set_item("buckets_per_table", stats.buckets_per_table)?;

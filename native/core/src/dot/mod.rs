@@ -39,3 +39,16 @@ fn padded_tail(x: &[f32]) -> [f32; LANES] {
     block[..tail.len()].copy_from_slice(tail);
     block
 }
+// TEMP
+/// x
+pub fn dot_i8(q: &[f32], x: &[i8]) -> f32 { q.iter().zip(x).map(|(a, b)| a * f32::from(*b)).sum() }
+/// x
+pub fn dot_f16(q: &[f32], x: &[u16]) -> f32 { q.iter().zip(x).map(|(a, b)| a * half::f16::from_bits(*b).to_f32()).sum() }
+/// x
+pub fn prefetch(_x: &[u8]) {}
+/// x
+pub fn quantise_i8(r: &[f32], out: &mut [i8]) -> f32 {
+    let m = r.iter().fold(0f32, |a, b| a.max(b.abs())) / 127.0;
+    out.iter_mut().zip(r).for_each(|(o, v)| *o = if m > 0.0 { (v / m).round() as i8 } else { 0 });
+    m
+}

@@ -4,22 +4,29 @@
 //! a writer and never sees half a batch. Writers take turns under a mutex, change a copy that shares
 //! nearly everything with the old snapshot, and swap it in.
 
+mod candidates;
+pub mod list;
 mod policy;
 mod search;
 pub mod state;
+mod writer;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use rayon::prelude::*;
 
+use crate::chunk::{Layout, Rerank};
 use crate::codes::check_bits;
 use crate::error::{Result, invalid};
 use crate::input::{MAX_DIM, check_ids, unit_vectors};
 use crate::partition::Family;
 use crate::threads;
+use list::{List, NewRow};
 use state::{Items, State};
+use writer::Writer;
 
 pub use search::{SearchOptions, SearchOutput, StageSeconds};
 
@@ -37,11 +44,18 @@ pub struct IndexOptions {
     pub family: Family,
     /// Bucket tables: 1 to 64 of hyperplanes, 1 of cells.
     pub tables: usize,
+    /// What the final scores are computed from.
+    pub rerank: Rerank,
     /// Seed of the rotation and the buckets.
     pub seed: u64,
 }
 
 impl IndexOptions {
+    /// Shape of the stored rows.
+    pub fn layout(&self) -> Layout {
+        Layout { dim: self.dim, bits: self.bits, rerank: self.rerank }
+    }
+
     /// Checks the ranges.
     pub fn check(&self) -> Result<()> {
         check_bits(self.bits)?;
@@ -82,8 +96,8 @@ pub struct Stats {
 pub struct HashIndex {
     options: IndexOptions,
     state: ArcSwap<State>,
-    /// Row of each findable item; its lock makes writers take turns.
-    row_of: Mutex<HashMap<u64, u32>>,
+    /// Made by the first write; its lock makes writers take turns.
+    writer: Mutex<Option<Writer>>,
 }
 
 impl HashIndex {
@@ -105,8 +119,7 @@ impl HashIndex {
     }
 
     pub(crate) fn from_state(options: IndexOptions, state: State) -> Self {
-        let row_of = rows_by_id(&state);
-        Self { options, state: ArcSwap::from_pointee(state), row_of: Mutex::new(row_of) }
+        Self { options, state: ArcSwap::from_pointee(state), writer: Mutex::new(None) }
     }
 
     /// The options it was built with.
@@ -139,32 +152,32 @@ impl HashIndex {
     /// [`crate::Error::Invalid`] if a vector or an id is not acceptable; nothing is added then.
     pub fn add(&self, vectors: &[f32], ids: &[u64], products: &[u64]) -> Result<()> {
         let items = checked_items(self.options.dim, vectors, ids, products)?;
-        let mut row_of = self.lock_for_writing();
+        let mut guard = self.lock_for_writing();
         let mut next = State::clone(&self.state.load());
-        if next.rows.len() + items.ids.len() > u32::MAX as usize {
+        if next.rows() + items.ids.len() > u32::MAX as usize {
             return invalid("one index holds at most 2**32-1 rows; spread the items over more shards");
         }
-        let first = next.rows.len() as u32;
-        let dead = Arc::make_mut(&mut next.dead);
-        for (id, row) in items.ids.iter().zip(first..) {
-            if let Some(replaced) = row_of.insert(*id, row) {
-                dead.insert(replaced);
-            }
-        }
-        next.append(&items);
-        self.publish(next, &mut row_of);
+        let writer = guard.get_or_insert_with(|| Writer::of(&next));
+        let mut touched = kill(writer, &mut next, &items.ids);
+        let new = place(writer, &mut next, &items);
+        touched.extend(new.keys());
+        rewrite(writer, &mut next, touched, &new);
+        next.live += items.ids.len();
+        drop(new);
+        self.publish(next, &mut guard);
         Ok(())
     }
 
     /// Removes items and returns how many there were; unknown ids are passed over.
     pub fn remove(&self, ids: &[u64]) -> usize {
-        let mut row_of = self.lock_for_writing();
+        let mut guard = self.lock_for_writing();
         let mut next = State::clone(&self.state.load());
-        let dead = Arc::make_mut(&mut next.dead);
-        let before = dead.count();
-        ids.iter().filter_map(|id| row_of.remove(id)).for_each(|row| dead.insert(row));
-        let removed = dead.count() - before;
-        self.publish(next, &mut row_of);
+        let writer = guard.get_or_insert_with(|| Writer::of(&next));
+        let before = next.live;
+        let touched = kill(writer, &mut next, ids);
+        let removed = before - next.live;
+        rewrite(writer, &mut next, touched, &BTreeMap::new());
+        self.publish(next, &mut guard);
         removed
     }
 
@@ -187,32 +200,94 @@ impl HashIndex {
     pub fn stats(&self) -> Stats {
         let state = self.snapshot();
         let partition = state.codebook.partition.as_ref();
+        let layout = self.options.layout();
+        let rows: usize = state.lists.iter().map(List::len).sum();
+        let bytes: usize = state.lists.iter().flat_map(List::chunks).map(|chunk| chunk.bytes().len()).sum();
+        let vector_bytes = rows * layout.vector_bytes();
+        let code_bytes = rows * layout.bits / 8;
         Stats {
-            items: state.live(),
-            dead_rows: state.dead.count(),
+            items: state.live,
+            dead_rows: state.dead.len(),
             trained_on: state.codebook.trained_on,
             buckets_per_table: partition.map_or(0, |partition| partition.buckets()),
-            code_bytes: state.rows.len() * self.options.bits / 8,
-            vector_bytes: state.rows.len() * self.options.dim * 4,
-            bucket_bytes: state.buckets.as_ref().map_or(0, |buckets| buckets.bytes()),
+            code_bytes,
+            vector_bytes,
+            bucket_bytes: bytes - code_bytes - vector_bytes,
         }
     }
 
-    fn lock_for_writing(&self) -> MutexGuard<'_, HashMap<u64, u32>> {
-        self.row_of.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_for_writing(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes `next` the current snapshot, rebuilt first if it has outgrown its codebook.
-    fn publish(&self, next: State, row_of: &mut HashMap<u64, u32>) {
-        let (live, trained_on) = (next.live(), next.codebook.trained_on);
-        let mostly_dead = next.dead.count() > live.max(policy::BRUTE_FORCE_ITEMS);
-        if policy::outgrown(live, trained_on) || mostly_dead {
-            let rebuilt = State::train(&self.options, &next.items());
-            *row_of = rows_by_id(&rebuilt);
-            self.state.store(Arc::new(rebuilt));
+    fn publish(&self, next: State, writer: &mut Option<Writer>) {
+        if policy::outgrown(next.live, next.codebook.trained_on) {
+            *writer = None;
+            self.state.store(Arc::new(State::train(&self.options, &next.items())));
         } else {
             self.state.store(Arc::new(next));
         }
+    }
+}
+
+/// Takes items out; returns the lists they are in.
+fn kill(writer: &mut Writer, state: &mut State, ids: &[u64]) -> Vec<u32> {
+    let mut touched = Vec::new();
+    let dead = Arc::make_mut(&mut state.dead);
+    for id in ids {
+        if let Some(ordinal) = writer.kill(*id, &mut touched) {
+            dead.insert(ordinal);
+            state.live -= 1;
+        }
+    }
+    touched
+}
+
+/// Chooses number and lists of new items; the rows by list.
+fn place<'a>(writer: &mut Writer, state: &mut State, items: &'a Items) -> BTreeMap<u32, Vec<NewRow<'a>>> {
+    let codebook = Arc::clone(&state.codebook);
+    let (dim, tables) = (codebook.layout.dim, codebook.tables());
+    let mut buckets = vec![0u32; items.ids.len() * tables];
+    buckets
+        .par_chunks_exact_mut(tables)
+        .zip(items.vectors.par_chunks_exact(dim))
+        .with_min_len(256)
+        .for_each(|(buckets, vector)| codebook.assign(vector, buckets));
+    let mut new: BTreeMap<u32, Vec<NewRow>> = BTreeMap::new();
+    let rows = items.ids.iter().zip(&items.products).zip(items.vectors.chunks_exact(dim));
+    for (((id, product), vector), buckets) in rows.zip(buckets.chunks_exact(tables)) {
+        let ordinal = writer.place(*id, buckets, &mut state.ordinals);
+        let row = NewRow { ordinal, id: *id, product: *product, vector };
+        buckets.iter().for_each(|bucket| new.entry(*bucket).or_default().push(row));
+    }
+    new
+}
+
+/// Rewrites the lists that get new rows or hold too many removed ones.
+fn rewrite(writer: &mut Writer, state: &mut State, mut touched: Vec<u32>, new: &BTreeMap<u32, Vec<NewRow>>) {
+    touched.sort_unstable();
+    touched.dedup();
+    touched.retain(|b| new.contains_key(b) || writer.wants_compaction(*b, state.lists[*b as usize].len()));
+    let reader: &Writer = writer;
+    let rewritten: Vec<(List, Vec<u32>)> = touched
+        .par_iter()
+        .with_min_len(64)
+        .map(|bucket| {
+            let (list, codebook, dead) = (&state.lists[*bucket as usize], &state.codebook, &state.dead);
+            let mut purged = Vec::new();
+            let compact = reader.wants_compaction(*bucket, list.len());
+            let rows = new.get(bucket).map_or(&[][..], Vec::as_slice);
+            let list = list.with(codebook, *bucket, rows, dead, compact, &mut purged);
+            (list, purged)
+        })
+        .collect();
+    let dead = Arc::make_mut(&mut state.dead);
+    for (bucket, (list, purged)) in touched.into_iter().zip(rewritten) {
+        state.lists[bucket as usize] = list;
+        writer.purge(bucket, &purged).iter().for_each(|ordinal| {
+            dead.remove(*ordinal);
+        });
     }
 }
 
@@ -220,8 +295,4 @@ fn checked_items(dim: usize, vectors: &[f32], ids: &[u64], products: &[u64]) -> 
     check_ids(ids, products)?;
     let vectors = unit_vectors(vectors, ids.len(), dim)?;
     Ok(Items { ids: ids.to_vec(), products: products.to_vec(), vectors })
-}
-
-fn rows_by_id(state: &State) -> HashMap<u64, u32> {
-    state.live_rows().map(|row| (state.rows.id(row), row)).collect()
 }

@@ -1,5 +1,7 @@
 //! How much work a search does unless it is told: measured by `benchmarks/hash_index.py`.
 
+use super::search::SearchOptions;
+use super::state::State;
 use crate::probe::MAX_PLANES;
 
 /// Up to this many items there are no buckets: every code is scanned.
@@ -16,7 +18,7 @@ pub fn planes_per_table(items: usize) -> usize {
 /// Cells for `items` items: so many that a tenth of the items is spread over about twenty of them, and
 /// no more than a query can compare itself with in passing.
 pub fn cell_count(items: usize) -> usize {
-    (5.0 * (items as f64).sqrt()).min(2_048.0) as usize
+    (8.0 * (items as f64).sqrt()).min(32_768.0) as usize
 }
 
 /// Fewest codes that a search scans.
@@ -40,9 +42,47 @@ pub fn outgrown(items: usize, trained_on: usize) -> bool {
     items > BRUTE_FORCE_ITEMS && grown
 }
 
-/// Candidates whose exact cosine is computed for `k` results.
-pub fn rerank_depth(k: usize) -> usize {
-    (12 * k).max(256)
+/// Candidates whose score is computed for `k` results.
+fn rerank_depth(k: usize) -> usize {
+    (8 * k).max(128)
+}
+
+/// How much work one search does.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Most buckets visited.
+    pub probes: usize,
+    /// Rows after which no further bucket is visited.
+    pub rows: usize,
+    /// Candidates scored.
+    pub rerank: usize,
+    /// Buckets that this is likely to take.
+    pub buckets: usize,
+}
+
+impl Effort {
+    /// The effort of a search with these options.
+    pub fn of(options: &SearchOptions, state: &State) -> Self {
+        let buckets = state.codebook.buckets() / state.codebook.tables();
+        let rerank = options.rerank.unwrap_or_else(|| rerank_depth(options.k));
+        if let Some(probes) = options.probes {
+            return Self { probes, rows: usize::MAX, rerank, buckets: probes };
+        }
+        let budget = scan_budget(state.live, options.k);
+        let rows = if 2 * budget >= state.live { usize::MAX } else { budget };
+        let share = budget as f64 / state.live.max(1) as f64;
+        Self { probes: usize::MAX, rows, rerank, buckets: (share * buckets as f64) as usize + 4 }
+    }
+
+    /// Four times as much.
+    pub fn further(self) -> Self {
+        Self {
+            probes: self.probes,
+            rows: self.rows.saturating_mul(4),
+            rerank: self.rerank.saturating_mul(4),
+            buckets: self.buckets.saturating_mul(4),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,20 +1,20 @@
-//! One query: code, buckets in order, Hamming scan, exact cosine of the best.
+//! One query: the buckets in order, estimates of their rows, scores of the best.
 
-use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::policy::{rerank_depth, scan_budget};
+use super::candidates::{Candidate, Candidates};
+use super::list::List;
+use super::policy::Effort;
 use super::state::State;
-use crate::codes::EncodeScratch;
-use crate::dot::dot;
+use crate::chunk::{Rerank, View};
+use crate::dot::{dot, dot_f16, dot_i8, prefetch};
 use crate::error::{Result, invalid};
-use crate::hamming;
 use crate::input::NO_ID;
-use crate::partition::Partition;
-use crate::probe::ProbeSequence;
+use crate::partition::Visits;
 use crate::rank::{Hit, keep_best_of_each_product, keep_top};
+use crate::scan::{self, BLOCK, QueryTable, block_bytes};
 use crate::threads;
 
 /// What one search asks for.
@@ -22,13 +22,13 @@ use crate::threads;
 pub struct SearchOptions {
     /// Results per query, at least 1.
     pub k: usize,
-    /// Buckets to visit in each table; `None`: until the automatic number of codes is reached.
+    /// Buckets to visit; `None`: until the automatic number of rows is reached.
     pub probes: Option<usize>,
-    /// Candidates whose exact cosine is computed; `None`: automatic.
+    /// Candidates whose score is computed; `None`: automatic.
     pub rerank: Option<usize>,
     /// Whether to return the best item of each of the k best products.
     pub group: bool,
-    /// Whether to compare with every stored vector instead of hashing.
+    /// Whether to score every stored vector instead of hashing.
     pub exact: bool,
 }
 
@@ -53,24 +53,22 @@ impl SearchOptions {
 /// Time spent in each stage, summed over the queries, in seconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StageSeconds {
-    /// Coding the query.
+    /// Rotating the query and filling its table.
     pub hash: f64,
-    /// Collecting the rows of the buckets.
+    /// Ordering the buckets.
     pub probe: f64,
-    /// Hamming distances and the choice of candidates.
+    /// Estimating rows and choosing candidates.
     pub scan: f64,
-    /// Exact cosines and the final order.
+    /// Scores of the candidates and the final order.
     pub rerank: f64,
 }
 
 impl StageSeconds {
-    fn plus(self, other: Self) -> Self {
-        Self {
-            hash: self.hash + other.hash,
-            probe: self.probe + other.probe,
-            scan: self.scan + other.scan,
-            rerank: self.rerank + other.rerank,
-        }
+    fn add(&mut self, other: Self) {
+        self.hash += other.hash;
+        self.probe += other.probe;
+        self.scan += other.scan;
+        self.rerank += other.rerank;
     }
 }
 
@@ -83,7 +81,7 @@ pub struct SearchOutput {
     pub products: Vec<u64>,
     /// Cosines, laid out (query, k).
     pub scores: Vec<f32>,
-    /// Distinct items each query was compared with.
+    /// Rows each query was compared with.
     pub codes_scanned: Vec<u64>,
     /// Time per stage over all queries.
     pub seconds: StageSeconds,
@@ -98,28 +96,27 @@ struct Answer {
 /// Buffers of one worker.
 #[derive(Default)]
 struct Scratch {
-    encode: EncodeScratch,
-    code: Vec<u64>,
-    margins: Vec<f32>,
-    sequences: Vec<ProbeSequence>,
-    seen: Vec<u64>,
-    rows: Vec<u32>,
-    codes: Vec<u64>,
-    distances: Vec<u32>,
-    /// (distance, id, row).
-    ranked: Vec<(u32, u64, u32)>,
-    products: HashSet<u64>,
+    rotation: Vec<f32>,
+    /// `Pq`.
+    rotated: Vec<f32>,
+    table: QueryTable,
+    visits: Visits,
+    candidates: Candidates,
+    estimates: Vec<[f32; BLOCK]>,
+    above: Vec<u32>,
+}
+
+/// A run of rows that a query has looked at.
+struct Run<'a> {
+    view: View<'a>,
+    /// `<q,c>`.
+    base: f32,
 }
 
 /// Answers unit-length `queries` from one snapshot.
-pub fn search(
-    state: &State,
-    queries: &[f32],
-    options: &SearchOptions,
-    threads: usize,
-) -> Result<SearchOutput> {
-    let dim = state.codebook.encoder.mean().len();
-    let one = |scratch: &mut Scratch, query: &[f32]| answer(state, query, options, scratch);
+pub fn search(state: &State, queries: &[f32], options: &SearchOptions, threads: usize) -> Result<SearchOutput> {
+    let dim = state.layout().dim;
+    let one = |scratch: &mut Scratch, query: &[f32]| Search { state, query, options }.answer(scratch);
     let answers: Vec<Answer> = if threads == 1 || queries.len() <= dim {
         let mut scratch = Scratch::default();
         queries.chunks_exact(dim).map(|query| one(&mut scratch, query)).collect()
@@ -137,144 +134,196 @@ pub fn search(
         out.scores.extend(answer.hits.iter().map(|hit| hit.score));
         out.scores.extend(std::iter::repeat_n(f32::NEG_INFINITY, padding));
         out.codes_scanned.push(answer.scanned);
-        out.seconds = out.seconds.plus(answer.seconds);
+        out.seconds.add(answer.seconds);
     }
     Ok(out)
 }
 
-fn answer(state: &State, query: &[f32], options: &SearchOptions, scratch: &mut Scratch) -> Answer {
-    let mut seconds = StageSeconds::default();
-    let mut clock = Clock::start();
-    if options.exact {
-        let mut hits: Vec<Hit> = state.live_rows().map(|row| hit(state, query, row)).collect();
+/// One query against one snapshot.
+struct Search<'a> {
+    state: &'a State,
+    query: &'a [f32],
+    options: &'a SearchOptions,
+}
+
+impl<'a> Search<'a> {
+    fn answer(&self, scratch: &mut Scratch) -> Answer {
+        let mut seconds = StageSeconds::default();
+        let mut clock = Clock::start();
+        let codebook = &self.state.codebook;
+        scratch.rotated.resize(codebook.rotation.width(), 0.0);
+        codebook.rotation.apply(self.query, &mut scratch.rotation, &mut scratch.rotated);
+        if self.options.exact {
+            return self.exact(scratch, seconds, clock);
+        }
+        scratch.table.fill(&scratch.rotated[..codebook.layout.bits]);
+        seconds.hash = clock.lap();
+        let mut effort = Effort::of(self.options, self.state);
+        loop {
+            let (runs, scanned) = self.scan(effort, scratch, &mut seconds, &mut clock);
+            let (hits, cut) = self.rerank(&runs, effort, scratch);
+            seconds.rerank += clock.lap();
+            let all = scanned >= self.state.lists.iter().map(List::len).sum();
+            if hits.len() == self.options.k || !cut && (all || self.options.probes.is_some()) {
+                return Answer { hits, scanned: scanned as u64, seconds };
+            }
+            // A few products own the near buckets, or most rows there are gone: look further.
+            effort = effort.further();
+            if effort.rows >= self.state.live && self.options.probes.is_none() {
+                return self.exact(scratch, seconds, clock);
+            }
+        }
+    }
+
+    /// Scores every row.
+    fn exact(&self, scratch: &Scratch, mut seconds: StageSeconds, mut clock: Clock) -> Answer {
+        let state = self.state;
+        let mut hits = Vec::with_capacity(state.live);
+        for (bucket, list) in state.first_table().iter().enumerate() {
+            let base = dot(self.query, state.codebook.centre(bucket as u32));
+            for view in list.views(state.layout()) {
+                let run = Run { view, base };
+                let live = (0..view.ids.len()).filter(|at| !state.dead.contains(view.ordinals[*at]));
+                hits.extend(live.map(|at| Hit {
+                    score: self.score(&run, at, scratch),
+                    id: run.view.ids[at],
+                    product: run.view.products[at],
+                }));
+            }
+        }
         let scanned = hits.len() as u64;
-        finish(&mut hits, options);
-        seconds.rerank = clock.lap();
-        return Answer { hits, scanned, seconds };
+        self.finish(&mut hits);
+        seconds.rerank += clock.lap();
+        Answer { hits, scanned, seconds }
     }
-    scratch.code.resize(state.codebook.encoder.words(), 0);
-    state.codebook.encoder.encode(query, &mut scratch.encode, &mut scratch.code);
-    seconds.hash = clock.lap();
-    collect(state, query, options, scratch);
-    seconds.probe = clock.lap();
-    scan(state, scratch);
-    seconds.scan = clock.lap();
-    let hits = rerank(state, query, options, scratch);
-    seconds.rerank = clock.lap();
-    Answer { hits, scanned: scratch.rows.len() as u64, seconds }
-}
 
-/// Fills `scratch.rows` with the rows to scan: every one if that is cheaper, else by buckets.
-fn collect(state: &State, query: &[f32], options: &SearchOptions, scratch: &mut Scratch) {
-    scratch.rows.clear();
-    let budget = match options.probes {
-        Some(_) => usize::MAX,
-        None => scan_budget(state.live(), options.k),
-    };
-    match &state.codebook.partition {
-        Some(partition) if options.probes.is_some() || 2 * budget < state.live() => {
-            visit_buckets(state, partition, query, options, budget, scratch);
+    /// Visits buckets until `effort` is spent; fills `scratch.candidates`.
+    fn scan(
+        &self,
+        effort: Effort,
+        scratch: &mut Scratch,
+        seconds: &mut StageSeconds,
+        clock: &mut Clock,
+    ) -> (Vec<Run<'a>>, usize) {
+        let state = self.state;
+        let codebook = &*state.codebook;
+        scratch.candidates.start(effort.rerank);
+        let mut runs = Vec::with_capacity(64);
+        let mut scanned = 0;
+        let Some(partition) = &codebook.partition else {
+            self.visit(0, dot(self.query, &codebook.mean), &mut runs, &mut scanned, scratch);
+            seconds.scan += clock.lap();
+            return (runs, scanned);
+        };
+        partition.start(self.query, &codebook.mean, effort.buckets, &mut scratch.visits);
+        seconds.probe += clock.lap();
+        let mut visited = 0;
+        while visited < effort.probes && scanned < effort.rows {
+            let Some((bucket, base)) = partition.next(&mut scratch.visits) else { break };
+            self.visit(bucket, base, &mut runs, &mut scanned, scratch);
+            visited += 1;
         }
-        _ => scratch.rows.extend(state.live_rows()),
+        seconds.scan += clock.lap();
+        (runs, scanned)
     }
-}
 
-/// Visits buckets of all tables in one common order of score, each table up to `options.probes`,
-/// until `budget` distinct rows (and, if grouped, k distinct products) are found.
-fn visit_buckets(
-    state: &State,
-    partition: &Partition,
-    query: &[f32],
-    options: &SearchOptions,
-    budget: usize,
-    scratch: &mut Scratch,
-) {
-    let Scratch { margins, sequences, seen, rows, products, .. } = scratch;
-    let Some(buckets) = &state.buckets else { return };
-    partition.start(query, margins, sequences);
-    seen.resize(state.rows.len().div_ceil(64), 0);
-    products.clear();
-    let mut left = vec![options.probes.unwrap_or(usize::MAX); partition.tables()];
-    while rows.len() < budget || (options.group && products.len() < options.k) {
-        if rows.len() >= budget.saturating_mul(8) {
-            // A few products own all the near buckets: looking at everything is cheaper than probing on.
-            rows.clear();
-            rows.extend(state.live_rows());
-            break;
-        }
-        let open = sequences.iter().enumerate().filter(|(table, _)| left[*table] > 0);
-        let next = open
-            .filter_map(|(table, sequence)| sequence.peek().map(|probe| (table, probe)))
-            .min_by(|a, b| a.1.score.total_cmp(&b.1.score));
-        let Some((table, probe)) = next else { break };
-        buckets.rows_of(table, probe.bucket, |row| {
-            let (word, bit) = (row as usize / 64, 1u64 << (row % 64));
-            // A bucket full of near duplicates must not cost more than the budget.
-            let wanted = rows.len() < budget || options.group;
-            if wanted && seen[word] & bit == 0 && !state.dead.contains(row) {
-                seen[word] |= bit;
-                rows.push(row);
-                if options.group && options.probes.is_none() {
-                    products.insert(state.rows.product(row));
+    /// Estimates the rows of one bucket and offers the best as candidates.
+    fn visit(
+        &self,
+        bucket: u32,
+        base: f32,
+        runs: &mut Vec<Run<'a>>,
+        scanned: &mut usize,
+        scratch: &mut Scratch,
+    ) {
+        let state = self.state;
+        let layout = state.layout();
+        let Scratch { table, candidates, estimates, above, .. } = scratch;
+        for view in state.lists[bucket as usize].views(layout) {
+            *scanned += view.ids.len();
+            let run = runs.len() as u32;
+            runs.push(Run { view, base });
+            // In pieces, so that the threshold rises within a long run.
+            for (piece, blocks) in view.blocks.chunks(PIECE * block_bytes(layout.bits)).enumerate() {
+                let count = blocks.len() / block_bytes(layout.bits);
+                estimates.resize(count.max(estimates.len()), [0.0; BLOCK]);
+                above.resize(count.max(above.len()), 0);
+                let (estimates, above) = (&mut estimates[..count], &mut above[..count]);
+                scan::estimate(table, blocks, base, candidates.threshold(), estimates, above);
+                for (block, (estimates, above)) in estimates.iter().zip(above).enumerate() {
+                    while *above != 0 {
+                        let lane = above.trailing_zeros() as usize;
+                        *above &= *above - 1;
+                        let row = (piece * PIECE + block) * BLOCK + lane;
+                        let wanted = estimates[lane] > candidates.threshold();
+                        if wanted && !state.dead.contains(view.ordinals[row]) {
+                            candidates.offer(Candidate { estimate: estimates[lane], run, row: row as u32 });
+                        }
+                    }
                 }
             }
-        });
-        left[table] -= 1;
-        sequences[table].advance();
-    }
-    rows.iter().for_each(|row| seen[*row as usize / 64] = 0);
-}
-
-/// Computes the distance of every row of `scratch.rows`, into `scratch.ranked`.
-fn scan(state: &State, scratch: &mut Scratch) {
-    let Scratch { code, rows, codes, distances, ranked, .. } = scratch;
-    codes.clear();
-    rows.iter().for_each(|row| codes.extend_from_slice(state.rows.code(*row)));
-    distances.clear();
-    distances.resize(rows.len(), 0);
-    hamming::distances(code, codes, distances);
-    ranked.clear();
-    let columns = distances.iter().zip(rows.iter());
-    ranked.extend(columns.map(|(distance, row)| (*distance, state.rows.id(*row), *row)));
-}
-
-/// Exact cosines of the nearest codes, and the final order.
-///
-/// Grouped searches go on to further candidates until k products are found.
-fn rerank(state: &State, query: &[f32], options: &SearchOptions, scratch: &mut Scratch) -> Vec<Hit> {
-    let depth = options.rerank.unwrap_or_else(|| rerank_depth(options.k));
-    let ranked = &mut scratch.ranked;
-    let mut hits: Vec<Hit> = Vec::with_capacity(depth.min(ranked.len()));
-    let mut done = 0;
-    while done < ranked.len() {
-        let end = (done + depth).min(ranked.len());
-        if end < ranked.len() {
-            ranked[done..].select_nth_unstable(end - done - 1);
-        }
-        hits.extend(ranked[done..end].iter().map(|(_, _, row)| hit(state, query, *row)));
-        done = end;
-        finish(&mut hits, options);
-        if !options.group || hits.len() == options.k {
-            break;
         }
     }
-    hits
-}
 
-fn hit(state: &State, query: &[f32], row: u32) -> Hit {
-    Hit {
-        score: dot(query, state.rows.vector(row)),
-        id: state.rows.id(row),
-        product: state.rows.product(row),
+    /// The hits among the best candidates, and whether there were more candidates than were scored.
+    fn rerank(&self, runs: &[Run], effort: Effort, scratch: &mut Scratch) -> (Vec<Hit>, bool) {
+        let layout = self.state.layout();
+        let mut candidates = std::mem::take(&mut scratch.candidates);
+        let best = candidates.sorted();
+        for candidate in best.iter() {
+            prefetch(runs[candidate.run as usize].view.vector(layout, candidate.row as usize));
+        }
+        for candidate in best.iter_mut() {
+            candidate.estimate = self.score(&runs[candidate.run as usize], candidate.row as usize, scratch);
+        }
+        let cut = best.len() == effort.rerank;
+        let several_tables = self.state.codebook.tables() > 1;
+        let k = self.options.k;
+        let mut enough = f32::NEG_INFINITY;
+        if !self.options.group && !several_tables && best.len() > k {
+            // Ids are far from the vectors: only those of the results are worth the way.
+            let by_score = |a: &Candidate, b: &Candidate| b.estimate.total_cmp(&a.estimate);
+            enough = best.select_nth_unstable_by(k - 1, by_score).1.estimate;
+        }
+        let good = best.iter().filter(|candidate| candidate.estimate >= enough);
+        let mut hits: Vec<Hit> = good
+            .map(|Candidate { estimate, run, row }| {
+                let view = &runs[*run as usize].view;
+                Hit { score: *estimate, id: view.ids[*row as usize], product: view.products[*row as usize] }
+            })
+            .collect();
+        scratch.candidates = candidates;
+        if several_tables {
+            hits.sort_unstable_by_key(|hit| hit.id);
+            hits.dedup_by_key(|hit| hit.id);
+        }
+        self.finish(&mut hits);
+        (hits, cut)
+    }
+
+    fn score(&self, run: &Run, at: usize, scratch: &Scratch) -> f32 {
+        let layout = self.state.layout();
+        let vector = run.view.vector(layout, at);
+        match layout.rerank {
+            Rerank::Int8 => {
+                let eighths = bytemuck::cast_slice(vector);
+                run.base + run.view.scales[at] * dot_i8(&scratch.rotated[..layout.dim], eighths)
+            }
+            Rerank::F16 => dot_f16(self.query, bytemuck::cast_slice(vector)),
+            Rerank::F32 => dot(self.query, bytemuck::cast_slice(vector)),
+        }
+    }
+
+    fn finish(&self, hits: &mut Vec<Hit>) {
+        if self.options.group {
+            keep_best_of_each_product(hits);
+        }
+        keep_top(hits, self.options.k);
     }
 }
 
-fn finish(hits: &mut Vec<Hit>, options: &SearchOptions) {
-    if options.group {
-        keep_best_of_each_product(hits);
-    }
-    keep_top(hits, options.k);
-}
+/// Blocks estimated at a time.
+const PIECE: usize = 16;
 
 /// Times consecutive stages.
 struct Clock(Instant);
@@ -286,7 +335,7 @@ impl Clock {
 
     fn lap(&mut self) -> f64 {
         let now = Instant::now();
-        let elapsed: Duration = now - self.0;
+        let elapsed = now - self.0;
         self.0 = now;
         elapsed.as_secs_f64()
     }

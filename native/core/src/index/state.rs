@@ -5,13 +5,15 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::IndexOptions;
+use super::list::{List, NewRow, write_new};
 use super::policy::{BRUTE_FORCE_ITEMS, cell_count, planes_per_table};
-use crate::buckets::Buckets;
+use crate::bitset::Bitset;
 use crate::cells::Cells;
-use crate::codes::{EncodeScratch, Encoder};
+use crate::chunk::{Chunk, ChunkWriter, Layout};
+use crate::codebook::Codebook;
+use crate::memory::BufferMut;
 use crate::partition::{Family, Partition};
 use crate::planes::{Planes, mean_of};
-use crate::rows::{Rows, Tombstones};
 
 /// Keeps the buckets independent of the code's rotation although both come from one seed.
 const BUCKETS_SEED: u64 = 0x5EED_0F91_A4E5_0001;
@@ -27,112 +29,145 @@ pub struct Items {
     pub vectors: Vec<f32>,
 }
 
-/// What is trained on the data and then fixed until the next rebuild.
-#[derive(Debug)]
-pub struct Codebook {
-    /// Vectors to codes.
-    pub encoder: Encoder,
-    /// Vectors to buckets; none while everything is scanned.
-    pub partition: Option<Partition>,
-    /// Items it was trained on.
-    pub trained_on: usize,
-}
-
-/// A snapshot. Clones are cheap: they share codebook, full chunks of rows and sorted buckets.
+/// A snapshot. Clones share the codebook and all rows.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// The codebook of all codes and buckets here.
+    /// The codebook of all rows here.
     pub codebook: Arc<Codebook>,
-    /// All rows, removed ones included.
-    pub rows: Rows,
-    /// Rows by bucket; none without [`Codebook::partition`].
-    pub buckets: Option<Buckets>,
-    /// Removed and replaced rows.
-    pub dead: Arc<Tombstones>,
+    /// Rows by bucket, over all tables.
+    pub lists: Vec<List>,
+    /// Ordinals of removed and replaced rows that are still in the lists.
+    pub dead: Arc<Bitset>,
+    /// Items that can be found.
+    pub live: usize,
+    /// One more than the highest ordinal ever given.
+    pub ordinals: u32,
 }
 
 impl State {
-    /// Trains a codebook on `items` and stores them.
+    /// Trains a codebook on `items` and stores them; item `i` gets ordinal `i`.
     pub fn train(options: &IndexOptions, items: &Items) -> Self {
-        let (dim, count) = (options.dim, items.ids.len());
-        let partition = (count > BRUTE_FORCE_ITEMS).then(|| {
-            let seed = options.seed ^ BUCKETS_SEED;
-            match options.family {
-                Family::Learned => {
-                    Partition::Learned(Cells::train(&items.vectors, dim, cell_count(count), seed))
-                }
-                Family::Hyperplane => Partition::Hyperplane(Planes::train(
-                    &items.vectors,
-                    dim,
-                    options.tables,
-                    planes_per_table(count),
-                    seed,
-                )),
+        let layout = options.layout();
+        let (dim, count) = (layout.dim, items.ids.len());
+        let seed = options.seed ^ BUCKETS_SEED;
+        let mean = mean_of(&items.vectors, dim);
+        let partition = (count > BRUTE_FORCE_ITEMS).then(|| match options.family {
+            Family::Learned => {
+                Partition::Learned(Cells::train(&items.vectors, dim, cell_count(count), seed))
+            }
+            Family::Hyperplane => {
+                let planes = planes_per_table(count);
+                Partition::Hyperplane(Planes::train(&items.vectors, dim, options.tables, planes, seed))
             }
         });
-        let encoder = Encoder::new(mean_of(&items.vectors, dim), options.bits, options.seed);
-        let mut state = Self::empty(Codebook { encoder, partition, trained_on: count });
-        state.append(items);
-        state
+        let codebook = Codebook::new(layout, partition, mean, count, options.seed);
+        Self::filled(codebook, items)
     }
 
-    /// A snapshot without rows.
-    pub fn empty(codebook: Codebook) -> Self {
-        let partition = codebook.partition.as_ref();
-        Self {
-            rows: Rows::new(codebook.encoder.mean().len(), codebook.encoder.words()),
-            buckets: partition.map(|p| Buckets::new(p.tables(), p.buckets())),
-            dead: Arc::default(),
-            codebook: Arc::new(codebook),
-        }
-    }
-
-    /// Items that can be found.
-    pub fn live(&self) -> usize {
-        self.rows.len() - self.dead.count()
-    }
-
-    /// Row numbers of the items that can be found.
-    pub fn live_rows(&self) -> impl Iterator<Item = u32> + '_ {
-        (0..self.rows.len() as u32).filter(|row| !self.dead.contains(*row))
-    }
-
-    /// Appends items with the present codebook.
-    pub fn append(&mut self, items: &Items) {
-        let codebook = Arc::clone(&self.codebook);
-        let (dim, words) = (codebook.encoder.mean().len(), codebook.encoder.words());
-        let mut codes = vec![0u64; items.ids.len() * words];
-        codes
-            .par_chunks_exact_mut(words)
+    /// A snapshot of `items` with a given codebook.
+    pub fn filled(codebook: Codebook, items: &Items) -> Self {
+        let layout = codebook.layout;
+        let (dim, count, tables) = (layout.dim, items.ids.len(), codebook.tables());
+        let mut buckets = vec![0u32; count * tables];
+        buckets
+            .par_chunks_exact_mut(tables)
             .zip(items.vectors.par_chunks_exact(dim))
             .with_min_len(64)
-            .for_each_init(EncodeScratch::default, |scratch, (code, vector)| {
-                codebook.encoder.encode(vector, scratch, code);
-            });
-        if let (Some(partition), Some(buckets)) = (&codebook.partition, &mut self.buckets) {
-            let of_rows: Vec<u32> = items
-                .vectors
-                .par_chunks_exact(dim)
-                .with_min_len(64)
-                .flat_map_iter(|vector| partition.assign(vector))
-                .collect();
-            buckets.extend(self.rows.len() as u32, &of_rows);
+            .for_each(|(buckets, vector)| codebook.assign(vector, buckets));
+        let (starts, rows) = grouped(&buckets, tables, codebook.buckets());
+        let sizes: Vec<usize> =
+            starts.windows(2).map(|range| layout.chunk_bytes((range[1] - range[0]) as usize)).collect();
+        let mut buffer = BufferMut::zeroed(sizes.iter().sum());
+        let mut parts = Vec::with_capacity(sizes.len());
+        let mut rest = buffer.bytes_mut();
+        for (bucket, size) in sizes.iter().enumerate() {
+            let (part, after) = rest.split_at_mut(*size);
+            rest = after;
+            parts.push((bucket as u32, part));
         }
-        let vectors = items.vectors.chunks_exact(dim);
-        let columns = items.ids.iter().zip(&items.products).zip(codes.chunks_exact(words)).zip(vectors);
-        for (((id, product), code), vector) in columns {
-            self.rows.push(*id, *product, code, vector);
-        }
+        parts.into_par_iter().for_each(|(bucket, part)| {
+            let of_bucket = &rows[starts[bucket as usize] as usize..starts[bucket as usize + 1] as usize];
+            let new = of_bucket.iter().map(|row| items.row(dim, *row));
+            let mut writer = ChunkWriter::new(layout, of_bucket.len(), part);
+            write_new(&codebook, bucket, new, &mut writer);
+            writer.finish();
+        });
+        let buffer = buffer.freeze();
+        let mut at = 0;
+        let lists = sizes.iter().zip(starts.windows(2)).map(|(size, range)| {
+            at += size;
+            let rows = (range[1] - range[0]) as usize;
+            List::of((rows > 0).then(|| Chunk::new(buffer.slice(at - size..at), rows, &layout)))
+        });
+        let lists = lists.collect();
+        Self { lists, dead: Arc::default(), live: count, ordinals: count as u32, codebook: Arc::new(codebook) }
     }
 
-    /// Copies out the items that can be found.
+    /// Shape of the rows.
+    pub fn layout(&self) -> &Layout {
+        &self.codebook.layout
+    }
+
+    /// The lists of the first table: every item lies in one of them.
+    pub fn first_table(&self) -> &[List] {
+        &self.lists[..self.codebook.buckets() / self.codebook.tables()]
+    }
+
+    /// Rows of one table, removed ones included.
+    pub fn rows(&self) -> usize {
+        self.live + self.dead.len()
+    }
+
+    /// Copies out the items that can be found, in the order of their ordinals.
     pub fn items(&self) -> Items {
+        let layout = self.layout();
+        let mut rows = Vec::with_capacity(self.live);
+        for (bucket, list) in self.first_table().iter().enumerate() {
+            for view in list.views(layout) {
+                let live = (0..view.ids.len()).filter(|at| !self.dead.contains(view.ordinals[*at]));
+                rows.extend(live.map(|at| (view.ordinals[at], bucket as u32, view, at)));
+            }
+        }
+        rows.sort_unstable_by_key(|row| row.0);
         let mut items = Items::default();
-        for row in self.live_rows() {
-            items.ids.push(self.rows.id(row));
-            items.products.push(self.rows.product(row));
-            items.vectors.extend_from_slice(self.rows.vector(row));
+        let mut vector = Vec::new();
+        items.vectors.reserve(rows.len() * layout.dim);
+        for (_, bucket, view, at) in rows {
+            items.ids.push(view.ids[at]);
+            items.products.push(view.products[at]);
+            let scale = view.scales.get(at).copied().unwrap_or(0.0);
+            self.codebook.decode(bucket, scale, view.vector(layout, at), &mut vector);
+            items.vectors.extend_from_slice(&vector);
         }
         items
     }
+}
+
+impl Items {
+    fn row(&self, dim: usize, row: u32) -> NewRow<'_> {
+        let at = row as usize;
+        NewRow {
+            ordinal: row,
+            id: self.ids[at],
+            product: self.products[at],
+            vector: &self.vectors[at * dim..][..dim],
+        }
+    }
+}
+
+/// Row numbers by bucket, and where each bucket starts; `of_rows` is laid out (row, table).
+fn grouped(of_rows: &[u32], tables: usize, buckets: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut starts = vec![0u32; buckets + 1];
+    of_rows.iter().for_each(|bucket| starts[*bucket as usize + 1] += 1);
+    for at in 0..buckets {
+        starts[at + 1] += starts[at];
+    }
+    let mut next = starts.clone();
+    let mut rows = vec![0u32; of_rows.len()];
+    for (at, bucket) in of_rows.iter().enumerate() {
+        let slot = &mut next[*bucket as usize];
+        rows[*slot as usize] = (at / tables) as u32;
+        *slot += 1;
+    }
+    (starts, rows)
 }

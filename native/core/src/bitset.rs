@@ -1,0 +1,68 @@
+//! A set of small numbers, one bit each.
+
+/// Numbers from 0 on. Grows as needed.
+#[derive(Clone, Debug, Default)]
+pub struct Bitset {
+    words: Vec<u64>,
+    count: usize,
+}
+
+impl Bitset {
+    /// The set with these words, bit `i % 64` of word `i / 64` for number `i`.
+    pub fn from_words(words: Vec<u64>) -> Self {
+        let count = words.iter().map(|word| word.count_ones() as usize).sum();
+        Self { words, count }
+    }
+
+    /// Adds a number; false if it was there.
+    pub fn insert(&mut self, number: u32) -> bool {
+        let (word, bit) = (number as usize / 64, 1u64 << (number % 64));
+        if word >= self.words.len() {
+            self.words.resize(word + 1, 0);
+        }
+        let new = self.words[word] & bit == 0;
+        self.words[word] |= bit;
+        self.count += usize::from(new);
+        new
+    }
+
+    /// Takes a number out; false if it was not there.
+    pub fn remove(&mut self, number: u32) -> bool {
+        let found = self.contains(number);
+        if found {
+            self.words[number as usize / 64] &= !(1u64 << (number % 64));
+            self.count -= 1;
+        }
+        found
+    }
+
+    /// Whether a number is in the set.
+    pub fn contains(&self, number: u32) -> bool {
+        self.words.get(number as usize / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
+    }
+
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is no number.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_and_go() {
+        let mut set = Bitset::default();
+        assert!(set.insert(70) && !set.insert(70) && set.insert(3));
+        assert!(set.contains(70) && !set.contains(69) && !set.contains(1_000_000));
+        assert!(set.remove(70) && !set.remove(70) && !set.remove(9_999));
+        assert_eq!((set.len(), set.is_empty()), (1, false));
+        assert_eq!(Bitset::from_words(vec![1 << 5 | 1, 2]).len(), 3);
+    }
+}

@@ -1,0 +1,146 @@
+//! What is trained on the data and then fixed: the rotation, the buckets and their centres; and how it turns
+//! a vector into a stored row.
+//!
+//! A row keeps the signs `s` of the rotated residual `Pr`, `r = x - c` from the centre `c` of its bucket.
+//! Its inner product with a query `q` is estimated as `<q,c> + f·<s,Pq> + g` with `f = |r|²/‖Pr‖₁` and
+//! `g = <c,r> - f·<s,Pc>`: RaBitQ's unbiased estimate (Gao & Long, SIGMOD 2024, §3.2) of `<q - c, r>`,
+//! arranged so that everything about the query but `<q,c>` is the same for all buckets.
+
+use half::f16;
+
+use crate::chunk::{Layout, Rerank, Row};
+use crate::dot::{dot, quantise_i8};
+use crate::partition::Partition;
+use crate::rotation::Rotation;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Codebook {
+    /// Shape of the stored rows.
+    pub layout: Layout,
+    /// `max(dim, bits)` outputs.
+    pub rotation: Rotation,
+    /// Vectors to buckets; none while everything lies in one.
+    pub partition: Option<Partition>,
+    /// Mean of the vectors it was trained on.
+    pub mean: Vec<f32>,
+    /// Number of vectors it was trained on.
+    pub trained_on: usize,
+}
+
+/// Buffers of [`Encoder`].
+#[derive(Default)]
+struct Scratch {
+    residual: Vec<f32>,
+    rotation: Vec<f32>,
+    rotated: Vec<f32>,
+    signs: Vec<u64>,
+    eighths: Vec<i8>,
+}
+
+/// Turns vectors of one bucket into rows.
+pub struct Encoder<'a> {
+    codebook: &'a Codebook,
+    centre: &'a [f32],
+    rotated_centre: Vec<f32>,
+    scratch: Scratch,
+}
+
+impl Codebook {
+    /// A codebook; the rotation follows from the seed.
+    pub fn new(layout: Layout, partition: Option<Partition>, mean: Vec<f32>, trained_on: usize, seed: u64) -> Self {
+        let rotation = Rotation::new(layout.dim, layout.dim.max(layout.bits), seed);
+        Self { layout, rotation, partition, mean, trained_on }
+    }
+
+    /// Number of buckets over all tables.
+    pub fn buckets(&self) -> usize {
+        self.partition.as_ref().map_or(1, |partition| partition.tables() * partition.buckets())
+    }
+
+    /// Number of tables.
+    pub fn tables(&self) -> usize {
+        self.partition.as_ref().map_or(1, Partition::tables)
+    }
+
+    /// The bucket of `x` in every table, numbered over all tables, into `out` (length tables).
+    pub fn assign(&self, x: &[f32], out: &mut [u32]) {
+        match &self.partition {
+            None => out[0] = 0,
+            Some(partition) => partition.assign(x, out),
+        }
+    }
+
+    /// The centre of a bucket.
+    pub fn centre(&self, bucket: u32) -> &[f32] {
+        match &self.partition {
+            Some(Partition::Learned(cells)) => cells.centroid(bucket),
+            _ => &self.mean,
+        }
+    }
+
+    /// The encoder of a bucket.
+    pub fn encoder(&self, bucket: u32) -> Encoder<'_> {
+        let centre = self.centre(bucket);
+        let mut encoder =
+            Encoder { codebook: self, centre, rotated_centre: Vec::new(), scratch: Scratch::default() };
+        encoder.rotated_centre.resize(self.rotation.width(), 0.0);
+        self.rotation.apply(centre, &mut encoder.scratch.rotation, &mut encoder.rotated_centre);
+        encoder
+    }
+
+    /// The vector that a stored row stands for, as exactly as it was kept.
+    pub fn decode(&self, bucket: u32, scale: f32, stored: &[u8], out: &mut Vec<f32>) {
+        out.clear();
+        match self.layout.rerank {
+            Rerank::F32 => out.extend(bytemuck::pod_collect_to_vec::<u8, f32>(stored)),
+            Rerank::F16 => {
+                let halves = stored.as_chunks::<2>().0.iter();
+                out.extend(halves.map(|bytes| f16::from_le_bytes(*bytes).to_f32()));
+            }
+            Rerank::Int8 => {
+                let rotated: Vec<f32> = stored.iter().map(|v| f32::from(*v as i8) * scale).collect();
+                out.resize(self.layout.dim, 0.0);
+                self.rotation.invert(&rotated, out);
+                out.iter_mut().zip(self.centre(bucket)).for_each(|(v, c)| *v += c);
+            }
+        }
+    }
+}
+
+impl Encoder<'_> {
+    /// Fills code, constants and vector of `row` from the unit vector `x`.
+    pub fn encode(&mut self, x: &[f32], row: &mut Row) {
+        let Self { codebook, centre, rotated_centre, scratch } = self;
+        let Layout { dim, bits, rerank } = codebook.layout;
+        scratch.residual.clear();
+        scratch.residual.extend(x.iter().zip(*centre).map(|(v, c)| v - c));
+        scratch.rotated.resize(codebook.rotation.width(), 0.0);
+        codebook.rotation.apply(&scratch.residual, &mut scratch.rotation, &mut scratch.rotated);
+        let coded = &scratch.rotated[..bits];
+        scratch.signs.resize(bits / 64, 0);
+        crate::codes::pack_signs(coded, &mut scratch.signs);
+        row.code.clear();
+        row.code.extend(scratch.signs.iter().flat_map(|word| word.to_le_bytes()));
+        let mut sums = [0.0f32; 2];
+        for (value, centre) in coded.iter().zip(&rotated_centre[..bits]) {
+            sums[0] += value.abs();
+            sums[1] += if *value >= 0.0 { *centre } else { -centre };
+        }
+        let [length, along] = sums;
+        let square = dot(&scratch.residual, &scratch.residual);
+        let factor = if length > f32::MIN_POSITIVE { square / length } else { 0.0 };
+        let offset = dot(centre, &scratch.residual) - factor * along;
+        row.constants = [factor, offset].map(|value| f16::from_f32(value).to_bits());
+        row.vector.clear();
+        match rerank {
+            Rerank::F32 => row.vector.extend_from_slice(bytemuck::cast_slice(x)),
+            Rerank::F16 => row.vector.extend(x.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes())),
+            Rerank::Int8 => {
+                scratch.eighths.resize(dim, 0);
+                row.scale = quantise_i8(&scratch.rotated[..dim], &mut scratch.eighths);
+                row.vector.extend_from_slice(bytemuck::cast_slice(&scratch.eighths));
+            }
+        }
+    }
+}
