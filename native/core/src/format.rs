@@ -20,7 +20,7 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::cells::Cells;
+use crate::cells::{Cells, CellsParts};
 use crate::codes::Encoder;
 use crate::error::{Error, Result, damaged};
 use crate::index::IndexOptions;
@@ -174,7 +174,14 @@ fn read_body(mut input: Input) -> Result<(IndexOptions, State)> {
     let encoder = Encoder::new(input.f32s(dim)?, options.bits, options.seed);
     let partition = match family {
         _ if per_table == 0 => None,
-        Family::Learned => Some(Partition::Learned(Cells { dim, centroids: input.f32s(per_table * dim)? })),
+        Family::Learned => {
+            let centroids = input.f32s(per_table * dim)?;
+            Some(Partition::Learned(Cells::from_parts(CellsParts {
+                dim,
+                centroids,
+                ..CellsParts::default()
+            })))
+        }
         Family::Hyperplane => {
             let normals = input.f32s(tables * per_table * dim)?;
             let offsets = input.f32s(tables * per_table)?;

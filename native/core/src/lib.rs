@@ -17,6 +17,7 @@
 
 pub mod buckets;
 pub mod cells;
+pub mod coarse;
 pub mod codes;
 pub mod dot;
 pub mod error;

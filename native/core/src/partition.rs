@@ -1,6 +1,6 @@
 //! How space is cut into buckets: the hash families behind one interface.
 
-use crate::cells::Cells;
+use crate::cells::{Cells, CoarseScratch};
 use crate::planes::Planes;
 use crate::probe::{Probe, ProbeSequence};
 
@@ -43,7 +43,7 @@ impl Partition {
     /// The bucket of `x` in every table.
     pub fn assign(&self, x: &[f32]) -> Vec<u32> {
         match self {
-            Self::Learned(cells) => vec![cells.nearest(x).0],
+            Self::Learned(cells) => vec![cells.nearest(x, &mut CoarseScratch::default()).0],
             Self::Hyperplane(planes) => planes.buckets(x),
         }
     }
