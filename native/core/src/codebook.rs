@@ -8,6 +8,7 @@
 
 use half::f16;
 
+use crate::cells::CoarseScratch;
 use crate::chunk::{Layout, Rerank, Row};
 use crate::dot::{dot, quantise_i8};
 use crate::partition::Partition;
@@ -64,10 +65,10 @@ impl Codebook {
     }
 
     /// The bucket of `x` in every table, numbered over all tables, into `out` (length tables).
-    pub fn assign(&self, x: &[f32], out: &mut [u32]) {
+    pub fn assign(&self, x: &[f32], scratch: &mut CoarseScratch, out: &mut [u32]) {
         match &self.partition {
             None => out[0] = 0,
-            Some(partition) => partition.assign(x, out),
+            Some(partition) => partition.assign(x, scratch, out),
         }
     }
 

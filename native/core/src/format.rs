@@ -7,7 +7,7 @@
 //! | 4 | reserved, zero |
 //! | 8 × 12 | header, u64: dim, bits, family (0: learned, 1: hyperplane), tables, seed, form of the vectors (bytes of a coordinate), metric (0: cosine), items, removed rows, ordinals, trained_on, cells or hyperplanes per table |
 //! | … | mean f32 (dim) |
-//! | … | learned: centroids f32 (cells, dim); hyperplane: normals f32 (tables, planes, dim) · offsets f32 (tables, planes) |
+//! | … | learned: directions, groups + 1 or 0 (u64) · centroids f32 (cells, dim) · directions f32 (directions, dim) · groups u32; hyperplane: normals f32 (tables, planes, dim) · offsets f32 (tables, planes) |
 //! | … | rows of each list, u32 (tables × buckets) · ordinals of removed rows, u32; zeros up to a multiple of 64 bytes |
 //! | … | the rows of the lists, one run after another; see [`crate::chunk`] |
 //! | 8 | XXH3-64 of all bytes before |
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::bitset::Bitset;
-use crate::cells::Cells;
+use crate::cells::{Cells, CellsParts};
 use crate::chunk::{Chunk, Rerank};
 use crate::codebook::Codebook;
 use crate::error::{Error, Result, damaged};
@@ -103,7 +103,13 @@ fn write_file(options: &IndexOptions, state: &State, path: &Path) -> io::Result<
     out.put(bytemuck::cast_slice(&codebook.mean))?;
     match partition {
         None => {}
-        Some(Partition::Learned(cells)) => out.put(bytemuck::cast_slice(&cells.centroids))?,
+        Some(Partition::Learned(cells)) => {
+            let parts = cells.clone().into_parts();
+            out.put_all([parts.directions.len() / parts.dim, parts.groups.len()].map(|n| (n as u64).to_le_bytes()))?;
+            out.put(bytemuck::cast_slice(&parts.centroids))?;
+            out.put(bytemuck::cast_slice(&parts.directions))?;
+            out.put(bytemuck::cast_slice(&parts.groups))?;
+        }
         Some(Partition::Hyperplane(planes)) => {
             out.put(bytemuck::cast_slice(&planes.normals))?;
             out.put(bytemuck::cast_slice(&planes.offsets))?;
@@ -208,13 +214,28 @@ fn read_partition(input: &mut Input, options: &IndexOptions, per_table: usize) -
     let IndexOptions { dim, tables, family, .. } = *options;
     Ok(match family {
         _ if per_table == 0 => None,
-        Family::Learned => Some(Partition::Learned(Cells { dim, centroids: input.f32s(per_table * dim)? })),
+        Family::Learned => Some(Partition::Learned(read_cells(input, dim, per_table)?)),
         Family::Hyperplane => {
             let normals = input.f32s(tables * per_table * dim)?;
             let offsets = input.f32s(tables * per_table)?;
             Some(Partition::Hyperplane(Planes { dim, tables, per_table, normals, offsets }))
         }
     })
+}
+
+fn read_cells(input: &mut Input, dim: usize, count: usize) -> Result<Cells> {
+    let sizes = input.u64s(2)?;
+    let [directions, groups] = [sizes[0], sizes[1]].map(|size| size.min(1 << 32) as usize);
+    let parts = CellsParts {
+        dim,
+        centroids: input.f32s(count * dim)?,
+        directions: input.f32s(directions * dim)?,
+        groups: input.u32s(groups)?,
+    };
+    if !parts.fits() {
+        return damaged(format!("{FILE_NAME} has groups of cells that do not fit together"));
+    }
+    Ok(Cells::from_parts(parts))
 }
 
 fn read_lists(input: Input, file: &Buffer, codebook: &Codebook, sizes: &[u32]) -> Result<Vec<List>> {

@@ -19,6 +19,7 @@ pub mod bitset;
 pub mod cells;
 pub mod chunk;
 pub mod codebook;
+pub mod coarse;
 pub mod codes;
 pub mod dot;
 pub mod error;

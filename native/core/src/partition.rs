@@ -1,6 +1,7 @@
 //! How space is cut into buckets: the hash families behind one interface.
 
-use crate::cells::Cells;
+use crate::bitset::Bitset;
+use crate::cells::{Cells, CoarseScratch};
 use crate::dot::dot;
 use crate::planes::Planes;
 use crate::probe::{Probe, ProbeSequence};
@@ -29,6 +30,7 @@ pub enum Partition {
 pub struct Visits {
     margins: Vec<f32>,
     sequences: Vec<ProbeSequence>,
+    coarse: CoarseScratch,
     /// Cells best first, with the similarity of their centroids.
     ranked: Vec<(f32, u32)>,
     at: usize,
@@ -54,9 +56,9 @@ impl Partition {
     }
 
     /// The bucket of `x` in every table, numbered over all tables.
-    pub fn assign(&self, x: &[f32], out: &mut [u32]) {
+    pub fn assign(&self, x: &[f32], scratch: &mut CoarseScratch, out: &mut [u32]) {
         match self {
-            Self::Learned(cells) => out[0] = cells.nearest(x).0,
+            Self::Learned(cells) => out[0] = cells.nearest(x, scratch).0,
             Self::Hyperplane(planes) => {
                 for (table, (out, bucket)) in out.iter_mut().zip(planes.buckets(x)).enumerate() {
                     *out = (table * self.buckets()) as u32 + bucket;
@@ -71,9 +73,7 @@ impl Partition {
             Self::Learned(cells) => {
                 visits.at = 0;
                 visits.ranked.clear();
-                visits.ranked.extend(cells.similarities(query).zip(0..));
-                visits.ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-                let _ = wanted;
+                visits.ranked.extend_from_slice(cells.rank(query, wanted, &mut visits.coarse));
             }
             Self::Hyperplane(planes) => {
                 visits.base = dot(query, mean);
@@ -88,9 +88,12 @@ impl Partition {
     }
 
     /// The next bucket, numbered over all tables, and the similarity of the query to its centre.
-    pub fn next(&self, visits: &mut Visits) -> Option<(u32, f32)> {
+    pub fn next(&self, query: &[f32], visits: &mut Visits) -> Option<(u32, f32)> {
         match self {
-            Self::Learned(_) => {
+            Self::Learned(cells) => {
+                if visits.at == visits.ranked.len() && visits.at < cells.count() {
+                    visits.rank_the_others(cells, query);
+                }
                 let (similarity, cell) = *visits.ranked.get(visits.at)?;
                 visits.at += 1;
                 Some((cell, similarity))
@@ -105,5 +108,17 @@ impl Partition {
                 Some(((table * self.buckets()) as u32 + bucket, visits.base))
             }
         }
+    }
+}
+
+impl Visits {
+    /// Appends the cells that were not ranked at first: the order was asked for too few.
+    fn rank_the_others(&mut self, cells: &Cells, query: &[f32]) {
+        let mut known = Bitset::default();
+        self.ranked.iter().for_each(|(_, cell)| {
+            known.insert(*cell);
+        });
+        let all = cells.rank(query, cells.count(), &mut self.coarse);
+        self.ranked.extend(all.iter().filter(|(_, cell)| !known.contains(*cell)));
     }
 }

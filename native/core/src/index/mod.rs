@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use rayon::prelude::*;
 
+use crate::cells::CoarseScratch;
 use crate::chunk::{Layout, Rerank};
 use crate::codes::check_bits;
 use crate::error::{Result, invalid};
@@ -253,7 +254,9 @@ fn place<'a>(writer: &mut Writer, state: &mut State, items: &'a Items) -> BTreeM
         .par_chunks_exact_mut(tables)
         .zip(items.vectors.par_chunks_exact(dim))
         .with_min_len(256)
-        .for_each(|(buckets, vector)| codebook.assign(vector, buckets));
+        .for_each_init(CoarseScratch::default, |scratch, (buckets, vector)| {
+            codebook.assign(vector, scratch, buckets);
+        });
     let mut new: BTreeMap<u32, Vec<NewRow>> = BTreeMap::new();
     let rows = items.ids.iter().zip(&items.products).zip(items.vectors.chunks_exact(dim));
     for (((id, product), vector), buckets) in rows.zip(buckets.chunks_exact(tables)) {

@@ -219,7 +219,7 @@ impl<'a> Search<'a> {
         seconds.probe += clock.lap();
         let mut visited = 0;
         while visited < effort.probes && scanned < effort.rows {
-            let Some((bucket, base)) = partition.next(&mut scratch.visits) else { break };
+            let Some((bucket, base)) = partition.next(self.query, &mut scratch.visits) else { break };
             self.visit(bucket, base, &mut runs, &mut scanned, scratch);
             visited += 1;
         }

@@ -8,7 +8,7 @@ use super::IndexOptions;
 use super::list::{List, NewRow, write_new};
 use super::policy::{BRUTE_FORCE_ITEMS, cell_count, planes_per_table};
 use crate::bitset::Bitset;
-use crate::cells::Cells;
+use crate::cells::{Cells, CoarseScratch};
 use crate::chunk::{Chunk, ChunkWriter, Layout};
 use crate::codebook::Codebook;
 use crate::memory::BufferMut;
@@ -73,7 +73,9 @@ impl State {
             .par_chunks_exact_mut(tables)
             .zip(items.vectors.par_chunks_exact(dim))
             .with_min_len(64)
-            .for_each(|(buckets, vector)| codebook.assign(vector, buckets));
+            .for_each_init(CoarseScratch::default, |scratch, (buckets, vector)| {
+                codebook.assign(vector, scratch, buckets);
+            });
         let (starts, rows) = grouped(&buckets, tables, codebook.buckets());
         let sizes: Vec<usize> =
             starts.windows(2).map(|range| layout.chunk_bytes((range[1] - range[0]) as usize)).collect();

@@ -1,0 +1,153 @@
+//! Training of many cells: groups first, each split into cells of its own, then all refined together.
+
+use rayon::prelude::*;
+
+use super::kmeans::{self, Members, Rows};
+use super::{Cells, CellsParts, CoarseScratch, spectrum};
+use crate::coarse::TILE;
+use crate::rng::SplitMix64;
+
+/// Up to this many cells one level does.
+pub(super) const ONE_LEVEL: usize = 128;
+/// Rows that training looks at, for each cell.
+const SAMPLE_PER_CELL: usize = 32;
+const ITERATIONS: usize = 8;
+const SPLIT_ITERATIONS: usize = 6;
+const REFINEMENTS: usize = 4;
+const SAMPLE_PER_GROUP: usize = 64;
+const CELLS_PER_GROUP: usize = 64;
+/// A cell with more than this many times the mean is split, at the cost of the emptiest.
+const CROWDED: usize = 4;
+/// A cell with less than the mean divided by this is given up for a crowded one.
+const DESERTED: usize = 8;
+/// Most directions that centroids are compared along, and the share of their variance that is enough.
+const MOST_DIRECTIONS: usize = 128;
+const VARIANCE_SHARE: f64 = 0.9;
+
+/// `count` cells of `vectors`; see [`Cells::train`].
+pub(super) fn train(vectors: &[f32], dim: usize, count: usize, seed: u64) -> Cells {
+    let mut rng = SplitMix64::new(seed);
+    let numbers = shuffled(vectors.len() / dim, count * SAMPLE_PER_CELL, &mut rng);
+    assert!(numbers.len() >= count, "training {count} cells needs as many vectors");
+    let rows = Rows { vectors, dim, numbers: &numbers };
+    if count <= ONE_LEVEL {
+        return from_centroids(kmeans::train(rows, count, ITERATIONS), dim);
+    }
+    let mut parts = split(rows, count);
+    for _ in 0..REFINEMENTS {
+        parts = refine(rows, parts);
+    }
+    from_centroids(parts.centroids, dim)
+}
+
+/// Cells around `centroids`, in the order of their groups.
+pub(super) fn from_centroids(centroids: Vec<f32>, dim: usize) -> Cells {
+    let count = centroids.len() / dim;
+    if count <= ONE_LEVEL {
+        return Cells::from_parts(CellsParts { dim, centroids, directions: Vec::new(), groups: Vec::new() });
+    }
+    let numbers = shuffled(count, count, &mut SplitMix64::new(count as u64));
+    let rows = Rows { vectors: &centroids, dim, numbers: &numbers };
+    let groups = kmeans::train(rows, group_count(count), ITERATIONS);
+    let assigned = rows.assign(|| (), |(), x| kmeans::nearest(&groups, x));
+    let members = Members::new(&assigned, group_count(count));
+    let directions = directions(&centroids, dim);
+    let (mut ordered, mut starts) = (Vec::with_capacity(centroids.len()), vec![0]);
+    for group in 0..group_count(count) as u32 {
+        members.of(group).iter().for_each(|at| ordered.extend_from_slice(rows.get(*at as usize)));
+        starts.push((ordered.len() / dim) as u32);
+    }
+    starts.dedup();
+    Cells::from_parts(CellsParts { dim, centroids: ordered, directions, groups: starts })
+}
+
+fn group_count(cells: usize) -> usize {
+    cells.div_ceil(CELLS_PER_GROUP)
+}
+
+fn directions(rows: &[f32], dim: usize) -> Vec<f32> {
+    spectrum::leading(rows, dim, MOST_DIRECTIONS, TILE, VARIANCE_SHARE, dim as u64)
+}
+
+/// Splits space into groups, and each group into a share of the cells.
+fn split(rows: Rows, count: usize) -> CellsParts {
+    let dim = rows.dim;
+    let groups = group_count(count);
+    let middles =
+        from_centroids(kmeans::train(rows.first(groups * SAMPLE_PER_GROUP), groups, ITERATIONS), dim);
+    let assigned = rows.assign(CoarseScratch::default, |scratch, x| middles.nearest(x, scratch));
+    let members = Members::new(&assigned, groups);
+    let sizes: Vec<usize> = (0..groups as u32).map(|group| members.of(group).len()).collect();
+    let shares = shares(&sizes, count);
+    let cells: Vec<Vec<f32>> = (0..groups)
+        .into_par_iter()
+        .map(|group| {
+            let own: Vec<u32> =
+                members.of(group as u32).iter().map(|at| rows.numbers[*at as usize]).collect();
+            kmeans::train(Rows { numbers: &own, ..rows }, shares[group], SPLIT_ITERATIONS)
+        })
+        .collect();
+    let mut starts = vec![0];
+    starts.extend(shares.iter().scan(0, |end, share| {
+        *end += *share as u32;
+        Some(*end)
+    }));
+    starts.dedup();
+    let centroids: Vec<f32> = cells.concat();
+    CellsParts { dim, directions: directions(&centroids, dim), centroids, groups: starts }
+}
+
+/// Parts of `total` in proportion to `sizes`, none larger than its size (`total` is at most their sum).
+fn shares(sizes: &[usize], total: usize) -> Vec<usize> {
+    let sum: usize = sizes.iter().sum();
+    let mut before = 0;
+    let mut done = 0;
+    let parts = sizes.iter().map(|size| {
+        before += size;
+        let part = before * total / sum - done;
+        done += part;
+        part
+    });
+    parts.collect()
+}
+
+/// One step of k-means over all rows with the coarse order, then the repair of cells of bad size.
+fn refine(rows: Rows, parts: CellsParts) -> CellsParts {
+    let cells = Cells::from_parts(parts);
+    let assigned = rows.assign(CoarseScratch::default, |scratch, x| cells.nearest(x, scratch));
+    let members = Members::new(&assigned, cells.count());
+    let mut parts = cells.into_parts();
+    parts.centroids = kmeans::means(rows, &members, &parts.centroids);
+    relocate(rows, &members, &assigned, &mut parts.centroids);
+    parts
+}
+
+/// Moves empty and deserted cells into crowded ones: to the member that fits worst there.
+fn relocate(rows: Rows, members: &Members, assigned: &[(u32, f32)], centroids: &mut [f32]) {
+    let dim = rows.dim;
+    let count = centroids.len() / dim;
+    let size = |cell: &u32| members.of(*cell).len();
+    let mean = rows.len() / count;
+    let mut by_size: Vec<u32> = (0..count as u32).collect();
+    by_size.sort_by_key(size);
+    let small = by_size.iter().take_while(|cell| size(cell) * DESERTED < mean);
+    let large = by_size.iter().rev().take_while(|cell| size(cell) > CROWDED * mean);
+    for (small, large) in small.zip(large) {
+        let fit = |at: &&u32| assigned[**at as usize].1;
+        let worst = members.of(*large).iter().min_by(|a, b| fit(a).total_cmp(&fit(b)));
+        let row = rows.get(*worst.expect("a crowded cell has members") as usize);
+        centroids[*small as usize * dim..][..dim].copy_from_slice(row);
+    }
+}
+
+/// At most `limit` of the numbers below `count`, in random order.
+fn shuffled(count: usize, limit: usize, rng: &mut SplitMix64) -> Vec<u32> {
+    let mut numbers: Vec<u32> = (0..count as u32).collect();
+    let taken = count.min(limit);
+    for at in 0..taken {
+        let other = at + (rng.next_u64() % (count - at) as u64) as usize;
+        numbers.swap(at, other);
+    }
+    numbers.truncate(taken);
+    numbers
+}
