@@ -132,20 +132,24 @@ impl Levels {
 
 /// A threshold that about `wanted` scores reach: at least as many, and few more unless scores tie.
 fn threshold(scores: &[i32], wanted: usize) -> i32 {
-    let (mut low, mut high) = coarse::range(scores);
-    high = high.saturating_add(1);
-    while low > i32::MIN + 1 && coarse::count_at_least(scores, low) < wanted {
-        low = low.saturating_sub(2 * (high - low)).max(i32::MIN + 1);
+    let lowest = i64::from(i32::MIN) + 1;
+    let (low, high) = coarse::range(scores);
+    let (mut low, mut high) = (i64::from(low).max(lowest), i64::from(high) + 1);
+    let mut count = coarse::count_at_least(scores, low as i32);
+    while low > lowest && count < wanted {
+        (low, high) = ((2 * low - high).max(lowest), low);
+        count = coarse::count_at_least(scores, low as i32);
     }
-    while high - low > 1 {
+    while high - low > 1 && count > wanted + wanted / 8 {
         let middle = low + (high - low) / 2;
-        match coarse::count_at_least(scores, middle) {
-            count if count < wanted => high = middle,
-            count if count <= wanted + wanted / 8 => return middle,
-            _ => low = middle,
+        let here = coarse::count_at_least(scores, middle as i32);
+        if here < wanted {
+            high = middle;
+        } else {
+            (low, count) = (middle, here);
         }
     }
-    low
+    low as i32
 }
 
 /// What makes the largest value [`LIMIT`].
