@@ -51,10 +51,6 @@ impl Rotation {
         self.bits
     }
 
-    /// x
-    pub fn width(&self) -> usize { self.bits }
-    /// x
-    pub fn invert(&self, _r: &[f32], _out: &mut [f32]) { todo!() }
     /// Writes the rotated `x` (length `dim`) to `out` (length `bits`); `scratch` is overwritten.
     pub fn apply(&self, x: &[f32], scratch: &mut Vec<f32>, out: &mut [f32]) {
         assert_eq!(x.len(), self.dim, "input length");
