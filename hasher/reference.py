@@ -9,8 +9,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-ROUNDS = 3
-
 
 def splitmix64(seed: int, count: int) -> NDArray[np.uint64]:
     """Returns the first outputs of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014): `(count,)` uint64."""
@@ -24,29 +22,46 @@ def splitmix64(seed: int, count: int) -> NDArray[np.uint64]:
 def rotate(vectors: NDArray[np.float32], bits: int, seed: int) -> NDArray[np.float32]:
     """Rotates rows by sign flips and Walsh-Hadamard transforms (Ailon & Chazelle 2009).
 
+    With `p` the largest power of two up to `d`, each round flips the signs and transforms `p`
+    coordinates, in turn the last and the first ones; where `d > p`, coordinate `i` is mixed with
+    `d - 1 - i` before the third round.
+
     Args:
         vectors: `(n, d)` float32.
-        bits: Number of outputs; beyond the padded dimension further rotations are stacked.
+        bits: Number of outputs; beyond `d` further rotations are stacked.
         seed: Seed of the sign flips.
 
     Returns:
         `(n, bits)` float32.
     """
-    n, dim = vectors.shape
-    padded = 1 << (dim - 1).bit_length()
-    blocks, words = -(-bits // padded), -(-padded // 64)
-    random = splitmix64(seed, blocks * ROUNDS * words).reshape(blocks, ROUNDS, words)
-    flips = np.unpackbits(random.view(np.uint8), axis=-1, bitorder="little")[..., :padded]
-    scale = np.float32(1.0 / np.sqrt(padded))
+    dim = vectors.shape[1]
+    power = 1 << (dim.bit_length() - 1)
+    rounds = 3 if dim == power else 4
+    blocks, words = -(-bits // dim), -(-dim // 64)
+    random = splitmix64(seed, blocks * rounds * words).reshape(blocks, rounds, words)
+    flips = np.unpackbits(random.view(np.uint8), axis=-1, bitorder="little")[..., :dim]
     out = []
     for block in flips:
-        x = np.zeros((n, padded), np.float32)
-        x[:, :dim] = vectors
-        for round_flips in block:
-            x = x * np.where(round_flips == 1, -scale, scale)
-            x = _hadamard(x)
+        x = vectors
+        for number, round_flips in enumerate(block):
+            divisor = np.ones(dim)
+            if number == 2 and dim > power:
+                x = _fold(x)
+                divisor[np.arange(dim) != dim - 1 - np.arange(dim)] = 2
+            start = dim - power if number % 2 == 0 else 0
+            divisor[start : start + power] *= power
+            scales = (1.0 / np.sqrt(divisor)).astype(np.float32)
+            x = x * np.where(round_flips == 1, -scales, scales)
+            x[:, start : start + power] = _hadamard(x[:, start : start + power])
         out.append(x)
     return np.concatenate(out, axis=1)[:, :bits]
+
+
+def _fold(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    half = x.shape[1] // 2
+    out, low, high = x.copy(), x[:, :half], x[:, ::-1][:, :half]
+    out[:, :half], out[:, ::-1][:, :half] = low + high, low - high
+    return out
 
 
 def _hadamard(x: NDArray[np.float32]) -> NDArray[np.float32]:

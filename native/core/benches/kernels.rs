@@ -5,6 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lookalike_core::codes::{EncodeScratch, Encoder};
 use lookalike_core::rng::SplitMix64;
+use lookalike_core::rotation::Rotation;
 use lookalike_core::{dot, hamming, isa};
 
 fn kernels(criterion: &mut Criterion) {
@@ -26,13 +27,20 @@ fn kernels(criterion: &mut Criterion) {
                 b.iter(|| dot::dot(black_box(&floats[..len]), black_box(&floats[287..287 + len])));
             });
         }
+        for dim in [256, 287] {
+            let rotation = Rotation::new(dim, dim, 1);
+            let (mut scratch, mut out) = (Vec::new(), vec![0.0; dim]);
+            criterion.bench_function(&format!("rotate {dim}, {}", isa.name()), |b| {
+                b.iter(|| rotation.apply(black_box(&floats[..dim]), &mut scratch, black_box(&mut out)));
+            });
+        }
+        let encoder = Encoder::new(vec![0.0; 256], 256, 1);
+        let (mut scratch, mut code) = (EncodeScratch::default(), [0; 4]);
+        criterion.bench_function(&format!("encode 256 to 256 bits, {}", isa.name()), |b| {
+            b.iter(|| encoder.encode(black_box(&floats[..256]), &mut scratch, black_box(&mut code)));
+        });
     }
     isa::force(None).expect("undoing is always possible");
-    let encoder = Encoder::new(vec![0.0; 256], 256, 1);
-    let (mut scratch, mut code) = (EncodeScratch::default(), [0; 4]);
-    criterion.bench_function("encode 256 to 256 bits", |b| {
-        b.iter(|| encoder.encode(black_box(&floats[..256]), &mut scratch, &mut code));
-    });
 }
 
 criterion_group!(benches, kernels);

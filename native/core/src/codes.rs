@@ -6,6 +6,7 @@
 
 use crate::error::{Result, invalid};
 use crate::rotation::Rotation;
+use crate::signs::pack_signs;
 
 /// Fewest bits in a code.
 pub const MIN_BITS: usize = 64;
@@ -18,14 +19,6 @@ pub fn check_bits(bits: usize) -> Result<()> {
         return invalid(format!("bits must be a multiple of 64 from 64 to 2048, not {bits}"));
     }
     Ok(())
-}
-
-/// Packs the signs of `values` into `out`; `values.len() == 64 * out.len()`.
-pub fn pack_signs(values: &[f32], out: &mut [u64]) {
-    assert_eq!(values.len(), 64 * out.len(), "one word per 64 values");
-    for (word, values) in out.iter_mut().zip(values.chunks_exact(64)) {
-        *word = values.iter().enumerate().fold(0, |word, (i, v)| word | u64::from(*v >= 0.0) << i);
-    }
 }
 
 /// Reusable buffers of [`Encoder::encode`].
@@ -56,7 +49,7 @@ impl Encoder {
 
     /// 64-bit words in a code.
     pub fn words(&self) -> usize {
-        self.rotation.bits() / 64
+        self.rotation.width() / 64
     }
 
     /// Writes the code of `x` (length `dim`) to `out` (length `words`).
@@ -64,7 +57,7 @@ impl Encoder {
         assert_eq!(x.len(), self.mean.len(), "vector length");
         scratch.centred.clear();
         scratch.centred.extend(x.iter().zip(&self.mean).map(|(v, m)| v - m));
-        scratch.rotated.resize(self.rotation.bits(), 0.0);
+        scratch.rotated.resize(self.rotation.width(), 0.0);
         self.rotation.apply(&scratch.centred, &mut scratch.padded, &mut scratch.rotated);
         pack_signs(&scratch.rotated, out);
     }

@@ -5,7 +5,7 @@
 //! | step | module |
 //! |---|---|
 //! | check and normalise the vectors | [`input`] |
-//! | random rotation, sign code | [`rotation`], [`codes`] |
+//! | random rotation, sign code | [`rotation`] ([`hadamard`]), [`codes`] ([`signs`]) |
 //! | buckets in query-directed order | [`partition`] ([`cells`] or [`planes`]), [`probe`], [`buckets`] |
 //! | Hamming scan of the candidates | [`hamming`] |
 //! | exact cosine of the best, top k | [`dot`], [`rank`] |
@@ -24,6 +24,7 @@ pub mod codes;
 pub mod dot;
 pub mod error;
 pub mod format;
+pub mod hadamard;
 pub mod hamming;
 pub mod index;
 pub mod input;
@@ -36,6 +37,8 @@ pub mod rank;
 pub mod rng;
 pub mod rotation;
 pub mod scan;
+pub mod rows;
+pub mod signs;
 pub mod threads;
 
 pub use error::Error;

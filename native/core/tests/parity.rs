@@ -2,7 +2,9 @@
 //!
 //! One test function: forcing the instruction set is a setting of the whole process.
 
+use lookalike_core::hadamard::hadamard;
 use lookalike_core::rng::SplitMix64;
+use lookalike_core::signs::pack_signs;
 use lookalike_core::{dot, hamming, isa};
 
 fn for_each_isa<T: PartialEq + std::fmt::Debug>(what: &str, compute: impl Fn() -> T) {
@@ -44,6 +46,27 @@ fn kernels_equal_the_scalar_reference_exactly() {
         let bound = magnitude * (len as f64 / 32.0 + 8.0) * 2f64.powi(-24);
         assert!((f64::from(dot::dot(&a, &b)) - exact).abs() <= bound, "length {len}");
     }
+    for len in (0..=11).map(|power| 1 << power) {
+        let values: Vec<f32> = (0..len).map(|_| rng.next_bell()).collect();
+        let scales: Vec<f32> = (0..len).map(|_| rng.next_bell()).collect();
+        for scales in [None, Some(&scales[..])] {
+            for_each_isa("hadamard", || {
+                let mut out = values.clone();
+                hadamard(&mut out, scales);
+                out.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+            });
+        }
+    }
+    for words in 0..=33 {
+        let mut values: Vec<f32> = (0..64 * words).map(|_| rng.next_bell()).collect();
+        let special = [0.0, -0.0, f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-45, -1e-45];
+        values.iter_mut().step_by(7).zip(special).for_each(|(v, special)| *v = special);
+        for_each_isa("pack_signs", || {
+            let mut out = vec![u64::MAX; words];
+            pack_signs(&values, &mut out);
+            out
+        });
+    }
     assert!(isa::force(Some("mmx")).is_err());
 }
 
@@ -57,4 +80,22 @@ fn short_codes_are_refused() {
 #[should_panic(expected = "same length")]
 fn unequal_vectors_are_refused() {
     dot::dot(&[0.0; 4], &[0.0; 5]);
+}
+
+#[test]
+#[should_panic(expected = "power of two")]
+fn transforms_of_other_lengths_are_refused() {
+    hadamard(&mut [0.0; 48], None);
+}
+
+#[test]
+#[should_panic(expected = "one scale for each value")]
+fn missing_scales_are_refused() {
+    hadamard(&mut [0.0; 32], Some(&[1.0; 16]));
+}
+
+#[test]
+#[should_panic(expected = "one word per 64 values")]
+fn missing_values_are_refused() {
+    pack_signs(&[0.0; 127], &mut [0; 2]);
 }
