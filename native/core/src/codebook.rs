@@ -120,7 +120,7 @@ impl Encoder<'_> {
         codebook.rotation.apply(&scratch.residual, &mut scratch.rotation, &mut scratch.rotated);
         let coded = &scratch.rotated[..bits];
         scratch.signs.resize(bits / 64, 0);
-        crate::codes::pack_signs(coded, &mut scratch.signs);
+        crate::signs::pack_signs(coded, &mut scratch.signs);
         row.code.clear();
         row.code.extend(scratch.signs.iter().flat_map(|word| word.to_le_bytes()));
         let mut sums = [0.0f32; 2];

@@ -37,7 +37,6 @@ pub mod rank;
 pub mod rng;
 pub mod rotation;
 pub mod scan;
-pub mod rows;
 pub mod signs;
 pub mod threads;
 
