@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lookalike_core::codes::{EncodeScratch, Encoder};
+use lookalike_core::quantise::{quantise_i8, to_f16};
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::Rotation;
 use lookalike_core::{dot, hamming, isa};
@@ -11,6 +12,9 @@ use lookalike_core::{dot, hamming, isa};
 fn kernels(criterion: &mut Criterion) {
     let mut rng = SplitMix64::new(1);
     let floats: Vec<f32> = (0..2 * 287).map(|_| rng.next_bell()).collect();
+    let (mut integers, mut halves) = ([0; 287], [0; 287]);
+    quantise_i8(&floats[..287], &mut integers);
+    to_f16(&floats[..287], &mut halves);
     for isa in isa::available() {
         isa::force(Some(isa.name())).expect("listed as available");
         for words in [4, 7] {
@@ -25,6 +29,12 @@ fn kernels(criterion: &mut Criterion) {
         for len in [256, 287] {
             criterion.bench_function(&format!("dot of {len}, {}", isa.name()), |b| {
                 b.iter(|| dot::dot(black_box(&floats[..len]), black_box(&floats[287..287 + len])));
+            });
+            criterion.bench_function(&format!("dot_i8 of {len}, {}", isa.name()), |b| {
+                b.iter(|| dot::dot_i8(black_box(&floats[..len]), black_box(&integers[..len])));
+            });
+            criterion.bench_function(&format!("dot_f16 of {len}, {}", isa.name()), |b| {
+                b.iter(|| dot::dot_f16(black_box(&floats[..len]), black_box(&halves[..len])));
             });
         }
         for dim in [256, 287] {

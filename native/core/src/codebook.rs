@@ -10,7 +10,8 @@ use half::f16;
 
 use crate::cells::CoarseScratch;
 use crate::chunk::{Layout, Rerank, Row};
-use crate::dot::{dot, quantise_i8};
+use crate::dot::dot;
+use crate::quantise::quantise_i8;
 use crate::partition::Partition;
 use crate::rotation::Rotation;
 

@@ -11,7 +11,7 @@ use crate::error::{Result, invalid};
 pub enum Isa {
     /// Plain Rust: the reference that every other one must equal.
     Scalar = 1,
-    /// x86-64 with AVX2 and POPCNT.
+    /// x86-64 with AVX2, POPCNT and F16C.
     Avx2 = 2,
     /// x86-64 with AVX-512 F and VPOPCNTDQ.
     Avx512 = 3,
@@ -41,7 +41,10 @@ static FORCED: AtomicU8 = AtomicU8::new(0);
 #[cfg(target_arch = "x86_64")]
 fn detect() -> Vec<Isa> {
     let mut found = vec![Isa::Scalar];
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
+    if is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("popcnt")
+        && is_x86_feature_detected!("f16c")
+    {
         found.push(Isa::Avx2);
     }
     if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vpopcntdq") {

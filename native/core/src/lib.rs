@@ -5,7 +5,7 @@
 //! | step | module |
 //! |---|---|
 //! | check and normalise the vectors | [`input`] |
-//! | random rotation, sign code | [`rotation`] ([`hadamard`]), [`codes`] ([`signs`]) |
+//! | random rotation, sign code | [`rotation`], [`codes`] |
 //! | buckets in query-directed order | [`partition`] ([`cells`] or [`planes`]), [`probe`], [`buckets`] |
 //! | Hamming scan of the candidates | [`hamming`] |
 //! | exact cosine of the best, top k | [`dot`], [`rank`] |
@@ -32,7 +32,9 @@ pub mod isa;
 pub mod memory;
 pub mod partition;
 pub mod planes;
+pub mod prefetch;
 pub mod probe;
+pub mod quantise;
 pub mod rank;
 pub mod rng;
 pub mod rotation;

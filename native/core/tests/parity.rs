@@ -2,7 +2,9 @@
 //!
 //! One test function: forcing the instruction set is a setting of the whole process.
 
+use half::f16;
 use lookalike_core::hadamard::hadamard;
+use lookalike_core::prefetch::prefetch;
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::signs::pack_signs;
 use lookalike_core::{dot, hamming, isa};
@@ -16,6 +18,11 @@ fn for_each_isa<T: PartialEq + std::fmt::Debug>(what: &str, compute: impl Fn() -
         assert_eq!(compute(), expected, "{what} with {}", isa.name());
     }
     isa::force(None).unwrap();
+}
+
+/// Of an infinity or NaN a number.
+fn finite_half(bits: u16) -> u16 {
+    if f16::from_bits(bits).is_finite() { bits } else { bits & !(1 << 14) }
 }
 
 #[test]
@@ -40,11 +47,23 @@ fn kernels_equal_the_scalar_reference_exactly() {
         let mut random = || (0..len).map(|_| rng.next_bell() * 1e3).collect::<Vec<_>>();
         let (a, b) = (random(), random());
         for_each_isa("dot", || dot::dot(&a, &b).to_bits());
+        let integers: Vec<i8> = (0..len).map(|_| rng.next_u64() as i8).collect();
+        for_each_isa("dot_i8", || dot::dot_i8(&a, &integers).to_bits());
+        let widened: Vec<f32> = integers.iter().map(|v| f32::from(*v)).collect();
+        assert_eq!(dot::dot_i8(&a, &integers), dot::dot(&a, &widened));
+        let halves: Vec<u16> = (0..len).map(|_| finite_half(rng.next_u64() as u16)).collect();
+        for_each_isa("dot_f16", || dot::dot_f16(&a, &halves).to_bits());
+        let widened: Vec<f32> = halves.iter().map(|v| f16::from_bits(*v).to_f32()).collect();
+        assert_eq!(dot::dot_f16(&a, &halves), dot::dot(&a, &widened));
         let exact: f64 = a.iter().zip(&b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
         let magnitude: f64 = a.iter().zip(&b).map(|(x, y)| f64::from(x * y).abs()).sum();
         // One rounding per product and at most len / 32 + 6 per sum, each of at most 2^-24 of the magnitude.
         let bound = magnitude * (len as f64 / 32.0 + 8.0) * 2f64.powi(-24);
         assert!((f64::from(dot::dot(&a, &b)) - exact).abs() <= bound, "length {len}");
+    }
+    for bits in (0..=u16::MAX).map(finite_half) {
+        for_each_isa("dot_f16", || dot::dot_f16(&[1.0], &[bits]).to_bits());
+        assert_eq!(dot::dot_f16(&[1.0], &[bits]), f16::from_bits(bits).to_f32());
     }
     for len in (0..=11).map(|power| 1 << power) {
         let values: Vec<f32> = (0..len).map(|_| rng.next_bell()).collect();
@@ -80,6 +99,27 @@ fn short_codes_are_refused() {
 #[should_panic(expected = "same length")]
 fn unequal_vectors_are_refused() {
     dot::dot(&[0.0; 4], &[0.0; 5]);
+}
+
+#[test]
+#[should_panic(expected = "same length")]
+fn integers_of_another_length_are_refused() {
+    dot::dot_i8(&[0.0; 33], &[0; 32]);
+}
+
+#[test]
+#[should_panic(expected = "same length")]
+fn halves_of_another_length_are_refused() {
+    dot::dot_f16(&[0.0; 32], &[0; 31]);
+}
+
+#[test]
+fn prefetching_takes_any_slice() {
+    let bytes = [0u8; 300];
+    for (start, end) in [(0, 0), (0, 300), (1, 300), (63, 64), (64, 64), (300, 300)] {
+        prefetch(&bytes[start..end]);
+    }
+    prefetch(&[0u64; 0]);
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! How vectors are stored for the rerank: 8-bit integers with one scale, or half precision.
+
+use half::f16;
+
+/// Writes the integers nearest to `x / scale` to `out` and returns `scale = max |x| / 127`.
+///
+/// Ties go to the even integer. A vector so short that it has no inverse scale becomes zeros with scale
+/// 0. The values must be finite; panics if the lengths differ.
+pub fn quantise_i8(x: &[f32], out: &mut [i8]) -> f32 {
+    assert_eq!(x.len(), out.len(), "one integer for each value");
+    let largest = x.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
+    let inverse = 127.0 / largest;
+    if !inverse.is_finite() {
+        out.fill(0);
+        return 0.0;
+    }
+    for (to, v) in out.iter_mut().zip(x) {
+        *to = nearest_i8(v * inverse);
+    }
+    largest / 127.0
+}
+
+/// Rounds by adding a number whose last bit is worth 1: `round_ties_even` is a call per value where
+/// the target has no instruction for it.
+fn nearest_i8(v: f32) -> i8 {
+    const INTEGERS_ONLY: f32 = 12_582_912.0;
+    ((v + INTEGERS_ONLY) - INTEGERS_ONLY) as i8
+}
+
+/// Writes the bits of the nearest half-precision floats (IEEE binary16, ties to even) to `out`.
+///
+/// Values beyond ±65,504 become infinite. Panics if the lengths differ.
+pub fn to_f16(x: &[f32], out: &mut [u16]) {
+    assert_eq!(x.len(), out.len(), "one half-precision float for each value");
+    for (to, v) in out.iter_mut().zip(x) {
+        *to = f16::from_f32(*v).to_bits();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_largest_value_becomes_127_and_ties_go_to_even() {
+        let mut out = [9i8; 6];
+        assert_eq!(quantise_i8(&[254.0, -254.0, 1.0, 3.0, -5.0, 0.5], &mut out), 2.0);
+        assert_eq!(out, [127, -127, 0, 2, -2, 0]);
+    }
+
+    #[test]
+    fn zero_and_nearly_zero_vectors_have_scale_zero() {
+        for x in [[0.0; 3], [1e-45, 0.0, -1e-45]] {
+            let mut out = [9i8; 3];
+            assert_eq!(quantise_i8(&x, &mut out), 0.0);
+            assert_eq!(out, [0; 3]);
+        }
+        assert_eq!(quantise_i8(&[], &mut []), 0.0);
+    }
+
+    #[test]
+    fn half_precision_rounds_to_nearest_even() {
+        let x = [1.0, -2.0, 65_504.0, 1e6, 1.0 + 1.0 / 2048.0, 1.0 + 3.0 / 2048.0, 6e-8];
+        let mut out = [0; 7];
+        to_f16(&x, &mut out);
+        assert_eq!(out, [0x3C00, 0xC000, 0x7BFF, 0x7C00, 0x3C00, 0x3C02, 1]);
+    }
+
+    proptest! {
+        #[test]
+        fn integers_are_within_half_a_scale(
+            x in prop::collection::vec(-1f32..1.0, 1..200), power in -60i32..60,
+        ) {
+            let x: Vec<f32> = x.iter().map(|v| v * 2f32.powi(power)).collect();
+            let mut out = vec![0; x.len()];
+            let scale = quantise_i8(&x, &mut out);
+            for (v, q) in x.iter().zip(&out) {
+                prop_assert!((v - scale * f32::from(*q)).abs() <= 0.50002 * scale);
+            }
+        }
+    }
+}
