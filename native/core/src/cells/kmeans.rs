@@ -58,6 +58,9 @@ pub(super) fn nearest(centroids: &[f32], x: &[f32]) -> (u32, f32) {
 /// `count` centroids of `rows`, which are in random order and at least `count`.
 pub(super) fn train(rows: Rows, count: usize, iterations: usize) -> Vec<f32> {
     let mut centroids = rows.first(count).copied();
+    if count == 0 {
+        return centroids;
+    }
     for _ in 0..iterations {
         let assigned = rows.assign(|| (), |(), x| nearest(&centroids, x));
         let members = Members::new(&assigned, count);

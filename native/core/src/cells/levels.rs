@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::spectrum;
 use crate::coarse::{self, BLOCK, OFFSET, STEP, TILE};
+use crate::dot::dot;
 
 /// Largest code and query coordinate.
 const LIMIT: f32 = 127.0;
@@ -22,6 +23,8 @@ pub struct CoarseScratch {
     /// Cells worth an exact look.
     pub(super) found: Vec<u32>,
     pub(super) ranked: Vec<(f32, u32)>,
+    /// The query, padded to whole lanes.
+    pub(super) padded: Vec<f32>,
 }
 
 /// Codes of centroids, group after group, all derived from the centroids, the basis and the groups.
@@ -49,15 +52,19 @@ impl Levels {
         let basis = tiles(&directions, dim);
         let lead = basis.len() / dim;
         let mean = spectrum::mean(centroids, dim);
+        let apart = |x: &[f32]| x.iter().zip(&mean).map(|(x, m)| x - m).collect::<Vec<f32>>();
         let mut coordinates = vec![0.0; centroids.len() / dim * lead];
         let outputs = coordinates.par_chunks_exact_mut(lead).zip(centroids.par_chunks_exact(dim));
         outputs.with_min_len(64).for_each(|(out, centroid)| {
-            let apart: Vec<f32> = centroid.iter().zip(&mean).map(|(c, m)| c - m).collect();
-            coarse::project(&basis, &apart, out);
+            coarse::project(&basis, &apart(centroid), out);
         });
         let of_group = |range: &[u32]| &coordinates[range[0] as usize * lead..range[1] as usize * lead];
-        let middles: Vec<f32> =
-            starts.windows(2).flat_map(|range| spectrum::mean(of_group(range), lead)).collect();
+        let mut middles = vec![0.0; (starts.len() - 1) * lead];
+        for (out, range) in middles.chunks_exact_mut(lead).zip(starts.windows(2)) {
+            let of_group = &centroids[range[0] as usize * dim..range[1] as usize * dim];
+            let middle = apart(&unit(spectrum::mean(of_group, dim)));
+            coarse::project(&basis, &middle, out);
+        }
         let scale = scale_of(&coordinates);
         let mut codes = Vec::new();
         let mut blocks = vec![0];
@@ -94,10 +101,10 @@ impl Levels {
         coarse::project(&self.basis, query, projected);
         let scale = scale_of(projected);
         bytes.clear();
-        bytes.extend(projected.iter().map(|v| (v * scale).round_ties_even() as i8));
+        bytes.extend(projected.iter().map(|v| rounded(v * scale) as i8));
         group_scores.resize(self.group_codes.len() / self.lead, 0);
         coarse::scores(&self.group_codes, bytes, group_scores);
-        group_scores.truncate(self.groups());
+        group_scores[self.groups()..].fill(i32::MIN);
         chosen.clear();
         coarse::collect_at_least(group_scores, threshold(group_scores, groups), chosen);
         self.score_cells(scratch);
@@ -130,14 +137,15 @@ impl Levels {
     }
 }
 
-/// A threshold that about `wanted` scores reach: at least as many, and few more unless scores tie.
+/// A threshold that about `wanted` scores reach: at least as many where there are so many, and few more
+/// unless scores tie. `i32::MIN` counts for nothing.
 fn threshold(scores: &[i32], wanted: usize) -> i32 {
     let lowest = i64::from(i32::MIN) + 1;
     let (low, high) = coarse::range(scores);
     let (mut low, mut high) = (i64::from(low).max(lowest), i64::from(high) + 1);
     let mut count = coarse::count_at_least(scores, low as i32);
     while low > lowest && count < wanted {
-        (low, high) = ((2 * low - high).max(lowest), low);
+        (low, high) = ((low - 2 * (high - low)).max(lowest), low);
         count = coarse::count_at_least(scores, low as i32);
     }
     while high - low > 1 && count > wanted + wanted / 8 {
@@ -158,6 +166,22 @@ fn scale_of(values: &[f32]) -> f32 {
     if largest > 0.0 { LIMIT / largest } else { 0.0 }
 }
 
+/// The nearest integer, ties to the even one, of a small value: adding 1.5 · 2^23 leaves no bits for a
+/// fraction. Unlike `round_ties_even` it calls no function on the oldest x86-64.
+fn rounded(value: f32) -> i32 {
+    const SHIFT: f32 = 12_582_912.0;
+    (value + SHIFT).to_bits() as i32 - SHIFT.to_bits() as i32
+}
+
+/// Scaled to unit length, unless zero.
+fn unit(mut x: Vec<f32>) -> Vec<f32> {
+    let length = dot(&x, &x).sqrt();
+    if length > f32::MIN_POSITIVE {
+        x.iter_mut().for_each(|v| *v /= length);
+    }
+    x
+}
+
 /// Appends the codes of cells (cell, lead), interleaved by [`BLOCK`] and padded to whole blocks.
 fn interleave(coordinates: &[f32], lead: usize, scale: f32, codes: &mut Vec<u8>) {
     let mut left = codes.len();
@@ -165,7 +189,7 @@ fn interleave(coordinates: &[f32], lead: usize, scale: f32, codes: &mut Vec<u8>)
     for block in coordinates.chunks(BLOCK * lead) {
         for (cell, values) in block.chunks_exact(lead).enumerate() {
             for (i, value) in values.iter().enumerate() {
-                let code = (value * scale).round_ties_even() as i32 + OFFSET;
+                let code = rounded(value * scale) + OFFSET;
                 codes[left + i / STEP * BLOCK * STEP + cell * STEP + i % STEP] = code as u8;
             }
         }

@@ -14,7 +14,7 @@ mod levels;
 mod spectrum;
 mod train;
 
-use crate::coarse::prefetch;
+use crate::coarse::{self, LANES, UNIT};
 use crate::dot::dot;
 pub use levels::CoarseScratch;
 use levels::Levels;
@@ -40,7 +40,7 @@ impl CellsParts {
         let covers = |groups: &[u32]| {
             groups[0] == 0
                 && groups[groups.len() - 1] as usize == centroids.len() / dim
-                && groups.is_sorted_by(|a, b| a < b)
+                && groups.is_sorted_by(|a, b| a <= b)
         };
         whole(centroids)
             && whole(directions)
@@ -54,8 +54,10 @@ impl CellsParts {
 pub struct Cells {
     /// Vector dimension.
     pub dim: usize,
-    /// Unit centroids, laid out (cell, dim).
+    /// Unit centroids of multiples of 2^-15, laid out (cell, dim).
     pub centroids: Vec<f32>,
+    /// The same in units of [`UNIT`], padded to whole lanes.
+    short: Vec<i16>,
     /// The coarse order; none where there are so few cells that it would not pay.
     levels: Option<Levels>,
 }
@@ -68,12 +70,13 @@ impl Cells {
         train::train(vectors, dim, count, seed)
     }
 
-    /// The cells of these parts. Panics if the parts do not fit together.
+    /// The cells of these parts, their centroids rounded to multiples of 2^-15. Panics if the parts do not fit together.
     pub fn from_parts(parts: CellsParts) -> Self {
-        assert!(parts.fits(), "whole centroids and directions, groups that cover all cells in order");
-        let CellsParts { dim, centroids, directions, groups } = parts;
+assert!(parts.fits(), "whole centroids and directions, groups that cover all cells in order");
+        let CellsParts { dim, mut centroids, directions, groups } = parts;
+        let short = shorten(&mut centroids, dim);
         let levels = (!groups.is_empty()).then(|| Levels::new(&centroids, dim, directions, groups));
-        Self { dim, centroids, levels }
+        Self { dim, centroids, short, levels }
     }
 
     /// What a file stores.
@@ -110,7 +113,7 @@ impl Cells {
     /// With many cells, all but the best few of the true order are near certain to be among them.
     pub fn rank<'a>(&self, query: &[f32], count: usize, scratch: &'a mut CoarseScratch) -> &'a [(f32, u32)] {
         let count = count.min(self.count());
-        let wanted = count + count / 4 + 4;
+        let wanted = count + count / 8 + 4;
         match &self.levels {
             Some(levels) if wanted < self.count() => {
                 let share = groups_for(count, self.count(), levels.groups());
@@ -138,28 +141,40 @@ impl Cells {
 
     /// Writes the exact similarities of the cells found to `scratch.ranked`.
     fn compare(&self, x: &[f32], scratch: &mut CoarseScratch) {
-        let CoarseScratch { found, ranked, .. } = scratch;
-        let centroid = |cell: u32| &self.centroids[cell as usize * self.dim..][..self.dim];
+        let CoarseScratch { found, ranked, padded, .. } = scratch;
+        padded.clear();
+        padded.extend_from_slice(x);
+        padded.resize(x.len().next_multiple_of(LANES), 0.0);
         ranked.clear();
-        found.iter().take(AHEAD).for_each(|cell| prefetch(centroid(*cell)));
-        for (at, cell) in found.iter().enumerate() {
-            if let Some(later) = found.get(at + AHEAD) {
-                prefetch(centroid(*later));
-            }
-            ranked.push((dot(centroid(*cell), x), *cell));
-        }
+        coarse::similarities(&self.short, padded, found, ranked);
     }
 }
 
-/// Centroids that are fetched before their turn.
-const AHEAD: usize = 4;
-/// Groups and cells that [`Cells::nearest`] looks at.
-const NEAREST_GROUPS: usize = 8;
+/// Rounds centroids to multiples of [`UNIT`] and returns them as such, padded to whole lanes.
+fn shorten(centroids: &mut [f32], dim: usize) -> Vec<i16> {
+    let mut short = Vec::with_capacity(centroids.len() / dim * dim.next_multiple_of(LANES));
+    for centroid in centroids.chunks_exact_mut(dim) {
+        for value in centroid.iter_mut() {
+            // Saturates at the ends: one unit below 1.
+            short.push((*value / UNIT).round_ties_even() as i16);
+            *value = f32::from(short[short.len() - 1]) * UNIT;
+        }
+        short.resize(short.len().next_multiple_of(LANES), 0);
+    }
+    short
+}
+
+/// Groups and cells that [`Cells::nearest`] looks at: on the simulated catalogue with 8,192 cells it
+/// then misses the nearest cell for 0.5 % of the vectors.
+const NEAREST_GROUPS: usize = 20;
 const NEAREST_CANDIDATES: usize = 8;
 
 /// Groups of `groups` whose cells to score, to find the `count` best of `cells` cells.
+///
+/// On the simulated catalogue they hold 99 % of the best 16 cells and more beyond.
 fn groups_for(count: usize, cells: usize, groups: usize) -> usize {
-    ((count as f64 / cells as f64).powf(0.5) * 2.5 * groups as f64).ceil() as usize
+    let share = (count as f64 / cells as f64).sqrt();
+    ((2.0 * share * groups as f64).ceil() as usize).max(NEAREST_GROUPS)
 }
 
 /// Similarity downwards, then the number upwards.
@@ -175,16 +190,20 @@ mod tests {
     /// Unit vectors around `clusters` random directions, cluster after cluster.
     fn clustered(clusters: usize, each: usize, dim: usize) -> Vec<f32> {
         let mut rng = SplitMix64::new(9);
-        let mut rows = Vec::new();
-        for _ in 0..clusters {
-            let middle: Vec<f32> = (0..dim).map(|_| rng.next_bell()).collect();
-            for _ in 0..each {
-                let row: Vec<f32> = middle.iter().map(|v| v + 0.05 * rng.next_bell()).collect();
-                let length = dot(&row, &row).sqrt();
-                rows.extend(row.iter().map(|v| v / length));
-            }
+        let middles: Vec<f32> = (0..clusters * dim).map(|_| rng.next_bell()).collect();
+        around(&middles, each, dim, 0.05)
+    }
+
+    /// Unit rows around the given ones, each moved by noise of this size per coordinate.
+    fn around(rows: &[f32], each: usize, dim: usize, noise: f32) -> Vec<f32> {
+        let mut rng = SplitMix64::new(10);
+        let mut out = Vec::new();
+        for row in rows.chunks_exact(dim).flat_map(|row| std::iter::repeat_n(row, each)) {
+            let moved: Vec<f32> = row.iter().map(|v| v + noise * rng.next_bell()).collect();
+            let length = dot(&moved, &moved).sqrt();
+            out.extend(moved.iter().map(|v| v / length));
         }
-        rows
+        out
     }
 
     #[test]
@@ -194,7 +213,7 @@ mod tests {
         let cells = Cells::train(&rows, dim, 3 * clusters, 1);
         assert_eq!(cells.count(), 3 * clusters);
         for centroid in cells.centroids.chunks_exact(dim) {
-            assert!((dot(centroid, centroid) - 1.0).abs() < 1e-5);
+            assert!((dot(centroid, centroid) - 1.0).abs() < 1e-4);
         }
         let far = rows
             .chunks_exact(dim)
@@ -204,12 +223,74 @@ mod tests {
     }
 
     #[test]
-    fn training_does_not_depend_on_threads_and_needs_no_distinct_rows() {
-        let rows = clustered(5, 40, 16);
-        let train =
-            |threads| crate::threads::pool(threads).unwrap().install(|| Cells::train(&rows, 16, 20, 7));
-        assert_eq!(train(1), train(2));
-        let same: Vec<f32> = rows[..16].repeat(50);
-        assert_eq!(Cells::train(&same, 16, 10, 1).nearest(&rows[..16], &mut CoarseScratch::default()).0, 0);
+    fn training_does_not_depend_on_threads() {
+        let rows = clustered(40, 40, 16);
+        for count in [20, 300] {
+            let train = |threads| {
+                crate::threads::pool(threads).unwrap().install(|| Cells::train(&rows, 16, count, 7))
+            };
+            assert_eq!(train(1), train(2));
+        }
+    }
+
+    #[test]
+    fn training_needs_no_distinct_rows() {
+        let mut same = clustered(1, 1, 16).repeat(2_000);
+        for count in [1, 10, 129, 300] {
+            let cells = Cells::train(&same, 16, count, 1);
+            assert_eq!(cells.count(), count);
+            assert!(cells.nearest(&same[..16], &mut CoarseScratch::default()).1 > 0.999);
+        }
+        same[..16 * 600].copy_from_slice(&clustered(30, 20, 16));
+        let cells = Cells::train(&same, 16, 300, 1);
+        assert_eq!(cells.count(), 300);
+        assert!(cells.centroids.iter().all(|v| v.is_finite()));
+    }
+
+    #[test]
+    fn nearest_and_rank_agree_with_brute_force() {
+        let (dim, count) = (33, 1_500);
+        let rows = around(&around(&clustered(50, 1, dim), 40, dim, 0.1), 8, dim, 0.05);
+        let cells = Cells::train(&rows, dim, count, 3);
+        assert_eq!(cells.count(), count);
+        let mut scratch = CoarseScratch::default();
+        let (mut right, mut found, mut queries) = (0, 0, 0);
+        for row in rows.chunks_exact(dim).step_by(13) {
+            let mut exact: Vec<(f32, u32)> = cells.similarities(row).zip(0..).collect();
+            exact.sort_unstable_by(by_rank);
+            queries += 1;
+            right += usize::from(cells.nearest(row, &mut scratch).1 == exact[0].0);
+            let ranked = cells.rank(row, 24, &mut scratch);
+            assert_eq!(ranked.len(), 24);
+            assert!(ranked.is_sorted_by(|a, b| by_rank(a, b).is_lt()), "in order, and each cell once");
+            for (similarity, cell) in ranked {
+                let centroid = &cells.centroids[*cell as usize * dim..][..dim];
+                assert_eq!(*similarity, dot(centroid, row), "similarities are exact");
+            }
+            found += ranked.iter().filter(|cell| exact[..24].contains(cell)).count();
+            assert_eq!(cells.rank(row, count + 1, &mut scratch), exact, "all cells in exact order");
+        }
+        assert!(right * 100 >= queries * 99, "{right} of {queries}");
+        assert!(found * 100 >= queries * 24 * 95, "{found} of {}", queries * 24);
+    }
+
+    #[test]
+    fn parts_make_the_same_cells_again() {
+        let rows = clustered(100, 20, 8);
+        for count in [1, 100, 400] {
+            let cells = Cells::train(&rows, 8, count, 5);
+            assert_eq!(Cells::from_parts(cells.clone().into_parts()), cells);
+        }
+    }
+
+    #[test]
+    fn one_coordinate_is_enough() {
+        let rows: Vec<f32> = (0..400).map(|i| if i % 3 == 0 { 1.0 } else { -1.0 }).collect();
+        let cells = Cells::train(&rows, 1, 200, 2);
+        let mut scratch = CoarseScratch::default();
+        assert!(
+            cells.nearest(&[1.0], &mut scratch).1 > 0.99 && cells.nearest(&[-1.0], &mut scratch).1 > 0.99
+        );
+        assert_eq!(cells.rank(&[1.0], 3, &mut scratch).len(), 3);
     }
 }

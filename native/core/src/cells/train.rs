@@ -15,14 +15,14 @@ const ITERATIONS: usize = 8;
 const SPLIT_ITERATIONS: usize = 6;
 const REFINEMENTS: usize = 4;
 const SAMPLE_PER_GROUP: usize = 64;
-const CELLS_PER_GROUP: usize = 64;
+const CELLS_PER_GROUP: usize = 32;
 /// A cell with more than this many times the mean is split, at the cost of the emptiest.
 const CROWDED: usize = 4;
 /// A cell with less than the mean divided by this is given up for a crowded one.
 const DESERTED: usize = 8;
 /// Most directions that centroids are compared along, and the share of their variance that is enough.
 const MOST_DIRECTIONS: usize = 128;
-const VARIANCE_SHARE: f64 = 0.9;
+const VARIANCE_SHARE: f64 = 0.97;
 
 /// `count` cells of `vectors`; see [`Cells::train`].
 pub(super) fn train(vectors: &[f32], dim: usize, count: usize, seed: u64) -> Cells {

@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-pub use super::scalar::{collect_at_least, count_at_least, project, range};
+pub use super::scalar::{collect_at_least, count_at_least, project, range, similarities};
 use super::{BLOCK, STEP};
 
 /// See [`super::scores`].

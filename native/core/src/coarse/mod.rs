@@ -21,6 +21,13 @@ pub const TILE: usize = 32;
 /// What codes have added, so that they fit an unsigned byte.
 pub const OFFSET: i32 = 128;
 
+/// Accumulators of [`similarities`].
+pub const LANES: usize = 32;
+/// What one step of the rows of [`similarities`] is worth: a power of two, so that it costs no rounding.
+pub const UNIT: f32 = 1.0 / 32_768.0;
+/// Rows that are fetched before their turn.
+const AHEAD: usize = 8;
+
 /// Calls the fastest variant of a kernel of this module.
 macro_rules! dispatch {
     ($kernel:ident($($argument:expr),*)) => {
@@ -62,30 +69,48 @@ pub fn scores(codes: &[u8], query: &[i8], out: &mut [i32]) {
     dispatch!(scores(codes, query, out));
 }
 
-/// The lowest maximum of a block of [`BLOCK`] scores, and the maximum of all.
+/// The lowest of the maxima of scores 0, [`BLOCK`], 2 `BLOCK` …, of 1, `BLOCK` + 1 … and so on, and the
+/// maximum of all.
 pub fn range(scores: &[i32]) -> (i32, i32) {
+    assert!(scores.len().is_multiple_of(BLOCK), "scores come in blocks");
     dispatch!(range(scores))
 }
 
 /// How many scores are `threshold` or more.
 pub fn count_at_least(scores: &[i32], threshold: i32) -> usize {
+    assert!(scores.len().is_multiple_of(BLOCK), "scores come in blocks");
     dispatch!(count_at_least(scores, threshold))
 }
 
 /// Appends the positions of the scores that are `threshold` or more, in order.
 pub fn collect_at_least(scores: &[i32], threshold: i32, out: &mut Vec<u32>) {
+    assert!(scores.len().is_multiple_of(BLOCK), "scores come in blocks");
     dispatch!(collect_at_least(scores, threshold, out));
 }
 
-/// Asks for `values` to be brought near; a hint without effect on results.
-#[inline]
-pub fn prefetch<T>(values: &[T]) {
+/// Appends the product of `query` with each of the numbered rows, and the number.
+///
+/// `rows` is laid out (row, coordinate) in units of [`UNIT`]; rows and query have a multiple of [`LANES`]
+/// coordinates. Sums run as in [`crate::dot`], so they equal the products of the float rows exactly.
+pub fn similarities(rows: &[i16], query: &[f32], numbers: &[u32], out: &mut Vec<(f32, u32)>) {
+    assert!(query.len().is_multiple_of(LANES), "whole lanes");
+    let count = rows.len() / query.len().max(1);
+    assert!(numbers.iter().all(|number| (*number as usize) < count), "rows must hold every numbered row");
+    dispatch!(similarities(rows, query, numbers, out));
+}
+
+/// The row after the next few, so that it is on its way from memory when its turn comes.
+#[inline(always)]
+fn prefetch_row(rows: &[i16], length: usize, numbers: &[u32], at: usize) {
     #[cfg(target_arch = "x86_64")]
-    for line in (0..size_of_val(values)).step_by(64) {
+    if let Some(number) = numbers.get(at) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing, and the address lies inside the slice.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().cast::<i8>().add(line)) };
+        let row = &rows[*number as usize * length..][..length];
+        for line in row.chunks(32) {
+            // SAFETY: a prefetch reads nothing, and the address lies inside the row.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = values;
+    let _ = (rows, length, numbers, at);
 }

@@ -1,7 +1,7 @@
 //! The reference kernels. Those that say so are compiled again by the other modules for their
 //! instruction sets: they are written so that the compiler makes good vector code of them.
 
-use super::{BLOCK, OFFSET, STEP, TILE};
+use super::{AHEAD, BLOCK, LANES, OFFSET, STEP, TILE, UNIT, prefetch_row};
 
 /// See [`super::project`]; compiled again elsewhere.
 #[inline(always)]
@@ -42,34 +42,22 @@ pub fn scores(codes: &[u8], query: &[i8], out: &mut [i32]) {
 #[inline(always)]
 pub fn range(scores: &[i32]) -> (i32, i32) {
     let mut highest = [i32::MIN; BLOCK];
-    let mut lowest = i32::MAX;
-    let (blocks, rest) = scores.as_chunks::<BLOCK>();
-    for block in blocks {
-        lowest = lowest.min(block.iter().copied().fold(i32::MIN, i32::max));
-        highest.iter_mut().zip(block).for_each(|(high, score)| *high = score.max(high).to_owned());
+    for block in scores.as_chunks::<BLOCK>().0 {
+        highest.iter_mut().zip(block).for_each(|(high, score)| *high = (*high).max(*score));
     }
-    if !rest.is_empty() {
-        let best = rest.iter().copied().fold(i32::MIN, i32::max);
-        (lowest, highest[0]) = (lowest.min(best), highest[0].max(best));
-    }
-    (lowest, highest.into_iter().fold(i32::MIN, i32::max))
+    highest.iter().fold((i32::MAX, i32::MIN), |(low, high), v| (low.min(*v), high.max(*v)))
 }
 
 /// See [`super::count_at_least`]; compiled again elsewhere.
 #[inline(always)]
 pub fn count_at_least(scores: &[i32], threshold: i32) -> usize {
-    let mut counts = [0i32; BLOCK];
-    let (blocks, rest) = scores.as_chunks::<BLOCK>();
-    for block in blocks {
-        counts.iter_mut().zip(block).for_each(|(count, score)| *count += i32::from(*score >= threshold));
-    }
-    counts.into_iter().sum::<i32>() as usize + rest.iter().filter(|score| **score >= threshold).count()
+    scores.iter().map(|score| i32::from(*score >= threshold)).sum::<i32>() as usize
 }
 
 /// See [`super::collect_at_least`]; compiled again elsewhere.
 #[inline(always)]
 pub fn collect_at_least(scores: &[i32], threshold: i32, out: &mut Vec<u32>) {
-    for (at, block) in scores.chunks(BLOCK).enumerate() {
+    for (at, block) in scores.as_chunks::<BLOCK>().0.iter().enumerate() {
         let mut found = 0u32;
         for (bit, score) in block.iter().enumerate() {
             found |= u32::from(*score >= threshold) << bit;
@@ -78,5 +66,28 @@ pub fn collect_at_least(scores: &[i32], threshold: i32, out: &mut Vec<u32>) {
             out.push((at * BLOCK) as u32 + found.trailing_zeros());
             found &= found - 1;
         }
+    }
+}
+
+/// See [`super::similarities`].
+pub fn similarities(rows: &[i16], query: &[f32], numbers: &[u32], out: &mut Vec<(f32, u32)>) {
+    (0..AHEAD).for_each(|at| prefetch_row(rows, query.len(), numbers, at));
+    for (at, number) in numbers.iter().enumerate() {
+        prefetch_row(rows, query.len(), numbers, at + AHEAD);
+        let row = &rows[*number as usize * query.len()..][..query.len()];
+        let mut lanes = [0.0f32; LANES];
+        for (row, query) in row.as_chunks::<LANES>().0.iter().zip(query.as_chunks::<LANES>().0) {
+            for i in 0..LANES {
+                lanes[i] += f32::from(row[i]) * query[i];
+            }
+        }
+        let mut width = LANES;
+        while width > 1 {
+            width /= 2;
+            for i in 0..width {
+                lanes[i] += lanes[i + width];
+            }
+        }
+        out.push((lanes[0] * UNIT, *number));
     }
 }
