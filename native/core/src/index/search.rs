@@ -1,5 +1,6 @@
 //! One query: the buckets in order, estimates of their rows, scores of the best.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -218,9 +219,19 @@ impl<'a> Search<'a> {
         };
         partition.start(self.query, &codebook.mean, effort.buckets, &mut scratch.visits);
         seconds.probe += clock.lap();
+        let next = |visits: &mut Visits| {
+            let (bucket, base) = partition.next(self.query, visits)?;
+            state.lists[bucket as usize].views(state.layout()).for_each(|view| prefetch(view.blocks));
+            Some((bucket, base))
+        };
+        let mut ahead: VecDeque<(u32, f32)> = VecDeque::with_capacity(AHEAD + 1);
         let mut visited = 0;
         while visited < effort.probes && scanned < effort.rows {
-            let Some((bucket, base)) = partition.next(self.query, &mut scratch.visits) else { break };
+            while ahead.len() <= AHEAD.min(effort.probes - visited - 1) {
+                let Some(bucket) = next(&mut scratch.visits) else { break };
+                ahead.push_back(bucket);
+            }
+            let Some((bucket, base)) = ahead.pop_front() else { break };
             self.visit(bucket, base, &mut runs, &mut scanned, scratch);
             visited += 1;
         }
@@ -257,7 +268,7 @@ impl<'a> Search<'a> {
                         *above &= *above - 1;
                         let row = (piece * PIECE + block) * BLOCK + lane;
                         let wanted = estimates[lane] > candidates.threshold();
-                        if wanted && !state.dead.contains(view.ordinals[row]) {
+                        if wanted && (state.dead.is_empty() || !state.dead.contains(view.ordinals[row])) {
                             candidates.offer(Candidate { estimate: estimates[lane], run, row: row as u32 });
                         }
                     }
@@ -323,6 +334,8 @@ impl<'a> Search<'a> {
     }
 }
 
+/// Buckets whose codes are fetched before their turn.
+const AHEAD: usize = 2;
 /// Blocks estimated at a time.
 const PIECE: usize = 16;
 
