@@ -18,6 +18,7 @@
 pub mod buckets;
 pub mod cells;
 pub mod codes;
+pub mod cross_polytope;
 pub mod dot;
 pub mod error;
 pub mod format;
