@@ -32,6 +32,22 @@ def test_rotation_and_codes_equal_the_oracle_exactly(dim: int, bits: int, seed: 
     assert codes.shape == (4, bits // 64)
 
 
+@pytest.mark.parametrize("dim", [1, 3, 16, 63, 96, 255, 256, 384, 1000])
+def test_rotation_and_codes_equal_the_oracle_on_every_isa(isa: str, dim: int) -> None:
+    vectors = np.random.default_rng(dim).normal(size=(3, dim)).astype(np.float32)
+    rotated = _native.rotate(vectors, bits=1088, seed=dim)
+    np.testing.assert_array_equal(rotated, reference.rotate(vectors, 1088, dim), err_msg=isa)
+    codes = _native.encode(vectors, bits=1088, seed=dim)
+    np.testing.assert_array_equal(codes, reference.encode(vectors, 1088, dim), err_msg=isa)
+
+
+def test_the_first_rotation_keeps_inner_products() -> None:
+    for dim in [64, 100, 192, 320]:
+        vectors = np.random.default_rng(dim).normal(size=(20, dim)).astype(np.float32)
+        rotated = _native.rotate(vectors, bits=-(-dim // 64) * 64, seed=1)[:, :dim]
+        np.testing.assert_allclose(rotated @ rotated.T, vectors @ vectors.T, atol=1e-3)
+
+
 @pytest.mark.parametrize("words", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 31, 32, 33])
 def test_hamming_equals_the_oracle_on_every_isa(isa: str, words: int) -> None:
     assert _native.active_isa() == isa

@@ -21,6 +21,7 @@ pub mod chunk;
 pub mod codebook;
 pub mod coarse;
 pub mod codes;
+pub mod cross_polytope;
 pub mod dot;
 pub mod error;
 pub mod format;

@@ -1,6 +1,7 @@
 //! How vectors are stored for the rerank: 8-bit integers with one scale, or half precision.
 
 use half::f16;
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 
 /// Writes the integers nearest to `x / scale` to `out` and returns `scale = max |x| / 127`.
 ///
@@ -8,7 +9,8 @@ use half::f16;
 /// 0. The values must be finite; panics if the lengths differ.
 pub fn quantise_i8(x: &[f32], out: &mut [i8]) -> f32 {
     assert_eq!(x.len(), out.len(), "one integer for each value");
-    let largest = x.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
+    // Magnitudes as integers, whose maximum compiles to vector instructions.
+    let largest = f32::from_bits(x.iter().map(|v| v.abs().to_bits()).fold(0, u32::max));
     let inverse = 127.0 / largest;
     if !inverse.is_finite() {
         out.fill(0);
@@ -20,11 +22,12 @@ pub fn quantise_i8(x: &[f32], out: &mut [i8]) -> f32 {
     largest / 127.0
 }
 
-/// Rounds by adding a number whose last bit is worth 1: `round_ties_even` is a call per value where
-/// the target has no instruction for it.
+/// Rounds `v`, of at most 127, by adding a number whose last bit is worth 1: the last byte of the sum is
+/// then the integer. Neither a rounding nor a saturating conversion compiles to vector instructions
+/// everywhere.
 fn nearest_i8(v: f32) -> i8 {
-    const INTEGERS_ONLY: f32 = 12_582_912.0;
-    ((v + INTEGERS_ONLY) - INTEGERS_ONLY) as i8
+    const LAST_BIT_IS_ONE: f32 = 12_582_912.0;
+    (v + LAST_BIT_IS_ONE).to_bits() as i8
 }
 
 /// Writes the bits of the nearest half-precision floats (IEEE binary16, ties to even) to `out`.
@@ -32,9 +35,7 @@ fn nearest_i8(v: f32) -> i8 {
 /// Values beyond ±65,504 become infinite. Panics if the lengths differ.
 pub fn to_f16(x: &[f32], out: &mut [u16]) {
     assert_eq!(x.len(), out.len(), "one half-precision float for each value");
-    for (to, v) in out.iter_mut().zip(x) {
-        *to = f16::from_f32(*v).to_bits();
-    }
+    out.reinterpret_cast_mut::<f16>().convert_from_f32_slice(x);
 }
 
 #[cfg(test)]

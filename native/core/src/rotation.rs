@@ -184,7 +184,7 @@ mod tests {
                         fourth += v * v * SEEDS as f64 / dim as f64;
                     }
                 }
-                // One rounding of 5 standard errors, and 20 % by which the windows may miss.
+                // 20 % by which the windows may miss, and five standard errors of 1,000 squares.
                 let least = squares.iter().copied().fold(f64::INFINITY, f64::min);
                 let most = squares.iter().copied().fold(0.0, f64::max);
                 assert!(least > 0.7 && most < 1.4, "dim {dim}, vector {kind}: {least} to {most}");
