@@ -8,11 +8,10 @@
 
 use half::f16;
 
-use crate::cells::CoarseScratch;
 use crate::chunk::{Layout, Rerank, Row};
 use crate::dot::dot;
 use crate::quantise::quantise_i8;
-use crate::partition::Partition;
+use crate::partition::{Partition, Visits};
 use crate::rotation::Rotation;
 
 /// See the module.
@@ -66,10 +65,10 @@ impl Codebook {
     }
 
     /// The bucket of `x` in every table, numbered over all tables, into `out` (length tables).
-    pub fn assign(&self, x: &[f32], scratch: &mut CoarseScratch, out: &mut [u32]) {
+    pub fn assign(&self, x: &[f32], visits: &mut Visits, out: &mut [u32]) {
         match &self.partition {
             None => out[0] = 0,
-            Some(partition) => partition.assign(x, scratch, out),
+            Some(partition) => partition.assign(x, visits, out),
         }
     }
 

@@ -5,7 +5,7 @@
 //! | 8 | magic `LKHASHIX` |
 //! | 4 | format version, u32 |
 //! | 4 | reserved, zero |
-//! | 8 × 12 | header, u64: dim, bits, family (0: learned, 1: hyperplane), tables, seed, form of the vectors (bytes of a coordinate), metric (0: cosine), items, removed rows, ordinals, trained_on, cells or hyperplanes per table |
+//! | 8 × 12 | header, u64: dim, bits, family (0: learned, 1: hyperplane, 2: cross-polytope), tables, seed, form of the vectors (bytes of a coordinate), metric (0: cosine), items, removed rows, ordinals, trained_on, cells, hyperplanes per table, or cross-polytope buckets asked for |
 //! | … | mean f32 (dim) |
 //! | … | learned: directions, groups + 1 or 0 (u64) · centroids f32 (cells, dim) · directions f32 (directions, dim) · groups u32; hyperplane: normals f32 (tables, planes, dim) · offsets f32 (tables, planes) |
 //! | … | rows of each list, u32 (tables × buckets) · ordinals of removed rows, u32; zeros up to a multiple of 64 bytes |
@@ -14,6 +14,7 @@
 //!
 //! With few items there are no buckets, nor what makes them.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
@@ -25,10 +26,11 @@ use crate::bitset::Bitset;
 use crate::cells::{Cells, CellsParts};
 use crate::chunk::{Chunk, Rerank};
 use crate::codebook::Codebook;
+use crate::cross_polytope::{CrossPolytopes, MAX_BUCKETS};
 use crate::error::{Error, Result, damaged};
 use crate::index::IndexOptions;
-use crate::index::list::List;
-use crate::index::state::State;
+use crate::index::list::{List, Run};
+use crate::index::state::{BUCKETS_SEED, State};
 use crate::memory::{ALIGN, Buffer};
 use crate::partition::{Family, Partition};
 use crate::planes::Planes;
@@ -84,25 +86,27 @@ fn write_file(options: &IndexOptions, state: &State, path: &Path) -> io::Result<
         match options.family {
             Family::Learned => 0,
             Family::Hyperplane => 1,
+            Family::CrossPolytope => 2,
         },
         options.tables as u64,
         options.seed,
         options.rerank.width() as u64,
         0,
         state.live as u64,
-        state.dead.len() as u64,
-        u64::from(state.ordinals),
+        removed_ordinals(state).len() as u64,
+        u64::from(ordinals_in_use(&state.lists, state)),
         codebook.trained_on as u64,
         match partition {
             None => 0,
             Some(Partition::Learned(cells)) => cells.count() as u64,
             Some(Partition::Hyperplane(planes)) => planes.per_table as u64,
+            Some(Partition::CrossPolytope(polytopes)) => polytopes.buckets() as u64,
         },
     ];
     out.put_all(header.map(u64::to_le_bytes))?;
     out.put(bytemuck::cast_slice(&codebook.mean))?;
     match partition {
-        None => {}
+        None | Some(Partition::CrossPolytope(_)) => {}
         Some(Partition::Learned(cells)) => {
             let parts = cells.clone().into_parts();
             out.put_all([parts.directions.len() / parts.dim, parts.groups.len()].map(|n| (n as u64).to_le_bytes()))?;
@@ -117,8 +121,7 @@ fn write_file(options: &IndexOptions, state: &State, path: &Path) -> io::Result<
     }
     let stored = |(list, bucket): (&List, u32)| list.stored(codebook, bucket);
     out.put_all(state.lists.iter().map(|list| (list.len() as u32).to_le_bytes()))?;
-    let dead = (0..state.ordinals).filter(|ordinal| state.dead.contains(*ordinal));
-    out.put_all(dead.map(u32::to_le_bytes))?;
+    out.put_all(removed_ordinals(state).into_iter().map(u32::to_le_bytes))?;
     out.put(&vec![0; out.length.next_multiple_of(ALIGN) - out.length])?;
     for chunk in state.lists.iter().zip(0..).filter_map(stored) {
         out.put(chunk.bytes())?;
@@ -126,6 +129,22 @@ fn write_file(options: &IndexOptions, state: &State, path: &Path) -> io::Result<
     let hash = out.hash.digest();
     out.put(&hash.to_le_bytes())?;
     out.file.into_inner()?.sync_all()
+}
+
+/// One more than the highest ordinal in the lists.
+fn ordinals_in_use(lists: &[List], state: &State) -> u32 {
+    let runs = lists.iter().flat_map(List::runs);
+    let ordinals = runs.flat_map(|run| run.chunk().view(state.layout()).ordinals);
+    ordinals.max().map_or(0, |most| most + 1)
+}
+
+/// Ordinals of removed rows that are still in the lists, ascending, each once.
+fn removed_ordinals(state: &State) -> BTreeSet<u32> {
+    let runs = state.lists.iter().filter(|list| list.removed() > 0).flat_map(List::runs);
+    let removed = |run: &Run, ordinals: &[u32]| -> Vec<u32> {
+        (0..ordinals.len()).filter(|row| !run.is_live(*row)).map(|row| ordinals[row]).collect()
+    };
+    runs.flat_map(|run| removed(run, run.chunk().view(state.layout()).ordinals)).collect()
 }
 
 /// A writer that hashes and counts what it writes.
@@ -174,6 +193,7 @@ fn read_body(mut input: Input, file: &Buffer) -> Result<(IndexOptions, State)> {
     let family = match header[2] {
         0 => Family::Learned,
         1 => Family::Hyperplane,
+        2 => Family::CrossPolytope,
         other => return damaged(format!("{FILE_NAME} names the unknown family {other}")),
     };
     let rerank = match header[5] {
@@ -186,31 +206,35 @@ fn read_body(mut input: Input, file: &Buffer) -> Result<(IndexOptions, State)> {
         IndexOptions { dim: size(0), bits: size(1), family, tables: size(3), rerank, seed: header[4] };
     options.check().or_else(|error| damaged(error.to_string()))?;
     let (live, removed, ordinals, trained_on, per_table) = (size(7), size(8), size(9), size(10), size(11));
-    let most = if family == Family::Learned { MAX_CELLS } else { MAX_PLANES };
+    let most = match family {
+        Family::Learned => MAX_CELLS,
+        Family::Hyperplane => MAX_PLANES,
+        Family::CrossPolytope => MAX_BUCKETS,
+    };
     if per_table > most || ordinals > u32::MAX as usize || live.saturating_add(removed) > ordinals || header[6] != 0 {
         return damaged(format!("{FILE_NAME} has a header out of range"));
     }
     let mean = input.f32s(options.dim)?;
-    let partition = read_partition(&mut input, &options, per_table)?;
+    let partition = read_partition(&mut input, &options, &mean, per_table)?;
     let codebook = Codebook::new(options.layout(), partition, mean, trained_on, options.seed);
     let sizes = input.u32s(codebook.buckets())?;
     let mut dead = Bitset::default();
     if input.u32s(removed)?.iter().any(|ordinal| *ordinal as usize >= ordinals || !dead.insert(*ordinal)) {
         return damaged(format!("{FILE_NAME} removes a row twice, or one out of range"));
     }
-    let lists = read_lists(input, file, &codebook, &sizes)?;
-    let state = State {
-        codebook: Arc::new(codebook),
-        lists,
-        dead: Arc::new(dead),
-        live,
-        ordinals: ordinals as u32,
-    };
+    let lists = read_lists(input, file, &codebook, &sizes, &dead)?;
+    let removed = lists.iter().map(List::removed).sum();
+    let state = State { codebook: Arc::new(codebook), lists, live, removed, ordinals: ordinals as u32 };
     check_rows(&state)?;
     Ok((options, state))
 }
 
-fn read_partition(input: &mut Input, options: &IndexOptions, per_table: usize) -> Result<Option<Partition>> {
+fn read_partition(
+    input: &mut Input,
+    options: &IndexOptions,
+    mean: &[f32],
+    per_table: usize,
+) -> Result<Option<Partition>> {
     let IndexOptions { dim, tables, family, .. } = *options;
     Ok(match family {
         _ if per_table == 0 => None,
@@ -219,6 +243,14 @@ fn read_partition(input: &mut Input, options: &IndexOptions, per_table: usize) -
             let normals = input.f32s(tables * per_table * dim)?;
             let offsets = input.f32s(tables * per_table)?;
             Some(Partition::Hyperplane(Planes { dim, tables, per_table, normals, offsets }))
+        }
+        Family::CrossPolytope => {
+            let seed = options.seed ^ BUCKETS_SEED;
+            let polytopes = CrossPolytopes::new(mean.to_vec(), tables, per_table.max(2), seed);
+            if polytopes.buckets() != per_table {
+                return damaged(format!("{FILE_NAME} has cross-polytopes of {per_table} buckets"));
+            }
+            Some(Partition::CrossPolytope(polytopes))
         }
     })
 }
@@ -238,7 +270,13 @@ fn read_cells(input: &mut Input, dim: usize, count: usize) -> Result<Cells> {
     Ok(Cells::from_parts(parts))
 }
 
-fn read_lists(input: Input, file: &Buffer, codebook: &Codebook, sizes: &[u32]) -> Result<Vec<List>> {
+fn read_lists(
+    input: Input,
+    file: &Buffer,
+    codebook: &Codebook,
+    sizes: &[u32],
+    dead: &Bitset,
+) -> Result<Vec<List>> {
     let layout = codebook.layout;
     let end = file.len() - 8;
     let mut at = (end - input.bytes.len()).next_multiple_of(ALIGN);
@@ -249,7 +287,8 @@ fn read_lists(input: Input, file: &Buffer, codebook: &Codebook, sizes: &[u32]) -
         if at > end {
             return damaged(format!("{FILE_NAME} is shorter than its header says"));
         }
-        lists.push(List::of((rows > 0).then(|| Chunk::new(file.slice(start..at), rows, &layout))));
+        let main = (rows > 0).then(|| Chunk::new(file.slice(start..at), rows, &layout));
+        lists.push(List::of(main).without(&layout, dead));
     }
     if at != end {
         return damaged(format!("{FILE_NAME} is longer than its header says"));
@@ -259,14 +298,19 @@ fn read_lists(input: Input, file: &Buffer, codebook: &Codebook, sizes: &[u32]) -
 
 /// Every ordinal is in range, and lies once in each table.
 fn check_rows(state: &State) -> Result<()> {
+    if ordinals_in_use(&state.lists, state) != state.ordinals {
+        return damaged(format!("{FILE_NAME} does not hold the ordinals that its header says"));
+    }
     for lists in state.lists.chunks(state.first_table().len()) {
         let mut seen = Bitset::default();
-        for view in lists.iter().flat_map(|list| list.views(state.layout())) {
-            if view.ordinals.iter().any(|ordinal| *ordinal >= state.ordinals || !seen.insert(*ordinal)) {
+        for run in lists.iter().flat_map(List::runs) {
+            let ordinals = run.chunk().view(state.layout()).ordinals;
+            if ordinals.iter().any(|ordinal| !seen.insert(*ordinal)) {
                 return damaged(format!("{FILE_NAME} holds a row twice, or one out of range"));
             }
         }
-        if seen.len() != state.rows() {
+        let found: usize = lists.iter().map(|list| list.len() - list.removed()).sum();
+        if found != state.live {
             return damaged(format!("{FILE_NAME} does not hold the rows that its header says"));
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::bitset::Bitset;
 use crate::cells::{Cells, CoarseScratch};
+use crate::cross_polytope::{CrossPolytopeScratch, CrossPolytopes};
 use crate::dot::dot;
 use crate::planes::Planes;
 use crate::probe::{Probe, ProbeSequence};
@@ -14,6 +15,19 @@ pub enum Family {
     Learned,
     /// Tables of hyperplane signs.
     Hyperplane,
+    /// Tables of nearest signed axes after random rotations.
+    CrossPolytope,
+}
+
+impl Family {
+    /// The name used in settings and statistics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Learned => "learned",
+            Self::Hyperplane => "hyperplane",
+            Self::CrossPolytope => "cross_polytope",
+        }
+    }
 }
 
 /// A trained family.
@@ -23,18 +37,21 @@ pub enum Partition {
     Learned(Cells),
     /// See [`Family::Hyperplane`].
     Hyperplane(Planes),
+    /// See [`Family::CrossPolytope`].
+    CrossPolytope(CrossPolytopes),
 }
 
 /// The buckets of one query in the order in which to visit them. Reusable.
 #[derive(Debug, Default)]
 pub struct Visits {
     margins: Vec<f32>,
+    polytopes: CrossPolytopeScratch,
     sequences: Vec<ProbeSequence>,
     coarse: CoarseScratch,
     /// Cells best first, with the similarity of their centroids.
     ranked: Vec<(f32, u32)>,
     at: usize,
-    /// Similarity of the query to the one centre of hyperplane buckets.
+    /// Similarity of the query to the one centre of all buckets that are not cells.
     base: f32,
 }
 
@@ -44,6 +61,7 @@ impl Partition {
         match self {
             Self::Learned(_) => 1,
             Self::Hyperplane(planes) => planes.tables,
+            Self::CrossPolytope(polytopes) => polytopes.tables(),
         }
     }
 
@@ -52,18 +70,22 @@ impl Partition {
         match self {
             Self::Learned(cells) => cells.count(),
             Self::Hyperplane(planes) => 1 << planes.per_table,
+            Self::CrossPolytope(polytopes) => polytopes.buckets(),
         }
     }
 
     /// The bucket of `x` in every table, numbered over all tables.
-    pub fn assign(&self, x: &[f32], scratch: &mut CoarseScratch, out: &mut [u32]) {
-        match self {
-            Self::Learned(cells) => out[0] = cells.nearest(x, scratch).0,
-            Self::Hyperplane(planes) => {
-                for (table, (out, bucket)) in out.iter_mut().zip(planes.buckets(x)).enumerate() {
-                    *out = (table * self.buckets()) as u32 + bucket;
-                }
+    pub fn assign(&self, x: &[f32], visits: &mut Visits, out: &mut [u32]) {
+        let of_tables = match self {
+            Self::Learned(cells) => {
+                out[0] = cells.nearest(x, &mut visits.coarse).0;
+                return;
             }
+            Self::Hyperplane(planes) => planes.buckets(x),
+            Self::CrossPolytope(polytopes) => polytopes.assign(x, &mut visits.polytopes),
+        };
+        for (table, (out, bucket)) in out.iter_mut().zip(of_tables).enumerate() {
+            *out = (table * self.buckets()) as u32 + bucket;
         }
     }
 
@@ -84,6 +106,10 @@ impl Partition {
                     sequence.start(margins);
                 }
             }
+            Self::CrossPolytope(polytopes) => {
+                visits.base = dot(query, mean);
+                polytopes.start(query, &mut visits.polytopes, &mut visits.sequences);
+            }
         }
     }
 
@@ -98,7 +124,7 @@ impl Partition {
                 visits.at += 1;
                 Some((cell, similarity))
             }
-            Self::Hyperplane(_) => {
+            Self::Hyperplane(_) | Self::CrossPolytope(_) => {
                 let first = |s: &ProbeSequence| s.peek().map(|probe: Probe| probe.score);
                 let scores = visits.sequences.iter().map(first).enumerate();
                 let best = scores.filter_map(|(table, score)| Some((table, score?)));

@@ -9,7 +9,8 @@ use lookalike_core::rng::SplitMix64;
 use lookalike_core::{Error, Family, HashIndex, IndexOptions, SearchOptions};
 use xxhash_rust::xxh3::xxh3_64;
 
-const FAMILIES: [(Family, usize); 2] = [(Family::Learned, 1), (Family::Hyperplane, 2)];
+const FAMILIES: [(Family, usize); 3] =
+    [(Family::Learned, 1), (Family::Hyperplane, 2), (Family::CrossPolytope, 2)];
 
 fn saved(folder: &Path, items: u64, (family, tables): (Family, usize)) -> HashIndex {
     let options = IndexOptions { dim: 10, bits: 128, family, tables, rerank: Rerank::F32, seed: 3 };

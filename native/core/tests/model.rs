@@ -75,8 +75,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
-    fn behaves_like_a_list(operations in prop::collection::vec(operation(), 1..25), hyperplane: bool) {
-        let (family, tables) = if hyperplane { (Family::Hyperplane, 3) } else { (Family::Learned, 1) };
+    fn behaves_like_a_list(operations in prop::collection::vec(operation(), 1..25), family in 0..3usize) {
+        let (family, tables) =
+            [(Family::Learned, 1), (Family::Hyperplane, 3), (Family::CrossPolytope, 2)][family];
         let options = IndexOptions { dim: DIM, bits: 64, family, tables, rerank: Rerank::F32, seed: 1 };
         let mut index = HashIndex::build(options, &[], &[], &[], 1).unwrap();
         let mut model = BTreeMap::new();

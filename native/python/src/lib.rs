@@ -69,6 +69,7 @@ impl NativeIndex {
         let family = match family {
             "learned" => Family::Learned,
             "hyperplane" => Family::Hyperplane,
+            "cross_polytope" => Family::CrossPolytope,
             other => return Err(PyValueError::new_err(format!("there is no family {other:?}"))),
         };
         let rerank = match rerank {
@@ -148,11 +149,7 @@ impl NativeIndex {
         out.set_item("dead_rows", stats.dead_rows)?;
         out.set_item("dim", options.dim)?;
         out.set_item("bits", options.bits)?;
-        let family = match options.family {
-            Family::Learned => "learned",
-            Family::Hyperplane => "hyperplane",
-        };
-        out.set_item("family", family)?;
+        out.set_item("family", options.family.name())?;
         out.set_item("tables", options.tables)?;
         out.set_item("rerank", options.rerank.name())?;
         out.set_item("seed", options.seed)?;

@@ -1,22 +1,78 @@
 //! The rows of one bucket: a main run, and a short tail of rows added since, which is copied when it grows.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::bitset::Bitset;
 use crate::chunk::{Chunk, ChunkWriter, Layout, Row, View};
 use crate::codebook::Codebook;
 use crate::memory::BufferMut;
+use crate::scan::BLOCK;
 
 /// Rows beyond which a tail is merged into the main run, unless the run is long.
 const TAIL_MIN: usize = 64;
 /// Share of the main run beyond which a tail is merged.
 const TAIL_SHARE: usize = 8;
+/// Share of a list that may be removed rows before it is written anew.
+const DEAD_SHARE: usize = 5;
+
+/// Consecutive rows, some of them removed since they were written. Clones share the rows.
+#[derive(Clone, Debug)]
+pub struct Run {
+    chunk: Chunk,
+    /// Removed rows: bit `i` of word `b` is row `i` of block `b`. None where all can be found.
+    dead: Option<Arc<[u32]>>,
+    removed: u32,
+}
+
+impl Run {
+    /// Rows that can all be found.
+    pub fn new(chunk: Chunk) -> Self {
+        Self { chunk, dead: None, removed: 0 }
+    }
+
+    /// The stored rows, removed ones included.
+    pub fn chunk(&self) -> &Chunk {
+        &self.chunk
+    }
+
+    /// The words that mark removed rows, one a block.
+    pub fn dead(&self) -> Option<&[u32]> {
+        self.dead.as_deref()
+    }
+
+    /// Whether a row can be found.
+    pub fn is_live(&self, row: usize) -> bool {
+        self.dead.as_ref().is_none_or(|dead| dead[row / BLOCK] >> (row % BLOCK) & 1 == 0)
+    }
+
+    /// Rows that can be found.
+    pub fn live_rows(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.chunk.len()).filter(|row| self.is_live(*row))
+    }
+
+    /// Removes the rows whose ordinals `is_dead` names.
+    pub fn without(&self, layout: &Layout, is_dead: impl Fn(u32) -> bool) -> Self {
+        let ordinals = self.chunk.view(layout).ordinals;
+        let mut run = self.clone();
+        let mut words: Option<Vec<u32>> = None;
+        for (row, _) in ordinals.iter().enumerate().filter(|(_, ordinal)| is_dead(**ordinal)) {
+            let words = words.get_or_insert_with(|| match &self.dead {
+                Some(dead) => dead.to_vec(),
+                None => vec![0; ordinals.len().div_ceil(BLOCK)],
+            });
+            run.removed += u32::from(words[row / BLOCK] >> (row % BLOCK) & 1 == 0);
+            words[row / BLOCK] |= 1 << (row % BLOCK);
+        }
+        run.dead = words.map(Arc::from).or(run.dead);
+        run
+    }
+}
 
 /// The rows of one bucket. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct List {
-    main: Option<Chunk>,
-    tail: Option<Chunk>,
+    main: Option<Run>,
+    tail: Option<Run>,
 }
 
 /// A vector on its way into a bucket.
@@ -35,81 +91,97 @@ pub struct NewRow<'a> {
 impl List {
     /// A list of one run.
     pub fn of(main: Option<Chunk>) -> Self {
-        Self { main, tail: None }
+        Self { main: main.map(Run::new), tail: None }
+    }
+
+    /// This list without the rows whose ordinals are in `dead`; they stay in its runs.
+    pub fn without(self, layout: &Layout, dead: &Bitset) -> Self {
+        if dead.is_empty() {
+            return self;
+        }
+        let remove = |run: Option<Run>| run.map(|run| run.without(layout, |ordinal| dead.contains(ordinal)));
+        Self { main: remove(self.main), tail: remove(self.tail) }
     }
 
     /// Its runs.
-    pub fn chunks(&self) -> impl Iterator<Item = &Chunk> {
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
         self.main.iter().chain(&self.tail)
     }
 
     /// Rows, removed ones included.
     pub fn len(&self) -> usize {
-        self.chunks().map(Chunk::len).sum()
+        self.runs().map(|run| run.chunk.len()).sum()
     }
 
-    /// The parts of its runs.
-    pub fn views<'a>(&'a self, layout: &'a Layout) -> impl Iterator<Item = View<'a>> {
-        self.chunks().map(|chunk| chunk.view(layout))
+    /// Removed rows.
+    pub fn removed(&self) -> usize {
+        self.runs().map(|run| run.removed as usize).sum()
     }
 
-    /// This list with further rows.
+    /// This list without the rows whose ordinals are in `killed` (sorted), and with the `new` ones.
     ///
-    /// The tail is copied; when it has grown, or on demand, main run and tail become one, without the rows in `dead`,
-    /// whose ordinals are added to `purged`.
-    pub fn with(
+    /// The tail is copied; when it has grown, or much of the list has been removed, the whole list is
+    /// written anew without the removed rows. The ordinals of rows that are gone for good go to `purged`.
+    pub fn changed(
         &self,
         codebook: &Codebook,
         bucket: u32,
+        killed: &[u32],
         new: &[NewRow],
-        dead: &Bitset,
-        compact: bool,
         purged: &mut Vec<u32>,
     ) -> Self {
-        let main = self.main.as_ref().map_or(0, Chunk::len);
-        let tail = self.tail.as_ref().map_or(0, Chunk::len) + new.len();
-        if compact || tail > TAIL_MIN.max(main / TAIL_SHARE) {
-            let main = join(codebook, bucket, [&self.main, &self.tail], new, Some((dead, purged)));
-            return Self { main, tail: None };
+        let is_killed = |ordinal| killed.binary_search(&ordinal).is_ok();
+        let remove = |run: &Option<Run>| run.as_ref().map(|run| run.without(&codebook.layout, is_killed));
+        let list = match killed {
+            [] => self.clone(),
+            _ => Self { main: remove(&self.main), tail: remove(&self.tail) },
+        };
+        let len = |run: &Option<Run>| run.as_ref().map_or(0, |run| run.chunk.len());
+        let (removed, tail) = (list.removed(), len(&list.tail) + new.len());
+        let sparse = removed >= 8 && DEAD_SHARE * removed > list.len() || removed == list.len() && removed > 0;
+        if sparse || tail > TAIL_MIN.max(len(&list.main) / TAIL_SHARE) {
+            return Self::of(join(codebook, bucket, [&list.main, &list.tail], new, purged));
         }
-        let tail = join(codebook, bucket, [&None, &self.tail], new, None);
-        Self { main: self.main.clone(), tail }
+        if new.is_empty() {
+            return list;
+        }
+        let tail = join(codebook, bucket, [&None, &list.tail], new, purged);
+        Self { main: list.main, tail: tail.map(Run::new) }
     }
 
-    /// This list in one run, as it is stored.
+    /// All rows in one run, removed ones included, as a file keeps them.
     pub fn stored(&self, codebook: &Codebook, bucket: u32) -> Option<Chunk> {
-        match (&self.main, &self.tail) {
-            (main, None) => main.clone(),
-            (main, tail) => join(codebook, bucket, [main, tail], &[], None),
+        let whole = |run: &Option<Run>| run.as_ref().map(|run| Run::new(run.chunk.clone()));
+        match (whole(&self.main), whole(&self.tail)) {
+            (main, None) => main.map(|run| run.chunk),
+            (main, tail) => join(codebook, bucket, [&main, &tail], &[], &mut Vec::new()),
         }
     }
 }
 
-/// Writes the rows of `old` that are kept and the `new` ones into one run.
+/// Writes the rows of `old` that can be found and the `new` ones into one run.
 fn join(
     codebook: &Codebook,
     bucket: u32,
-    old: [&Option<Chunk>; 2],
+    old: [&Option<Run>; 2],
     new: &[NewRow],
-    purge: Option<(&Bitset, &mut Vec<u32>)>,
+    purged: &mut Vec<u32>,
 ) -> Option<Chunk> {
     let layout = codebook.layout;
-    let mut gone = HashSet::new();
-    if let Some((dead, purged)) = purge {
-        let ordinals = old.iter().copied().flatten().flat_map(|chunk| chunk.view(&layout).ordinals);
-        purged.extend(ordinals.filter(|ordinal| dead.contains(**ordinal)).inspect(|ordinal| {
-            gone.insert(**ordinal);
-        }));
-    }
-    let rows = old.iter().copied().flatten().map(Chunk::len).sum::<usize>() - gone.len() + new.len();
+    let old = || old.into_iter().flatten();
+    let rows = old().map(|run| run.chunk.len() - run.removed as usize).sum::<usize>() + new.len();
     let mut buffer = BufferMut::zeroed(layout.chunk_bytes(rows));
     let mut writer = ChunkWriter::new(layout, rows, buffer.bytes_mut());
     let mut row = Row::default();
-    for chunk in old.into_iter().flatten() {
-        let view = chunk.view(&layout);
-        for at in (0..chunk.len()).filter(|at| !gone.contains(&view.ordinals[*at])) {
-            view.read(&layout, at, &mut row);
-            writer.push(&row);
+    for run in old() {
+        let view: View = run.chunk.view(&layout);
+        for at in 0..run.chunk.len() {
+            if run.is_live(at) {
+                view.read(&layout, at, &mut row);
+                writer.push(&row);
+            } else {
+                purged.push(view.ordinals[at]);
+            }
         }
     }
     write_new(codebook, bucket, new.iter().copied(), &mut writer);

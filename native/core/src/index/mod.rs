@@ -11,19 +11,18 @@ mod search;
 pub mod state;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use rayon::prelude::*;
 
-use crate::cells::CoarseScratch;
 use crate::chunk::{Layout, Rerank};
 use crate::codes::check_bits;
 use crate::error::{Result, invalid};
 use crate::input::{MAX_DIM, check_ids, unit_vectors};
-use crate::partition::Family;
+use crate::partition::{Family, Visits};
 use crate::threads;
 use list::{List, NewRow};
 use state::{Items, State};
@@ -155,16 +154,14 @@ impl HashIndex {
         let items = checked_items(self.options.dim, vectors, ids, products)?;
         let mut guard = self.lock_for_writing();
         let mut next = State::clone(&self.state.load());
-        if next.rows() + items.ids.len() > u32::MAX as usize {
+        if next.live + next.removed + items.ids.len() > u32::MAX as usize {
             return invalid("one index holds at most 2**32-1 rows; spread the items over more shards");
         }
         let writer = guard.get_or_insert_with(|| Writer::of(&next));
-        let mut touched = kill(writer, &mut next, &items.ids);
+        let (killed, replaced) = writer.kill(&items.ids);
+        next.live += items.ids.len() - replaced.len();
         let new = place(writer, &mut next, &items);
-        touched.extend(new.keys());
-        rewrite(writer, &mut next, touched, &new);
-        next.live += items.ids.len();
-        drop(new);
+        rewrite(writer, &mut next, &killed, &new);
         self.publish(next, &mut guard);
         Ok(())
     }
@@ -174,12 +171,11 @@ impl HashIndex {
         let mut guard = self.lock_for_writing();
         let mut next = State::clone(&self.state.load());
         let writer = guard.get_or_insert_with(|| Writer::of(&next));
-        let before = next.live;
-        let touched = kill(writer, &mut next, ids);
-        let removed = before - next.live;
-        rewrite(writer, &mut next, touched, &BTreeMap::new());
+        let (killed, removed) = writer.kill(ids);
+        next.live -= removed.len();
+        rewrite(writer, &mut next, &killed, &BTreeMap::new());
         self.publish(next, &mut guard);
-        removed
+        removed.len()
     }
 
     /// Stores the index in `folder` (made if missing), replacing one that is there in one step.
@@ -203,12 +199,13 @@ impl HashIndex {
         let partition = state.codebook.partition.as_ref();
         let layout = self.options.layout();
         let rows: usize = state.lists.iter().map(List::len).sum();
-        let bytes: usize = state.lists.iter().flat_map(List::chunks).map(|chunk| chunk.bytes().len()).sum();
+        let runs = state.lists.iter().flat_map(List::runs);
+        let bytes: usize = runs.map(|run| run.chunk().bytes().len()).sum();
         let vector_bytes = rows * layout.vector_bytes();
         let code_bytes = rows * layout.bits / 8;
         Stats {
             items: state.live,
-            dead_rows: state.dead.len(),
+            dead_rows: state.removed,
             trained_on: state.codebook.trained_on,
             buckets_per_table: partition.map_or(0, |partition| partition.buckets()),
             code_bytes,
@@ -232,19 +229,6 @@ impl HashIndex {
     }
 }
 
-/// Takes items out; returns the lists they are in.
-fn kill(writer: &mut Writer, state: &mut State, ids: &[u64]) -> Vec<u32> {
-    let mut touched = Vec::new();
-    let dead = Arc::make_mut(&mut state.dead);
-    for id in ids {
-        if let Some(ordinal) = writer.kill(*id, &mut touched) {
-            dead.insert(ordinal);
-            state.live -= 1;
-        }
-    }
-    touched
-}
-
 /// Chooses number and lists of new items; the rows by list.
 fn place<'a>(writer: &mut Writer, state: &mut State, items: &'a Items) -> BTreeMap<u32, Vec<NewRow<'a>>> {
     let codebook = Arc::clone(&state.codebook);
@@ -254,8 +238,8 @@ fn place<'a>(writer: &mut Writer, state: &mut State, items: &'a Items) -> BTreeM
         .par_chunks_exact_mut(tables)
         .zip(items.vectors.par_chunks_exact(dim))
         .with_min_len(256)
-        .for_each_init(CoarseScratch::default, |scratch, (buckets, vector)| {
-            codebook.assign(vector, scratch, buckets);
+        .for_each_init(Visits::default, |visits, (buckets, vector)| {
+            codebook.assign(vector, visits, buckets);
         });
     let mut new: BTreeMap<u32, Vec<NewRow>> = BTreeMap::new();
     let rows = items.ids.iter().zip(&items.products).zip(items.vectors.chunks_exact(dim));
@@ -267,30 +251,31 @@ fn place<'a>(writer: &mut Writer, state: &mut State, items: &'a Items) -> BTreeM
     new
 }
 
-/// Rewrites the lists that get new rows or hold too many removed ones.
-fn rewrite(writer: &mut Writer, state: &mut State, mut touched: Vec<u32>, new: &BTreeMap<u32, Vec<NewRow>>) {
-    touched.sort_unstable();
-    touched.dedup();
-    touched.retain(|b| new.contains_key(b) || writer.wants_compaction(*b, state.lists[*b as usize].len()));
-    let reader: &Writer = writer;
+/// Rewrites the lists that lose or get rows.
+fn rewrite(
+    writer: &mut Writer,
+    state: &mut State,
+    killed: &BTreeMap<u32, Vec<u32>>,
+    new: &BTreeMap<u32, Vec<NewRow>>,
+) {
+    let touched: BTreeSet<u32> = killed.keys().chain(new.keys()).copied().collect();
+    let touched: Vec<u32> = touched.into_iter().collect();
     let rewritten: Vec<(List, Vec<u32>)> = touched
         .par_iter()
         .with_min_len(64)
         .map(|bucket| {
-            let (list, codebook, dead) = (&state.lists[*bucket as usize], &state.codebook, &state.dead);
+            let killed = killed.get(bucket).map_or(&[][..], Vec::as_slice);
+            let new = new.get(bucket).map_or(&[][..], Vec::as_slice);
             let mut purged = Vec::new();
-            let compact = reader.wants_compaction(*bucket, list.len());
-            let rows = new.get(bucket).map_or(&[][..], Vec::as_slice);
-            let list = list.with(codebook, *bucket, rows, dead, compact, &mut purged);
-            (list, purged)
+            let list = &state.lists[*bucket as usize];
+            (list.changed(&state.codebook, *bucket, killed, new, &mut purged), purged)
         })
         .collect();
-    let dead = Arc::make_mut(&mut state.dead);
     for (bucket, (list, purged)) in touched.into_iter().zip(rewritten) {
-        state.lists[bucket as usize] = list;
-        writer.purge(bucket, &purged).iter().for_each(|ordinal| {
-            dead.remove(*ordinal);
-        });
+        let slot = &mut state.lists[bucket as usize];
+        state.removed = state.removed + list.removed() - slot.removed();
+        *slot = list;
+        writer.purge(&purged);
     }
 }
 

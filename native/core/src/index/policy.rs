@@ -15,6 +15,11 @@ pub fn planes_per_table(items: usize) -> usize {
     (planes as usize).clamp(4, MAX_PLANES - 4)
 }
 
+/// Buckets of one table of cross-polytopes for `items` items: several items each.
+pub fn cross_polytope_buckets(items: usize) -> usize {
+    (items / 32).clamp(64, 16_384)
+}
+
 /// Cells for `items` items: so many that a tenth of the items is spread over about twenty of them, and
 /// no more than a query can compare itself with in passing.
 pub fn cell_count(items: usize) -> usize {

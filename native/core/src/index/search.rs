@@ -109,7 +109,7 @@ struct Scratch {
 }
 
 /// A run of rows that a query has looked at.
-struct Run<'a> {
+struct Visited<'a> {
     view: View<'a>,
     /// `<q,c>`.
     base: f32,
@@ -183,10 +183,9 @@ impl<'a> Search<'a> {
         let mut hits = Vec::with_capacity(state.live);
         for (bucket, list) in state.first_table().iter().enumerate() {
             let base = dot(self.query, state.codebook.centre(bucket as u32));
-            for view in list.views(state.layout()) {
-                let run = Run { view, base };
-                let live = (0..view.ids.len()).filter(|at| !state.dead.contains(view.ordinals[*at]));
-                hits.extend(live.map(|at| Hit {
+            for stored in list.runs() {
+                let run = Visited { view: stored.chunk().view(state.layout()), base };
+                hits.extend(stored.live_rows().map(|at| Hit {
                     score: self.score(&run, at, scratch),
                     id: run.view.ids[at],
                     product: run.view.products[at],
@@ -206,7 +205,7 @@ impl<'a> Search<'a> {
         scratch: &mut Scratch,
         seconds: &mut StageSeconds,
         clock: &mut Clock,
-    ) -> (Vec<Run<'a>>, usize) {
+    ) -> (Vec<Visited<'a>>, usize) {
         let state = self.state;
         let codebook = &*state.codebook;
         scratch.candidates.start(effort.rerank);
@@ -221,7 +220,8 @@ impl<'a> Search<'a> {
         seconds.probe += clock.lap();
         let next = |visits: &mut Visits| {
             let (bucket, base) = partition.next(self.query, visits)?;
-            state.lists[bucket as usize].views(state.layout()).for_each(|view| prefetch(view.blocks));
+            let runs = state.lists[bucket as usize].runs();
+            runs.for_each(|run| prefetch(run.chunk().view(state.layout()).blocks));
             Some((bucket, base))
         };
         let mut ahead: VecDeque<(u32, f32)> = VecDeque::with_capacity(AHEAD + 1);
@@ -244,17 +244,18 @@ impl<'a> Search<'a> {
         &self,
         bucket: u32,
         base: f32,
-        runs: &mut Vec<Run<'a>>,
+        runs: &mut Vec<Visited<'a>>,
         scanned: &mut usize,
         scratch: &mut Scratch,
     ) {
         let state = self.state;
         let layout = state.layout();
         let Scratch { table, candidates, estimates, above, .. } = scratch;
-        for view in state.lists[bucket as usize].views(layout) {
+        for stored in state.lists[bucket as usize].runs() {
+            let view = stored.chunk().view(layout);
             *scanned += view.ids.len();
             let run = runs.len() as u32;
-            runs.push(Run { view, base });
+            runs.push(Visited { view, base });
             // In pieces, so that the threshold rises within a long run.
             for (piece, blocks) in view.blocks.chunks(PIECE * block_bytes(layout.bits)).enumerate() {
                 let count = blocks.len() / block_bytes(layout.bits);
@@ -263,13 +264,16 @@ impl<'a> Search<'a> {
                 let (estimates, above) = (&mut estimates[..count], &mut above[..count]);
                 scan::estimate(table, blocks, base, candidates.threshold(), estimates, above);
                 for (block, (estimates, above)) in estimates.iter().zip(above).enumerate() {
+                    let block = piece * PIECE + block;
+                    if let Some(dead) = stored.dead() {
+                        *above &= !dead[block];
+                    }
                     while *above != 0 {
                         let lane = above.trailing_zeros() as usize;
                         *above &= *above - 1;
-                        let row = (piece * PIECE + block) * BLOCK + lane;
-                        let wanted = estimates[lane] > candidates.threshold();
-                        if wanted && (state.dead.is_empty() || !state.dead.contains(view.ordinals[row])) {
-                            candidates.offer(Candidate { estimate: estimates[lane], run, row: row as u32 });
+                        if estimates[lane] > candidates.threshold() {
+                            let row = (block * BLOCK + lane) as u32;
+                            candidates.offer(Candidate { estimate: estimates[lane], run, row });
                         }
                     }
                 }
@@ -278,7 +282,7 @@ impl<'a> Search<'a> {
     }
 
     /// The hits among the best candidates, and whether there were more candidates than were scored.
-    fn rerank(&self, runs: &[Run], effort: Effort, scratch: &mut Scratch) -> (Vec<Hit>, bool) {
+    fn rerank(&self, runs: &[Visited], effort: Effort, scratch: &mut Scratch) -> (Vec<Hit>, bool) {
         let layout = self.state.layout();
         let mut candidates = std::mem::take(&mut scratch.candidates);
         let best = candidates.sorted();
@@ -313,7 +317,7 @@ impl<'a> Search<'a> {
         (hits, cut)
     }
 
-    fn score(&self, run: &Run, at: usize, scratch: &Scratch) -> f32 {
+    fn score(&self, run: &Visited, at: usize, scratch: &Scratch) -> f32 {
         let layout = self.state.layout();
         let vector = run.view.vector(layout, at);
         match layout.rerank {

@@ -6,17 +6,17 @@ use rayon::prelude::*;
 
 use super::IndexOptions;
 use super::list::{List, NewRow, write_new};
-use super::policy::{BRUTE_FORCE_ITEMS, cell_count, planes_per_table};
-use crate::bitset::Bitset;
-use crate::cells::{Cells, CoarseScratch};
+use super::policy::{BRUTE_FORCE_ITEMS, cell_count, cross_polytope_buckets, planes_per_table};
+use crate::cells::Cells;
 use crate::chunk::{Chunk, ChunkWriter, Layout};
 use crate::codebook::Codebook;
+use crate::cross_polytope::CrossPolytopes;
 use crate::memory::BufferMut;
-use crate::partition::{Family, Partition};
+use crate::partition::{Family, Partition, Visits};
 use crate::planes::{Planes, mean_of};
 
 /// Keeps the buckets independent of the code's rotation although both come from one seed.
-const BUCKETS_SEED: u64 = 0x5EED_0F91_A4E5_0001;
+pub(crate) const BUCKETS_SEED: u64 = 0x5EED_0F91_A4E5_0001;
 
 /// Items in columns: ids, products, and unit vectors laid out (item, dim).
 #[derive(Clone, Debug, Default)]
@@ -36,10 +36,10 @@ pub struct State {
     pub codebook: Arc<Codebook>,
     /// Rows by bucket, over all tables.
     pub lists: Vec<List>,
-    /// Ordinals of removed and replaced rows that are still in the lists.
-    pub dead: Arc<Bitset>,
     /// Items that can be found.
     pub live: usize,
+    /// Removed rows that are still in the lists.
+    pub removed: usize,
     /// One more than the highest ordinal ever given.
     pub ordinals: u32,
 }
@@ -59,6 +59,10 @@ impl State {
                 let planes = planes_per_table(count);
                 Partition::Hyperplane(Planes::train(&items.vectors, dim, options.tables, planes, seed))
             }
+            Family::CrossPolytope => {
+                let buckets = cross_polytope_buckets(count);
+                Partition::CrossPolytope(CrossPolytopes::new(mean.clone(), options.tables, buckets, seed))
+            }
         });
         let codebook = Codebook::new(layout, partition, mean, count, options.seed);
         Self::filled(codebook, items)
@@ -73,8 +77,8 @@ impl State {
             .par_chunks_exact_mut(tables)
             .zip(items.vectors.par_chunks_exact(dim))
             .with_min_len(64)
-            .for_each_init(CoarseScratch::default, |scratch, (buckets, vector)| {
-                codebook.assign(vector, scratch, buckets);
+            .for_each_init(Visits::default, |visits, (buckets, vector)| {
+                codebook.assign(vector, visits, buckets);
             });
         let (starts, rows) = grouped(&buckets, tables, codebook.buckets());
         let sizes: Vec<usize> =
@@ -102,7 +106,7 @@ impl State {
             List::of((rows > 0).then(|| Chunk::new(buffer.slice(at - size..at), rows, &layout)))
         });
         let lists = lists.collect();
-        Self { lists, dead: Arc::default(), live: count, ordinals: count as u32, codebook: Arc::new(codebook) }
+        Self { lists, live: count, removed: 0, ordinals: count as u32, codebook: Arc::new(codebook) }
     }
 
     /// Shape of the rows.
@@ -115,19 +119,14 @@ impl State {
         &self.lists[..self.codebook.buckets() / self.codebook.tables()]
     }
 
-    /// Rows of one table, removed ones included.
-    pub fn rows(&self) -> usize {
-        self.live + self.dead.len()
-    }
-
     /// Copies out the items that can be found, in the order of their ordinals.
     pub fn items(&self) -> Items {
         let layout = self.layout();
         let mut rows = Vec::with_capacity(self.live);
         for (bucket, list) in self.first_table().iter().enumerate() {
-            for view in list.views(layout) {
-                let live = (0..view.ids.len()).filter(|at| !self.dead.contains(view.ordinals[*at]));
-                rows.extend(live.map(|at| (view.ordinals[at], bucket as u32, view, at)));
+            for run in list.runs() {
+                let view = run.chunk().view(layout);
+                rows.extend(run.live_rows().map(|at| (view.ordinals[at], bucket as u32, view, at)));
             }
         }
         rows.sort_unstable_by_key(|row| row.0);

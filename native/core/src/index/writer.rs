@@ -1,6 +1,6 @@
 //! What only writers need: where every item is, and which numbers are free.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::state::State;
 
@@ -13,10 +13,8 @@ pub struct Writer {
     buckets_of: Vec<u32>,
     /// Ordinals whose rows are in no list any more.
     free: Vec<u32>,
-    /// Removed rows still in each list.
-    dead_in: Vec<u32>,
-    /// Copies still in the lists of removed ordinals, where there are several tables.
-    copies_left: HashMap<u32, usize>,
+    /// Rows that removed ordinals still have in lists.
+    rows_left: HashMap<u32, usize>,
     tables: usize,
 }
 
@@ -27,37 +25,41 @@ impl Writer {
         let mut writer = Self {
             ordinal_of: HashMap::with_capacity(state.live),
             buckets_of: vec![u32::MAX; state.ordinals as usize * tables],
-            dead_in: vec![0; state.lists.len()],
             tables,
             ..Self::default()
         };
         let per_table = state.lists.len() / tables;
         for (bucket, list) in state.lists.iter().enumerate() {
-            for view in list.views(state.layout()) {
-                for (ordinal, id) in view.ordinals.iter().zip(view.ids) {
+            for run in list.runs() {
+                let view = run.chunk().view(state.layout());
+                for (row, (ordinal, id)) in view.ordinals.iter().zip(view.ids).enumerate() {
                     writer.buckets_of[*ordinal as usize * tables + bucket / per_table] = bucket as u32;
-                    if state.dead.contains(*ordinal) {
-                        writer.dead_in[bucket] += 1;
-                        *writer.copies_left.entry(*ordinal).or_default() += 1;
-                    } else {
+                    if run.is_live(row) {
                         writer.ordinal_of.insert(*id, *ordinal);
+                    } else {
+                        *writer.rows_left.entry(*ordinal).or_default() += 1;
                     }
                 }
             }
         }
-        let used = |ordinal: u32| writer.buckets_of[ordinal as usize * tables..][..tables].iter().any(|b| *b != u32::MAX);
-        writer.free = (0..state.ordinals).filter(|ordinal| !used(*ordinal)).collect();
+        let used = writer.buckets_of.chunks_exact(tables).map(|b| b.iter().any(|b| *b != u32::MAX));
+        writer.free = used.zip(0..).filter(|(used, _)| !used).map(|(_, ordinal)| ordinal).collect();
         writer
     }
 
-    /// Takes an item out and returns its ordinal if it was there; `touched` gets the lists it is in.
-    pub fn kill(&mut self, id: u64, touched: &mut Vec<u32>) -> Option<u32> {
-        let ordinal = self.ordinal_of.remove(&id)?;
-        let buckets = &self.buckets_of[ordinal as usize * self.tables..][..self.tables];
-        touched.extend_from_slice(buckets);
-        buckets.iter().for_each(|bucket| self.dead_in[*bucket as usize] += 1);
-        self.copies_left.insert(ordinal, self.tables);
-        Some(ordinal)
+    /// Takes items out; their ordinals by list, ascending, and how many there were.
+    pub fn kill(&mut self, ids: &[u64]) -> (BTreeMap<u32, Vec<u32>>, Vec<u32>) {
+        let mut by_list: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        let mut ordinals = Vec::new();
+        for ordinal in ids.iter().filter_map(|id| self.ordinal_of.remove(id)) {
+            ordinals.push(ordinal);
+            self.rows_left.insert(ordinal, self.tables);
+            for bucket in &self.buckets_of[ordinal as usize * self.tables..][..self.tables] {
+                by_list.entry(*bucket).or_default().push(ordinal);
+            }
+        }
+        by_list.values_mut().for_each(|ordinals| ordinals.sort_unstable());
+        (by_list, ordinals)
     }
 
     /// Gives an item a number; `buckets` are its lists, `next` the first number never given.
@@ -75,26 +77,16 @@ impl Writer {
         ordinal
     }
 
-    /// Whether a list of `rows` rows should be rewritten without its removed ones.
-    pub fn wants_compaction(&self, bucket: u32, rows: usize) -> bool {
-        let dead = self.dead_in[bucket as usize] as usize;
-        dead >= 8 && 5 * dead > rows || dead > 0 && dead == rows
-    }
-
-    /// Notes that removed rows have left a list; returns the ordinals that are free from now on.
-    pub fn purge(&mut self, bucket: u32, ordinals: &[u32]) -> Vec<u32> {
-        self.dead_in[bucket as usize] -= ordinals.len() as u32;
-        let mut freed = Vec::new();
+    /// Notes that removed rows have left a list: an ordinal without rows can be given again.
+    pub fn purge(&mut self, ordinals: &[u32]) {
         for ordinal in ordinals {
-            if let Some(left) = self.copies_left.get_mut(ordinal) {
+            if let Some(left) = self.rows_left.get_mut(ordinal) {
                 *left -= 1;
                 if *left == 0 {
-                    self.copies_left.remove(ordinal);
-                    freed.push(*ordinal);
+                    self.rows_left.remove(ordinal);
+                    self.free.push(*ordinal);
                 }
             }
         }
-        self.free.extend_from_slice(&freed);
-        freed
     }
 }
