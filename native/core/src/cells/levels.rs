@@ -82,6 +82,13 @@ impl Levels {
         (self.directions, self.starts)
     }
 
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        let floats = self.directions.len() + self.basis.len();
+        let integers = self.starts.len() + self.blocks.len();
+        4 * (floats + integers) + self.codes.len() + self.group_codes.len()
+    }
+
     /// Number of groups.
     pub(super) fn groups(&self) -> usize {
         self.starts.len() - 1

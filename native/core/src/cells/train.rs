@@ -13,7 +13,7 @@ pub(super) const ONE_LEVEL: usize = 128;
 const SAMPLE_PER_CELL: usize = 32;
 const ITERATIONS: usize = 8;
 const SPLIT_ITERATIONS: usize = 6;
-const REFINEMENTS: usize = 4;
+const REFINEMENTS: usize = 2;
 const SAMPLE_PER_GROUP: usize = 64;
 const CELLS_PER_GROUP: usize = 32;
 /// A cell with more than this many times the mean is split, at the cost of the emptiest.
