@@ -3,11 +3,12 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use lookalike_core::cells::{Cells, CoarseScratch};
 use lookalike_core::codes::{EncodeScratch, Encoder};
 use lookalike_core::quantise::{quantise_i8, to_f16};
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::Rotation;
-use lookalike_core::{dot, hamming, isa};
+use lookalike_core::{coarse, dot, hamming, isa};
 
 fn kernels(criterion: &mut Criterion) {
     let mut rng = SplitMix64::new(1);
@@ -26,6 +27,11 @@ fn kernels(criterion: &mut Criterion) {
                 b.iter(|| hamming::distances(&codes[..words], &codes, black_box(&mut out)));
             });
         }
+        let bytes: Vec<u8> = (0..1_024 * 64).map(|_| rng.next_u64() as u8).collect();
+        let (query, mut scores) = ([3i8; 64], vec![0; 1_024]);
+        criterion.bench_function(&format!("coarse scores of 1024 cells by 64, {}", isa.name()), |b| {
+            b.iter(|| coarse::scores(black_box(&bytes), &query, black_box(&mut scores)));
+        });
         for len in [256, 287] {
             criterion.bench_function(&format!("dot of {len}, {}", isa.name()), |b| {
                 b.iter(|| dot::dot(black_box(&floats[..len]), black_box(&floats[287..287 + len])));
@@ -51,6 +57,14 @@ fn kernels(criterion: &mut Criterion) {
         });
     }
     isa::force(None).expect("undoing is always possible");
+    let rows: Vec<f32> = (0..256 * 20_000).map(|_| rng.next_bell() / 16.0).collect();
+    let (cells, mut scratch) = (Cells::train(&rows, 256, 2_048, 1), CoarseScratch::default());
+    criterion.bench_function("best 32 of 2048 cells", |b| {
+        b.iter(|| cells.rank(black_box(&rows[..256]), 32, &mut scratch).len());
+    });
+    criterion.bench_function("nearest of 2048 cells", |b| {
+        b.iter(|| cells.nearest(black_box(&rows[..256]), &mut scratch));
+    });
 }
 
 criterion_group!(benches, kernels);

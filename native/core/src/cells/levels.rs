@@ -82,6 +82,13 @@ impl Levels {
         (self.directions, self.starts)
     }
 
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        let floats = self.directions.len() + self.basis.len();
+        let integers = self.starts.len() + self.blocks.len();
+        4 * (floats + integers) + self.codes.len() + self.group_codes.len()
+    }
+
     /// Number of groups.
     pub(super) fn groups(&self) -> usize {
         self.starts.len() - 1
@@ -106,7 +113,11 @@ impl Levels {
         coarse::scores(&self.group_codes, bytes, group_scores);
         group_scores[self.groups()..].fill(i32::MIN);
         chosen.clear();
-        coarse::collect_at_least(group_scores, threshold(group_scores, groups), chosen);
+        if groups < self.groups() {
+            coarse::collect_at_least(group_scores, threshold(group_scores, groups), chosen);
+        } else {
+            chosen.extend(0..self.groups() as u32);
+        }
         self.score_cells(scratch);
         let CoarseScratch { scores, block_cells, found, .. } = scratch;
         found.clear();
@@ -206,4 +217,29 @@ fn tiles(directions: &[f32], dim: usize) -> Vec<f32> {
         }
     }
     basis
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::SplitMix64;
+
+    #[test]
+    fn thresholds_are_reached_by_about_as_many_as_wanted() {
+        let mut rng = SplitMix64::new(2);
+        for blocks in [1, 3, 40] {
+            let mut scores: Vec<i32> = (0..blocks * BLOCK).map(|_| (1e5 * rng.next_bell()) as i32).collect();
+            scores[blocks * BLOCK - 5..].fill(i32::MIN);
+            let valid = scores.len() - 5;
+            for wanted in [1, 2, 8, 30, 300, 1_000] {
+                let threshold = threshold(&scores, wanted);
+                let count = coarse::count_at_least(&scores, threshold);
+                let wanted = wanted.min(valid);
+                assert!((wanted..=wanted + wanted / 8).contains(&count), "{count} for {wanted} of {valid}");
+                assert!(threshold > i32::MIN);
+            }
+            let same = vec![-7; blocks * BLOCK];
+            assert_eq!(threshold(&same, 3), -7);
+        }
+    }
 }

@@ -95,6 +95,12 @@ assert!(parts.fits(), "whole centroids and directions, groups that cover all cel
         self.centroids.len() / self.dim
     }
 
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        let levels = self.levels.as_ref().map_or(0, Levels::bytes);
+        size_of_val(&self.centroids[..]) + size_of_val(&self.short[..]) + levels
+    }
+
     /// The cell of `x` and its similarity to the centroid.
     ///
     /// With many cells it is the nearest one nearly always, else one of the nearest.
@@ -104,7 +110,7 @@ assert!(parts.fits(), "whole centroids and directions, groups that cover all cel
         };
         levels.candidates(x, NEAREST_GROUPS, NEAREST_CANDIDATES, scratch);
         self.compare(x, scratch);
-        let best = scratch.ranked.iter().min_by(|a, b| by_rank(a, b)).expect("there are candidates");
+        let best = scratch.ranked.iter().min_by_key(|found| place(found)).expect("there are candidates");
         (best.1, best.0)
     }
 
@@ -113,7 +119,7 @@ assert!(parts.fits(), "whole centroids and directions, groups that cover all cel
     /// With many cells, all but the best few of the true order are near certain to be among them.
     pub fn rank<'a>(&self, query: &[f32], count: usize, scratch: &'a mut CoarseScratch) -> &'a [(f32, u32)] {
         let count = count.min(self.count());
-        let wanted = count + count / 8 + 4;
+        let wanted = count + count / 4 + 4;
         match &self.levels {
             Some(levels) if wanted < self.count() => {
                 let share = groups_for(count, self.count(), levels.groups());
@@ -127,10 +133,10 @@ assert!(parts.fits(), "whole centroids and directions, groups that cover all cel
         self.compare(query, scratch);
         let ranked = &mut scratch.ranked;
         if count > 0 && count < ranked.len() {
-            ranked.select_nth_unstable_by(count - 1, by_rank);
+            ranked.select_nth_unstable_by_key(count - 1, place);
         }
         ranked.truncate(count);
-        ranked.sort_unstable_by(by_rank);
+        ranked.sort_unstable_by_key(place);
         ranked
     }
 
@@ -171,15 +177,18 @@ const NEAREST_CANDIDATES: usize = 8;
 
 /// Groups of `groups` whose cells to score, to find the `count` best of `cells` cells.
 ///
-/// On the simulated catalogue they hold 99 % of the best 16 cells and more beyond.
+/// On the simulated catalogue they hold 99.5 % of the best 32 cells of 8,192.
 fn groups_for(count: usize, cells: usize, groups: usize) -> usize {
     let share = (count as f64 / cells as f64).sqrt();
-    ((2.0 * share * groups as f64).ceil() as usize).max(NEAREST_GROUPS)
+    ((2.5 * share * groups as f64).ceil() as usize).max(NEAREST_GROUPS)
 }
 
-/// Similarity downwards, then the number upwards.
-fn by_rank(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
-    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+/// Orders by similarity downwards, then by the number upwards.
+fn place((similarity, cell): &(f32, u32)) -> u64 {
+    let bits = similarity.to_bits() as i32;
+    // As in `f32::total_cmp`: flips what makes negative numbers descend, then the sign, then all.
+    let ascending = (bits ^ ((bits >> 31) as u32 >> 1) as i32) as u32 ^ (1 << 31);
+    u64::from(!ascending) << 32 | u64::from(*cell)
 }
 
 #[cfg(test)]
@@ -257,12 +266,12 @@ mod tests {
         let (mut right, mut found, mut queries) = (0, 0, 0);
         for row in rows.chunks_exact(dim).step_by(13) {
             let mut exact: Vec<(f32, u32)> = cells.similarities(row).zip(0..).collect();
-            exact.sort_unstable_by(by_rank);
+            exact.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             queries += 1;
             right += usize::from(cells.nearest(row, &mut scratch).1 == exact[0].0);
             let ranked = cells.rank(row, 24, &mut scratch);
             assert_eq!(ranked.len(), 24);
-            assert!(ranked.is_sorted_by(|a, b| by_rank(a, b).is_lt()), "in order, and each cell once");
+            assert!(ranked.is_sorted_by(|a, b| place(a) < place(b)), "in order, and each cell once");
             for (similarity, cell) in ranked {
                 let centroid = &cells.centroids[*cell as usize * dim..][..dim];
                 assert_eq!(*similarity, dot(centroid, row), "similarities are exact");

@@ -13,8 +13,9 @@ pub(super) const ONE_LEVEL: usize = 128;
 const SAMPLE_PER_CELL: usize = 32;
 const ITERATIONS: usize = 8;
 const SPLIT_ITERATIONS: usize = 6;
-const REFINEMENTS: usize = 4;
+const REFINEMENTS: usize = 2;
 const SAMPLE_PER_GROUP: usize = 64;
+/// Up to 8,192 cells; more of them share a group beyond.
 const CELLS_PER_GROUP: usize = 32;
 /// A cell with more than this many times the mean is split, at the cost of the emptiest.
 const CROWDED: usize = 4;
@@ -61,8 +62,9 @@ pub(super) fn from_centroids(centroids: Vec<f32>, dim: usize) -> Cells {
     Cells::from_parts(CellsParts { dim, centroids: ordered, directions, groups: starts })
 }
 
+/// Groups grow with the square root once there are many, as training compares each cell with each group.
 fn group_count(cells: usize) -> usize {
-    cells.div_ceil(CELLS_PER_GROUP)
+    cells.div_ceil(CELLS_PER_GROUP).min((8 * cells).isqrt())
 }
 
 fn directions(rows: &[f32], dim: usize) -> Vec<f32> {

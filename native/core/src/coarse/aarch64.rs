@@ -6,11 +6,13 @@ pub use super::scalar::{collect_at_least, count_at_least, project, range, simila
 use super::{BLOCK, STEP};
 
 /// See [`super::scores`].
-///
-/// # Safety
-/// `codes.len() == out.len() * query.len()`, and both are whole blocks and steps.
+pub fn scores(codes: &[u8], query: &[i8], out: &mut [i32]) {
+    // SAFETY: Advanced SIMD is part of the AArch64 baseline.
+    unsafe { scores_neon(codes, query, out) }
+}
+
 #[target_feature(enable = "neon")]
-pub unsafe fn scores(codes: &[u8], query: &[i8], out: &mut [i32]) {
+fn scores_neon(codes: &[u8], query: &[i8], out: &mut [i32]) {
     for (block, out) in codes.chunks_exact(BLOCK * query.len()).zip(out.chunks_exact_mut(BLOCK)) {
         // Two sums for each cell, of the first and of the second two coordinates of a step.
         let mut sums = [vdupq_n_s32(0); 8];

@@ -39,8 +39,7 @@ macro_rules! dispatch {
             // SAFETY: every CPU with AVX-512 has AVX2, and `active` only returns what was found.
             Isa::Avx512 | Isa::Avx2 => unsafe { x86::avx2::$kernel($($argument),*) },
             #[cfg(target_arch = "aarch64")]
-            // SAFETY: Advanced SIMD is part of the AArch64 baseline.
-            Isa::Neon => unsafe { aarch64::$kernel($($argument),*) },
+            Isa::Neon => aarch64::$kernel($($argument),*),
             _ => scalar::$kernel($($argument),*),
         }
     };

@@ -91,20 +91,29 @@ pub mod avx512 {
         _mm512_reduce_add_epi32(sum(sum(counts[0], counts[1]), sum(counts[2], counts[3]))) as usize
     }
 
-    /// See [`crate::coarse::collect_at_least`].
+    /// See [`crate::coarse::collect_at_least`]. Stores whole registers and keeps what was found: branches
+    /// on rare scores would be mispredicted.
     ///
     /// # Safety
-    /// The CPU has AVX-512 F and BMI1.
-    #[target_feature(enable = "avx512f,bmi1")]
+    /// The CPU has AVX-512 F and POPCNT.
+    #[target_feature(enable = "avx512f,popcnt")]
     pub unsafe fn collect_at_least(scores: &[i32], threshold: i32, out: &mut Vec<u32>) {
         let threshold = _mm512_set1_epi32(threshold);
-        for (at, block) in scores.as_chunks().0.iter().enumerate() {
-            let mut found = _mm512_cmpge_epi32_mask(load(block), threshold);
-            while found != 0 {
-                out.push((at * BLOCK) as u32 + found.trailing_zeros());
-                found &= found - 1;
+        let mut positions = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        out.reserve(scores.len());
+        let free = out.spare_capacity_mut().as_mut_ptr();
+        let mut kept = 0;
+        for block in scores.as_chunks().0 {
+            let found = _mm512_cmpge_epi32_mask(load(block), threshold);
+            // SAFETY: at most 16 are kept for each block before, so 16 more fit the reserved room.
+            unsafe {
+                _mm512_storeu_si512(free.add(kept).cast(), _mm512_maskz_compress_epi32(found, positions));
             }
+            kept += found.count_ones() as usize;
+            positions = _mm512_add_epi32(positions, _mm512_set1_epi32(BLOCK as i32));
         }
+        // SAFETY: the first `kept` of the spare places were written above.
+        unsafe { out.set_len(out.len() + kept) };
     }
 
     /// See [`crate::coarse::similarities`].
