@@ -15,11 +15,13 @@
 
 #![deny(clippy::undocumented_unsafe_blocks, missing_docs, unsafe_op_in_unsafe_fn)]
 
+pub mod attributes;
 pub mod buckets;
 pub mod cells;
 pub mod codes;
 pub mod dot;
 pub mod error;
+pub mod filter;
 pub mod format;
 pub mod hamming;
 pub mod index;
