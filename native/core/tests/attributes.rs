@@ -4,17 +4,14 @@ use std::collections::BTreeMap;
 
 use lookalike_core::attributes::{Attributes, ItemAttributes, to_bitset};
 use lookalike_core::filter::{Condition, Filter, number};
+use lookalike_core::rng::SplitMix64;
 use proptest::prelude::*;
 use roaring::RoaringBitmap;
 
 type Model = BTreeMap<u32, ItemAttributes>;
 
 fn hash(seed: u64) -> u64 {
-    // SplitMix64 (Steele et al. 2014).
-    let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
+    SplitMix64::new(seed).next_u64()
 }
 
 /// An item with some of: category of 0 to 3 levels, a brand of few, a price that mostly is a number.

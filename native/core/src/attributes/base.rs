@@ -63,7 +63,8 @@ impl Base {
                 ends[term as usize] += 1;
             });
         }
-        base.postings = starts.windows(2).map(|w| Postings::from_sorted(&ordinals[w[0]..w[1]])).collect();
+        base.postings =
+            starts.windows(2).map(|w| Postings::from_sorted(ordinals[w[0]..w[1]].to_vec())).collect();
         base.used_terms = base.postings.iter().filter(|postings| !postings.is_empty()).count();
         base.register_numbers(FIRST_TERM);
         for numbers in base.numbers.values_mut() {

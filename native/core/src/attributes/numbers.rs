@@ -30,6 +30,13 @@ pub struct Numbers {
     chosen_for: u64,
 }
 
+/// The items of the first `terms` terms; none: no items.
+#[derive(Default)]
+struct Bound<'a> {
+    terms: usize,
+    items: Option<&'a RoaringBitmap>,
+}
+
 /// An item that got or lost a number.
 pub struct Change {
     /// The item.
@@ -100,26 +107,45 @@ impl Numbers {
         if first >= end {
             return RoaringBitmap::new();
         }
-        let walk = |from: usize, to: usize| {
-            union(self.terms[from..to].iter().map(|(_, term)| &postings[*term as usize]))
-        };
-        // The bounds inside the range: `low` is the first, `high` the last.
-        let (least, greatest) = (self.terms[first].0, self.terms[end - 1].0);
-        let low = self.steps.partition_point(|step| step.upper < least);
-        let after_high = self.steps.partition_point(|step| step.upper <= greatest);
-        if low >= after_high {
-            return walk(first, end);
+        let (low, high) = (self.nearest_bound(first), self.nearest_bound(end));
+        if end - first <= low.terms.abs_diff(first) + high.terms.abs_diff(end) {
+            return self.walk(first, end, postings);
         }
-        let high = &self.steps[after_high - 1];
-        let end_of = |upper: f64| self.terms.partition_point(|(number, _)| *number <= upper);
-        let mut items = RoaringBitmap::clone(&high.at_most);
+        let mut items = self.items_below(end, &high, postings);
         if first > 0 {
-            let low = &self.steps[low];
-            items -= &*low.at_most;
-            items |= walk(first, end_of(low.upper));
+            items -= self.items_below(first, &low, postings);
         }
-        items |= walk(end_of(high.upper), end);
         items
+    }
+
+    /// The bound with the fewest terms between it and the first `end` terms.
+    fn nearest_bound(&self, end: usize) -> Bound<'_> {
+        let none = Bound { terms: 0, items: None };
+        let after = end
+            .checked_sub(1)
+            .map_or(0, |last| self.steps.partition_point(|step| step.upper < self.terms[last].0));
+        // The last bound below, and the first at or above the last of these terms.
+        let near = &self.steps[after.saturating_sub(1)..self.steps.len().min(after + 1)];
+        let bounds = near.iter().map(|step| Bound {
+            terms: self.terms.partition_point(|(number, _)| *number <= step.upper),
+            items: Some(&*step.at_most),
+        });
+        bounds.chain([none]).min_by_key(|bound| bound.terms.abs_diff(end)).unwrap_or_default()
+    }
+
+    /// The items of the first `end` terms, from those up to a bound.
+    fn items_below(&self, end: usize, bound: &Bound<'_>, postings: &[Postings]) -> RoaringBitmap {
+        let mut items = bound.items.cloned().unwrap_or_default();
+        if bound.terms < end {
+            items |= self.walk(bound.terms, end, postings);
+        } else {
+            items -= self.walk(end, bound.terms, postings);
+        }
+        items
+    }
+
+    fn walk(&self, from: usize, to: usize, postings: &[Postings]) -> RoaringBitmap {
+        union(self.terms[from..to].iter().map(|(_, term)| &postings[*term as usize]))
     }
 
     /// Memory in use, about.

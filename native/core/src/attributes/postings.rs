@@ -9,12 +9,15 @@ use super::bitset::from_bitset;
 
 /// Ordinals that need no memory of their own: values such as article numbers belong to one item each.
 const FEW: usize = 3;
+/// Up to here a plain list is about as small as a bitmap, and copied in one piece instead of one for each 65,536
+/// ordinals.
+const LISTED: usize = 2048;
 /// A posting of at least this many is merged as a bitmap, a smaller one ordinal by ordinal.
 const LARGE: u64 = 1 << 15;
 /// Fewer ordinals than this are sorted rather than entered in a bit array.
 const SORTED: usize = 2048;
 
-/// A set of ordinals. Clones share large ones.
+/// A set of ordinals. Clones share all but the smallest.
 #[derive(Clone, Debug)]
 pub enum Postings {
     /// The first `len` of `ordinals`, ascending.
@@ -24,8 +27,10 @@ pub enum Postings {
         /// The ordinals.
         ordinals: [u32; FEW],
     },
+    /// Up to 2,048, ascending.
+    List(Arc<Vec<u32>>),
     /// More.
-    Many(Arc<RoaringBitmap>),
+    Bitmap(Arc<RoaringBitmap>),
 }
 
 impl Default for Postings {
@@ -36,13 +41,16 @@ impl Default for Postings {
 
 impl Postings {
     /// Takes ascending ordinals, each there once.
-    pub fn from_sorted(sorted: &[u32]) -> Self {
+    pub fn from_sorted(sorted: Vec<u32>) -> Self {
+        if sorted.len() > LISTED {
+            let bitmap = RoaringBitmap::from_sorted_iter(sorted);
+            return Self::Bitmap(Arc::new(bitmap.expect("ordinals are ascending")));
+        }
         if sorted.len() > FEW {
-            let bitmap = RoaringBitmap::from_sorted_iter(sorted.iter().copied());
-            return Self::Many(Arc::new(bitmap.expect("ordinals are ascending")));
+            return Self::List(Arc::new(sorted));
         }
         let mut ordinals = [0; FEW];
-        ordinals[..sorted.len()].copy_from_slice(sorted);
+        ordinals[..sorted.len()].copy_from_slice(&sorted);
         Self::Few { len: sorted.len() as u8, ordinals }
     }
 
@@ -50,59 +58,77 @@ impl Postings {
     pub fn len(&self) -> u64 {
         match self {
             Self::Few { len, .. } => u64::from(*len),
-            Self::Many(bitmap) => bitmap.len(),
+            Self::List(list) => list.len() as u64,
+            Self::Bitmap(bitmap) => bitmap.len(),
         }
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        // Larger forms shrink before they are empty.
+        matches!(self, Self::Few { len: 0, .. })
     }
 
-    /// Takes out `removed`, then adds `inserted`.
+    /// Takes out `removed`, then adds `inserted`; both are ascending.
     pub fn change(&mut self, removed: impl Iterator<Item = u32>, inserted: impl Iterator<Item = u32>) {
-        match self {
-            Self::Few { .. } => {
-                let removed: Vec<u32> = removed.collect();
-                let mut ordinals: Vec<u32> =
-                    self.few().iter().copied().filter(|o| !removed.contains(o)).chain(inserted).collect();
-                ordinals.sort_unstable();
-                ordinals.dedup();
-                *self = Self::from_sorted(&ordinals);
+        if let Self::Bitmap(bitmap) = self {
+            let bitmap = Arc::make_mut(bitmap);
+            removed.for_each(|ordinal| {
+                bitmap.remove(ordinal);
+            });
+            bitmap.extend(inserted);
+            if bitmap.len() <= LISTED as u64 / 2 {
+                *self = Self::from_sorted(bitmap.iter().collect());
             }
-            Self::Many(bitmap) => {
-                let bitmap = Arc::make_mut(bitmap);
-                removed.for_each(|ordinal| {
-                    bitmap.remove(ordinal);
-                });
-                bitmap.extend(inserted);
-                if bitmap.len() <= FEW as u64 {
-                    *self = Self::from_sorted(&bitmap.iter().collect::<Vec<_>>());
-                }
-            }
+            return;
         }
+        let (mut removed, inserted) = (removed.peekable(), inserted.collect::<Vec<u32>>());
+        let old = self.listed();
+        let mut ordinals = Vec::with_capacity(old.len() + inserted.len());
+        ordinals.extend(old.iter().copied().filter(|ordinal| {
+            while removed.next_if(|gone| gone < ordinal).is_some() {}
+            removed.peek() != Some(ordinal)
+        }));
+        ordinals.extend(inserted);
+        if !ordinals.is_sorted_by(|a, b| a < b) {
+            ordinals.sort();
+            ordinals.dedup();
+        }
+        *self = Self::from_sorted(ordinals);
     }
 
     /// The ordinals as a bitmap.
     pub fn bitmap(&self) -> Cow<'_, RoaringBitmap> {
         match self {
-            Self::Few { .. } => Cow::Owned(self.few().iter().collect()),
-            Self::Many(bitmap) => Cow::Borrowed(bitmap),
+            Self::Bitmap(bitmap) => Cow::Borrowed(bitmap),
+            _ => {
+                let bitmap = RoaringBitmap::from_sorted_iter(self.listed().iter().copied());
+                Cow::Owned(bitmap.expect("ordinals are ascending"))
+            }
         }
     }
 
     /// Calls `each` for every ordinal, ascending.
     pub fn for_each(&self, each: impl FnMut(u32)) {
         match self {
-            Self::Few { .. } => self.few().iter().copied().for_each(each),
-            Self::Many(bitmap) => bitmap.iter().for_each(each),
+            Self::Bitmap(bitmap) => bitmap.iter().for_each(each),
+            _ => self.listed().iter().copied().for_each(each),
         }
     }
 
-    fn few(&self) -> &[u32] {
+    fn greatest(&self) -> u32 {
+        match self {
+            Self::Bitmap(bitmap) => bitmap.max().unwrap_or(0),
+            _ => self.listed().last().copied().unwrap_or(0),
+        }
+    }
+
+    /// The ordinals of all forms but the bitmap.
+    fn listed(&self) -> &[u32] {
         match self {
             Self::Few { len, ordinals } => &ordinals[..*len as usize],
-            Self::Many(_) => &[],
+            Self::List(list) => list,
+            Self::Bitmap(_) => &[],
         }
     }
 
@@ -110,7 +136,8 @@ impl Postings {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Few { .. } => 0,
-            Self::Many(bitmap) => bitmap_bytes(bitmap),
+            Self::List(list) => list.capacity() * 4 + 64,
+            Self::Bitmap(bitmap) => bitmap_bytes(bitmap),
         }
     }
 }
@@ -127,14 +154,10 @@ pub fn union<'a>(postings: impl Iterator<Item = &'a Postings> + Clone) -> Roarin
     let (mut count, mut greatest) = (0, 0);
     for posting in postings.clone() {
         match posting {
-            Postings::Many(bitmap) if bitmap.len() >= LARGE => all |= &**bitmap,
-            Postings::Many(bitmap) => {
-                count += bitmap.len() as usize;
-                greatest = greatest.max(bitmap.max().unwrap_or(0));
-            }
-            Postings::Few { len, .. } => {
-                count += *len as usize;
-                greatest = posting.few().iter().copied().max().unwrap_or(0).max(greatest);
+            Postings::Bitmap(bitmap) if bitmap.len() >= LARGE => all |= &**bitmap,
+            _ => {
+                count += posting.len() as usize;
+                greatest = greatest.max(posting.greatest());
             }
         }
     }

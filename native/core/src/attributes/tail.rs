@@ -120,10 +120,10 @@ impl Tail {
                     && max.is_none_or(|max| entry.number <= max)
             }),
         };
-        self.items()
-            .filter(|(_, _, entries)| plan.passes(|test| holds(entries, test)))
-            .map(|(ordinal, _, _)| ordinal)
-            .collect()
+        let passing = self.items().filter(|(_, _, entries)| plan.passes(|test| holds(entries, test)));
+        let mut ordinals: Vec<u32> = passing.map(|(ordinal, _, _)| ordinal).collect();
+        ordinals.sort_unstable();
+        RoaringBitmap::from_sorted_iter(ordinals).expect("each ordinal has one item")
     }
 
     /// Memory in use, about.
