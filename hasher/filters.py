@@ -1,8 +1,8 @@
 """What :class:`hasher.index.HashIndex` knows of items beside their vectors, and what it can be asked of them.
 
-    attributes = Attributes(categories=[("Kitchen", "Mugs"), ()], values={"brand": ["Acme", None]})
-    index = HashIndex.build(vectors, ids, attributes=attributes)
-    index.search(queries, filter=Equals("brand", "Acme"))
+attributes = Attributes(categories=[("Kitchen", "Mugs"), ()], values={"brand": ["Acme", None]})
+index = HashIndex.build(vectors, ids, attributes=attributes)
+index.search(queries, filter=Equals("brand", "Acme"))
 """
 
 from __future__ import annotations

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NoReturn
 
 from lookalike import limits
+from lookalike.category_paths import check_category
 from lookalike.errors import InvalidInputError, Reason
 from lookalike.filters import Condition, Equals, Filter, In, InCategory, Range
 from lookalike.v1 import types_pb2
@@ -26,8 +25,10 @@ def _condition_message(condition: Condition) -> types_pb2.Condition:
         case Equals(name, value):
             return types_pb2.Condition(equals=types_pb2.AttributeEquals(name=name, value=value))
         case In(name, values):
-            # `in` is no name that Python takes as a keyword.
-            return types_pb2.Condition(**{"in": types_pb2.AttributeIn(name=name, values=values)})
+            # Python has no attribute access for the name `in`.
+            message = types_pb2.Condition()
+            getattr(message, "in").MergeFrom(types_pb2.AttributeIn(name=name, values=values))
+            return message
         case Range(name, low, high):
             return types_pb2.Condition(range=types_pb2.AttributeRange(name=name, min=low, max=high))
 
@@ -45,7 +46,9 @@ def filter_of(message: types_pb2.Filter, field: str) -> Filter:
     """
     count = sum(len(getattr(message, group)) for group in _GROUPS)
     if count > limits.MAX_FILTER_CONDITIONS:
-        _out_of_range(field, f"holds {count} conditions, at most {limits.MAX_FILTER_CONDITIONS} are allowed")
+        raise _out_of_range(
+            field, f"holds {count} conditions, at most {limits.MAX_FILTER_CONDITIONS} are allowed"
+        )
     return Filter(
         **{
             group: tuple(
@@ -63,7 +66,7 @@ def _condition(message: types_pb2.Condition, field: str) -> Condition:
             path = tuple(message.in_category.names)
             check_category(path, f"{field}.in_category")
             if not path:
-                _missing(f"{field}.in_category", "names no category")
+                raise _missing(f"{field}.in_category", "names no category")
             return InCategory(path)
         case "equals":
             _check_name(message.equals.name, f"{field}.equals.name")
@@ -74,16 +77,16 @@ def _condition(message: types_pb2.Condition, field: str) -> Condition:
         case "range":
             return _range(message.range, f"{field}.range")
         case _:
-            _missing(field, "has no test: set one of in_category, equals, in and range")
+            raise _missing(field, "has no test: set one of in_category, equals, in and range")
 
 
 def _in(message: types_pb2.AttributeIn, field: str) -> In:
     _check_name(message.name, f"{field}.name")
     count = len(message.values)
     if not count:
-        _missing(f"{field}.values", "is empty")
+        raise _missing(f"{field}.values", "is empty")
     if count > limits.MAX_FILTER_VALUES:
-        _out_of_range(
+        raise _out_of_range(
             f"{field}.values", f"holds {count} values, at most {limits.MAX_FILTER_VALUES} are allowed"
         )
     for i, value in enumerate(message.values):
@@ -97,34 +100,17 @@ def _range(message: types_pb2.AttributeRange, field: str) -> Range:
     high = message.max if message.HasField("max") else None
     for bound, name in ((low, "min"), (high, "max")):
         if bound is not None and math.isnan(bound):
-            _out_of_range(f"{field}.{name}", "is NaN, which no value compares with")
+            raise _out_of_range(f"{field}.{name}", "is NaN, which no value compares with")
     if low is not None and high is not None and low > high:
-        _out_of_range(field, f"has a min of {low:g}, which is above its max of {high:g}")
+        raise _out_of_range(field, f"has a min of {low:g}, which is above its max of {high:g}")
     return Range(message.name, low, high)
-
-
-def check_category(names: Sequence[str], field: str) -> None:
-    """Checks a category path, which may be empty.
-
-    Raises:
-        InvalidInputError: Too many levels, or a name that is empty or too long (``CATEGORY_INVALID``).
-    """
-    problem = ""
-    if len(names) > limits.MAX_CATEGORY_LEVELS:
-        problem = f"has {len(names)} levels, at most {limits.MAX_CATEGORY_LEVELS} are allowed"
-    elif not all(names):
-        problem = "has an empty name: leave out missing lower levels, and never leave a gap"
-    elif any(len(name.encode()) > limits.MAX_CATEGORY_NAME_BYTES for name in names):
-        problem = f"has a name of more than {limits.MAX_CATEGORY_NAME_BYTES} bytes"
-    if problem:
-        raise InvalidInputError(f"{field} {problem}", reason=Reason.CATEGORY_INVALID, field=field)
 
 
 def _check_name(name: str, field: str) -> None:
     if not name:
-        _missing(field, "is empty: name an attribute")
+        raise _missing(field, "is empty: name an attribute")
     if len(name.encode()) > limits.MAX_ATTRIBUTE_NAME_BYTES:
-        _out_of_range(
+        raise _out_of_range(
             field, f"has {len(name.encode())} bytes, at most {limits.MAX_ATTRIBUTE_NAME_BYTES} are allowed"
         )
 
@@ -132,12 +118,14 @@ def _check_name(name: str, field: str) -> None:
 def _check_size(value: str, field: str) -> None:
     size = len(value.encode())
     if size > limits.MAX_ATTRIBUTE_VALUE_BYTES:
-        _out_of_range(field, f"has {size} bytes, at most {limits.MAX_ATTRIBUTE_VALUE_BYTES} are allowed")
+        raise _out_of_range(
+            field, f"has {size} bytes, at most {limits.MAX_ATTRIBUTE_VALUE_BYTES} are allowed"
+        )
 
 
-def _missing(field: str, problem: str) -> NoReturn:
-    raise InvalidInputError(f"{field} {problem}", reason=Reason.FIELD_MISSING, field=field)
+def _missing(field: str, problem: str) -> InvalidInputError:
+    return InvalidInputError(f"{field} {problem}", reason=Reason.FIELD_MISSING, field=field)
 
 
-def _out_of_range(field: str, problem: str) -> NoReturn:
-    raise InvalidInputError(f"{field} {problem}", reason=Reason.FIELD_OUT_OF_RANGE, field=field)
+def _out_of_range(field: str, problem: str) -> InvalidInputError:
+    return InvalidInputError(f"{field} {problem}", reason=Reason.FIELD_OUT_OF_RANGE, field=field)

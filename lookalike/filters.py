@@ -18,6 +18,7 @@ from typing import TypeAlias
 __all__ = ["Condition", "Equals", "Filter", "In", "InCategory", "Range", "as_filter"]
 
 MAX_CONDITIONS = 64
+"""Most conditions of one filter; the engine and the contract have the same limit."""
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -158,8 +159,7 @@ def as_filter(filter: Filter | Condition) -> Filter:
     if isinstance(filter, Condition):
         return Filter(all=(filter,))
     raise ValueError(
-        "filter must be a Filter or one of Equals, In, InCategory and Range, not"
-        f" {type(filter).__name__}"
+        f"filter must be a Filter or one of Equals, In, InCategory and Range, not {type(filter).__name__}"
     )
 
 
