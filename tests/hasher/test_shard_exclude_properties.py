@@ -24,12 +24,10 @@ def unit(values: list[int]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
 
 VECTORS = st.lists(st.integers(-3, 3), min_size=DIMENSION - 1, max_size=DIMENSION - 1).map(unit)
 COLOURS = st.sampled_from(["red", "blue", ""])
-CATALOGUES = st.lists(
-    st.tuples(VECTORS, st.sampled_from(["", "p", "q", "r"]), COLOURS), min_size=1, max_size=12
-)
-FILTERS = st.sampled_from(
-    [None, Filter(all=(Equals("colour", "red"),)), Filter(none=(Equals("colour", "red"),))]
-)
+PRODUCTS = st.sampled_from(["", "p", "q", "r"])
+CATALOGUES = st.lists(st.tuples(VECTORS, PRODUCTS, COLOURS), min_size=1, max_size=12)
+RED = Equals("colour", "red")
+FILTERS = st.sampled_from([None, Filter(all=(RED,)), Filter(none=(RED,))])
 
 
 def encoded(number: int, colour: str) -> bytes:

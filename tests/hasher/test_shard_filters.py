@@ -120,6 +120,6 @@ def test_an_item_that_cannot_be_decoded_is_data_loss(rows: Any, tmp_path: Path) 
     connection.close()
     again = Shard(tmp_path / "data", 0, 1)
     again.lock()
-    with pytest.raises(DataLossError, match="generation g1.*item"):
+    with pytest.raises(DataLossError, match=r"generation g1.*item"):
         again.load()
     again.close()
