@@ -10,7 +10,7 @@ use super::numbers::{Change, Numbers};
 use super::plan::{Plan, Test};
 use super::postings::{Postings, bitmap_bytes, union};
 use super::rows::Rows;
-use super::tail::Tail;
+use super::tail::{Item, Tail};
 use super::terms::{CATEGORIES, FIRST_TERM, NAMES, Terms};
 use crate::filter::number;
 
@@ -125,17 +125,17 @@ impl Base {
             self.register_numbers(first);
         }
         let mut items: Vec<_> = tail.items().collect();
-        items.sort_unstable_by_key(|item| item.0);
+        items.sort_unstable_by_key(|item| item.ordinal);
         self.change_postings(self.changes(tail, &items));
 
         self.live -= &tail.touched;
-        self.live.extend(items.iter().map(|item| item.0));
+        self.live.extend(items.iter().map(|item| item.ordinal));
         let mut flat = Vec::new();
         let mut ends = Vec::with_capacity(items.len());
-        for (_, category, entries) in &items {
-            if !entries.is_empty() {
-                flat.push(*category);
-                flat.extend(entries.iter().filter(|entry| entry.name != CATEGORIES).map(|entry| entry.term));
+        for item in &items {
+            if !item.terms.is_empty() {
+                flat.push(item.category);
+                flat.extend(item.values);
             }
             ends.push(flat.len());
         }
@@ -143,7 +143,7 @@ impl Base {
         let rows: Vec<(u32, &[u32])> = items
             .iter()
             .zip(starts.zip(&ends))
-            .map(|(item, (from, to))| (item.0, &flat[from..*to]))
+            .map(|(item, (from, to))| (item.ordinal, &flat[from..*to]))
             .collect();
         self.rows.set(&rows);
         if self.terms.len() > 2 * self.used_terms + UNUSED_TERMS {
@@ -152,14 +152,14 @@ impl Base {
     }
 
     /// What the tail changes, sorted by term, removals first, then by ordinal.
-    fn changes(&self, tail: &Tail, items: &[(u32, u32, &[super::tail::Entry])]) -> Vec<PostingChange> {
+    fn changes(&self, tail: &Tail, items: &[Item<'_>]) -> Vec<PostingChange> {
         let mut changes = Vec::new();
         for ordinal in &self.live & &tail.touched {
             let terms = self.with_ancestors(self.rows.get(ordinal));
             changes.extend(terms.map(|term| PostingChange::new(term, false, ordinal)));
         }
-        for (ordinal, _, entries) in items {
-            changes.extend(entries.iter().map(|entry| PostingChange::new(entry.term, true, *ordinal)));
+        for item in items {
+            changes.extend(item.terms.iter().map(|term| PostingChange::new(*term, true, item.ordinal)));
         }
         changes.sort_unstable();
         changes

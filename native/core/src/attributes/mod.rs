@@ -22,7 +22,6 @@ use crate::filter::Filter;
 use base::Base;
 use plan::Plan;
 use tail::Tail;
-use terms::CATEGORIES;
 
 pub use bitset::to_bitset;
 
@@ -151,9 +150,8 @@ impl Attributes {
         if !self.tail.touched.contains(ordinal) {
             return codec::item_of(self.base.row(ordinal), |term| self.term(term));
         }
-        self.tail.get(ordinal).map_or_else(ItemAttributes::default, |(category, entries)| {
-            let values = entries.iter().filter(|entry| entry.name != CATEGORIES).map(|entry| entry.term);
-            let row: Vec<u32> = std::iter::once(category).chain(values).collect();
+        self.tail.get(ordinal).map_or_else(ItemAttributes::default, |item| {
+            let row = [&[item.category], item.values].concat();
             codec::item_of(&row, |term| self.term(term))
         })
     }

@@ -10,23 +10,49 @@ use super::plan::{Plan, Test};
 use super::terms::{CATEGORIES, NAMES, Terms};
 use crate::filter::number;
 
-/// A term of an item, with what a filter asks of it.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// The term.
-    pub term: u32,
-    /// The attribute's name, [`CATEGORIES`] for a category.
-    pub name: u32,
-    /// The value's number; NaN if it is none.
-    pub number: f64,
+/// An item of the tail.
+#[derive(Clone, Copy, Debug)]
+pub struct Item<'a> {
+    /// Its ordinal.
+    pub ordinal: u32,
+    /// Its deepest category; [`CATEGORIES`]: none.
+    pub category: u32,
+    /// Its categories, from the top down, then its values.
+    pub terms: &'a [u32],
+    /// Its values.
+    pub values: &'a [u32],
+    /// The attribute of each value.
+    names: &'a [u32],
+    /// The number of each value; NaN where it is none.
+    numbers: &'a [f64],
 }
 
+impl Item<'_> {
+    fn holds(&self, test: &Test) -> bool {
+        match test {
+            Test::Terms(terms) => match &terms[..] {
+                [term] => self.terms.contains(term),
+                terms => self.terms.iter().any(|term| terms.binary_search(term).is_ok()),
+            },
+            Test::Range { name, min, max } => {
+                let number = self.names.iter().position(|own| own == name).map(|at| self.numbers[at]);
+                number.is_some_and(|number| {
+                    !number.is_nan()
+                        && min.is_none_or(|min| min <= number)
+                        && max.is_none_or(|max| number <= max)
+                })
+            }
+        }
+    }
+}
+
+/// Where a row's columns start and end.
 #[derive(Clone, Debug)]
 struct Row {
     ordinal: u32,
     category: u32,
-    start: u32,
-    end: u32,
+    terms: (u32, u32),
+    values: (u32, u32),
     live: bool,
 }
 
@@ -39,7 +65,10 @@ pub struct Tail {
     pub touched: RoaringBitmap,
     rows: Vec<Row>,
     row_of: HashMap<u32, u32>,
-    entries: Vec<Entry>,
+    /// Of all rows: categories and values, then for each value its attribute and number.
+    row_terms: Vec<u32>,
+    names: Vec<u32>,
+    numbers: Vec<f64>,
 }
 
 impl Tail {
@@ -50,7 +79,9 @@ impl Tail {
             touched: RoaringBitmap::new(),
             rows: Vec::new(),
             row_of: HashMap::new(),
-            entries: Vec::new(),
+            row_terms: Vec::new(),
+            names: Vec::new(),
+            numbers: Vec::new(),
         }
     }
 
@@ -70,19 +101,27 @@ impl Tail {
     /// Gives an ordinal an item, in place of one it may have had.
     pub fn insert(&mut self, base: &Base, ordinal: u32, item: &ItemAttributes) {
         self.remove(ordinal);
-        let start = self.entries.len() as u32;
+        let (first_term, first_value) = (self.row_terms.len() as u32, self.names.len() as u32);
         let mut category = CATEGORIES;
         for name in item.category() {
             category = self.intern(base, category, name);
-            self.entries.push(Entry { term: category, name: CATEGORIES, number: f64::NAN });
+            self.row_terms.push(category);
         }
         for (name, value) in item.values() {
             let name = self.intern(base, NAMES, name);
             let term = self.intern(base, name, value);
-            self.entries.push(Entry { term, name, number: number(value).unwrap_or(f64::NAN) });
+            self.row_terms.push(term);
+            self.names.push(name);
+            self.numbers.push(number(value).unwrap_or(f64::NAN));
         }
         self.row_of.insert(ordinal, self.rows.len() as u32);
-        self.rows.push(Row { ordinal, category, start, end: self.entries.len() as u32, live: true });
+        self.rows.push(Row {
+            ordinal,
+            category,
+            terms: (first_term, self.row_terms.len() as u32),
+            values: (first_value, self.names.len() as u32),
+            live: true,
+        });
     }
 
     fn intern(&mut self, base: &Base, parent: u32, text: &str) -> u32 {
@@ -92,36 +131,33 @@ impl Tail {
             .unwrap_or_else(|| self.terms.push(parent, text))
     }
 
-    /// The ordinal's deepest category ([`CATEGORIES`]: none) and its entries, unless it was removed.
-    pub fn get(&self, ordinal: u32) -> Option<(u32, &[Entry])> {
-        self.row_of.get(&ordinal).map(|row| self.content(&self.rows[*row as usize]))
+    /// The ordinal's item, unless it was removed.
+    pub fn get(&self, ordinal: u32) -> Option<Item<'_>> {
+        self.row_of.get(&ordinal).map(|row| self.item(&self.rows[*row as usize]))
     }
 
-    fn content(&self, row: &Row) -> (u32, &[Entry]) {
-        (row.category, &self.entries[row.start as usize..row.end as usize])
+    fn item(&self, row: &Row) -> Item<'_> {
+        let terms = &self.row_terms[row.terms.0 as usize..row.terms.1 as usize];
+        let values = row.values.0 as usize..row.values.1 as usize;
+        Item {
+            ordinal: row.ordinal,
+            category: row.category,
+            terms,
+            values: &terms[terms.len() - values.len()..],
+            names: &self.names[values.clone()],
+            numbers: &self.numbers[values],
+        }
     }
 
-    /// The items that are there: ordinal, deepest category, entries.
-    pub fn items(&self) -> impl Iterator<Item = (u32, u32, &[Entry])> {
-        self.rows.iter().filter(|row| row.live).map(|row| {
-            let (category, entries) = self.content(row);
-            (row.ordinal, category, entries)
-        })
+    /// The items that are there.
+    pub fn items(&self) -> impl Iterator<Item = Item<'_>> {
+        self.rows.iter().filter(|row| row.live).map(|row| self.item(row))
     }
 
     /// The items that pass.
     pub fn evaluate(&self, plan: &Plan) -> RoaringBitmap {
-        let holds = |entries: &[Entry], test: &Test| match test {
-            Test::Terms(terms) => entries.iter().any(|entry| terms.binary_search(&entry.term).is_ok()),
-            Test::Range { name, min, max } => entries.iter().any(|entry| {
-                entry.name == *name
-                    && !entry.number.is_nan()
-                    && min.is_none_or(|min| min <= entry.number)
-                    && max.is_none_or(|max| entry.number <= max)
-            }),
-        };
-        let passing = self.items().filter(|(_, _, entries)| plan.passes(|test| holds(entries, test)));
-        let mut ordinals: Vec<u32> = passing.map(|(ordinal, _, _)| ordinal).collect();
+        let passing = self.items().filter(|item| plan.passes(|test| item.holds(test)));
+        let mut ordinals: Vec<u32> = passing.map(|item| item.ordinal).collect();
         ordinals.sort_unstable();
         RoaringBitmap::from_sorted_iter(ordinals).expect("each ordinal has one item")
     }
@@ -131,6 +167,7 @@ impl Tail {
         self.terms.bytes()
             + self.rows.capacity() * size_of::<Row>()
             + self.row_of.capacity() * 9
-            + self.entries.capacity() * size_of::<Entry>()
+            + (self.row_terms.capacity() + self.names.capacity()) * 4
+            + self.numbers.capacity() * 8
     }
 }
