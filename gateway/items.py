@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gateway.queries import check_item_id
 from lookalike import limits
+from lookalike.category_paths import check_category
 from lookalike.errors import InvalidInputError, Reason
 from lookalike.v1 import catalog_pb2, types_pb2
 
@@ -67,7 +68,7 @@ def check_item(item: types_pb2.Item, path: str) -> None:
     _check_size(item.product_id, limits.MAX_ID_BYTES, f"{path}.product_id")
     _check_size(item.title, limits.MAX_TITLE_BYTES, f"{path}.title")
     _check_size(item.image_uri, limits.MAX_IMAGE_URI_BYTES, f"{path}.image_uri")
-    _check_category(item.category, f"{path}.category")
+    check_category(item.category.names, f"{path}.category")
     if len(item.attributes) > limits.MAX_ATTRIBUTES:
         raise InvalidInputError(
             f"{path}.attributes holds {len(item.attributes)} entries, at most"
@@ -85,18 +86,6 @@ def check_item(item: types_pb2.Item, path: str) -> None:
                 field=f"{path}.attributes",
             )
         _check_size(value, limits.MAX_ATTRIBUTE_VALUE_BYTES, f"{path}.attributes[{name}]")
-
-
-def _check_category(category: types_pb2.CategoryPath, path: str) -> None:
-    problem = ""
-    if len(category.names) > limits.MAX_CATEGORY_LEVELS:
-        problem = f"has {len(category.names)} levels, at most {limits.MAX_CATEGORY_LEVELS} are allowed"
-    elif not all(category.names):
-        problem = "has an empty name: leave out missing lower levels, and never leave a gap"
-    elif any(len(name.encode()) > limits.MAX_CATEGORY_NAME_BYTES for name in category.names):
-        problem = f"has a name of more than {limits.MAX_CATEGORY_NAME_BYTES} bytes"
-    if problem:
-        raise InvalidInputError(f"{path} {problem}", reason=Reason.CATEGORY_INVALID, field=path)
 
 
 def _check_size(text: str, max_bytes: int, path: str) -> None:

@@ -249,6 +249,8 @@ def _shard_request(
         group_by_product=options.group_by_product,
         exact=options.exact,
         probes=options.probes,
+        effort=options.effort,
+        filter=options.filter,
         exclude_item_id=query.exclude_item_id,
     )
 

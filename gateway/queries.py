@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from lookalike import limits
 from lookalike.errors import InvalidInputError, NotSupportedError, Reason
+from lookalike.filter_messages import filter_of
 from lookalike.v1 import search_pb2, types_pb2
 
 
@@ -21,6 +22,8 @@ class SearchOptions:
     group_by_product: bool
     exact: bool
     probes: int | None
+    effort: float | None
+    filter: types_pb2.Filter | None
     min_coverage: float
 
 
@@ -31,7 +34,10 @@ def check_options(request: search_pb2.SearchRequest) -> SearchOptions:
         InvalidInputError: A value is out of range.
         NotSupportedError: An option that this version does not have.
     """
-    _check_supported(request)
+    if request.category_gate:
+        raise NotSupportedError(
+            "category_gate is not supported in this version: leave it out", field="category_gate"
+        )
     if not 1 <= request.k <= limits.MAX_K:
         _out_of_range("k", f"1 to {limits.MAX_K}", request.k)
     min_score = request.min_score if request.HasField("min_score") else -math.inf
@@ -43,28 +49,21 @@ def check_options(request: search_pb2.SearchRequest) -> SearchOptions:
     probes = request.probes if request.WhichOneof("breadth") == "probes" else None
     if probes is not None and not 1 <= probes <= limits.MAX_PROBES:
         _out_of_range("probes", f"1 to {limits.MAX_PROBES}", probes)
+    effort = request.effort if request.WhichOneof("breadth") == "effort" else None
+    if effort is not None and not 0 <= effort <= 1:
+        _out_of_range("effort", "0 to 1", effort)
+    if request.HasField("filter"):
+        filter_of(request.filter, "filter")
     return SearchOptions(
         k=request.k,
         min_score=min_score,
         group_by_product=request.group_by_product if request.HasField("group_by_product") else True,
         exact=request.exact,
         probes=probes,
+        effort=effort,
+        filter=request.filter if request.filter.ByteSize() else None,
         min_coverage=min_coverage,
     )
-
-
-def _check_supported(request: search_pb2.SearchRequest) -> None:
-    unsupported = ""
-    if request.filter.ByteSize():
-        unsupported = "filter"
-    elif request.WhichOneof("breadth") == "effort":
-        unsupported = "effort"
-    elif request.category_gate:
-        unsupported = "category_gate"
-    if unsupported:
-        raise NotSupportedError(
-            f"{unsupported} is not supported in this version: leave it out", field=unsupported
-        )
 
 
 def check_images(query: search_pb2.Query) -> list[tuple[str, types_pb2.Image]]:

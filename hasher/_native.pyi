@@ -5,6 +5,8 @@ from typing import TypedDict, final
 import numpy as np
 from numpy.typing import NDArray
 
+from hasher.filters import Attributes, Condition, Filter
+
 __all__ = [
     "DamagedError",
     "NativeIndex",
@@ -31,6 +33,7 @@ class _Stats(TypedDict):
     code_bytes: int
     vector_bytes: int
     bucket_bytes: int
+    attribute_bytes: int
 
 class DamagedError(ValueError): ...
 
@@ -42,6 +45,7 @@ class NativeIndex:
         ids: NDArray[np.uint64],
         products: NDArray[np.uint64],
         *,
+        attributes: Attributes | None,
         bits: int,
         family: str,
         tables: int,
@@ -53,7 +57,12 @@ class NativeIndex:
     def open(folder: str | PathLike[str]) -> NativeIndex: ...
     def save(self, folder: str | PathLike[str]) -> None: ...
     def add(
-        self, vectors: NDArray[np.float32], ids: NDArray[np.uint64], products: NDArray[np.uint64]
+        self,
+        vectors: NDArray[np.float32],
+        ids: NDArray[np.uint64],
+        products: NDArray[np.uint64],
+        *,
+        attributes: Attributes | None,
     ) -> None: ...
     def remove(self, ids: NDArray[np.uint64]) -> int: ...
     def search(
@@ -63,6 +72,8 @@ class NativeIndex:
         k: int,
         probes: int | None,
         rerank: int | None,
+        effort: float | None,
+        filter: Filter | Condition | None,
         group: bool,
         exact: bool,
         threads: int,

@@ -21,13 +21,14 @@ from hasher.records import (
     Upsert,
 )
 from hasher.store import hash_payload
+from lookalike.category_paths import check_category
 from lookalike.errors import (
     AbortedError,
     FailedPreconditionError,
     InvalidInputError,
-    NotSupportedError,
     Reason,
 )
+from lookalike.filter_messages import filter_of
 from lookalike.limits import (
     CODE_BITS,
     DIMENSIONS,
@@ -149,6 +150,12 @@ def _mutation(message: hasher_pb2.Mutation, vector: NDArray[np.float32] | None, 
         item = message.upsert.item
         _check_text(item.item_id, 1, MAX_ID_BYTES, f"{field}.upsert.item.item_id")
         _check_text(item.product_id, 0, MAX_ID_BYTES, f"{field}.upsert.item.product_id")
+        # What the index refuses must not get into the rows that it is made from.
+        check_category(item.category.names, f"{field}.upsert.item.category")
+        if "" in item.attributes:
+            raise InvalidInputError(
+                f"{field}.upsert.item.attributes has an empty name", field=f"{field}.upsert.item.attributes"
+            )
         return Upsert(item.item_id, item.product_id, item.SerializeToString(), vector, if_version)
     if message.WhichOneof("operation") is None:
         raise InvalidInputError(f"{field} has no operation", reason=Reason.FIELD_MISSING, field=field)
@@ -158,16 +165,18 @@ def _mutation(message: hasher_pb2.Mutation, vector: NDArray[np.float32] | None, 
 
 def query_of(request: hasher_pb2.HasherServiceSearchRequest, spec: GenerationSpec) -> SearchQuery:
     """Returns a checked search."""
-    if request.HasField("effort"):
-        raise NotSupportedError("effort is not supported yet; set probes instead", field="effort")
-    if request.HasField("filter"):
-        raise NotSupportedError("filter is not supported yet", field="filter")
     check_model(request.model_version, spec, "model_version")
     _check_range(request.k, 1, MAX_K, "k")
     if request.HasField("probes") and request.probes < 1:
         raise InvalidInputError(
             "probes is 0; it must be at least 1", reason=Reason.FIELD_OUT_OF_RANGE, field="probes"
         )
+    if request.HasField("effort") and not 0 <= request.effort <= 1:
+        raise InvalidInputError(
+            f"effort is {request.effort}; it must be 0 to 1", reason=Reason.FIELD_OUT_OF_RANGE, field="effort"
+        )
+    if request.HasField("effort") and request.HasField("probes"):
+        raise InvalidInputError("effort and probes are both set; set one of them", field="effort")
     vectors = from_bytes(request.vectors_f32_le, spec.dimension, "vectors_f32_le")
     _check_batch(len(vectors), MAX_VECTORS, "vectors_f32_le")
     return SearchQuery(
@@ -176,6 +185,8 @@ def query_of(request: hasher_pb2.HasherServiceSearchRequest, spec: GenerationSpe
         group=request.group_by_product,
         exact=request.exact,
         probes=min(request.probes, _MAX_PROBES) if request.HasField("probes") else None,
+        effort=request.effort if request.HasField("effort") else None,
+        filter=filter_of(request.filter, "filter") if request.HasField("filter") else None,
         exclude_item_id=request.exclude_item_id,
     )
 

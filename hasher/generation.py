@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from hasher.committer import GroupCommitter
 from hasher.index import NO_ID, HashIndex, SearchResult
 from hasher.index_files import load_index, save_index
+from hasher.items import attributes_of, index_attributes
 from hasher.records import (
     Applied,
     Change,
@@ -141,6 +143,7 @@ class Generation:
                 np.stack([entry.vector for entry in written.values()]),
                 np.array(list(written), dtype=np.uint64),
                 np.array([entry.product_number for entry in written.values()], dtype=np.uint64),
+                attributes=index_attributes(entry.item for entry in written.values()),
             )
 
     def _advance(self, position: int) -> None:
@@ -163,6 +166,8 @@ class Generation:
             query.vectors,
             query.k if excluded is None else query.k + 1,
             probes=query.probes,
+            effort=query.effort,
+            filter=query.filter,
             exact=query.exact,
             group=query.group,
             threads=1,
@@ -189,7 +194,11 @@ class Generation:
             candidates[i] = [entry for entry in candidates[i] if entry[1] != excluded]
         if not (query.group and affected):
             return
-        numbers, vectors = self.store.siblings(excluded)
+        siblings = self.store.siblings(excluded)
+        numbers, vectors = siblings.row_numbers, siblings.vectors
+        if query.filter is not None:
+            passing = [query.filter.passes(*attributes_of(item)) for item in siblings.items]
+            numbers, vectors = list(compress(numbers, passing)), vectors[passing]
         if not numbers:
             return
         scores: NDArray[np.float32] = query.vectors[affected] @ vectors.T

@@ -1,10 +1,11 @@
-"""The hash index: nearest vectors by sign codes, multi-probe buckets and exact rerank.
+"""The hash index: nearest vectors by sign codes, multi-probe buckets and rerank.
 
-A vector becomes a code of sign bits after a structured random rotation (Charikar, STOC 2002; Ailon &
-Chazelle, SIAM J. Comput. 2009). Buckets are spherical cells around trained centroids, which a query
-visits in order of their similarity, or are cut by hyperplanes and visited in order of the query's
-distance from them (Lv et al., VLDB 2007). The codes found there are ranked by Hamming distance, and
-the best by their exact cosine. The work is done by the native extension, outside the GIL.
+A vector is kept in a bucket: a spherical cell around a trained centroid, or what hyperplanes or
+cross-polytopes cut out. Its residual from the bucket's centre becomes a code of sign bits after a
+structured random rotation (Charikar, STOC 2002; Ailon & Chazelle, SIAM J. Comput. 2009). A query visits the
+buckets in the order of their promise (Lv et al., VLDB 2007), estimates its similarity to the rows there
+from their codes (RaBitQ: Gao & Long, SIGMOD 2024), and scores the best from the stored vectors. The work is
+done by the native extension, outside the GIL.
 
 An index is safe to use from many threads: a search reads one immutable snapshot without a lock, so it
 never waits for `add` or `remove` and sees all of a batch or nothing of it.
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasher import _native
+from hasher.filters import Attributes, Condition, Filter
 from lookalike.errors import DataLossError, NotSupportedError
 
 __all__ = ["NO_ID", "HashIndex", "IndexDamagedError", "IndexStats", "SearchResult"]
@@ -28,8 +30,9 @@ NO_ID: Final = 2**64 - 1
 """Pads the ids of short result rows; no item or product may have it."""
 
 RERANKS: Final = ("int8", "f16", "f32")
+"""What the final scores can be computed from."""
 
-DEFAULT_TABLES: Final = {"learned": 1, "hyperplane": 8}
+DEFAULT_TABLES: Final = {"learned": 1, "hyperplane": 1, "cross_polytope": 4}
 """The hash families, and how many bucket tables each has unless told."""
 
 
@@ -54,6 +57,7 @@ class IndexStats(TypedDict):
     code_bytes: int
     vector_bytes: int
     bucket_bytes: int
+    attribute_bytes: int
     family: str
     rerank: str
     isa: str
@@ -92,7 +96,7 @@ class HashIndex:
         ids: NDArray[np.uint64],
         products: NDArray[np.uint64] | None = None,
         *,
-        attributes: object | None = None,
+        attributes: Attributes | None = None,
         bits: int = 256,
         family: str = "learned",
         tables: int | None = None,
@@ -107,12 +111,14 @@ class HashIndex:
                 `n` may be 0.
             ids: `(n,)` uint64, each once.
             products: `(n,)` uint64, the product of each item; by default each item is its own.
-            attributes: Not available in this version.
+            attributes: Categories and attribute values of the items, for filters; by default none has any.
             bits: Code width, a multiple of 64 from 64 to 2,048.
-            family: Hash family of the buckets: `"learned"` cells or `"hyperplane"`.
-            tables: Bucket tables. Hyperplanes may have 1 to 64, by default 8: more find more per code
-                scanned and take more memory. Learned cells have 1.
-            rerank: What the final scores are computed from; this version has `"f32"`, the exact vectors.
+            family: Hash family of the buckets: `"learned"` cells, `"hyperplane"` or `"cross_polytope"`.
+            tables: Bucket tables, 1 to 64, by default 1 (cross-polytopes 4). Each further table keeps all
+                rows once more. Learned cells have 1.
+            rerank: What the final scores are computed from: `"f32"`, the vectors as they are; `"f16"`, half
+                of the memory, scores within about 0.0005 of the cosine; `"int8"`, a quarter of the memory,
+                within about 0.005.
             seed: Seed of the rotation and the buckets, 0 to 2**64-1.
             threads: Threads of the build; 0 means one per core.
 
@@ -120,8 +126,6 @@ class HashIndex:
             ValueError: Wrong shape, dtype, layout, value or range.
             lookalike.errors.NotSupportedError: An option that this version does not have.
         """
-        if attributes is not None:
-            raise _not_supported("attributes", "leave them out")
         if family not in DEFAULT_TABLES:
             raise _not_supported("family", f"use one of {', '.join(DEFAULT_TABLES)}", family)
         if rerank not in RERANKS:
@@ -130,6 +134,7 @@ class HashIndex:
             _vectors(vectors, "vectors"),
             _ids(ids, "ids"),
             _ids(ids if products is None else products, "products"),
+            attributes=attributes,
             bits=_integer(bits, "bits", 64, 2048),
             family=family,
             tables=_integer(DEFAULT_TABLES[family] if tables is None else tables, "tables", 1, 64),
@@ -147,7 +152,7 @@ class HashIndex:
         probes: int | None = None,
         rerank: int | None = None,
         effort: float | None = None,
-        filter: object | None = None,
+        filter: Filter | Condition | None = None,
         group: bool = False,
         threads: int = 1,
         exact: bool = False,
@@ -178,7 +183,7 @@ class HashIndex:
         probes: int | None = None,
         rerank: int | None = None,
         effort: float | None = None,
-        filter: object | None = None,
+        filter: Filter | Condition | None = None,
         group: bool = False,
         threads: int = 1,
         exact: bool = False,
@@ -188,12 +193,13 @@ class HashIndex:
         Args:
             queries: `(q, d)` float32, C-contiguous, finite, no zero rows; length does not matter.
             k: Results per query, 1 or more.
-            probes: Buckets to visit in each table. By default they are visited, over all tables in one
-                order, until 13 % of the items are scanned (a falling share beyond 3,000 items), at
-                least 100 and at least `3 k`; where that is half of the index, all of it is scanned.
-            rerank: Candidates whose exact cosine is computed, at least `k`; by default `max(256, 12 k)`.
-            effort: Not available in this version.
-            filter: Not available in this version.
+            probes: Buckets to visit, over all tables in one order. By default they are visited until 13 %
+                of the items are scanned (a falling share beyond 3,000 items), at least 100 and at least
+                `3 k`; where that is half of the index, all of it is scanned.
+            rerank: Candidates that are scored, at least `k`; by default `max(128, 8 k)`.
+            effort: How much work to do where `probes` or `rerank` do not say, 0 to 1. 0.5 is the default
+                work; 0 scans a sixteenth of the items that 0.5 does, 1 sixteen times as many.
+            filter: Which items may be found; short of `k` only where fewer pass.
             group: Return the best item of each of the `k` best products.
             threads: Threads over the queries; 0 means one per core.
             exact: Compare with every stored vector; `probes` and `rerank` are then without effect.
@@ -202,15 +208,13 @@ class HashIndex:
             ValueError: Wrong shape, dtype, layout, dimension, value or range.
             lookalike.errors.NotSupportedError: An option that this version does not have.
         """
-        if effort is not None:
-            raise _not_supported("effort", "use probes and rerank")
-        if filter is not None:
-            raise _not_supported("filter", "leave it out")
         ids, products, scores, scanned, seconds = self._native.search(
             _vectors(queries, "queries"),
             k=_integer(k, "k", 1, 2**31 - 1),
             probes=None if probes is None else _integer(probes, "probes", 1, 2**31 - 1),
             rerank=None if rerank is None else _integer(rerank, "rerank", 1, 2**31 - 1),
+            effort=None if effort is None else _share(effort, "effort"),
+            filter=filter,
             group=bool(group),
             exact=bool(exact),
             threads=_integer(threads, "threads", 0, 1024),
@@ -222,16 +226,19 @@ class HashIndex:
         vectors: NDArray[np.float32],
         ids: NDArray[np.uint64],
         products: NDArray[np.uint64] | None = None,
+        *,
+        attributes: Attributes | None = None,
     ) -> None:
         """Adds items, which can be found when this returns; an id that is present is replaced.
 
-        When the index has grown by half since its hyperplanes were trained it is rebuilt in this call;
+        When the index has grown by half since its buckets were trained it is rebuilt in this call;
         searches go on meanwhile.
 
         Args:
             vectors: `(n, d)` float32 as in :meth:`build`.
             ids: `(n,)` uint64, each once in the batch.
             products: `(n,)` uint64; by default each item is its own product.
+            attributes: As in :meth:`build`; a replaced item keeps none of its old ones.
 
         Raises:
             ValueError: As in :meth:`build`; nothing is added then.
@@ -240,6 +247,7 @@ class HashIndex:
             _vectors(vectors, "vectors"),
             _ids(ids, "ids"),
             _ids(ids if products is None else products, "products"),
+            attributes=attributes,
         )
 
     def remove(self, ids: NDArray[np.uint64]) -> int:
@@ -287,6 +295,14 @@ def _integer(value: object, name: str, low: int, high: int) -> int:
     if not low <= value <= high:
         raise ValueError(f"{name} must be {low} to {high}, not {value}")
     return int(value)
+
+
+def _share(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise ValueError(f"{name} must be a number from 0 to 1, not {type(value).__name__}")
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be 0 to 1, not {value}")
+    return float(value)
 
 
 def _vectors(array: object, name: str) -> NDArray[np.float32]:

@@ -12,8 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import structlog
+from google.protobuf.message import DecodeError
 
+from hasher.filters import Attributes
 from hasher.index import HashIndex, IndexDamagedError
+from hasher.items import index_attributes
+from hasher.records import IndexEntries
+from hasher.sqlite import damaged
 from hasher.store import RowStore
 
 INDEX_PREFIX = "index-"
@@ -33,20 +38,29 @@ def load_index(store: RowStore, folder: Path, generation: str) -> HashIndex:
     position = store.index_position
     if position:
         try:
-            return _open_saved(store, folder / f"{INDEX_PREFIX}{position}", position)
+            return _open_saved(store, folder / f"{INDEX_PREFIX}{position}", generation)
         except (IndexDamagedError, OSError) as error:
             log.warning("index_rebuilt", generation=generation, reason=str(error), rows=store.item_count)
             store.record_index(0)
-    numbers, products, vectors = store.index_entries(0)
+    entries = store.index_entries(0)
     return HashIndex.build(
-        vectors,
-        np.array(numbers, dtype=np.uint64),
-        np.array(products, dtype=np.uint64),
+        entries.vectors,
+        np.array(entries.row_numbers, dtype=np.uint64),
+        np.array(entries.product_numbers, dtype=np.uint64),
+        attributes=_attributes(entries, generation),
         bits=store.spec.bits,
     )
 
 
-def _open_saved(store: RowStore, folder: Path, position: int) -> HashIndex:
+def _attributes(entries: IndexEntries, generation: str) -> Attributes:
+    try:
+        return index_attributes(entries.items)
+    except DecodeError:
+        raise damaged(generation, "a row's item cannot be decoded") from None
+
+
+def _open_saved(store: RowStore, folder: Path, generation: str) -> HashIndex:
+    position = store.index_position
     index = HashIndex.open(folder)
     stats = index.stats()
     if (stats["dim"], stats["bits"]) != (store.spec.dimension, store.spec.bits):
@@ -58,9 +72,14 @@ def _open_saved(store: RowStore, folder: Path, position: int) -> HashIndex:
     deleted = store.deletions(position)
     if deleted:
         index.remove(np.array(deleted, dtype=np.uint64))
-    numbers, products, vectors = store.index_entries(position)
-    if numbers:
-        index.add(vectors, np.array(numbers, dtype=np.uint64), np.array(products, dtype=np.uint64))
+    entries = store.index_entries(position)
+    if entries.row_numbers:
+        index.add(
+            entries.vectors,
+            np.array(entries.row_numbers, dtype=np.uint64),
+            np.array(entries.product_numbers, dtype=np.uint64),
+            attributes=_attributes(entries, generation),
+        )
     if len(index) != store.item_count:
         raise IndexDamagedError(f"the saved index has {len(index)} items, the row file {store.item_count}")
     return index

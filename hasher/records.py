@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hasher.filters import Filter
+
 
 @dataclass(frozen=True, slots=True)
 class GenerationSpec:
@@ -23,7 +25,8 @@ class Upsert:
     """Writes one row.
 
     ``vector`` is (dimension,) float32 of unit norm. ``item`` is the encoded item that readers get back; the
-    store never looks into it. An empty ``product_id`` makes the item a product of its own.
+    store never looks into it, the index takes category and attributes from it. An empty ``product_id`` makes
+    the item a product of its own.
     """
 
     item_id: str
@@ -86,10 +89,24 @@ class StoredRow:
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """What the index keeps of one row."""
+    """What the index is made of for one row; ``item`` is encoded."""
 
     vector: NDArray[np.float32]
     product_number: int
+    item: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntries:
+    """Index entries of n rows, in columns.
+
+    ``row_numbers`` are ascending, ``vectors`` is (n, dimension) float32, ``items`` are encoded.
+    """
+
+    row_numbers: list[int]
+    product_numbers: list[int]
+    vectors: NDArray[np.float32]
+    items: list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +118,8 @@ class SearchQuery:
     group: bool = True
     exact: bool = False
     probes: int | None = None
+    effort: float | None = None
+    filter: Filter | None = None
     exclude_item_id: str = ""
 
 

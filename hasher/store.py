@@ -14,13 +14,13 @@ from typing import Any
 
 import apsw
 import numpy as np
-from numpy.typing import NDArray
 
 from hasher.records import (
     Applied,
     Change,
     Delete,
     GenerationSpec,
+    IndexEntries,
     IndexEntry,
     Mutation,
     Outcome,
@@ -214,7 +214,7 @@ class RowStore:
             )
             row_number = self._writer.last_insert_rowid()
             group.added_items += 1
-        group.entries[row_number] = IndexEntry(mutation.vector, product_number)
+        group.entries[row_number] = IndexEntry(mutation.vector, product_number, mutation.item)
         return Outcome(version, existed=row is not None)
 
     def _delete(self, row_number: int, product_number: int, group: Committed) -> None:
@@ -266,22 +266,21 @@ class RowStore:
             ).get
             return number
 
-    def siblings(self, row_number: int) -> tuple[list[int], NDArray[np.float32]]:
-        """Returns the other rows of a row's product.
-
-        Returns:
-            Their m row numbers and their vectors, (m, dimension) float32.
-        """
+    def siblings(self, row_number: int) -> IndexEntries:
+        """Returns the other rows of a row's product."""
         with storage_errors(self._generation), self._readers.connection() as connection:
             rows: list[Any] = connection.execute(
-                "SELECT other.row_number, other.vector"
+                "SELECT other.row_number, other.product_number, other.item, other.vector"
                 " FROM rows AS own JOIN rows AS other USING (product_number)"
-                " WHERE own.row_number = ?1 AND other.row_number <> ?1",
+                " WHERE own.row_number = ?1 AND other.row_number <> ?1 ORDER BY other.row_number",
                 (row_number,),
             ).fetchall()
-        data = b"".join(vector for _, vector in rows)
-        return [number for number, _ in rows], np.frombuffer(data, WIRE_DTYPE).reshape(
-            -1, self.spec.dimension
+        data = b"".join(row[3] for row in rows)
+        return IndexEntries(
+            [row[0] for row in rows],
+            [row[1] for row in rows],
+            np.frombuffer(data, WIRE_DTYPE).reshape(-1, self.spec.dimension),
+            [row[2] for row in rows],
         )
 
     def get(self, item_ids: Sequence[str], include_vectors: bool) -> list[StoredRow]:
@@ -323,29 +322,25 @@ class RowStore:
                 rows.append(row)
         return rows, False
 
-    def index_entries(self, after_position: int) -> tuple[list[int], list[int], NDArray[np.float32]]:
-        """Returns what the index has to hold of the rows written after a position; 0: of all rows.
-
-        Returns:
-            n row numbers, ascending; their product numbers; their vectors, (n, dimension) float32.
-        """
+    def index_entries(self, after_position: int) -> IndexEntries:
+        """Returns what the index has to hold of the rows written after a position; 0: of all rows."""
         where = "" if after_position == 0 else "WHERE position > :after"
         with storage_errors(self._generation), self._readers.connection() as connection, connection:
             count = connection.execute(f"SELECT count(*) FROM rows {where}", {"after": after_position}).get
             vectors = np.empty((count, self.spec.dimension), dtype=np.float32)
-            numbers: list[int] = []
-            products: list[int] = []
-            rows: Iterator[tuple[int, int, bytes]] = connection.execute(
-                f"SELECT row_number, product_number, vector FROM rows {where} ORDER BY row_number",
+            entries = IndexEntries([], [], vectors, [])
+            rows: Iterator[tuple[int, int, bytes, bytes]] = connection.execute(
+                f"SELECT row_number, product_number, item, vector FROM rows {where} ORDER BY row_number",
                 {"after": after_position},
             )
-            for i, (number, product, vector) in enumerate(rows):
-                numbers.append(number)
-                products.append(product)
+            for i, (number, product, item, vector) in enumerate(rows):
+                entries.row_numbers.append(number)
+                entries.product_numbers.append(product)
+                entries.items.append(item)
                 if len(vector) != vectors.strides[0]:
                     raise damaged(self._generation, f"row {number} has a vector of {len(vector)} bytes")
                 vectors[i] = np.frombuffer(vector, WIRE_DTYPE)
-        return numbers, products, vectors
+        return entries
 
     def deletions(self, after_position: int) -> list[int]:
         """Returns the numbers of the rows that were deleted after a position the index was saved at."""

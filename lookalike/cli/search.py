@@ -14,6 +14,7 @@ from rich.text import Text
 from lookalike.addresses import DEFAULT_GATEWAY
 from lookalike.catalog import LEVELS
 from lookalike.cli.console import note, plain, print_json, stdout
+from lookalike.cli.filtering import Categories, Where, parse_filter
 from lookalike.cli.options import (
     DEFAULT_COLLECTION,
     AsJson,
@@ -38,6 +39,11 @@ def search(
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every stored vector.")] = False,
     items: Annotated[bool, typer.Option("--items", help="Every item, not one hit for each product.")] = False,
     probes: Annotated[int | None, typer.Option(help="Buckets visited for each hash table.")] = None,
+    effort: Annotated[
+        float | None, typer.Option(help="How hard to look, 0 (fast) to 1 (thorough); in place of --probes.")
+    ] = None,
+    where: Where = None,
+    in_category: Categories = None,
     min_score: Annotated[float | None, typer.Option(help="Lowest cosine similarity, -1 to 1.")] = None,
     gateway: Gateway = DEFAULT_GATEWAY,
     timeout: Timeout = 10.0,
@@ -47,6 +53,7 @@ def search(
     from lookalike.client import Client
 
     vector = _read_vector(embedding) if embedding else None
+    filter = parse_filter(where or (), in_category or ())
     with Client(gateway, timeout_seconds=timeout) as client:
         result = client.search(
             image=image,
@@ -57,6 +64,8 @@ def search(
             exact=exact,
             group_by_product=not items,
             probes=probes,
+            effort=effort,
+            filter=filter,
             min_score=min_score,
         )
     if as_json:

@@ -5,6 +5,7 @@
     with Client("127.0.0.1:7700") as client:
         for hit in client.search(image="shoe.jpg", k=5).hits:
             print(hit.product_id, hit.score, hit.title)
+        blue = client.search(image="shoe.jpg", filter=Equals("colour", "blue"))
 
 :class:`AsyncClient` has the same methods as coroutines. Both raise the errors of :mod:`lookalike.errors`.
 """
@@ -36,6 +37,7 @@ from lookalike.client.types import (
     Vector,
     WriteReceipt,
 )
+from lookalike.filters import Condition, Equals, Filter, In, InCategory, Range
 from lookalike.runtime.status import code_of
 
 __all__ = [
@@ -45,16 +47,22 @@ __all__ = [
     "Classification",
     "Client",
     "Collection",
+    "Condition",
     "Coverage",
     "DeleteResult",
+    "Equals",
+    "Filter",
     "GetResult",
     "Hit",
+    "In",
+    "InCategory",
     "IngestProgress",
     "IngestReport",
     "Item",
     "ItemResult",
     "Limits",
     "Photo",
+    "Range",
     "Region",
     "Search",
     "SearchResult",

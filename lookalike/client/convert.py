@@ -31,6 +31,8 @@ from lookalike.client.types import (
     WriteReceipt,
 )
 from lookalike.errors import InvalidInputError, LookalikeError, Reason
+from lookalike.filter_messages import filter_message
+from lookalike.filters import Condition, Filter, as_filter
 from lookalike.limits import MAX_IMAGE_BYTES
 from lookalike.runtime.status import error_from_status
 from lookalike.v1 import catalog_pb2, collection_pb2, search_pb2, types_pb2
@@ -134,9 +136,22 @@ def search_request(search: Search) -> search_pb2.SearchRequest:
         min_coverage=search.min_coverage,
         min_log_position=search.min_log_position,
     )
+    if search.probes is not None and search.effort is not None:
+        raise InvalidInputError("a search takes probes or effort, not both", field="effort")
     if search.probes is not None:
         request.probes = uint32(search.probes, "probes")
+    if search.effort is not None:
+        request.effort = search.effort
+    if search.filter is not None:
+        request.filter.CopyFrom(_filter(search.filter))
     return request
+
+
+def _filter(filter: Filter | Condition) -> types_pb2.Filter:
+    try:
+        return filter_message(as_filter(filter))
+    except ValueError as error:
+        raise InvalidInputError(str(error), field="filter") from None
 
 
 def _query(search: Search) -> search_pb2.Query:

@@ -33,6 +33,7 @@ from lookalike.client.types import (
     Vector,
 )
 from lookalike.errors import LookalikeError
+from lookalike.filters import Condition, Filter
 
 T = TypeVar("T")
 
@@ -78,6 +79,8 @@ class Client:
         exact: bool = False,
         group_by_product: bool = True,
         probes: int | None = None,
+        effort: float | None = None,
+        filter: Filter | Condition | None = None,
         min_score: float | None = None,
         min_coverage: float | None = None,
         min_log_position: str | None = None,
@@ -98,6 +101,8 @@ class Client:
             exact=exact,
             group_by_product=group_by_product,
             probes=probes,
+            effort=effort,
+            filter=filter,
             min_score=min_score,
             min_coverage=min_coverage,
             min_log_position=min_log_position,

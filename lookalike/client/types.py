@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import LookalikeError
+from lookalike.filters import Condition, Filter
 
 Photo: TypeAlias = bytes | str | os.PathLike[str]
 """A photo: the bytes of a JPEG, PNG or WebP file, or the path of one."""
@@ -43,6 +44,8 @@ class Search:
         exact: Compare with every stored vector: slow, and exact.
         group_by_product: One hit for each product, or every item for itself.
         probes: Buckets visited for each hash table, 1..65536; None leaves it to the server.
+        effort: How hard to look, from 0 (fast) to 1 (thorough), in place of ``probes``.
+        filter: Only items that pass are found: a filter, or one condition.
         min_score: Hits below this cosine similarity are left out, -1..1.
         min_coverage: Share of shards that must answer, 0..1; None means all.
         min_log_position: Read your writes: ``WriteReceipt.log_position`` of a write to be seen.
@@ -58,6 +61,8 @@ class Search:
     exact: bool = False
     group_by_product: bool = True
     probes: int | None = None
+    effort: float | None = None
+    filter: Filter | Condition | None = None
     min_score: float | None = None
     min_coverage: float | None = None
     min_log_position: str | None = None

@@ -72,7 +72,7 @@ class HasherServiceServicer:
     def Apply(self, request, context):
         """Applies one change. It is durable (fsync) and searchable when the call returns.
 
-        INVALID_ARGUMENT: a bad generation name, spec, id or vector; more than 1000 mutations; an item twice; a request_id
+        INVALID_ARGUMENT: a bad generation name, spec, id, category, attribute name or vector; more than 1000 mutations; an item twice; a request_id
         that was used with other content (REQUEST_ID_REUSED).
         NOT_FOUND: unknown generation. FAILED_PRECONDITION: a vector of another model (MODEL_VERSION_MISMATCH), or
         an item of a partition that is not this shard's (SHARD_LAYOUT_MISMATCH).
@@ -85,9 +85,9 @@ class HasherServiceServicer:
     def Search(self, request, context):
         """Finds the nearest rows to one or several vectors.
 
-        INVALID_ARGUMENT: no vector or more than 256; k outside 1..1001; wrong dimension, zero vector, NaN or infinity.
+        INVALID_ARGUMENT: no vector or more than 256; k outside 1..1001; wrong dimension, zero vector, NaN or infinity; a bad
+        filter; effort outside 0..1, or beside probes.
         NOT_FOUND: unknown generation. FAILED_PRECONDITION: another model. UNAVAILABLE: `min_position` not reached.
-        UNIMPLEMENTED: `effort` or `filter`, which this version does not have yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

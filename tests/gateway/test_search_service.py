@@ -72,8 +72,20 @@ BAD_SEARCHES = {
     "coverage": (_query(min_coverage=1.1), "INVALID_ARGUMENT FIELD_OUT_OF_RANGE min_coverage"),
     "coverage NaN": (_query(min_coverage=math.nan), "INVALID_ARGUMENT FIELD_OUT_OF_RANGE min_coverage"),
     "probes": (_query(probes=0), "INVALID_ARGUMENT FIELD_OUT_OF_RANGE probes"),
-    "effort": (_query(effort=0.5), "UNIMPLEMENTED NOT_SUPPORTED_YET effort"),
-    "filter": (_query(filter=_in_category("a")), "UNIMPLEMENTED NOT_SUPPORTED_YET filter"),
+    "effort": (_query(effort=1.5), "INVALID_ARGUMENT FIELD_OUT_OF_RANGE effort"),
+    "effort NaN": (_query(effort=math.nan), "INVALID_ARGUMENT FIELD_OUT_OF_RANGE effort"),
+    "filter": (
+        _query(filter=_in_category("")),
+        "INVALID_ARGUMENT CATEGORY_INVALID filter.all[0].in_category",
+    ),
+    "filter without test": (
+        _query(filter=types_pb2.Filter(none=[types_pb2.Condition()])),
+        "INVALID_ARGUMENT FIELD_MISSING filter.none[0]",
+    ),
+    "filter too long": (
+        _query(filter=types_pb2.Filter(any=[*_in_category("a").all] * 65)),
+        "INVALID_ARGUMENT FIELD_OUT_OF_RANGE filter",
+    ),
     "gate": (_query(category_gate=3), "UNIMPLEMENTED NOT_SUPPORTED_YET category_gate"),
     "dimension": (
         _query(query=_embedding([1.0] * 7)),
@@ -155,6 +167,18 @@ async def test_hits_are_the_best_products_of_all_shards(gateway: Gateway) -> Non
     ungrouped = await gateway.search.Search(_query(group_by_product=False, k=50, min_score=0.2))
     expected = [i for i in sorted(scores, key=lambda i: -scores[i]) if scores[i] >= 0.2][:50]
     assert [hit.item_id for hit in ungrouped.hits] == expected
+
+
+async def test_shards_are_asked_with_the_filter_and_the_effort(gateway: Gateway) -> None:
+    await gateway.fill(3, products=3)
+    await gateway.search.Search(_query(filter=_in_category("Kitchen"), effort=0.25))
+    for shard in gateway.shards:
+        assert shard.searched[-1].filter == _in_category("Kitchen")
+        assert shard.searched[-1].effort == 0.25
+        assert not shard.searched[-1].HasField("probes")
+    await gateway.search.Search(_query(filter=types_pb2.Filter(), probes=3))
+    assert not gateway.shards[0].searched[-1].HasField("filter")
+    assert not gateway.shards[0].searched[-1].HasField("effort")
 
 
 async def test_coverage_timing_and_model_are_filled_in(gateway: Gateway) -> None:

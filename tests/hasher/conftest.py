@@ -12,6 +12,7 @@ from hasher.index_files import INDEX_PREFIX
 from hasher.records import Change, Delete, GenerationSpec, Mutation, Upsert
 from hasher.shard import Shard
 from hasher.store import hash_payload
+from lookalike.v1 import types_pb2
 
 DIMENSION = 16
 SPEC = GenerationSpec("model-1", DIMENSION, 64, 1024)
@@ -31,7 +32,11 @@ class Rows:
         self, item_id: str, product_id: str = "", seed: int | str | None = None, if_version: int | None = None
     ) -> Upsert:
         vector = self.vector(item_id if seed is None else seed)
-        return Upsert(item_id, product_id, f"{item_id}/{product_id}/{seed}".encode(), vector, if_version)
+        return Upsert(item_id, product_id, self.item(item_id, product_id, seed), vector, if_version)
+
+    def item(self, item_id: str, product_id: str = "", seed: int | str | None = None) -> bytes:
+        message = types_pb2.Item(item_id=item_id, product_id=product_id, attributes={"seed": str(seed)})
+        return message.SerializeToString()
 
     def delete(self, item_id: str, if_version: int | None = None) -> Delete:
         return Delete(item_id, if_version)

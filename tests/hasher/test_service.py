@@ -17,6 +17,8 @@ from hasher.metrics import HasherMetrics
 from hasher.service import HasherServicer
 from hasher.shard import Shard
 from lookalike.errors import LookalikeError, Reason
+from lookalike.filter_messages import filter_message
+from lookalike.filters import Equals, Filter, InCategory, Range
 from lookalike.placement import partition_of, shard_of
 from lookalike.runtime.channel import open_channel
 from lookalike.runtime.metrics import Metrics
@@ -67,8 +69,8 @@ def upsert(rows: Any, item_id: str, product_id: str = "", **fields: Any) -> Any:
         item_id=item_id,
         product_id=product_id,
         title=f"Title of {item_id}",
-        category=types_pb2.CategoryPath(names=["home", "mugs"]),
-        attributes={"colour": "blue", "size": "2"},
+        category=types_pb2.CategoryPath(names=fields.pop("category", ["home", "mugs"])),
+        attributes={"colour": "blue", "size": "2"} | fields.pop("attributes", {}),
         image_uri=f"file:///{item_id}.jpg",
     )
     vector = fields.pop("vector", None) or to_bytes(3 * rows.vector(item_id))
@@ -263,6 +265,18 @@ BAD_WRITES: dict[str, tuple[Callable[[Any], list[Any]], grpc.StatusCode, Reason,
         Reason.VECTOR_ZERO,
         "write.mutations[0].upsert.vector_f32_le",
     ),
+    "four levels": (
+        lambda rows: [upsert(rows, "a", category=["a", "b", "c", "d"])],
+        Code.INVALID_ARGUMENT,
+        Reason.CATEGORY_INVALID,
+        "write.mutations[0].upsert.item.category",
+    ),
+    "attribute without a name": (
+        lambda rows: [upsert(rows, "a", attributes={"": "x"})],
+        Code.INVALID_ARGUMENT,
+        Reason.FIELD_INVALID,
+        "write.mutations[0].upsert.item.attributes",
+    ),
     "two vectors": (
         lambda rows: [upsert(rows, "a", vector=bytes(128))],
         Code.INVALID_ARGUMENT,
@@ -313,6 +327,10 @@ async def test_item_of_another_shard_is_refused(shards: Any, rows: Any) -> None:
         ({"k": 1002}, Reason.FIELD_OUT_OF_RANGE),
         ({"k": 10**6}, Reason.FIELD_OUT_OF_RANGE),
         ({"probes": 0}, Reason.FIELD_OUT_OF_RANGE),
+        ({"effort": 1.01}, Reason.FIELD_OUT_OF_RANGE),
+        ({"effort": float("nan")}, Reason.FIELD_OUT_OF_RANGE),
+        ({"effort": 0.5, "probes": 3}, Reason.FIELD_INVALID),
+        ({"filter": types_pb2.Filter(all=[types_pb2.Condition()])}, Reason.FIELD_MISSING),
         ({"vectors": b""}, Reason.DIMENSION_MISMATCH),
         ({"vectors": bytes(63)}, Reason.DIMENSION_MISMATCH),
         ({"vectors": bytes(64)}, Reason.VECTOR_ZERO),
@@ -326,11 +344,29 @@ async def test_bad_search(client: Client, rows: Any, fields: dict[str, Any], rea
     assert (code, error.reason) == (Code.INVALID_ARGUMENT, reason)
 
 
-@pytest.mark.parametrize("field", ["effort", "filter"])
-async def test_options_of_later_versions_are_named(client: Client, rows: Any, field: str) -> None:
-    value = {"effort": 0.5, "filter": types_pb2.Filter()}[field]
-    code, error = await refusal(client.search(rows.vector(1), **{field: value}))
-    assert (code, error.field) == (Code.UNIMPLEMENTED, field)
+def _filter(**groups: Any) -> types_pb2.Filter:
+    return filter_message(Filter(**groups))
+
+
+async def test_only_rows_that_pass_the_filter_are_found(client: Client, rows: Any) -> None:
+    await client.write(upsert(rows, "blue"), upsert(rows, "red", attributes={"colour": "red"}))
+
+    async def found(**groups: Any) -> list[str]:
+        answer = await client.search(rows.vector("blue"), filter=_filter(**groups))
+        return [hit.item.item_id for hit in answer.results[0].hits]
+
+    assert await found() == ["blue", "red"]
+    assert await found(all=(Equals("colour", "red"),)) == ["red"]
+    assert await found(none=(Equals("colour", "red"),)) == ["blue"]
+    assert await found(all=(InCategory(("home",)), Range("size", 2, 2))) == ["blue", "red"]
+    assert await found(any=(InCategory(("mugs",)), Equals("shape", "round"))) == []
+
+
+async def test_effort_is_taken(client: Client, rows: Any) -> None:
+    await client.write(upsert(rows, "a"))
+    for effort in (0.0, 0.5, 1.0):
+        found = await client.search(rows.vector("a"), effort=effort)
+        assert [hit.item.item_id for hit in found.results[0].hits] == ["a"]
 
 
 async def test_largest_k_and_probes_are_taken(client: Client, rows: Any) -> None:

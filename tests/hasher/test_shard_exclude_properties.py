@@ -1,4 +1,4 @@
-"""Leaving one item out of an answer equals searching a catalogue that never had it."""
+"""Leaving one item out of an answer equals searching a catalogue that never had it, filtered or not."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from hasher.records import Change, GenerationSpec, SearchQuery, Upsert
 from hasher.shard import Shard
+from lookalike.filters import Equals, Filter
+from lookalike.v1 import types_pb2
 
 DIMENSION = 4
 
@@ -21,7 +23,17 @@ def unit(values: list[int]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
 
 
 VECTORS = st.lists(st.integers(-3, 3), min_size=DIMENSION - 1, max_size=DIMENSION - 1).map(unit)
-CATALOGUES = st.lists(st.tuples(VECTORS, st.sampled_from(["", "p", "q", "r"])), min_size=1, max_size=12)
+COLOURS = st.sampled_from(["red", "blue", ""])
+PRODUCTS = st.sampled_from(["", "p", "q", "r"])
+CATALOGUES = st.lists(st.tuples(VECTORS, PRODUCTS, COLOURS), min_size=1, max_size=12)
+RED = Equals("colour", "red")
+FILTERS = st.sampled_from([None, Filter(all=(RED,)), Filter(none=(RED,))])
+
+
+def encoded(number: int, colour: str) -> bytes:
+    return types_pb2.Item(
+        item_id=f"i{number}", attributes={"colour": colour} if colour else {}
+    ).SerializeToString()
 
 
 @settings(max_examples=40, deadline=None)
@@ -31,16 +43,19 @@ CATALOGUES = st.lists(st.tuples(VECTORS, st.sampled_from(["", "p", "q", "r"])), 
     st.integers(0, 12),
     st.integers(1, 6),
     st.booleans(),
+    FILTERS,
 )
 def test_exclusion_equals_absence(
-    catalogue: list[tuple[np.ndarray, str]],
+    catalogue: list[tuple[np.ndarray, str, str]],
     queries: list[np.ndarray],
     excluded: int,
     k: int,
     group: bool,
+    filter: Filter | None,
 ) -> None:
     items = [
-        Upsert(f"i{n}", product, f"i{n}".encode(), vector) for n, (vector, product) in enumerate(catalogue)
+        Upsert(f"i{n}", product, encoded(n, colour), vector)
+        for n, (vector, product, colour) in enumerate(catalogue)
     ]
     with tempfile.TemporaryDirectory() as folder:
         shard = Shard(Path(folder), 0, 1)
@@ -49,12 +64,16 @@ def test_exclusion_equals_absence(
         shard.create("g", GenerationSpec("m", DIMENSION, 64, 16))
         generation = shard.generation("g")
         generation.submit(Change("r", b"h", tuple(items))).result(10)
-        query = SearchQuery(np.stack(queries), k, group=group, exact=True, exclude_item_id=f"i{excluded}")
+        query = SearchQuery(
+            np.stack(queries), k, group=group, exact=True, filter=filter, exclude_item_id=f"i{excluded}"
+        )
         answer = generation.search(query)
         shard.close()
-    kept = [item for n, item in enumerate(items) if n != excluded]
+    wanted = {"red": filter is None or not filter.none, "blue": filter is None or not filter.all}
+    wanted[""] = wanted["blue"]
+    kept = [item for n, item in enumerate(items) if n != excluded and wanted[catalogue[n][2]]]
     for query_vector, hits in zip(queries, answer.hits, strict=True):
-        assert f"i{excluded}".encode() not in [hit.item for hit in hits]
+        assert f"i{excluded}" not in [types_pb2.Item.FromString(hit.item).item_id for hit in hits]
         scores = {item.item: float(query_vector @ item.vector) for item in kept}
         best: dict[str, float] = {}
         for item in kept:

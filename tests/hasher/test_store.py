@@ -16,6 +16,7 @@ from lookalike.errors import (
     Reason,
     UnavailableError,
 )
+from lookalike.v1 import types_pb2
 
 
 @pytest.fixture
@@ -113,8 +114,7 @@ def test_requests_are_forgotten_after_the_window(
 def test_items_without_product_are_products_of_their_own(folder: Path, rows: Any) -> None:
     rowstore = RowStore(folder, "g")
     rowstore.apply([rows.change("r", rows.upsert("a"), rows.upsert("b"), rows.upsert("c", "a"))])
-    _, products, _ = rowstore.index_entries(0)
-    assert len(set(products)) == rowstore.product_count == 3
+    assert len(set(rowstore.index_entries(0).product_numbers)) == rowstore.product_count == 3
     rowstore.close()
 
 
@@ -124,9 +124,9 @@ def test_page_is_in_byte_order_and_bounded_by_bytes(folder: Path, rows: Any) -> 
     rowstore.apply([rows.change("r", *(rows.upsert(item_id) for item_id in ids))])
     everything, more = rowstore.page("", 100, True, 10**6)
     assert not more
-    got = [row.item.decode().split("/")[0] for row in everything]
+    got = [types_pb2.Item.FromString(row.item).item_id for row in everything]
     assert got == sorted(ids, key=str.encode)
-    assert [row.item for row in rowstore.get(ids, True)] == [f"{i}//None".encode() for i in ids]
+    assert [row.item for row in rowstore.get(ids, True)] == [rows.item(i) for i in ids]
     assert rowstore.page("", 3, True, 10**6) == (everything[:3], True)
     assert rowstore.page(got[2], 3, True, 10**6) == (everything[3:6], True)
     assert rowstore.page("", 8, True, 10**6) == (everything, False)
@@ -138,10 +138,11 @@ def test_index_entries_after_a_position(folder: Path, rows: Any) -> None:
     rowstore = RowStore(folder, "g")
     rowstore.apply([rows.change("r1", rows.upsert("a"), rows.upsert("b"))])
     rowstore.apply([rows.change("r2", rows.upsert("a", seed=7))])
-    numbers, _, vectors = rowstore.index_entries(2)
-    assert numbers == [rowstore.row_number("a")]
-    np.testing.assert_array_equal(vectors[0], rows.vector(7))
-    assert len(rowstore.index_entries(0)[0]) == 2
+    entries = rowstore.index_entries(2)
+    assert entries.row_numbers == [rowstore.row_number("a")]
+    assert entries.items == [rows.item("a", seed=7)]
+    np.testing.assert_array_equal(entries.vectors[0], rows.vector(7))
+    assert len(rowstore.index_entries(0).row_numbers) == 2
     rowstore.close()
 
 

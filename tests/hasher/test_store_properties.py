@@ -99,11 +99,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def counts_and_products_are_the_models(self) -> None:
-        numbers, products, _ = self.store.index_entries(0)
+        entries = self.store.index_entries(0)
         keys = [upsert.product_id or (upsert.item_id,) for upsert, _ in self.rows.values()]
         assert self.store.position == self.position
-        assert len(numbers) == self.store.item_count == len(keys)
-        assert len(set(products)) == self.store.product_count == len(set(keys))
+        assert len(entries.row_numbers) == self.store.item_count == len(keys)
+        assert len(set(entries.product_numbers)) == self.store.product_count == len(set(keys))
 
     def teardown(self) -> None:
         self.store.close()

@@ -162,11 +162,11 @@ def test_options_of_later_versions_are_named(stack: Stack, client: Client) -> No
     from lookalike.runtime.status import error_from_rpc
     from lookalike.v1 import search_pb2, search_pb2_grpc
 
-    request = search_pb2.SearchRequest(collection="shop", k=1, effort=0.5)
+    request = search_pb2.SearchRequest(collection="shop", k=1, category_gate="CATEGORY_LEVEL_LEAF")
     request.query.embedding.values.extend([1.0] * 1280)
     with grpc.insecure_channel(stack.gateway.target) as channel:
         with pytest.raises(grpc.RpcError) as caught:
             search_pb2_grpc.SearchServiceStub(channel).Search(request)
         error = error_from_rpc(caught.value)
     assert isinstance(error, NotSupportedError)
-    assert error.field == "effort"
+    assert error.field == "category_gate"

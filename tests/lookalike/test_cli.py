@@ -14,6 +14,8 @@ from PIL import Image
 
 from lookalike.catalog import CatalogItem, write_catalog
 from lookalike.cli.app import run
+from lookalike.filter_messages import filter_of
+from lookalike.filters import Equals, Filter, In, InCategory, Range
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,26 @@ def test_search_prints_json(cli: Cli, photo: Path, store: Any) -> None:
     assert not request.group_by_product
 
 
+def test_search_takes_filters(cli: Cli, photo: Path, store: Any) -> None:
+    tests = ("brand=Acme", "size=M", "size=L", "price>=10", "price<=20.5", "note=a=b")
+    options = [option for test in tests for option in ("--where", test)]
+    outcome = cli("search", "--image", photo, *options, "--in-category", "Home > Lamps", "--effort", 0.25)
+    assert outcome.code == 0
+    (request,) = store.requests
+    expected = Filter(
+        all=(
+            Range("price", min=10),
+            Range("price", max=20.5),
+            Equals("brand", "Acme"),
+            In("size", ("M", "L")),
+            Equals("note", "a=b"),
+        ),
+        any=(InCategory(("Home", "Lamps")),),
+    )
+    assert filter_of(request.filter, "filter") == expected
+    assert request.effort == 0.25
+
+
 @pytest.mark.parametrize("form", ["npy", "json"])
 def test_search_by_a_vector_file(cli: Cli, store: Any, tmp_path: Path, form: str) -> None:
     file = tmp_path / f"vector.{form}"
@@ -101,6 +123,11 @@ def test_search_by_a_vector_file(cli: Cli, store: Any, tmp_path: Path, form: str
         (["search", "--item-id", "a", "-k", "ten"], "valid integer"),
         (["search", "--item-id", "a", "--collection", "ghost"], "'ghost' (COLLECTION_NOT_FOUND)"),
         (["search", "--embedding", "missing.npy"], "cannot read missing.npy"),
+        (["search", "--item-id", "a", "--where", "brand"], "'brand' must be NAME=VALUE"),
+        (["search", "--item-id", "a", "--where", "price>=cheap"], "price>=cheap must compare with a number"),
+        (["search", "--item-id", "a", "--where", "price<=nan"], "price<=nan must compare with a number"),
+        (["search", "--item-id", "a", "--in-category", "a > > b"], "'a > > b' has an empty name"),
+        (["search", "--item-id", "a", "--effort", "0.5", "--probes", "3"], "probes or effort, not both"),
         (["search", "--nonsense"], "nonsense"),
         (["nonsense"], "nonsense"),
         (["collection", "get", "ghost"], "ghost"),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lookalike.client import AsyncClient, Client, Item, Region, Search, code_of
+from lookalike.client import AsyncClient, Client, Equals, Filter, Item, Region, Search, code_of
 from lookalike.errors import (
     DeadlineError,
     InvalidInputError,
@@ -96,12 +96,25 @@ async def test_search_carries_every_option_and_reads_every_field(face: Face, sto
     assert result.model_version == "m1"
 
 
+async def test_search_carries_a_filter_and_the_effort(face: Face, store: Any) -> None:
+    blue = Equals("colour", "blue")
+    await face.call("search", item_id="a", filter=Filter(none=(blue,)), effort=0.5)
+    await face.call("search", item_id="a", filter=blue)
+    excluding, plain = store.requests
+    assert (excluding.filter.none[0].equals.name, excluding.filter.none[0].equals.value) == ("colour", "blue")
+    assert excluding.WhichOneof("breadth") == "effort"
+    assert excluding.effort == 0.5
+    assert list(plain.filter.all) == list(excluding.filter.none)
+
+
 async def test_search_leaves_unset_options_to_the_server(face: Face, store: Any) -> None:
     await face.call("search", item_id="i1")
     (request,) = store.requests
     assert request.query.item_id == "i1"
     assert request.k == 10
-    assert not any(request.HasField(name) for name in ("min_score", "min_coverage", "probes", "effort"))
+    assert not any(
+        request.HasField(name) for name in ("min_score", "min_coverage", "probes", "effort", "filter")
+    )
 
 
 async def test_search_takes_photos_and_vectors_in_many_forms(face: Face, store: Any, tmp_path: Path) -> None:
@@ -123,6 +136,8 @@ async def test_search_takes_photos_and_vectors_in_many_forms(face: Face, store: 
     [
         ({}, Reason.FIELD_MISSING),
         ({"image": b"a", "item_id": "b"}, Reason.FIELD_MISSING),
+        ({"item_id": "b", "probes": 1, "effort": 0.5}, Reason.FIELD_INVALID),
+        ({"item_id": "b", "filter": {"colour": "blue"}}, Reason.FIELD_INVALID),
         ({"image": "no such file.jpg"}, Reason.FIELD_INVALID),
         ({"image": b"x" * (12 * 1024 * 1024 + 1)}, Reason.IMAGE_TOO_LARGE),
         ({"image": b"a", "region": (0.0, 1.0)}, Reason.REGION_INVALID),

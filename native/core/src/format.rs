@@ -8,7 +8,7 @@
 //! | 8 × 12 | header, u64: dim, bits, family (0: learned, 1: hyperplane, 2: cross-polytope), tables, seed, form of the vectors (bytes of a coordinate), metric (0: cosine), items, removed rows, ordinals, trained_on, cells, hyperplanes per table, or cross-polytope buckets asked for |
 //! | … | mean f32 (dim) |
 //! | … | learned: directions, groups + 1 or 0 (u64) · centroids f32 (cells, dim) · directions f32 (directions, dim) · groups u32; hyperplane: normals f32 (tables, planes, dim) · offsets f32 (tables, planes) |
-//! | … | rows of each list, u32 (tables × buckets) · ordinals of removed rows, u32; zeros up to a multiple of 64 bytes |
+//! | … | rows of each list, u32 (tables × buckets) · ordinals of removed rows, u32 · length u64 and bytes of the attributes, see [`crate::attributes`]; zeros up to a multiple of 64 bytes |
 //! | … | the rows of the lists, one run after another; see [`crate::chunk`] |
 //! | 8 | XXH3-64 of all bytes before |
 //!
@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use crate::attributes::Attributes;
 use crate::bitset::Bitset;
 use crate::cells::{Cells, CellsParts};
 use crate::chunk::{Chunk, Rerank};
@@ -122,6 +123,10 @@ fn write_file(options: &IndexOptions, state: &State, path: &Path) -> io::Result<
     let stored = |(list, bucket): (&List, u32)| list.stored(codebook, bucket);
     out.put_all(state.lists.iter().map(|list| (list.len() as u32).to_le_bytes()))?;
     out.put_all(removed_ordinals(state).into_iter().map(u32::to_le_bytes))?;
+    let mut attributes = Vec::new();
+    state.attributes.serialise(&mut attributes);
+    out.put(&(attributes.len() as u64).to_le_bytes())?;
+    out.put(&attributes)?;
     out.put(&vec![0; out.length.next_multiple_of(ALIGN) - out.length])?;
     for chunk in state.lists.iter().zip(0..).filter_map(stored) {
         out.put(chunk.bytes())?;
@@ -222,9 +227,12 @@ fn read_body(mut input: Input, file: &Buffer) -> Result<(IndexOptions, State)> {
     if input.u32s(removed)?.iter().any(|ordinal| *ordinal as usize >= ordinals || !dead.insert(*ordinal)) {
         return damaged(format!("{FILE_NAME} removes a row twice, or one out of range"));
     }
+    let length = usize::try_from(input.u64s(1)?[0]).unwrap_or(usize::MAX);
+    let attributes = Attributes::deserialise(input.take::<1>(length)?.as_flattened())?;
     let lists = read_lists(input, file, &codebook, &sizes, &dead)?;
     let removed = lists.iter().map(List::removed).sum();
-    let state = State { codebook: Arc::new(codebook), lists, live, removed, ordinals: ordinals as u32 };
+    let ordinals = ordinals as u32;
+    let state = State { codebook: Arc::new(codebook), lists, live, removed, ordinals, attributes };
     check_rows(&state)?;
     Ok((options, state))
 }

@@ -5,16 +5,23 @@
 //! | step | module |
 //! |---|---|
 //! | check and normalise the vectors | [`input`] |
-//! | random rotation, sign code | [`rotation`], [`codes`] |
-//! | buckets in query-directed order | [`partition`] ([`cells`] or [`planes`]), [`probe`], [`buckets`] |
-//! | Hamming scan of the candidates | [`hamming`] |
-//! | exact cosine of the best, top k | [`dot`], [`rank`] |
+//! | random rotation, look-up table | [`rotation`], [`scan`] |
+//! | which items a filter lets through | [`filter`], [`attributes`] |
+//! | buckets in query-directed order | [`partition`] ([`cells`], [`planes`] or [`cross_polytope`]), [`probe`] |
+//! | estimates from the sign codes | [`scan`], [`codebook`] |
+//! | scores of the best, top k | [`dot`], [`rank`] |
 //!
-//! [`index`] puts them together and keeps the index live under adds and removals; [`format`]
-//! stores it. [`isa`] chooses the instruction set once per process.
+//! [`index`] puts them together and keeps the index live under adds and removals; its rows lie in
+//! [`chunk`]s of shared [`memory`], and [`format`] stores them. [`isa`] chooses the instruction set once
+//! per process.
 
 #![deny(clippy::undocumented_unsafe_blocks, missing_docs, unsafe_op_in_unsafe_fn)]
 
+#[cfg(target_endian = "big")]
+compile_error!("stored rows are little-endian and used as they lie in memory");
+
+
+pub mod attributes;
 pub mod bitset;
 pub mod cells;
 pub mod chunk;
@@ -24,6 +31,7 @@ pub mod codes;
 pub mod cross_polytope;
 pub mod dot;
 pub mod error;
+pub mod filter;
 pub mod format;
 pub mod hadamard;
 pub mod hamming;

@@ -17,7 +17,7 @@ fn saved(folder: &Path, items: u64, (family, tables): (Family, usize)) -> HashIn
     let mut rng = SplitMix64::new(5);
     let vectors: Vec<f32> = (0..items * 10).map(|_| rng.next_bell()).collect();
     let ids: Vec<u64> = (0..items).collect();
-    let index = HashIndex::build(options, &vectors, &ids, &ids, 1).unwrap();
+    let index = HashIndex::build(options, &vectors, &ids, &ids, Vec::new(), 1).unwrap();
     index.save(folder).unwrap();
     index
 }

@@ -79,7 +79,7 @@ proptest! {
         let (family, tables) =
             [(Family::Learned, 1), (Family::Hyperplane, 3), (Family::CrossPolytope, 2)][family];
         let options = IndexOptions { dim: DIM, bits: 64, family, tables, rerank: Rerank::F32, seed: 1 };
-        let mut index = HashIndex::build(options, &[], &[], &[], 1).unwrap();
+        let mut index = HashIndex::build(options, &[], &[], &[], Vec::new(), 1).unwrap();
         let mut model = BTreeMap::new();
         let folder = tempfile::tempdir().unwrap();
         for operation in operations {
@@ -88,7 +88,7 @@ proptest! {
                     let ids: Vec<u64> = (first..first + count).collect();
                     let products: Vec<u64> = ids.iter().map(|id| product(*id)).collect();
                     let vectors: Vec<f32> = ids.iter().flat_map(|id| vector(seed ^ id)).collect();
-                    index.add(&vectors, &ids, &products).unwrap();
+                    index.add(&vectors, &ids, &products, Vec::new()).unwrap();
                     model.extend(ids.iter().map(|id| (*id, vector(seed ^ id))));
                 }
                 Operation::Remove { first, count } => {

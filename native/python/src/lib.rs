@@ -2,10 +2,14 @@
 //!
 //! Nothing is decided here. `hasher.index` is the documented face; this module is private.
 
+mod filters;
+
 use std::path::PathBuf;
 
 use lookalike_core::codes::{EncodeScratch, Encoder, check_bits};
 use lookalike_core::input::MAX_DIM;
+use filters::{attributes_from_py, filter_from_py};
+use lookalike_core::attributes::ItemAttributes;
 use lookalike_core::chunk::Rerank;
 use lookalike_core::rotation::Rotation;
 use lookalike_core::{Error, Family, HashIndex, IndexOptions, SearchOptions, dot, hamming, isa};
@@ -52,13 +56,14 @@ struct NativeIndex(HashIndex);
 #[pymethods]
 impl NativeIndex {
     #[staticmethod]
-    #[pyo3(signature = (vectors, ids, products, *, bits, family, tables, rerank, seed, threads))]
+    #[pyo3(signature = (vectors, ids, products, *, attributes, bits, family, tables, rerank, seed, threads))]
     #[allow(clippy::too_many_arguments)]
     fn build(
         py: Python<'_>,
         vectors: PyReadonlyArray2<'_, f32>,
         ids: PyReadonlyArray1<'_, u64>,
         products: PyReadonlyArray1<'_, u64>,
+        attributes: Option<&Bound<'_, PyAny>>,
         bits: usize,
         family: &str,
         tables: usize,
@@ -81,7 +86,10 @@ impl NativeIndex {
         let options = IndexOptions { dim: vectors.shape()[1], bits, family, tables, rerank, seed };
         check_rows(&vectors, &ids)?;
         let (vectors, ids, products) = (vectors.as_slice()?, ids.as_slice()?, products.as_slice()?);
-        py.detach(|| HashIndex::build(options, vectors, ids, products, threads)).map(Self).map_err(to_py)
+        let attributes = attributes_of(attributes, ids.len())?;
+        py.detach(|| HashIndex::build(options, vectors, ids, products, attributes, threads))
+            .map(Self)
+            .map_err(to_py)
     }
 
     #[staticmethod]
@@ -93,17 +101,20 @@ impl NativeIndex {
         py.detach(|| self.0.save(&folder)).map_err(to_py)
     }
 
+    #[pyo3(signature = (vectors, ids, products, *, attributes))]
     fn add(
         &self,
         py: Python<'_>,
         vectors: PyReadonlyArray2<'_, f32>,
         ids: PyReadonlyArray1<'_, u64>,
         products: PyReadonlyArray1<'_, u64>,
+        attributes: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         check_dim(self.0.options().dim, vectors.shape()[1])?;
         check_rows(&vectors, &ids)?;
         let (vectors, ids, products) = (vectors.as_slice()?, ids.as_slice()?, products.as_slice()?);
-        py.detach(|| self.0.add(vectors, ids, products)).map_err(to_py)
+        let attributes = attributes_of(attributes, ids.len())?;
+        py.detach(|| self.0.add(vectors, ids, products, attributes)).map_err(to_py)
     }
 
     fn remove(&self, py: Python<'_>, ids: PyReadonlyArray1<'_, u64>) -> PyResult<usize> {
@@ -111,7 +122,7 @@ impl NativeIndex {
         Ok(py.detach(|| self.0.remove(ids)))
     }
 
-    #[pyo3(signature = (queries, *, k, probes, rerank, group, exact, threads))]
+    #[pyo3(signature = (queries, *, k, probes, rerank, effort, filter, group, exact, threads))]
     #[allow(clippy::too_many_arguments)]
     fn search<'py>(
         &self,
@@ -120,12 +131,15 @@ impl NativeIndex {
         k: usize,
         probes: Option<usize>,
         rerank: Option<usize>,
+        effort: Option<f32>,
+        filter: Option<&Bound<'py, PyAny>>,
         group: bool,
         exact: bool,
         threads: usize,
     ) -> PyResult<SearchTuple<'py>> {
         check_dim(self.0.options().dim, queries.shape()[1])?;
-        let options = SearchOptions { k, probes, rerank, group, exact };
+        let filter = filter.map(filter_from_py).transpose()?;
+        let options = SearchOptions { k, probes, rerank, group, exact, effort, filter };
         let queries = queries.as_slice()?;
         let out = py.detach(|| self.0.search(queries, &options, threads)).map_err(to_py)?;
         let seconds = PyDict::new(py);
@@ -158,8 +172,13 @@ impl NativeIndex {
         out.set_item("code_bytes", stats.code_bytes)?;
         out.set_item("vector_bytes", stats.vector_bytes)?;
         out.set_item("bucket_bytes", stats.bucket_bytes)?;
+        out.set_item("attribute_bytes", stats.attribute_bytes)?;
         Ok(out)
     }
+}
+
+fn attributes_of(attributes: Option<&Bound<'_, PyAny>>, items: usize) -> PyResult<Vec<ItemAttributes>> {
+    attributes.map_or(Ok(Vec::new()), |attributes| attributes_from_py(attributes, items))
 }
 
 fn check_dim(expected: usize, found: usize) -> PyResult<()> {

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use rayon::prelude::*;
 
+use crate::attributes::ItemAttributes;
 use crate::chunk::{Layout, Rerank};
 use crate::codes::check_bits;
 use crate::error::{Result, invalid};
@@ -87,8 +88,10 @@ pub struct Stats {
     pub code_bytes: usize,
     /// Bytes of exact vectors.
     pub vector_bytes: usize,
-    /// Bytes of bucket tables.
+    /// Bytes of everything else about the rows: ids, products, constants, padding.
     pub bucket_bytes: usize,
+    /// Bytes of categories and attributes.
+    pub attribute_bytes: usize,
 }
 
 /// A hash index over unit vectors. All methods may be called from many threads at once.
@@ -101,7 +104,7 @@ pub struct HashIndex {
 }
 
 impl HashIndex {
-    /// Builds an index of `ids.len()` vectors on `threads` threads (0: all cores).
+    /// Builds an index of `ids.len()` vectors, with the attributes of each or of none, on `threads` threads (0: all cores).
     ///
     /// # Errors
     /// [`crate::Error::Invalid`] if an option, a vector or an id is not acceptable.
@@ -110,10 +113,11 @@ impl HashIndex {
         vectors: &[f32],
         ids: &[u64],
         products: &[u64],
+        attributes: Vec<ItemAttributes>,
         threads: usize,
     ) -> Result<Self> {
         options.check()?;
-        let items = checked_items(options.dim, vectors, ids, products)?;
+        let items = checked_items(options.dim, vectors, ids, products, attributes)?;
         let state = threads::pool(threads)?.install(|| State::train(&options, &items));
         Ok(Self::from_state(options, state))
     }
@@ -150,8 +154,14 @@ impl HashIndex {
     ///
     /// # Errors
     /// [`crate::Error::Invalid`] if a vector or an id is not acceptable; nothing is added then.
-    pub fn add(&self, vectors: &[f32], ids: &[u64], products: &[u64]) -> Result<()> {
-        let items = checked_items(self.options.dim, vectors, ids, products)?;
+    pub fn add(
+        &self,
+        vectors: &[f32],
+        ids: &[u64],
+        products: &[u64],
+        attributes: Vec<ItemAttributes>,
+    ) -> Result<()> {
+        let items = checked_items(self.options.dim, vectors, ids, products, attributes)?;
         let mut guard = self.lock_for_writing();
         let mut next = State::clone(&self.state.load());
         if next.live + next.removed + items.ids.len() > u32::MAX as usize {
@@ -160,6 +170,7 @@ impl HashIndex {
         let writer = guard.get_or_insert_with(|| Writer::of(&next));
         let (killed, replaced) = writer.kill(&items.ids);
         next.live += items.ids.len() - replaced.len();
+        next.attributes.remove(replaced);
         let new = place(writer, &mut next, &items);
         rewrite(writer, &mut next, &killed, &new);
         self.publish(next, &mut guard);
@@ -173,6 +184,7 @@ impl HashIndex {
         let writer = guard.get_or_insert_with(|| Writer::of(&next));
         let (killed, removed) = writer.kill(ids);
         next.live -= removed.len();
+        next.attributes.remove(removed.iter().copied());
         rewrite(writer, &mut next, &killed, &BTreeMap::new());
         self.publish(next, &mut guard);
         removed.len()
@@ -211,6 +223,7 @@ impl HashIndex {
             code_bytes,
             vector_bytes,
             bucket_bytes: bytes - code_bytes - vector_bytes,
+            attribute_bytes: state.attributes.bytes(),
         }
     }
 
@@ -242,12 +255,15 @@ fn place<'a>(writer: &mut Writer, state: &mut State, items: &'a Items) -> BTreeM
             codebook.assign(vector, visits, buckets);
         });
     let mut new: BTreeMap<u32, Vec<NewRow>> = BTreeMap::new();
+    let mut ordinals = Vec::with_capacity(items.ids.len());
     let rows = items.ids.iter().zip(&items.products).zip(items.vectors.chunks_exact(dim));
     for (((id, product), vector), buckets) in rows.zip(buckets.chunks_exact(tables)) {
         let ordinal = writer.place(*id, buckets, &mut state.ordinals);
         let row = NewRow { ordinal, id: *id, product: *product, vector };
+        ordinals.push(ordinal);
         buckets.iter().for_each(|bucket| new.entry(*bucket).or_default().push(row));
     }
+    state.attributes.insert(ordinals.into_iter().zip(&items.attributes));
     new
 }
 
@@ -279,8 +295,18 @@ fn rewrite(
     }
 }
 
-fn checked_items(dim: usize, vectors: &[f32], ids: &[u64], products: &[u64]) -> Result<Items> {
+fn checked_items(
+    dim: usize,
+    vectors: &[f32],
+    ids: &[u64],
+    products: &[u64],
+    mut attributes: Vec<ItemAttributes>,
+) -> Result<Items> {
     check_ids(ids, products)?;
     let vectors = unit_vectors(vectors, ids.len(), dim)?;
-    Ok(Items { ids: ids.to_vec(), products: products.to_vec(), vectors })
+    if !attributes.is_empty() && attributes.len() != ids.len() {
+        return invalid(format!("{} ids but attributes of {} items", ids.len(), attributes.len()));
+    }
+    attributes.resize(ids.len(), ItemAttributes::default());
+    Ok(Items { ids: ids.to_vec(), products: products.to_vec(), vectors, attributes })
 }

@@ -47,6 +47,14 @@ pub fn outgrown(items: usize, trained_on: usize) -> bool {
     items > BRUTE_FORCE_ITEMS && grown
 }
 
+/// Efforts 0 and 1 look at `2^-(RANGE / 2)` and `2^(RANGE / 2)` times as many rows as 0.5.
+const RANGE: f64 = 8.0;
+
+/// Whether so few items pass a filter that scoring them all is cheaper than looking for the best.
+pub fn few(matches: usize) -> bool {
+    matches <= 2_000
+}
+
 /// Candidates whose score is computed for `k` results.
 fn rerank_depth(k: usize) -> usize {
     (8 * k).max(128)
@@ -66,16 +74,19 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// The effort of a search with these options.
-    pub fn of(options: &SearchOptions, state: &State) -> Self {
+    /// The effort of a search with these options, `matches` of whose items may be found.
+    pub fn of(options: &SearchOptions, state: &State, matches: usize) -> Self {
         let buckets = state.codebook.buckets() / state.codebook.tables();
-        let rerank = options.rerank.unwrap_or_else(|| rerank_depth(options.k));
+        let more = options.effort.map_or(1.0, |effort| 2f64.powf(RANGE * (f64::from(effort) - 0.5)));
+        let rerank = (rerank_depth(options.k) as f64 * more.sqrt()) as usize;
+        let rerank = options.rerank.unwrap_or(rerank.max(options.k));
         if let Some(probes) = options.probes {
             return Self { probes, rows: usize::MAX, rerank, buckets: probes };
         }
-        let budget = scan_budget(state.live, options.k);
-        let rows = if 2 * budget >= state.live { usize::MAX } else { budget };
-        let share = budget as f64 / state.live.max(1) as f64;
+        // What passes a filter lies as if there were nothing else: as large a share must be looked at.
+        let budget = scan_budget(matches, options.k) as f64 * more;
+        let share = budget / matches.max(1) as f64;
+        let rows = if share >= 0.5 { usize::MAX } else { (share * state.live as f64) as usize };
         Self { probes: usize::MAX, rows, rerank, buckets: (share * buckets as f64) as usize + 4 }
     }
 

@@ -7,11 +7,14 @@ use rayon::prelude::*;
 
 use super::candidates::{Candidate, Candidates};
 use super::list::List;
-use super::policy::Effort;
+use super::policy::{self, Effort};
 use super::state::State;
+use crate::attributes::to_bitset;
+use crate::bitset::Bitset;
 use crate::chunk::{Rerank, View};
 use crate::dot::{dot, dot_f16, dot_i8};
 use crate::error::{Result, invalid};
+use crate::filter::Filter;
 use crate::input::NO_ID;
 use crate::partition::Visits;
 use crate::prefetch::prefetch;
@@ -32,6 +35,10 @@ pub struct SearchOptions {
     pub group: bool,
     /// Whether to score every stored vector instead of hashing.
     pub exact: bool,
+    /// How much work to do where `probes` or `rerank` do not say, 0 to 1; `None`: 0.5.
+    pub effort: Option<f32>,
+    /// Which items may be found; `None`: all.
+    pub filter: Option<Filter>,
 }
 
 impl SearchOptions {
@@ -42,6 +49,9 @@ impl SearchOptions {
         }
         if self.probes == Some(0) {
             return invalid("probes must be at least 1, not 0");
+        }
+        if self.effort.is_some_and(|effort| !(0.0..=1.0).contains(&effort)) {
+            return invalid(format!("effort must be 0 to 1, not {}", self.effort.unwrap_or_default()));
         }
         match self.rerank {
             Some(depth) if depth < self.k => {
@@ -118,7 +128,11 @@ struct Visited<'a> {
 /// Answers unit-length `queries` from one snapshot.
 pub fn search(state: &State, queries: &[f32], options: &SearchOptions, threads: usize) -> Result<SearchOutput> {
     let dim = state.layout().dim;
-    let one = |scratch: &mut Scratch, query: &[f32]| Search { state, query, options }.answer(scratch);
+    let allowed = options.filter.as_ref().map(|filter| Allowed::new(state, filter));
+    let allowed = allowed.as_ref();
+    let one = |scratch: &mut Scratch, query: &[f32]| {
+        Search { state, query, options, allowed }.answer(scratch)
+    };
     let answers: Vec<Answer> = if threads == 1 || queries.len() <= dim {
         let mut scratch = Scratch::default();
         queries.chunks_exact(dim).map(|query| one(&mut scratch, query)).collect()
@@ -141,11 +155,22 @@ pub fn search(state: &State, queries: &[f32], options: &SearchOptions, threads: 
     Ok(out)
 }
 
+/// The items that a filter lets through, by ordinal.
+struct Allowed(Bitset);
+
+impl Allowed {
+    fn new(state: &State, filter: &Filter) -> Self {
+        let ordinals = state.attributes.evaluate(filter);
+        Self(Bitset::from_words(to_bitset(&ordinals, state.ordinals as usize)))
+    }
+}
+
 /// One query against one snapshot.
 struct Search<'a> {
     state: &'a State,
     query: &'a [f32],
     options: &'a SearchOptions,
+    allowed: Option<&'a Allowed>,
 }
 
 impl<'a> Search<'a> {
@@ -155,18 +180,19 @@ impl<'a> Search<'a> {
         let codebook = &self.state.codebook;
         scratch.rotated.resize(codebook.rotation.width(), 0.0);
         codebook.rotation.apply(self.query, &mut scratch.rotation, &mut scratch.rotated);
-        if self.options.exact {
+        let matches = self.allowed.map_or(self.state.live, |allowed| allowed.0.len());
+        if self.options.exact || self.allowed.is_some() && policy::few(matches) {
             return self.exact(scratch, seconds, clock);
         }
         scratch.table.fill(&scratch.rotated[..codebook.layout.bits]);
         seconds.hash = clock.lap();
-        let mut effort = Effort::of(self.options, self.state);
+        let mut effort = Effort::of(self.options, self.state, matches);
         loop {
             let (runs, scanned) = self.scan(effort, scratch, &mut seconds, &mut clock);
             let (hits, cut) = self.rerank(&runs, effort, scratch);
             seconds.rerank += clock.lap();
             let all = scanned >= self.state.lists.iter().map(List::len).sum();
-            if hits.len() == self.options.k || !cut && (all || self.options.probes.is_some()) {
+            if hits.len() == self.options.k.min(matches) || !cut && (all || self.options.probes.is_some()) {
                 return Answer { hits, scanned: scanned as u64, seconds };
             }
             // A few products own the near buckets, or most rows there are gone: look further.
@@ -185,7 +211,8 @@ impl<'a> Search<'a> {
             let base = dot(self.query, state.codebook.centre(bucket as u32));
             for stored in list.runs() {
                 let run = Visited { view: stored.chunk().view(state.layout()), base };
-                hits.extend(stored.live_rows().map(|at| Hit {
+                let found = stored.live_rows().filter(|at| self.lets_through(&run.view, *at));
+                hits.extend(found.map(|at| Hit {
                     score: self.score(&run, at, scratch),
                     id: run.view.ids[at],
                     product: run.view.products[at],
@@ -196,6 +223,10 @@ impl<'a> Search<'a> {
         self.finish(&mut hits);
         seconds.rerank += clock.lap();
         Answer { hits, scanned, seconds }
+    }
+
+    fn lets_through(&self, view: &View, row: usize) -> bool {
+        self.allowed.is_none_or(|allowed| allowed.0.contains(view.ordinals[row]))
     }
 
     /// Visits buckets until `effort` is spent; fills `scratch.candidates`.
@@ -232,6 +263,10 @@ impl<'a> Search<'a> {
                 ahead.push_back(bucket);
             }
             let Some((bucket, base)) = ahead.pop_front() else { break };
+            // The last bucket should not go far beyond what was asked for.
+            if scanned > 0 && scanned + state.lists[bucket as usize].len() > effort.rows {
+                break;
+            }
             self.visit(bucket, base, &mut runs, &mut scanned, scratch);
             visited += 1;
         }
@@ -271,8 +306,9 @@ impl<'a> Search<'a> {
                     while *above != 0 {
                         let lane = above.trailing_zeros() as usize;
                         *above &= *above - 1;
-                        if estimates[lane] > candidates.threshold() {
-                            let row = (block * BLOCK + lane) as u32;
+                        let row = block * BLOCK + lane;
+                        if estimates[lane] > candidates.threshold() && self.lets_through(&view, row) {
+                            let row = row as u32;
                             candidates.offer(Candidate { estimate: estimates[lane], run, row });
                         }
                     }

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::IndexOptions;
 use super::list::{List, NewRow, write_new};
 use super::policy::{BRUTE_FORCE_ITEMS, cell_count, cross_polytope_buckets, planes_per_table};
+use crate::attributes::{Attributes, ItemAttributes};
 use crate::cells::Cells;
 use crate::chunk::{Chunk, ChunkWriter, Layout};
 use crate::codebook::Codebook;
@@ -18,7 +19,7 @@ use crate::planes::{Planes, mean_of};
 /// Keeps the buckets independent of the code's rotation although both come from one seed.
 pub(crate) const BUCKETS_SEED: u64 = 0x5EED_0F91_A4E5_0001;
 
-/// Items in columns: ids, products, and unit vectors laid out (item, dim).
+/// Items in columns: ids, products, unit vectors laid out (item, dim), attributes.
 #[derive(Clone, Debug, Default)]
 pub struct Items {
     /// Item ids, each once.
@@ -27,6 +28,8 @@ pub struct Items {
     pub products: Vec<u64>,
     /// Unit vectors.
     pub vectors: Vec<f32>,
+    /// Categories and attribute values.
+    pub attributes: Vec<ItemAttributes>,
 }
 
 /// A snapshot. Clones share the codebook and all rows.
@@ -42,6 +45,8 @@ pub struct State {
     pub removed: usize,
     /// One more than the highest ordinal ever given.
     pub ordinals: u32,
+    /// Categories and attribute values by ordinal.
+    pub attributes: Attributes,
 }
 
 impl State {
@@ -106,7 +111,9 @@ impl State {
             List::of((rows > 0).then(|| Chunk::new(buffer.slice(at - size..at), rows, &layout)))
         });
         let lists = lists.collect();
-        Self { lists, live: count, removed: 0, ordinals: count as u32, codebook: Arc::new(codebook) }
+        let mut attributes = Attributes::default();
+        attributes.insert((0..).zip(&items.attributes));
+        Self { lists, live: count, removed: 0, ordinals: count as u32, attributes, codebook: Arc::new(codebook) }
     }
 
     /// Shape of the rows.
@@ -133,7 +140,8 @@ impl State {
         let mut items = Items::default();
         let mut vector = Vec::new();
         items.vectors.reserve(rows.len() * layout.dim);
-        for (_, bucket, view, at) in rows {
+        for (ordinal, bucket, view, at) in rows {
+            items.attributes.push(self.attributes.get(ordinal));
             items.ids.push(view.ids[at]);
             items.products.push(view.products[at]);
             let scale = view.scales.get(at).copied().unwrap_or(0.0);

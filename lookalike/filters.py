@@ -1,0 +1,202 @@
+"""Filters: which items a search may find, by category and attributes.
+
+    from lookalike.filters import Equals, Filter, InCategory, Range
+
+    Filter(all=(InCategory(("Kitchen",)), Range("price", max=20.0)), none=(Equals("brand", "Acme"),))
+
+Wherever a filter is taken, a single condition may stand for a filter of just that.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+__all__ = ["Condition", "Equals", "Filter", "In", "InCategory", "Range", "as_filter"]
+
+MAX_CONDITIONS = 64
+"""Most conditions of one filter; the engine and the contract have the same limit."""
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class InCategory:
+    """The item lies in this category or below it.
+
+    Attributes:
+        path: Full path, from the top down: `("Kitchen", "Drinkware")`.
+    """
+
+    path: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _set(self, "path", _texts(self.path, "path"))
+
+    def holds(self, category: Sequence[str], values: Mapping[str, str]) -> bool:
+        """Whether an item of this category and these attribute values passes."""
+        return tuple(category[: len(self.path)]) == self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Equals:
+    """The attribute `name` has exactly this value."""
+
+    name: str
+    value: str
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        _check_text(self.value, "value")
+
+    def holds(self, category: Sequence[str], values: Mapping[str, str]) -> bool:
+        """Whether an item of this category and these attribute values passes."""
+        return values.get(self.name) == self.value
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """The attribute `name` has one of these values, of which there is at least one."""
+
+    name: str
+    values: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        _set(self, "values", _texts(self.values, "values"))
+
+    def holds(self, category: Sequence[str], values: Mapping[str, str]) -> bool:
+        """Whether an item of this category and these attribute values passes."""
+        return values.get(self.name) in self.values
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The value of the attribute `name` is a number between two bounds, which belong to the range.
+
+    Values are text; those that are finite decimal numbers (`12`, `-0.5`, `1e3`) count, others never pass.
+
+    Attributes:
+        name: The attribute.
+        min: Least number; None: no lower bound.
+        max: Greatest number; None: no upper bound.
+    """
+
+    name: str
+    min: float | None = None
+    max: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        for field in ("min", "max"):
+            bound = getattr(self, field)
+            if bound is None:
+                continue
+            if isinstance(bound, bool) or not isinstance(bound, int | float):
+                raise ValueError(f"{field} must be a number or None, not {type(bound).__name__}")
+            try:
+                _set(self, field, float(bound))
+            except OverflowError:
+                raise ValueError(f"{field} must fit a float") from None
+            if math.isnan(bound):
+                raise ValueError(f"{field} must be a number, not NaN")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min must not be above max, but {self.min:g} is above {self.max:g}")
+
+    def holds(self, category: Sequence[str], values: Mapping[str, str]) -> bool:
+        """Whether an item of this category and these attribute values passes."""
+        text = values.get(self.name, "")
+        number = float(text) if _NUMBER.fullmatch(text) else math.nan
+        low = -math.inf if self.min is None else self.min
+        high = math.inf if self.max is None else self.max
+        return math.isfinite(number) and low <= number <= high
+
+
+Condition: TypeAlias = InCategory | Equals | In | Range
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """An item passes when all of `all`, at least one of `any` (where there are any) and none of `none` hold.
+
+    Together at most 64 conditions. A filter without any lets every item pass.
+    """
+
+    all: tuple[Condition, ...] = ()
+    any: tuple[Condition, ...] = ()
+    none: tuple[Condition, ...] = ()
+
+    def __post_init__(self) -> None:
+        for field in ("all", "any", "none"):
+            _set(self, field, _conditions(getattr(self, field), field))
+        count = len(self.all) + len(self.any) + len(self.none)
+        if count > MAX_CONDITIONS:
+            raise ValueError(f"a filter has at most {MAX_CONDITIONS} conditions together, not {count}")
+
+    def passes(self, category: Sequence[str], values: Mapping[str, str]) -> bool:
+        """Whether an item of this category (a full path, maybe empty) and these attribute values passes."""
+
+        def holds(condition: Condition) -> bool:
+            return condition.holds(category, values)
+
+        return (
+            all(map(holds, self.all))
+            and (not self.any or any(map(holds, self.any)))
+            and not any(map(holds, self.none))
+        )
+
+
+def as_filter(filter: Filter | Condition) -> Filter:
+    """Returns a filter as it is, and a condition as a filter of just that.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if isinstance(filter, Filter):
+        return filter
+    if isinstance(filter, Condition):
+        return Filter(all=(filter,))
+    raise ValueError(
+        f"filter must be a Filter or one of Equals, In, InCategory and Range, not {type(filter).__name__}"
+    )
+
+
+def _set(instance: object, field: str, value: object) -> None:
+    """Normalises a field of a frozen dataclass while it is made."""
+    object.__setattr__(instance, field, value)
+
+
+def _conditions(given: Iterable[Condition], field: str) -> tuple[Condition, ...]:
+    if isinstance(given, Condition) or not isinstance(given, Iterable):
+        raise ValueError(f"{field} must be a sequence of conditions, not one {type(given).__name__}")
+    conditions = tuple(given)
+    for condition in conditions:
+        if not isinstance(condition, Condition):
+            raise ValueError(
+                f"{field} must hold conditions (Equals, In, InCategory, Range), not"
+                f" {type(condition).__name__}"
+            )
+    return conditions
+
+
+def _texts(given: Iterable[str], field: str) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ValueError(f"{field} must be a sequence of texts, not one {type(given).__name__}")
+    texts = tuple(given)
+    if not texts:
+        raise ValueError(f"{field} must not be empty")
+    for text in texts:
+        _check_text(text, field)
+    return texts
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"name must be the name of an attribute, not {name!r}")
+
+
+def _check_text(text: object, field: str) -> None:
+    if not isinstance(text, str):
+        raise ValueError(f"{field} must be text, not {type(text).__name__}")
