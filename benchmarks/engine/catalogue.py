@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Catalogue", "Spec", "exact_top", "load_or_generate"]
+__all__ = ["CHUNK_ROWS", "Catalogue", "Spec", "exact_top", "load_or_generate"]
 
 METAS, LEVEL2S, LEAVES = 16, 64, 1_000
 LEVEL2_WEIGHT, NOISE_WEIGHT = 0.6, 0.75
@@ -137,14 +137,13 @@ def generate(spec: Spec, folder: Path, progress: Progress) -> None:
 
     query_products = rng.integers(0, len(leaf_of), spec.queries)
     queries = images(query_products)
-    vectors = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+    vectors = np.lib.format.open_memmap(
         folder / "vectors.npy", mode="w+", dtype=np.float32, shape=(spec.items, spec.dim)
     )
     for at in range(0, spec.items, CHUNK_ROWS):
         vectors[at : at + CHUNK_ROWS] = images(product_of[at : at + CHUNK_ROWS])
         progress(f"{folder.name}: {min(at + CHUNK_ROWS, spec.items):,} of {spec.items:,} vectors")
     vectors.flush()
-    del centres
     np.save(folder / "leaf.npy", leaf_of[product_of])
     np.save(folder / "products.npy", product_of.astype(np.uint64))
     np.save(folder / "queries.npy", queries)
@@ -155,8 +154,9 @@ def generate(spec: Spec, folder: Path, progress: Progress) -> None:
 
 def zipf(count: int, exponent: float) -> NDArray[np.float64]:
     """Probabilities of the ranks 1 to `count`."""
-    weights: NDArray[np.float64] = np.arange(1, count + 1) ** -exponent
-    return weights / weights.sum()
+    weights = np.arange(1, count + 1, dtype=np.float64) ** -exponent
+    weights /= weights.sum()
+    return weights
 
 
 def image_counts(items: int, rng: np.random.Generator) -> NDArray[np.int64]:

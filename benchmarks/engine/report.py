@@ -1,0 +1,119 @@
+"""Tables in Markdown from the measured runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from benchmarks.engine.catalogue import Catalogue
+from benchmarks.engine.curves import MODES, Run, is_own
+from benchmarks.engine.levels import Point, Rate, rate_at
+from benchmarks.engine.measure import Mode
+
+__all__ = ["curve_json", "curve_tables", "rate_cell", "table"]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; figures are aligned right."""
+    lines = [
+        f"| {' | '.join(header)} |",
+        f"| {' | '.join('---' if column == 0 else '---:' for column in range(len(header)))} |",
+    ]
+    lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def curve_tables(
+    catalogue: Catalogue, runs: Sequence[Run], left_out: dict[str, str], levels: Sequence[float]
+) -> str:
+    """Rates at the recall levels for single queries and batches, then every index with its memory."""
+    count, dim = catalogue.vectors.shape
+    parts = [f"## {count:,} × {dim}, {len(catalogue.queries):,} queries ({catalogue.name})\n"]
+    for mode in MODES:
+        title = "Single queries" if mode == "single" else "Batches of 1,000"
+        parts.append(f"### {title}: queries/s at recall@10, one thread\n")
+        header = (
+            ["engine"]
+            + [f"{level:.2f}" for level in levels]
+            + [f"own / it at {level:.2f}" for level in levels]
+        )
+        parts.append(table(header, _rate_rows(runs, mode, levels)))
+    parts.append("### Indexes\n")
+    header = ["index", "build s", "threads", "resident MB", "of float32", "highest recall@10"]
+    header += [f"single q/s at {level:.2f}" for level in levels]
+    parts.append(table(header, _index_rows(runs, levels)))
+    parts += [f"Left out: {name}: {reason.splitlines()[-1]}\n" for name, reason in left_out.items()]
+    return "\n".join(parts)
+
+
+def curve_json(runs: Sequence[Run], left_out: dict[str, str], levels: Sequence[float]) -> dict[str, Any]:
+    """Everything raw, and the rates read off it."""
+    rates = {
+        mode: {
+            engine: {f"{level:g}": _rate_json(rate_at(points, level)) for level in levels}
+            for engine, points in by_engine(runs, mode).items()
+        }
+        for mode in MODES
+    }
+    return {"rates": rates, "left_out": left_out, "runs": [run.as_json() for run in runs]}
+
+
+def by_engine(runs: Sequence[Run], mode: Mode) -> dict[str, list[Point]]:
+    """The points of all builds of each engine."""
+    found: dict[str, list[Point]] = {}
+    for run in runs:
+        found.setdefault(run.contender.engine, []).extend(run.points(mode))
+    return found
+
+
+def _rate_rows(runs: Sequence[Run], mode: Mode, levels: Sequence[float]) -> list[list[str]]:
+    rows = []
+    for engine, points in by_engine(runs, mode).items():
+        rates = [rate_at(points, level) for level in levels]
+        groups = {run.group for run in runs if run.contender.engine == engine}
+        # The comparison uses Lookalike as it was measured in turn with this engine.
+        own = [
+            point
+            for run in runs
+            if is_own(run.contender) and (run.group in groups)
+            for point in run.points(mode)
+        ]
+        ratios = [_ratio(rate_at(own, level), rate) for level, rate in zip(levels, rates, strict=True)]
+        rows.append([engine, *(rate_cell(rate) for rate in rates), *ratios])
+    return rows
+
+
+def _index_rows(runs: Sequence[Run], levels: Sequence[float]) -> list[list[str]]:
+    rows = []
+    for run in runs:
+        if run.group and is_own(run.contender):
+            continue
+        points = run.points("single")
+        resident = run.memory["resident_bytes"]
+        rows.append(
+            [
+                run.contender.name,
+                f"{run.build.seconds:.1f}" + (" (busy)" if run.build.others > 0.1 else ""),
+                str(run.build.threads),
+                f"{resident / 1e6:,.0f}",
+                f"{resident / run.memory['float32_bytes']:.2f}",
+                f"{max(figures['recall'] for figures in run.screened.values()):.4f}",
+                *(rate_cell(rate_at(points, level)) for level in levels),
+            ]
+        )
+    return rows
+
+
+def rate_cell(rate: Rate) -> str:
+    """The rate, or why there is none."""
+    return f"{rate.value:,.0f}" if rate.value is not None else rate.between[0]
+
+
+def _ratio(own: Rate, other: Rate) -> str:
+    if own.value is None or other.value is None:
+        return "–"
+    return f"{own.value / other.value:.2f}"
+
+
+def _rate_json(rate: Rate) -> dict[str, Any]:
+    return {"queries_per_second": rate.value, "between": rate.between}
