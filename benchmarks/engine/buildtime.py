@@ -26,10 +26,11 @@ def run(
     count, dim = catalogue.vectors.shape
     chosen = [c for c in contenders("build", dim, count, engines) if installed(c.adapter)]
     cores = sorted(os.sched_getaffinity(0))
+    thread_counts = sorted({1, min(2, len(cores))})
     seconds: dict[str, dict[int, list[float]]] = {}
     left_out: dict[str, str] = {}
     for _ in range(rounds):
-        for threads in sorted({1, min(2, len(cores))}):
+        for threads in thread_counts:
             for contender in chosen:
                 options.progress(f"{catalogue.name}: building {contender.name}, threads {threads}")
                 try:
@@ -51,6 +52,6 @@ def run(
         for name, by_threads in seconds.items()
     ]
     text = f"## Build seconds, {count:,} × {dim} ({catalogue.name})\n\n"
-    text += table(["index", "1 thread", "2 threads"], rows)
+    text += table(["index", *(f"threads: {threads}" for threads in thread_counts)], rows)
     text += "".join(f"\nLeft out: {name}: {why.splitlines()[-1]}\n" for name, why in left_out.items())
     return {"seconds": seconds, "left_out": left_out}, text

@@ -25,10 +25,12 @@ class Rate:
     Attributes:
         value: Queries per second, or None where no two points bracket the level.
         between: The names of the bracketing points, or why there is no value.
+        at_least: Where all points are above the level, the rate of the fastest: it holds at the level too.
     """
 
     value: float | None
     between: tuple[str, ...]
+    at_least: float | None = None
 
 
 def front(points: Iterable[Point]) -> list[Point]:
@@ -51,7 +53,7 @@ def rate_at(points: Iterable[Point], level: float) -> Rate:
     if not above:
         return Rate(None, ("not reached",))
     if not below:
-        return Rate(None, ("all settings are above",))
+        return Rate(None, ("all settings are above",), above[0].rate)
     low, high = below[-1], above[0]
     if low.recall == high.recall:
         return Rate(high.rate, (high.name,))

@@ -53,7 +53,7 @@ def run(
                 f"{m['writes_per_second']:,.0f}",
                 f"{m['searches_per_second']:,.0f}",
                 *(f"{m[f'p{p}_us']:,.0f}" for p in ("50", "99", "999")),
-                f"{m['recall']:.4f}",
+                "–" if m["recall"] is None else f"{m['recall']:.4f}",
             ]
             for phase, m in measured.items()
         ]
@@ -75,7 +75,7 @@ def pick_settings(state: State, contender: Contender) -> Settings:
     return best[2]
 
 
-def measure_phase(state: State, settings: Settings, seconds: float, rate: int) -> dict[str, float]:
+def measure_phase(state: State, settings: Settings, seconds: float, rate: int) -> dict[str, Any]:
     """Latencies of back-to-back searches beside `rate` writes a second.
 
     0 writes nothing, -1 inserts new items without a limit. Upserts write each item's own vector again, so
@@ -103,7 +103,7 @@ def measure_phase(state: State, settings: Settings, seconds: float, rate: int) -
     found, _ = timed(search, catalogue.queries, "single")
     micros = np.array(latencies) * 1e6
     # Inserted copies outrank the item that they copy, so that recall says nothing after inserts.
-    recall = recall_of(found, catalogue.truth) if rate >= 0 else float("nan")
+    recall = recall_of(found, catalogue.truth) if rate >= 0 else None
     return {
         "writes_per_second": written[0] / elapsed,
         "searches_per_second": len(latencies) / elapsed,

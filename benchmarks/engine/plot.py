@@ -45,7 +45,7 @@ def plot_curves(catalogue: Catalogue, runs: Sequence[Run], lowest_recall: float,
         panel.set_xlabel("recall@10 of the exact float neighbours")
     panels[0].set_xlim(lowest_recall, 1.0)
     panels[0].set_ylabel("queries per second, one core")
-    panels[0].legend(fontsize=9)
+    panels[0].legend(fontsize=9, loc="lower left")
     figure.suptitle(f"{count:,} × {dim} ({catalogue.name})")
     figure.tight_layout()
     figure.savefig(file, dpi=110)

@@ -42,6 +42,7 @@ def curve_tables(
     header = ["index", "build s", "threads", "resident MB", "of float32", "highest recall@10"]
     header += [f"single q/s at {level:.2f}" for level in levels]
     parts.append(table(header, _index_rows(runs, levels)))
+    parts.append("–: not reached, or another index of the same engine is clearly better there.\n")
     parts += [f"Left out: {name}: {reason.splitlines()[-1]}\n" for name, reason in left_out.items()]
     return "\n".join(parts)
 
@@ -88,7 +89,7 @@ def _index_rows(runs: Sequence[Run], levels: Sequence[float]) -> list[list[str]]
     for run in runs:
         if run.group and is_own(run.contender):
             continue
-        points = run.points("single")
+        rates = [rate_at(run.points("single"), level) for level in levels]
         resident = run.memory["resident_bytes"]
         rows.append(
             [
@@ -98,22 +99,29 @@ def _index_rows(runs: Sequence[Run], levels: Sequence[float]) -> list[list[str]]
                 f"{resident / 1e6:,.0f}",
                 f"{resident / run.memory['float32_bytes']:.2f}",
                 f"{max(figures['recall'] for figures in run.screened.values()):.4f}",
-                *(rate_cell(rate_at(points, level)) for level in levels),
+                # A build's own points may be screened out because another build is better there.
+                *(f"{rate.value:,.0f}" if rate.value else "–" for rate in rates),
             ]
         )
     return rows
 
 
 def rate_cell(rate: Rate) -> str:
-    """The rate, or why there is none."""
+    """The rate, a bound of it, or why there is none."""
+    if rate.at_least is not None:
+        return f"≥ {rate.at_least:,.0f}"
     return f"{rate.value:,.0f}" if rate.value is not None else rate.between[0]
 
 
 def _ratio(own: Rate, other: Rate) -> str:
-    if own.value is None or other.value is None:
-        return "–"
-    return f"{own.value / other.value:.2f}"
+    if own.value is not None and other.value is not None:
+        return f"{own.value / other.value:.2f}"
+    if own.at_least is not None and other.value is not None:
+        return f"≥ {own.at_least / other.value:.2f}"
+    if own.value is not None and other.at_least is not None:
+        return f"≤ {own.value / other.at_least:.2f}"
+    return "–"
 
 
 def _rate_json(rate: Rate) -> dict[str, Any]:
-    return {"queries_per_second": rate.value, "between": rate.between}
+    return {"queries_per_second": rate.value, "at_least": rate.at_least, "between": rate.between}
