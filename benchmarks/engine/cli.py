@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.engine import buildtime, filtered, kernels, live, real
 from benchmarks.engine.catalogue import Catalogue, Spec, load_or_generate
 from benchmarks.engine.contenders import GROUPS, contenders
-from benchmarks.engine.curves import Options, prepare, run_curves
+from benchmarks.engine.curves import Options, Plan, prepare, run_curves
 from benchmarks.engine.machine import available_bytes, machine_facts
 from benchmarks.engine.plot import plot_curves
 from benchmarks.engine.report import curve_json, curve_tables
@@ -24,8 +24,12 @@ __all__ = ["main"]
 
 SIZES = (100_000, 1_100_000)
 LARGE = 5_000_000
-LEVELS = {"curves": (0.95, 0.98, 0.99), "families": (0.7, 0.8, 0.9, 0.95), "real": (0.95, 0.98, 0.99)}
-PLOT_FROM = {"curves": 0.88, "families": 0.5, "real": 0.88}
+PLANS = {
+    "curves": Plan(),
+    "real": Plan(),
+    # Exhaustive and multi-hash searches take up to a tenth of a second a query.
+    "families": Plan((0.7, 0.8, 0.9, 0.95), 0.5, ("single",), 300, 60, baseline="FAISS IndexBinaryMultiHash"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +84,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _curves(context: Context, section: str, catalogue: Catalogue) -> None:
     count, dim = catalogue.vectors.shape
     chosen = contenders(section if section in GROUPS else "curves", dim, count, context.arguments.engines)
-    runs, left_out = run_curves(chosen, catalogue, PLOT_FROM[section], context.options)
-    levels = LEVELS[section]
+    plan = PLANS[section]
+    runs, left_out = run_curves(chosen, catalogue, plan, context.options)
     name = f"{section}-{catalogue.name}"
-    context.write(name, curve_json(runs, left_out, levels), curve_tables(catalogue, runs, left_out, levels))
+    context.write(name, curve_json(runs, left_out, plan), curve_tables(catalogue, runs, left_out, plan))
     try:
-        plot_curves(catalogue, runs, PLOT_FROM[section], context.out / f"{name}.png")
+        plot_curves(catalogue, runs, plan, context.out / f"{name}.png")
     except ImportError:
         print("no plot: matplotlib is not installed", file=sys.stderr)
 

@@ -168,16 +168,17 @@ def svs_half(dim: int, items: int) -> list[Contender]:
     ]
 
 
-def hyperplane(dim: int, items: int) -> list[Contender]:
+def textbook(dim: int, items: int) -> list[Contender]:
     searches = grid(probes=(1, 2, 4, 8, 16, 32, 64), rerank=(200, 1000))
     return [
         Contender(
-            f"{LOOKALIKE} hyperplane",
+            f"{LOOKALIKE} {family}",
             f"{tables} tables",
             "lookalike",
-            {"family": "hyperplane", "tables": tables, "rerank": "f32", "seed": 0},
+            {"family": family, "tables": tables, "rerank": "f32", "seed": 0},
             searches,
         )
+        for family in ("hyperplane", "cross_polytope")
         for tables in (4, 8, 16)
     ]
 
@@ -235,7 +236,7 @@ GROUPS = {
         hnswlib,
         lookalike_after_churn,
     ),
-    "families": (hyperplane, faiss_multihash, faiss_hamming),
+    "families": (textbook, faiss_multihash, faiss_hamming),
     "filtered": (lookalike_filtered, faiss_filtered),
     "live": (lookalike,),
     "build": (lookalike, svs_leanvec, svs_half, faiss_to_build, scann_to_build),

@@ -20,16 +20,37 @@ from benchmarks.engine.levels import Point, worth_repeating
 from benchmarks.engine.measure import Mode, load, measure, memory
 from benchmarks.engine.processes import Child, ChildError
 
-__all__ = ["MODES", "Options", "Run", "prepare", "run_curves"]
+__all__ = ["MODES", "Options", "Plan", "Run", "prepare", "run_curves"]
 
 MODES: tuple[Mode, ...] = ("single", "batch")
-SCREENING_QUERIES = 500
 SLACK = 1.25
 """A setting is screened out when another one of its engine is at least as good and this much faster."""
 PROCESS_BYTES = 250 * 2**20
 """What a measuring process takes beside its index."""
 
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one section measures of each search setting.
+
+    Attributes:
+        levels: The recall levels at which rates are wanted.
+        lowest_recall: Settings below it are not measured beyond the screening, nor drawn.
+        modes: Single queries, batches or both.
+        queries: How many of the catalogue's queries are searched; all by default.
+        screening_queries: How many of them the screening searches.
+        baseline: The engine that the others are compared with; by default Lookalike, as it was measured
+            in turn with each.
+    """
+
+    levels: tuple[float, ...] = (0.95, 0.98, 0.99)
+    lowest_recall: float = 0.88
+    modes: tuple[Mode, ...] = MODES
+    queries: int | None = None
+    screening_queries: int = 500
+    baseline: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +147,9 @@ def prepare(
 
 
 def run_curves(
-    contenders: Sequence[Contender], catalogue: Catalogue, lowest_recall: float, options: Options
+    contenders: Sequence[Contender], catalogue: Catalogue, plan: Plan, options: Options
 ) -> tuple[list[Run], dict[str, str]]:
-    """Measures every contender on `catalogue`, where its recall is at least `lowest_recall`.
+    """Measures every contender on `catalogue` as `plan` says.
 
     Where the indexes do not fit in memory together they are measured in groups, and each group has
     Lookalike's own, so that every comparison is side by side.
@@ -138,7 +159,7 @@ def run_curves(
     for number, group in enumerate(groups(runs, options.memory_bytes)):
         for run in group:
             run.group = number
-        measured += _measure_group(group, catalogue, lowest_recall, options, left_out)
+        measured += _measure_group(group, catalogue, plan, options, left_out)
     return measured, left_out
 
 
@@ -168,7 +189,7 @@ def _bytes(run: Run) -> int:
 def _measure_group(
     group: Sequence[Run],
     catalogue: Catalogue,
-    lowest_recall: float,
+    plan: Plan,
     options: Options,
     left_out: dict[str, str],
 ) -> list[Run]:
@@ -191,7 +212,7 @@ def _measure_group(
         for number in range(options.rounds + 1):
             name = f"round {number} of {options.rounds}" if number else "screening"
             if number < 2:
-                columns = [(r, c, _wanted(r, live, lowest_recall)) for r, c in live]
+                columns = [(r, c, _wanted(r, live, plan)) for r, c in live]
             turns = _turns(columns)
             for position, turn in enumerate(turns):
                 options.progress(
@@ -199,7 +220,7 @@ def _measure_group(
                 )
                 for run, child, index in turn:
                     if (run, child) in live:
-                        attempt(run, child, partial(_measure, run, child, index, screening=not number))
+                        attempt(run, child, partial(_measure, run, child, index, plan, screening=not number))
         for run, child in live:
             run.memory = child.call(memory)
         return [run for run, _ in live]
@@ -211,13 +232,13 @@ def _load(run: Run, child: Child, catalogue: Catalogue) -> None:
     )
 
 
-def _measure(run: Run, child: Child, index: int, screening: bool) -> None:
-    for mode in MODES:
+def _measure(run: Run, child: Child, index: int, plan: Plan, screening: bool) -> None:
+    for mode in plan.modes:
         figures = child.call(
             measure,
             settings=run.contender.searches[index],
             mode=mode,
-            queries=SCREENING_QUERIES if screening else None,
+            queries=plan.screening_queries if screening else plan.queries,
         )
         if screening:
             run.screened[index, mode] = figures
@@ -231,18 +252,18 @@ def _turns(columns: Sequence[tuple[Run, Child, list[int]]]) -> list[list[tuple[R
     return [[entry for entry in row if entry is not None] for row in zip_longest(*entries)]
 
 
-def _wanted(run: Run, live: Sequence[tuple[Run, Child]], lowest_recall: float) -> list[int]:
+def _wanted(run: Run, live: Sequence[tuple[Run, Child]], plan: Plan) -> list[int]:
     """The settings of `run` to measure: all while nothing is screened, then those that can matter."""
     if not run.screened:
         return list(range(len(run.contender.searches)))
     wanted: set[int] = set()
-    for mode in MODES:
+    for mode in plan.modes:
         curve = [
             (other is run, index, Point(figures["recall"], figures["queries"] / figures["seconds"]))
             for other, _ in live
             if other.contender.engine == run.contender.engine
             for (index, screened_mode), figures in other.screened.items()
-            if screened_mode == mode and figures["recall"] >= lowest_recall
+            if screened_mode == mode and figures["recall"] >= plan.lowest_recall
         ]
         keep = worth_repeating([point for _, _, point in curve], SLACK)
         wanted |= {index for (own, index, _), kept in zip(curve, keep, strict=True) if own and kept}

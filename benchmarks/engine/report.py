@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchmarks.engine.catalogue import Catalogue
-from benchmarks.engine.curves import MODES, Run, is_own
+from benchmarks.engine.curves import Plan, Run, is_own
 from benchmarks.engine.levels import Point, Rate, rate_at
 from benchmarks.engine.measure import Mode
 
@@ -23,21 +23,22 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def curve_tables(
-    catalogue: Catalogue, runs: Sequence[Run], left_out: dict[str, str], levels: Sequence[float]
-) -> str:
+def curve_tables(catalogue: Catalogue, runs: Sequence[Run], left_out: dict[str, str], plan: Plan) -> str:
     """Rates at the recall levels for single queries and batches, then every index with its memory."""
     count, dim = catalogue.vectors.shape
-    parts = [f"## {count:,} × {dim}, {len(catalogue.queries):,} queries ({catalogue.name})\n"]
-    for mode in MODES:
+    levels = plan.levels
+    queries = len(catalogue.queries[: plan.queries])
+    parts = [f"## {count:,} × {dim}, {queries:,} queries ({catalogue.name})\n"]
+    compared = "own / it" if plan.baseline is None else f"it / {plan.baseline}"
+    for mode in plan.modes:
         title = "Single queries" if mode == "single" else "Batches of 1,000"
         parts.append(f"### {title}: queries/s at recall@10, one thread\n")
         header = (
             ["engine"]
             + [f"{level:.2f}" for level in levels]
-            + [f"own / it at {level:.2f}" for level in levels]
+            + [f"{compared} at {level:.2f}" for level in levels]
         )
-        parts.append(table(header, _rate_rows(runs, mode, levels)))
+        parts.append(table(header, _rate_rows(runs, mode, plan)))
     parts.append("### Indexes\n")
     header = ["index", "build s", "threads", "resident MB", "of float32", "highest recall@10"]
     header += [f"single q/s at {level:.2f}" for level in levels]
@@ -47,14 +48,14 @@ def curve_tables(
     return "\n".join(parts)
 
 
-def curve_json(runs: Sequence[Run], left_out: dict[str, str], levels: Sequence[float]) -> dict[str, Any]:
+def curve_json(runs: Sequence[Run], left_out: dict[str, str], plan: Plan) -> dict[str, Any]:
     """Everything raw, and the rates read off it."""
     rates = {
         mode: {
-            engine: {f"{level:g}": _rate_json(rate_at(points, level)) for level in levels}
+            engine: {f"{level:g}": _rate_json(rate_at(points, level)) for level in plan.levels}
             for engine, points in by_engine(runs, mode).items()
         }
-        for mode in MODES
+        for mode in plan.modes
     }
     return {"rates": rates, "left_out": left_out, "runs": [run.as_json() for run in runs]}
 
@@ -67,21 +68,30 @@ def by_engine(runs: Sequence[Run], mode: Mode) -> dict[str, list[Point]]:
     return found
 
 
-def _rate_rows(runs: Sequence[Run], mode: Mode, levels: Sequence[float]) -> list[list[str]]:
+def _rate_rows(runs: Sequence[Run], mode: Mode, plan: Plan) -> list[list[str]]:
+    curves = by_engine(runs, mode)
     rows = []
-    for engine, points in by_engine(runs, mode).items():
-        rates = [rate_at(points, level) for level in levels]
-        groups = {run.group for run in runs if run.contender.engine == engine}
-        # The comparison uses Lookalike as it was measured in turn with this engine.
-        own = [
-            point
-            for run in runs
-            if is_own(run.contender) and (run.group in groups)
-            for point in run.points(mode)
-        ]
-        ratios = [_ratio(rate_at(own, level), rate) for level, rate in zip(levels, rates, strict=True)]
-        rows.append([engine, *(rate_cell(rate) for rate in rates), *ratios])
+    for engine, points in curves.items():
+        rates = [rate_at(points, level) for level in plan.levels]
+        if plan.baseline is None:
+            reference = own_points(runs, mode, {r.group for r in runs if r.contender.engine == engine})
+            pairs = [
+                (rate_at(reference, level), rate) for level, rate in zip(plan.levels, rates, strict=True)
+            ]
+        else:
+            reference = curves.get(plan.baseline, [])
+            pairs = [
+                (rate, rate_at(reference, level)) for level, rate in zip(plan.levels, rates, strict=True)
+            ]
+        rows.append([engine, *(rate_cell(rate) for rate in rates), *(_ratio(*pair) for pair in pairs)])
     return rows
+
+
+def own_points(runs: Sequence[Run], mode: Mode, groups: set[int]) -> list[Point]:
+    """Lookalike's points, as measured in turn with the engines of `groups`."""
+    return [
+        point for run in runs if is_own(run.contender) and run.group in groups for point in run.points(mode)
+    ]
 
 
 def _index_rows(runs: Sequence[Run], levels: Sequence[float]) -> list[list[str]]:

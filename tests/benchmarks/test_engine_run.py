@@ -221,9 +221,11 @@ def test_an_engine_is_compared_with_lookalike_of_its_own_group() -> None:
         run("peer b", "scann", 1, 400),
     ]
     assert runs[0].points("single") == [Point(0.95, 1_000, " x=1")]
-    rows = {row[0]: row[1:] for row in _rate_rows(runs, "single", (0.95,))}
+    rows = {row[0]: row[1:] for row in _rate_rows(runs, "single", curves.Plan((0.95,)))}
     assert rows["peer a"] == ["500", "2.00"]
     assert rows["peer b"] == ["400", "2.00"]
+    plan = curves.Plan((0.95,), baseline="peer a")
+    assert {row[0]: row[2] for row in _rate_rows(runs, "single", plan)}["peer b"] == "0.80"
 
 
 def test_libraries_that_are_absent_are_left_out(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.engine.engines.base import Floats, Ids, Search, Settings
 
-FILE, PLANES = "index.faiss", "planes.npy"
+FILE, PLANES, VECTORS = "index.faiss", "planes.npy", "vectors.npy"
 
 
 class FaissBinaryEngine:
@@ -21,7 +21,7 @@ class FaissBinaryEngine:
     codes to vectors, so NumPy does it, a query at a time in a few tens of microseconds.
     """
 
-    loads_vectors = True
+    loads_vectors = False
 
     def __init__(self) -> None:
         self.index: Any = None
@@ -39,18 +39,18 @@ class FaissBinaryEngine:
             self.index = faiss.IndexBinaryFlat(bits)
         for at in range(0, len(vectors), 65_536):
             self.index.add(self._encode(vectors[at : at + 65_536]))
+        self.vectors = vectors
 
     def save(self, folder: Path) -> None:
         faiss.write_index_binary(self.index, str(folder / FILE))
         np.save(folder / PLANES, self.planes)
+        np.save(folder / VECTORS, self.vectors)
 
     def load(self, folder: Path, settings: Settings, vectors: Floats | None) -> None:
         faiss.omp_set_num_threads(1)
-        assert vectors is not None
         self.index = faiss.read_index_binary(str(folder / FILE))
         self.planes = np.load(folder / PLANES)
-        # In memory, as every other engine holds what it reranks with.
-        self.vectors = np.array(vectors)
+        self.vectors = np.load(folder / VECTORS)
 
     def searcher(self, settings: Settings, k: int, single: bool) -> Search:
         if "nflip" in settings:

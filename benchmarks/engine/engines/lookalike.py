@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.engine.engines.base import Floats, Ids, Search, Settings, UnavailableError
 from benchmarks.engine.selection import PERCENTS, matching
 from hasher.index import HashIndex
+from lookalike.errors import NotSupportedError
 
 # A fifth of the items is upserted in batches of this many, as a live catalogue does.
 CHURN_BATCH = 1_000
@@ -35,7 +36,10 @@ class LookalikeEngine:
                 f"match{percent}": matching(len(vectors), percent).astype(np.int64) for percent in PERCENTS
             }
         ids = np.arange(len(vectors), dtype=np.uint64)
-        self.index = HashIndex.build(np.asarray(vectors), ids, threads=threads, **options)
+        try:
+            self.index = HashIndex.build(np.asarray(vectors), ids, threads=threads, **options)
+        except NotSupportedError as error:
+            raise UnavailableError(str(error)) from None
 
     def save(self, folder: Path) -> None:
         self.index.save(folder)
