@@ -7,12 +7,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.engine import buildtime, filtered, kernels, live, real
+from benchmarks.engine import buildtime, filtered, kernels, live, real, scale
 from benchmarks.engine.catalogue import Catalogue, Spec, load_or_generate
 from benchmarks.engine.contenders import GROUPS, contenders
 from benchmarks.engine.curves import Options, Plan, prepare, run_curves
@@ -40,14 +40,13 @@ class Context:
     options: Options
     out: Path
 
-    def catalogues(self) -> list[Catalogue]:
+    def catalogues(self) -> Iterator[Catalogue]:
+        """The catalogues asked for, each generated when its turn comes."""
         a = self.arguments
         sizes = [*a.items, *([LARGE] if a.large else [])]
-        return [
-            load_or_generate(Spec(dim, items, a.seed, a.queries), a.cache, self.options.progress)
-            for items in sizes
-            for dim in a.dim
-        ]
+        for items in sizes:
+            for dim in a.dim:
+                yield load_or_generate(Spec(dim, items, a.seed, a.queries), a.cache, self.options.progress)
 
     def write(self, name: str, figures: dict[str, Any], tables: str) -> None:
         """Writes the JSON and the table of one section, and all tables so far into one page."""
@@ -142,6 +141,10 @@ def _live(context: Context) -> None:
         context.write(f"live-{catalogue.name}", *live.run(catalogue, a.seconds, a.upserts, context.options))
 
 
+def _scale(context: Context) -> None:
+    context.write("scale", *scale.run(context.catalogues(), PLANS["curves"], context.options))
+
+
 def _encode(context: Context) -> None:
     context.write("encode", *kernels.encode(context.options))
 
@@ -159,6 +162,7 @@ SECTIONS: dict[str, Callable[[Context], None]] = {
     "encode": _encode,
     "hamming": _hamming,
     "real": _real,
+    "scale": _scale,
     "prebuild": _prebuild,
 }
 
@@ -169,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Measures the hash index beside other libraries; see docs/benchmarks.md.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    everything = [name for name in SECTIONS if name != "prebuild"]
+    everything = [name for name in SECTIONS if name not in ("prebuild", "scale")]
 
     def listed(text: str) -> list[str]:
         names = text.split(",")

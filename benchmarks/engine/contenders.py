@@ -216,6 +216,10 @@ def lookalike_filtered(dim: int, items: int) -> list[Contender]:
     ]
 
 
+def lookalike_to_scale(dim: int, items: int) -> list[Contender]:
+    return lookalike(dim, items)[:1]
+
+
 def faiss_to_build(dim: int, items: int) -> list[Contender]:
     return [c for c in faiss_rabitq(dim, items) if c.label.startswith(f"IVF{cells(2048, items)},")]
 
@@ -239,6 +243,7 @@ GROUPS = {
     "families": (textbook, faiss_multihash, faiss_hamming),
     "filtered": (lookalike_filtered, faiss_filtered),
     "live": (lookalike,),
+    "scale": (lookalike_to_scale,),
     "build": (lookalike, svs_leanvec, svs_half, faiss_to_build, scann_to_build),
 }
 """The makers of the contenders of each section."""

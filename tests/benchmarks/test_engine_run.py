@@ -103,6 +103,15 @@ def test_searches_go_on_while_items_are_written(cache: Path) -> None:
         assert 0 < phases[phase]["p50_us"] <= phases[phase]["p99_us"] <= phases[phase]["max_us"]
 
 
+def test_the_cost_against_size_is_one_table(cache: Path) -> None:
+    arguments = ["--dim", "32", "--items", "1000", "2000", "--queries", "200", "--rounds", "1"]
+    assert main([*arguments, "--only", "scale", "--cache", str(cache), "--out", str(cache / "out")]) == 0
+    figures = json.loads((cache / "out/scale.json").read_text())
+    assert {"cat-32-1000-seed7", "cat-32-2000-seed7"} <= set(figures)
+    rows = (cache / "out/scale.md").read_text().splitlines()
+    assert sum("1,000 × 32" in row or "2,000 × 32" in row for row in rows) == 2
+
+
 def test_an_unknown_section_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--only", "curves,nothing"])
