@@ -63,9 +63,19 @@ def curve_json(runs: Sequence[Run], left_out: dict[str, str], plan: Plan) -> dic
 def by_engine(runs: Sequence[Run], mode: Mode) -> dict[str, list[Point]]:
     """The points of all builds of each engine."""
     found: dict[str, list[Point]] = {}
-    for run in runs:
+    for run in merged(runs):
         found.setdefault(run.contender.engine, []).extend(run.points(mode))
     return found
+
+
+def merged(runs: Sequence[Run]) -> list[Run]:
+    """One run per contender: those measured in several groups have the rounds of all of them."""
+    found: dict[str, Run] = {}
+    for run in runs:
+        whole = found.setdefault(run.contender.name, Run(run.contender, run.build, run.group, run.memory))
+        for key, figures in run.rounds.items():
+            whole.rounds.setdefault(key, []).extend(figures)
+    return list(found.values())
 
 
 def _rate_rows(runs: Sequence[Run], mode: Mode, plan: Plan) -> list[list[str]]:
@@ -89,9 +99,8 @@ def _rate_rows(runs: Sequence[Run], mode: Mode, plan: Plan) -> list[list[str]]:
 
 def own_points(runs: Sequence[Run], mode: Mode, groups: set[int]) -> list[Point]:
     """Lookalike's points, as measured in turn with the engines of `groups`."""
-    return [
-        point for run in runs if is_own(run.contender) and run.group in groups for point in run.points(mode)
-    ]
+    own = merged([run for run in runs if is_own(run.contender) and run.group in groups])
+    return [point for run in own for point in run.points(mode)]
 
 
 def _index_rows(runs: Sequence[Run], levels: Sequence[float]) -> list[list[str]]:

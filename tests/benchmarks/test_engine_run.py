@@ -233,6 +233,8 @@ def test_an_engine_is_compared_with_lookalike_of_its_own_group() -> None:
     rows = {row[0]: row[1:] for row in _rate_rows(runs, "single", curves.Plan((0.95,)))}
     assert rows["peer a"] == ["500", "2.00"]
     assert rows["peer b"] == ["400", "2.00"]
+    # Its own row has the median over all groups, not the best group.
+    assert rows["Lookalike"][0] == "900"
     plan = curves.Plan((0.95,), baseline="peer a")
     assert {row[0]: row[2] for row in _rate_rows(runs, "single", plan)}["peer b"] == "0.80"
 
