@@ -77,7 +77,7 @@ def measure_sweep(
     figures = []
     for settings in searches:
         search = state["engine"].filtered_searcher(settings, K, percent, allowed)
-        found, seconds = timed(search, queries, "single")
+        found, seconds, _ = timed(search, queries, "single")
         if (~allowed[found[found >= 0]]).any():
             raise AssertionError(f"{describe(settings)} returned items that the filter excludes")
         figures.append(

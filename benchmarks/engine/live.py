@@ -68,7 +68,7 @@ def pick_settings(state: State, contender: Contender) -> Settings:
     tried = []
     for settings in contender.searches:
         search = state["engine"].searcher(settings, K, True)
-        found, seconds = timed(search, catalogue.queries, "single")
+        found, seconds, _ = timed(search, catalogue.queries, "single")
         tried.append((recall_of(found, catalogue.truth), seconds, settings))
     reached = [entry for entry in tried if entry[0] >= TARGET_RECALL]
     best = min(reached, key=lambda e: e[1]) if reached else max(tried, key=lambda e: e[0])
@@ -100,7 +100,7 @@ def measure_phase(state: State, settings: Settings, seconds: float, rate: int) -
     stop.set()
     if writer:
         writer.join()
-    found, _ = timed(search, catalogue.queries, "single")
+    found, _, _ = timed(search, catalogue.queries, "single")
     micros = np.array(latencies) * 1e6
     # Inserted copies outrank the item that they copy, so that recall says nothing after inserts.
     recall = recall_of(found, catalogue.truth) if rate >= 0 else None

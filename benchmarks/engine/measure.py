@@ -41,28 +41,28 @@ def measure(state: State, settings: Settings, mode: Mode, queries: int | None = 
     """
     catalogue: Catalogue = state["catalogue"]
     search = state["engine"].searcher(settings, K, mode == "single")
-    waited = waited_seconds()
-    found, seconds = timed(search, catalogue.queries[:queries], mode)
+    found, seconds, waited = timed(search, catalogue.queries[:queries], mode)
     return {
         "queries": len(found),
         "seconds": seconds,
-        "waited": waited_seconds() - waited,
+        "waited": waited,
         "recall": recall_of(found, catalogue.truth[: len(found)]),
         "same_product": same_product_recall(found, catalogue),
     }
 
 
-def timed(search: Search, queries: NDArray[np.float32], mode: Mode) -> tuple[Ids, float]:
-    """All results `(q, k)` and the seconds of the search calls, after a warm-up."""
+def timed(search: Search, queries: NDArray[np.float32], mode: Mode) -> tuple[Ids, float, float]:
+    """All results `(q, k)`, the seconds of the calls, and those of them that were spent waiting for a core."""
     size = 1 if mode == "single" else BATCH
     batches = [queries[at : at + size] for at in range(0, len(queries), size)]
     # The engine measured before has filled the caches with its own index.
     for batch in batches[: max(1, WARM_UP // size)]:
         search(batch)
-    started = time.perf_counter()
+    waited, started = waited_seconds(), time.perf_counter()
     found = [search(batch) for batch in batches]
     seconds = time.perf_counter() - started
-    return np.concatenate([np.atleast_2d(rows) for rows in found]).astype(np.int64), seconds
+    waited = waited_seconds() - waited
+    return np.concatenate([np.atleast_2d(rows) for rows in found]).astype(np.int64), seconds, waited
 
 
 def memory(state: State) -> dict[str, Any]:
