@@ -52,7 +52,7 @@ def measure(state: State, settings: Settings, mode: Mode, queries: int | None = 
 
 
 def timed(search: Search, queries: NDArray[np.float32], mode: Mode) -> tuple[Ids, float, float]:
-    """All results `(q, k)`, the seconds of the calls, and those of them that were spent waiting for a core."""
+    """All results `(q, k)`, the seconds of the calls, and how many of those were spent waiting for a core."""
     size = 1 if mode == "single" else BATCH
     batches = [queries[at : at + size] for at in range(0, len(queries), size)]
     # The engine measured before has filled the caches with its own index.
