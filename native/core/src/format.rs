@@ -110,7 +110,9 @@ fn write_file(options: &IndexOptions, state: &State, path: &Path) -> io::Result<
         None | Some(Partition::CrossPolytope(_)) => {}
         Some(Partition::Learned(cells)) => {
             let parts = cells.clone().into_parts();
-            out.put_all([parts.directions.len() / parts.dim, parts.groups.len()].map(|n| (n as u64).to_le_bytes()))?;
+            out.put_all(
+                [parts.directions.len() / parts.dim, parts.groups.len()].map(|n| (n as u64).to_le_bytes()),
+            )?;
             out.put(bytemuck::cast_slice(&parts.centroids))?;
             out.put(bytemuck::cast_slice(&parts.directions))?;
             out.put(bytemuck::cast_slice(&parts.groups))?;
@@ -121,7 +123,7 @@ fn write_file(options: &IndexOptions, state: &State, path: &Path) -> io::Result<
         }
     }
     let stored = |(list, bucket): (&List, u32)| list.stored(codebook, bucket);
-    out.put_all(state.lists.iter().map(|list| (list.len() as u32).to_le_bytes()))?;
+    out.put_all(state.lists.iter().map(|list| (list.rows() as u32).to_le_bytes()))?;
     out.put_all(removed_ordinals(state).into_iter().map(u32::to_le_bytes))?;
     let mut attributes = Vec::new();
     state.attributes.serialise(&mut attributes);
@@ -216,7 +218,11 @@ fn read_body(mut input: Input, file: &Buffer) -> Result<(IndexOptions, State)> {
         Family::Hyperplane => MAX_PLANES,
         Family::CrossPolytope => MAX_BUCKETS,
     };
-    if per_table > most || ordinals > u32::MAX as usize || live.saturating_add(removed) > ordinals || header[6] != 0 {
+    if per_table > most
+        || ordinals > u32::MAX as usize
+        || live.saturating_add(removed) > ordinals
+        || header[6] != 0
+    {
         return damaged(format!("{FILE_NAME} has a header out of range"));
     }
     let mean = input.f32s(options.dim)?;
@@ -317,7 +323,7 @@ fn check_rows(state: &State) -> Result<()> {
                 return damaged(format!("{FILE_NAME} holds a row twice, or one out of range"));
             }
         }
-        let found: usize = lists.iter().map(|list| list.len() - list.removed()).sum();
+        let found: usize = lists.iter().map(|list| list.rows() - list.removed()).sum();
         if found != state.live {
             return damaged(format!("{FILE_NAME} does not hold the rows that its header says"));
         }

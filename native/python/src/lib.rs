@@ -6,11 +6,11 @@ mod filters;
 
 use std::path::PathBuf;
 
-use lookalike_core::codes::{EncodeScratch, Encoder, check_bits};
-use lookalike_core::input::MAX_DIM;
 use filters::{attributes_from_py, filter_from_py};
 use lookalike_core::attributes::ItemAttributes;
 use lookalike_core::chunk::Rerank;
+use lookalike_core::codes::{EncodeScratch, Encoder, check_bits};
+use lookalike_core::input::MAX_DIM;
 use lookalike_core::rotation::Rotation;
 use lookalike_core::{Error, Family, HashIndex, IndexOptions, SearchOptions, dot, hamming, isa};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};

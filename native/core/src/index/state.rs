@@ -57,9 +57,7 @@ impl State {
         let seed = options.seed ^ BUCKETS_SEED;
         let mean = mean_of(&items.vectors, dim);
         let partition = (count > BRUTE_FORCE_ITEMS).then(|| match options.family {
-            Family::Learned => {
-                Partition::Learned(Cells::train(&items.vectors, dim, cell_count(count), seed))
-            }
+            Family::Learned => Partition::Learned(Cells::train(&items.vectors, dim, cell_count(count), seed)),
             Family::Hyperplane => {
                 let planes = planes_per_table(count);
                 Partition::Hyperplane(Planes::train(&items.vectors, dim, options.tables, planes, seed))
@@ -113,7 +111,14 @@ impl State {
         let lists = lists.collect();
         let mut attributes = Attributes::default();
         attributes.insert((0..).zip(&items.attributes));
-        Self { lists, live: count, removed: 0, ordinals: count as u32, attributes, codebook: Arc::new(codebook) }
+        Self {
+            lists,
+            live: count,
+            removed: 0,
+            ordinals: count as u32,
+            attributes,
+            codebook: Arc::new(codebook),
+        }
     }
 
     /// Shape of the rows.
