@@ -341,6 +341,22 @@ def test_more_effort_looks_at_more_and_finds_more(family: str) -> None:
     assert recalls[0] < 0.9
 
 
+def test_tuning_finds_the_least_effort_for_a_recall() -> None:
+    vectors, ids, products = clustered()
+    index = HashIndex.build(vectors, ids, products)
+    efforts = [index.tune(target) for target in (0.5, 0.9, 0.99)]
+    assert efforts == sorted(efforts)
+    assert efforts[0] < efforts[2]
+    picked = vectors[::10]
+    truth = index.search(picked, 10, exact=True)[0]
+    assert overlap(index.search(picked, 10)[0], truth) > 0.97
+    assert index.tune(0.9, queries=picked) <= efforts[2]
+    with pytest.raises(ValueError, match="target_recall"):
+        index.tune(1.5)
+    with pytest.raises(ValueError, match="empty"):
+        HashIndex.build(vectors[:0], ids[:0]).tune(0.9)
+
+
 def test_the_index_needs_no_grpc() -> None:
     code = "import sys; sys.modules['grpc'] = None; import hasher.index"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

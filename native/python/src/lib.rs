@@ -122,6 +122,11 @@ impl NativeIndex {
         Ok(py.detach(|| self.0.remove(ids)))
     }
 
+    fn sample<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let vectors = py.detach(|| self.0.snapshot().sample(count));
+        matrix(vectors, self.0.options().dim, py)
+    }
+
     #[pyo3(signature = (queries, *, k, probes, rerank, effort, filter, group, exact, threads))]
     #[allow(clippy::too_many_arguments)]
     fn search<'py>(

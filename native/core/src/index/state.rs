@@ -131,6 +131,29 @@ impl State {
         &self.lists[..self.codebook.buckets() / self.codebook.tables()]
     }
 
+    /// Up to `count` of the stored vectors that can be found, spread evenly over the buckets.
+    pub fn sample(&self, count: usize) -> Vec<f32> {
+        let (mut out, mut vector) = (Vec::new(), Vec::new());
+        let (mut seen, mut taken) = (0, 0);
+        for (bucket, list) in self.first_table().iter().enumerate() {
+            for run in list.runs() {
+                let view = run.chunk().view(self.layout());
+                for at in run.live_rows() {
+                    seen += 1;
+                    // The taken ones keep pace with the seen ones.
+                    if taken * self.live < seen * count.min(self.live) {
+                        taken += 1;
+                        let scale = view.scales.get(at).copied().unwrap_or(0.0);
+                        let stored = view.vector(self.layout(), at);
+                        self.codebook.decode(bucket as u32, scale, stored, &mut vector);
+                        out.extend_from_slice(&vector);
+                    }
+                }
+            }
+        }
+        out
+    }
+
     /// Copies out the items that can be found, in the order of their ordinals.
     pub fn items(&self) -> Items {
         let layout = self.layout();
