@@ -203,7 +203,8 @@ class HashIndex:
                 `3 k`; where that is half of the index, all of it is scanned.
             rerank: Candidates that are scored, at least `k`; by default `max(128, 8 k)`.
             effort: How much work to do where `probes` or `rerank` do not say, 0 to 1. By default what
-                :meth:`tune` has set, else 0.5; 0 scans a sixteenth of the items that 0.5 does, 1 sixteen times as many.
+                :meth:`tune` has set, else 0.5. 0 scans a sixteenth of the items that 0.5 does, 1 sixteen
+                times as many.
             filter: Which items may be found; short of `k` only where fewer pass.
             group: Return the best item of each of the `k` best products.
             threads: Threads over the queries; 0 means one per core.
