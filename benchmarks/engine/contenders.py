@@ -51,10 +51,10 @@ def cells(reference: int, items: int) -> int:
 
 
 def lookalike(dim: int, items: int) -> list[Contender]:
-    searches = grid(probes=(4, 8, 12, 16, 24, 32, 48, 64), rerank=(100, 200))
+    searches = grid(probes=(16, 24, 32, 48, 64, 96, 128, 192), rerank=(40, 80, 160))
     return [
         Contender(LOOKALIKE, rerank, "lookalike", {"rerank": rerank, "seed": 0}, searches)
-        for rerank in ("f32",)
+        for rerank in ("int8", "f16")
     ]
 
 
