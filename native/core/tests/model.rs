@@ -1,28 +1,67 @@
-//! The index against a naive list of vectors, under random sequences of operations.
+//! The index against a naive list of items, under random sequences of operations.
+
+mod common;
 
 use std::collections::BTreeMap;
 
+use common::{filter, hash, item, passes};
+use lookalike_core::attributes::ItemAttributes;
 use lookalike_core::chunk::Rerank;
+use lookalike_core::filter::Filter;
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::{Family, HashIndex, IndexOptions, SearchOptions, SearchOutput};
 use proptest::prelude::*;
 
-const DIM: usize = 12;
+const DIM: usize = 24;
+const FAMILIES: [(Family, usize); 3] =
+    [(Family::Learned, 1), (Family::Hyperplane, 3), (Family::CrossPolytope, 2)];
+/// Forms of the vectors, and how far scores may be from the cosine.
+const RERANKS: [(Rerank, f64); 3] = [(Rerank::Int8, 0.01), (Rerank::F16, 1e-3), (Rerank::F32, 1e-5)];
+
+/// Visits every bucket and scores every row.
+const ALL: (Option<usize>, Option<usize>) = (Some(1 << 24), Some(1 << 20));
+
+#[derive(Clone, Debug)]
+struct Item {
+    product: u64,
+    vector: Vec<f32>,
+    attributes: ItemAttributes,
+}
+
+type Model = BTreeMap<u64, Item>;
 
 #[derive(Clone, Debug)]
 enum Operation {
-    Add { first: u64, count: u64, seed: u64 },
-    Remove { first: u64, count: u64 },
+    Add { first: u64, count: u64, step: usize, seed: u64 },
+    Remove { first: u64, count: u64, step: usize },
     Reopen,
-    Search { seed: u64, k: usize, group: bool },
+    Search { seed: u64, queries: usize, options: SearchOptions },
+}
+
+fn search_options() -> impl Strategy<Value = SearchOptions> {
+    let effort = prop_oneof![
+        3 => Just((None, None, None)),
+        1 => (0f32..=1.0).prop_map(|effort| (None, None, Some(effort))),
+        1 => (1..40usize).prop_map(|probes| (Some(probes), None, None)),
+        1 => (15..300usize).prop_map(|rerank| (None, Some(rerank), None)),
+        1 => (1..40usize, 15..300usize).prop_map(|(probes, rerank)| (Some(probes), Some(rerank), None)),
+    ];
+    let filter =
+        prop_oneof![2 => Just(None), 1 => Just(Some(Filter::default())), 3 => filter().prop_map(Some)];
+    (1..15usize, any::<bool>(), effort, filter).prop_map(|(k, group, (probes, rerank, effort), filter)| {
+        SearchOptions { k, probes, rerank, group, exact: false, effort, filter }
+    })
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        4 => (0..400u64, 1..150u64, any::<u64>()).prop_map(|(first, count, seed)| Operation::Add { first, count, seed }),
-        2 => (0..400u64, 1..100u64).prop_map(|(first, count)| Operation::Remove { first, count }),
+        4 => (0..700u64, 1..200u64, 1..4usize, any::<u64>())
+            .prop_map(|(first, count, step, seed)| Operation::Add { first, count, step, seed }),
+        2 => (0..700u64, 1..200u64, 1..4usize)
+            .prop_map(|(first, count, step)| Operation::Remove { first, count, step }),
         1 => Just(Operation::Reopen),
-        4 => (any::<u64>(), 1..15usize, any::<bool>()).prop_map(|(seed, k, group)| Operation::Search { seed, k, group }),
+        5 => (any::<u64>(), 1..4usize, search_options())
+            .prop_map(|(seed, queries, options)| Operation::Search { seed, queries, options }),
     ]
 }
 
@@ -31,8 +70,30 @@ fn vector(seed: u64) -> Vec<f32> {
     (0..DIM).map(|_| rng.next_bell()).collect()
 }
 
-fn product(id: u64) -> u64 {
-    id / 3
+/// A new version of an item; with some seeds many items look the same.
+fn version(id: u64, seed: u64, with_attributes: bool) -> Item {
+    let looks_like = if seed.is_multiple_of(4) { id % 8 } else { id };
+    Item {
+        product: (id + seed % 5) / 3,
+        vector: vector(hash(seed) ^ looks_like),
+        attributes: if with_attributes { item(seed ^ id) } else { ItemAttributes::default() },
+    }
+}
+
+fn add(index: &HashIndex, model: &mut Model, items: Model) {
+    let (vectors, ids, products, attributes) = columns(&items);
+    index.add(&vectors, &ids, &products, attributes).unwrap();
+    model.extend(items);
+}
+
+fn columns(items: &Model) -> (Vec<f32>, Vec<u64>, Vec<u64>, Vec<ItemAttributes>) {
+    let vectors = items.values().flat_map(|item| item.vector.clone()).collect();
+    let products = items.values().map(|item| item.product).collect();
+    let mut attributes: Vec<_> = items.values().map(|item| item.attributes.clone()).collect();
+    if attributes.iter().all(|item| *item == ItemAttributes::default()) {
+        attributes.clear();
+    }
+    (vectors, items.keys().copied().collect(), products, attributes)
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
@@ -40,83 +101,175 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
+fn allowed(item: &Item, options: &SearchOptions) -> bool {
+    options.filter.as_ref().is_none_or(|filter| passes(&item.attributes, filter))
+}
+
 /// The scores of the best `k`, padded.
-fn naive(model: &BTreeMap<u64, Vec<f32>>, query: &[f32], k: usize, group: bool) -> Vec<f64> {
+fn naive(model: &Model, query: &[f32], options: &SearchOptions) -> Vec<f64> {
     let mut best: BTreeMap<u64, f64> = BTreeMap::new();
-    for (id, stored) in model {
-        let score = cosine(query, stored);
-        let entry = best.entry(if group { product(*id) } else { *id }).or_insert(score);
+    for (id, item) in model.iter().filter(|(_, item)| allowed(item, options)) {
+        let score = cosine(query, &item.vector);
+        let entry = best.entry(if options.group { item.product } else { *id }).or_insert(score);
         *entry = entry.max(score);
     }
     let mut scores: Vec<f64> = best.into_values().collect();
     scores.sort_by(|a, b| b.total_cmp(a));
-    scores.resize(k, f64::NEG_INFINITY);
+    scores.resize(options.k, f64::NEG_INFINITY);
     scores
 }
 
-fn check(model: &BTreeMap<u64, Vec<f32>>, query: &[f32], out: &SearchOutput) {
-    for (at, id) in out.ids.iter().enumerate() {
-        if *id == u64::MAX {
-            assert!(out.scores[at] == f32::NEG_INFINITY && out.products[at] == u64::MAX);
-            continue;
-        }
+/// What every answer to one query must be like.
+fn check(model: &Model, query: &[f32], options: &SearchOptions, tolerance: f64, found: &[(u64, u64, f32)]) {
+    assert_eq!(found.len(), options.k);
+    let hits: Vec<_> = found.iter().take_while(|(id, ..)| *id != u64::MAX).collect();
+    assert!(found[hits.len()..].iter().all(|pad| *pad == (u64::MAX, u64::MAX, f32::NEG_INFINITY)));
+    for (id, product, score) in &hits {
         let stored = model.get(id).expect("only live items are found");
-        assert_eq!(out.products[at], product(*id));
-        assert!((f64::from(out.scores[at]) - cosine(query, stored)).abs() < 1e-5);
+        assert!(allowed(stored, options), "{id} does not pass the filter");
+        assert_eq!(*product, stored.product);
+        assert!((f64::from(*score) - cosine(query, &stored.vector)).abs() < tolerance, "{id}: {score}");
     }
-    assert!(out.scores.is_sorted_by(|a, b| a >= b));
-    let mut ids: Vec<_> = out.ids.iter().filter(|id| **id != u64::MAX).collect();
-    ids.sort();
-    ids.dedup();
-    assert_eq!(ids.len(), out.ids.iter().filter(|id| **id != u64::MAX).count(), "no item twice");
+    assert!(hits.is_sorted_by(|a, b| a.2 > b.2 || a.2 == b.2 && a.0 < b.0), "ties go to the smaller id");
+    let mut keys: Vec<_> = hits.iter().map(|hit| if options.group { hit.1 } else { hit.0 }).collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), hits.len(), "nothing twice");
+}
+
+fn rows(out: &SearchOutput, k: usize) -> Vec<Vec<(u64, u64, f32)>> {
+    let hits = out
+        .ids
+        .iter()
+        .zip(&out.products)
+        .zip(&out.scores)
+        .map(|((id, product), score)| (*id, *product, *score));
+    hits.collect::<Vec<_>>().chunks(k).map(<[_]>::to_vec).collect()
+}
+
+fn found(row: &[(u64, u64, f32)]) -> usize {
+    row.iter().filter(|(id, ..)| *id != u64::MAX).count()
+}
+
+fn check_search(
+    index: &HashIndex,
+    model: &Model,
+    seed: u64,
+    queries: usize,
+    options: &SearchOptions,
+    tolerance: f64,
+) {
+    let queries: Vec<f32> = (0..queries as u64).flat_map(|at| vector(hash(seed) ^ at)).collect();
+    let run = |options: &SearchOptions, threads| {
+        rows(&index.search(&queries, options, threads).unwrap(), options.k)
+    };
+    let exact = run(&SearchOptions { exact: true, ..options.clone() }, 1);
+    let hashed = run(options, 1);
+    assert_eq!(run(options, 2), hashed, "threads change nothing");
+    let (probes, rerank) = ALL;
+    let all = run(&SearchOptions { probes, rerank, effort: None, ..options.clone() }, 1);
+    assert_eq!(all, exact, "all probes and a full rerank are exact");
+    for (query, (exact, hashed)) in queries.chunks(DIM).zip(exact.iter().zip(&hashed)) {
+        check(model, query, options, tolerance, exact);
+        check(model, query, options, tolerance, hashed);
+        for ((.., score), expected) in exact.iter().zip(naive(model, query, options)) {
+            let score = f64::from(*score);
+            assert!(score == expected || (score - expected).abs() < tolerance, "{score}, not {expected}");
+        }
+        if options.probes.is_none() {
+            assert_eq!(found(hashed), found(exact), "short only where exact is short");
+        }
+    }
+}
+
+/// The snapshot holds the items of the model, no more and no less.
+fn check_contents(index: &HashIndex, model: &Model, tolerance: f64) {
+    let stats = index.stats();
+    assert_eq!(stats.items, model.len());
+    let items = index.snapshot().items();
+    assert_eq!(items.ids.len(), model.len());
+    for (at, id) in items.ids.iter().enumerate() {
+        let stored = &model[id];
+        assert_eq!((items.products[at], &items.attributes[at]), (stored.product, &stored.attributes));
+        let vector = &items.vectors[at * DIM..][..DIM];
+        assert!((1.0 - cosine(vector, &stored.vector)).abs() < tolerance);
+    }
+}
+
+fn built(combination: usize, items: &Model) -> (HashIndex, f64) {
+    let ((family, tables), (rerank, tolerance)) = (FAMILIES[combination % 3], RERANKS[combination / 3 % 3]);
+    let bits = [64, 128][combination / 9 % 2];
+    let options = IndexOptions { dim: DIM, bits, family, tables, rerank, seed: 1 };
+    let (vectors, ids, products, attributes) = columns(items);
+    (HashIndex::build(options, &vectors, &ids, &products, attributes, 1).unwrap(), tolerance)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 144, ..ProptestConfig::default() })]
 
+    /// The sizes: nothing, all in one bucket, few buckets, enough for filters to be pushed into the scan.
     #[test]
-    fn behaves_like_a_list(operations in prop::collection::vec(operation(), 1..25), family in 0..3usize) {
-        let (family, tables) =
-            [(Family::Learned, 1), (Family::Hyperplane, 3), (Family::CrossPolytope, 2)][family];
-        let options = IndexOptions { dim: DIM, bits: 64, family, tables, rerank: Rerank::F32, seed: 1 };
-        let mut index = HashIndex::build(options, &[], &[], &[], Vec::new(), 1).unwrap();
-        let mut model = BTreeMap::new();
+    fn behaves_like_a_list(
+        operations in prop::collection::vec(operation(), 1..25),
+        combination in 0..18usize,
+        with_attributes: bool,
+        size in prop::sample::select(vec![0u64, 0, 120, 400, 3500]),
+    ) {
+        let mut model: Model = (0..size).map(|id| (id, version(id, 77, with_attributes))).collect();
+        let (mut index, tolerance) = built(combination, &model);
         let folder = tempfile::tempdir().unwrap();
         for operation in operations {
             match operation {
-                Operation::Add { first, count, seed } => {
-                    let ids: Vec<u64> = (first..first + count).collect();
-                    let products: Vec<u64> = ids.iter().map(|id| product(*id)).collect();
-                    let vectors: Vec<f32> = ids.iter().flat_map(|id| vector(seed ^ id)).collect();
-                    index.add(&vectors, &ids, &products, Vec::new()).unwrap();
-                    model.extend(ids.iter().map(|id| (*id, vector(seed ^ id))));
+                Operation::Add { first, count, step, seed } => {
+                    let ids = (first..first + count).step_by(step);
+                    add(&index, &mut model, ids.map(|id| (id, version(id, seed, with_attributes))).collect());
                 }
-                Operation::Remove { first, count } => {
-                    let ids: Vec<u64> = (first..first + count).collect();
+                Operation::Remove { first, count, step } => {
+                    let ids: Vec<u64> = (first..first + count).step_by(step).collect();
                     let removed = ids.iter().filter(|id| model.remove(id).is_some()).count();
                     prop_assert_eq!(index.remove(&ids), removed);
                 }
                 Operation::Reopen => {
+                    let options = SearchOptions { k: 10, ..Default::default() };
+                    let before = index.search(&vector(5), &options, 1).unwrap();
                     index.save(folder.path()).unwrap();
                     index = HashIndex::open(folder.path()).unwrap();
+                    let after = index.search(&vector(5), &options, 1).unwrap();
+                    prop_assert_eq!(rows(&before, 10), rows(&after, 10));
                 }
-                Operation::Search { seed, k, group } => {
-                    let query = vector(seed);
-                    let options = SearchOptions { k, group, exact: true, ..Default::default() };
-                    let exact = index.search(&query, &options, 1).unwrap();
-                    check(&model, &query, &exact);
-                    for (found, expected) in exact.scores.iter().zip(naive(&model, &query, k, group)) {
-                        prop_assert!(expected == f64::from(*found) || (expected - f64::from(*found)).abs() < 1e-5);
-                    }
-                    let hashed = index.search(&query, &SearchOptions { exact: false, ..options.clone() }, 1).unwrap();
-                    check(&model, &query, &hashed);
-                    let found = |out: &SearchOutput| out.ids.iter().filter(|id| **id != u64::MAX).count();
-                    prop_assert_eq!(found(&hashed), found(&exact), "short only where exact is short");
-                    let every = SearchOptions { probes: Some(1 << 24), rerank: Some(1000), exact: false, ..options };
-                    prop_assert_eq!(index.search(&query, &every, 1).unwrap().ids, exact.ids);
+                Operation::Search { seed, queries, options } => {
+                    check_search(&index, &model, seed, queries, &options, tolerance);
                 }
             }
             prop_assert_eq!(index.stats().items, model.len());
         }
+        check_contents(&index, &model, tolerance);
+    }
+}
+
+/// From one bucket to many by small batches: the index is trained anew again and again, each time from
+/// the vectors as it kept them.
+#[test]
+fn stays_right_while_it_grows() {
+    for combination in 0..9 {
+        let mut model: Model = (0..150).map(|id| (id, version(id, 1, true))).collect();
+        let (index, tolerance) = built(combination, &model);
+        let mut trainings = std::collections::BTreeSet::new();
+        for step in 0..60u64 {
+            let first = 150 + 40 * step;
+            // New items, and new versions of old ones.
+            let ids = (first..first + 40).chain((hash(step) % first / 2..).step_by(17).take(8));
+            add(&index, &mut model, ids.map(|id| (id, version(id, step + 2, true))).collect());
+            let gone: Vec<u64> = (step..first).step_by(311).collect();
+            gone.iter().for_each(|id| drop(model.remove(id)));
+            index.remove(&gone);
+            trainings.insert(index.stats().trained_on);
+        }
+        assert!(trainings.len() > 15, "trained only on {trainings:?}");
+        for (seed, group) in [(1, false), (2, true)] {
+            let options = SearchOptions { k: 10, group, ..Default::default() };
+            check_search(&index, &model, seed, 4, &options, tolerance);
+        }
+        check_contents(&index, &model, tolerance);
     }
 }
