@@ -13,7 +13,7 @@ pub enum Isa {
     Scalar = 1,
     /// x86-64 with AVX2, POPCNT and F16C.
     Avx2 = 2,
-    /// x86-64 with AVX-512 F and VPOPCNTDQ.
+    /// x86-64 with AVX-512 F, BW and VPOPCNTDQ beside AVX2.
     Avx512 = 3,
     /// AArch64 Advanced SIMD.
     Neon = 4,
@@ -47,7 +47,12 @@ fn detect() -> Vec<Isa> {
     {
         found.push(Isa::Avx2);
     }
-    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vpopcntdq") {
+    // Knights Mill has VPOPCNTDQ without BW.
+    if found.contains(&Isa::Avx2)
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vpopcntdq")
+    {
         found.push(Isa::Avx512);
     }
     found
