@@ -18,6 +18,9 @@ use std::ops::Range;
 use crate::memory::{ALIGN, Buffer};
 use crate::scan::{BLOCK, CONSTANTS, block_bytes, lane_of};
 
+/// The offset of a row that no query can reach, whatever its factor.
+const UNREACHABLE: half::f16 = half::f16::NEG_INFINITY;
+
 /// What the final scores are computed from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rerank {
@@ -130,6 +133,13 @@ impl Chunk {
     /// The bytes, as they are stored in a file.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Whether no query can reach the rows that pad the last block.
+    pub fn hides_padding(&self, layout: &Layout) -> bool {
+        let used = self.len() % BLOCK;
+        let offsets = self.view(layout).blocks.as_chunks::<2>().0.rchunks(BLOCK).next();
+        used == 0 || offsets.is_none_or(|g| g[used..].iter().all(|g| *g == UNREACHABLE.to_le_bytes()))
     }
 
     /// Its parts.
@@ -254,7 +264,7 @@ impl<'a> ChunkWriter<'a> {
         let start = self.parts.blocks.start + self.next / BLOCK * block_bytes(bits) + bits / 8 * BLOCK;
         for lane in used..BLOCK {
             let offset = start + 2 * (BLOCK + lane);
-            self.bytes[offset..offset + 2].copy_from_slice(&half::f16::NEG_INFINITY.to_le_bytes());
+            self.bytes[offset..offset + 2].copy_from_slice(&UNREACHABLE.to_le_bytes());
         }
     }
 

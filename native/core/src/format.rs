@@ -29,6 +29,7 @@ use crate::chunk::{Chunk, Rerank};
 use crate::codebook::Codebook;
 use crate::cross_polytope::{CrossPolytopes, MAX_BUCKETS};
 use crate::error::{Error, Result, damaged};
+use crate::filter::Filter;
 use crate::index::IndexOptions;
 use crate::index::list::{List, Run};
 use crate::index::state::{BUCKETS_SEED, State};
@@ -44,7 +45,6 @@ const MAGIC: &[u8; 8] = b"LKHASHIX";
 pub const VERSION: u32 = 2;
 const PREFIX: usize = 16;
 const HEADER_FIELDS: usize = 12;
-const HEADER: usize = PREFIX + 8 * HEADER_FIELDS;
 /// More than a build ever makes; keeps a damaged header from claiming absurd sizes.
 const MAX_CELLS: usize = 1 << 20;
 
@@ -68,7 +68,7 @@ pub fn open(folder: &Path) -> Result<(IndexOptions, State)> {
         io::ErrorKind::NotFound => damaged(format!("no stored index: {FILE_NAME} is missing")),
         _ => Err(Error::Io(error)),
     })?;
-    if file.metadata()?.len() < (HEADER + 8) as u64 {
+    if file.metadata()?.len() < (PREFIX + 8) as u64 {
         return damaged(format!("{FILE_NAME} is not a hash index, or its start is lost"));
     }
     read(&Buffer::map(&file)?)
@@ -234,7 +234,7 @@ fn read_body(mut input: Input, file: &Buffer) -> Result<(IndexOptions, State)> {
         return damaged(format!("{FILE_NAME} removes a row twice, or one out of range"));
     }
     let length = usize::try_from(input.u64s(1)?[0]).unwrap_or(usize::MAX);
-    let attributes = Attributes::deserialise(input.take::<1>(length)?.as_flattened())?;
+    let attributes = Attributes::deserialise(input.take::<1>(length)?.as_flattened(), ordinals as u32)?;
     let lists = read_lists(input, file, &codebook, &sizes, &dead)?;
     let removed = lists.iter().map(List::removed).sum();
     let ordinals = ordinals as u32;
@@ -302,6 +302,9 @@ fn read_lists(
             return damaged(format!("{FILE_NAME} is shorter than its header says"));
         }
         let main = (rows > 0).then(|| Chunk::new(file.slice(start..at), rows, &layout));
+        if main.as_ref().is_some_and(|chunk| !chunk.hides_padding(&layout)) {
+            return damaged(format!("{FILE_NAME} has rows beyond the last"));
+        }
         lists.push(List::of(main).without(&layout, dead));
     }
     if at != end {
@@ -310,26 +313,35 @@ fn read_lists(
     Ok(lists)
 }
 
-/// Every ordinal is in range, and lies once in each table.
+/// Every ordinal is in range and lies at most once in a table; those that can be found lie in all tables and
+/// have attributes.
 fn check_rows(state: &State) -> Result<()> {
-    if ordinals_in_use(&state.lists, state) != state.ordinals {
-        return damaged(format!("{FILE_NAME} does not hold the ordinals that its header says"));
-    }
+    let findable = state.attributes.evaluate(&Filter::default());
+    let mut end = 0;
     for lists in state.lists.chunks(state.first_table().len()) {
-        let mut seen = Bitset::default();
+        let (mut all, mut found, mut known) = (Vec::new(), 0, true);
         for run in lists.iter().flat_map(List::runs) {
             let ordinals = run.chunk().view(state.layout()).ordinals;
-            if ordinals.iter().any(|ordinal| !seen.insert(*ordinal)) {
-                return damaged(format!("{FILE_NAME} holds a row twice, or one out of range"));
-            }
+            all.extend_from_slice(ordinals);
+            found += ordinals.len() - run.removed();
+            known &= run.live_rows().all(|row| findable.contains(ordinals[row]));
         }
-        let found: usize = lists.iter().map(|list| list.rows() - list.removed()).sum();
-        if found != state.live {
+        // Sorted rather than in a set as large as the greatest, which a damaged file may choose.
+        all.sort_unstable();
+        end = all.last().map_or(0, |last| u64::from(*last) + 1).max(end);
+        if !all.is_sorted_by(|a, b| a < b) {
+            return damaged(format!("{FILE_NAME} holds a row twice"));
+        }
+        if !known || [found as u64, findable.len()] != [state.live as u64; 2] {
             return damaged(format!("{FILE_NAME} does not hold the rows that its header says"));
         }
     }
+    if end != u64::from(state.ordinals) {
+        return damaged(format!("{FILE_NAME} does not hold the ordinals that its header says"));
+    }
     Ok(())
 }
+
 /// The bytes not yet read.
 struct Input<'a> {
     bytes: &'a [u8],

@@ -52,7 +52,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 fn reload(attributes: &Attributes) -> Attributes {
     let mut bytes = Vec::new();
     attributes.serialise(&mut bytes);
-    Attributes::deserialise(&bytes).unwrap()
+    Attributes::deserialise(&bytes, u32::MAX).unwrap()
 }
 
 proptest! {
@@ -95,16 +95,16 @@ proptest! {
 
     #[test]
     fn refuses_any_other_bytes(noise in prop::collection::vec(any::<u8>(), 0..200), at: prop::sample::Index, to: u8) {
-        let _ = Attributes::deserialise(&noise);
+        let _ = Attributes::deserialise(&noise, u32::MAX);
         let mut attributes = Attributes::default();
         let items: Vec<ItemAttributes> = (0..20).map(item).collect();
         attributes.insert((0..).zip(&items));
         let mut bytes = Vec::new();
         attributes.serialise(&mut bytes);
         let cut = at.index(bytes.len());
-        prop_assert!(Attributes::deserialise(&bytes[..cut]).is_err());
+        prop_assert!(Attributes::deserialise(&bytes[..cut], u32::MAX).is_err());
         bytes[cut] = to;
-        if let Ok(altered) = Attributes::deserialise(&bytes) {
+        if let Ok(altered) = Attributes::deserialise(&bytes, u32::MAX) {
             for ordinal in altered.evaluate(&Filter::default()) {
                 altered.get(ordinal);
             }

@@ -1,8 +1,16 @@
 //! A damaged file is always refused with a typed error, never read wrongly and never a panic.
 
-use std::fs;
-use std::path::Path;
+#[path = "common/damage.rs"]
+mod damage;
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fs;
+use std::panic::catch_unwind;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use damage::{open_and_use, seal};
+use lookalike_core::attributes::ItemAttributes;
 use lookalike_core::chunk::Rerank;
 use lookalike_core::format::FILE_NAME;
 use lookalike_core::rng::SplitMix64;
@@ -91,11 +99,252 @@ fn absurd_headers_with_a_right_checksum_are_refused() {
             }
         }
     }
+}
+
+#[test]
+fn other_versions_are_named() {
+    let folder = tempfile::tempdir().unwrap();
     saved(folder.path(), 300, FAMILIES[0]);
     let good = fs::read(folder.path().join(FILE_NAME)).unwrap();
-    let mut newer = good;
-    newer[8] = 3;
-    fs::write(folder.path().join(FILE_NAME), &newer).unwrap();
-    let error = HashIndex::open(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("format version 3"), "{error}");
+    for version in [0u32, 1, 3, 1 << 30] {
+        let mut other = good.clone();
+        other[8..12].copy_from_slice(&version.to_le_bytes());
+        // With the checksum of its own, as the other program wrote it, and without.
+        for sealed in [false, true] {
+            if sealed {
+                let body = other.len() - 8;
+                let sum = xxh3_64(&other[..body]);
+                other[body..].copy_from_slice(&sum.to_le_bytes());
+            }
+            fs::write(folder.path().join(FILE_NAME), &other).unwrap();
+            let error = HashIndex::open(folder.path()).unwrap_err();
+            assert!(matches!(error, Error::Damaged(_)));
+            let message = error.to_string();
+            let expected = format!("format version {version}, this program reads 2; rebuild the index");
+            assert!(message.contains(&expected), "{message}");
+        }
+    }
+}
+
+/// The smallest file that the first format version could have: an index without items of one dimension.
+#[test]
+fn the_first_version_is_named_even_where_its_file_is_short() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = b"LKHASHIX\x01\0\0\0\0\0\0\0".to_vec();
+    // dim, bits, tables, seed, items, trained_on, cells, metric, family, then the mean.
+    for field in [1u64, 64, 1, 0, 0, 0, 0, 0, 0] {
+        bytes.extend(field.to_le_bytes());
+    }
+    bytes.extend(0f32.to_le_bytes());
+    bytes.extend(xxh3_64(&bytes).to_le_bytes());
+    fs::write(folder.path().join(FILE_NAME), &bytes).unwrap();
+    let message = HashIndex::open(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("format version 1, this program reads 2; rebuild the index"), "{message}");
+}
+
+/// Counts what is allocated at a time.
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        MOST.fetch_max(held, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Far more than any file of these tests needs, other tests beside it included.
+const ABSURD_BYTES: usize = 256 << 20;
+
+/// Stored indexes of every family and form, with attributes and removed rows.
+fn varied(folder: &Path) -> Vec<Vec<u8>> {
+    let mut rng = SplitMix64::new(6);
+    let reranks = [Rerank::Int8, Rerank::F16, Rerank::F32];
+    let kinds = FAMILIES.into_iter().cycle().zip(reranks).chain([(FAMILIES[0], Rerank::Int8); 2]);
+    let shapes = [(300, 10, 128), (260, 5, 64), (330, 12, 192), (100, 7, 64), (2300, 3, 64)];
+    let stored = kinds.zip(shapes).map(|(((family, tables), rerank), (items, dim, bits))| {
+        let options = IndexOptions { dim, bits, family, tables, rerank, seed: 3 };
+        let vectors: Vec<f32> = (0..items * dim).map(|_| rng.next_bell()).collect();
+        let ids: Vec<u64> = (0..items as u64).collect();
+        let attributes = ids.iter().map(|id| {
+            let values =
+                [("price".to_owned(), (id % 9).to_string()), ("brand".to_owned(), format!("b{}", id % 3))];
+            let category = ["a", "b", "c"].map(str::to_owned)[..*id as usize % 4].to_vec();
+            ItemAttributes::new(category, values[..*id as usize % 3].to_vec()).unwrap()
+        });
+        let index = HashIndex::build(options, &vectors, &ids, &ids, attributes.collect(), 1).unwrap();
+        index.remove(&[3, 5, 50, 51, 52]);
+        index.save(folder).unwrap();
+        fs::read(folder.join(FILE_NAME)).unwrap()
+    });
+    stored.collect()
+}
+
+/// Where the parts of a file lie that [`varied`] made.
+struct Parts {
+    mean: usize,
+    partition: usize,
+    lists: usize,
+    attributes: usize,
+    rows: usize,
+}
+
+fn parts(bytes: &[u8]) -> Parts {
+    let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+    let header: Vec<usize> = (0..12).map(|field| u64_at(16 + 8 * field)).collect();
+    let [dim, _, family, tables, _, _, _, _, removed, _, _, per_table] = header[..] else { unreachable!() };
+    let (mean, partition) = (112, 112 + 4 * dim);
+    let (size, lists) = match family {
+        _ if per_table == 0 => (0, 1),
+        0 => {
+            let [directions, groups] = [u64_at(partition), u64_at(partition + 8)];
+            (16 + 4 * dim * (per_table + directions) + 4 * groups, per_table)
+        }
+        1 => (4 * tables * per_table * (dim + 1), tables << per_table),
+        _ => (0, tables * per_table),
+    };
+    let (start, lists) = (partition + size, 4 * lists);
+    let attributes = start + lists + 4 * removed;
+    let rows = (attributes + 8 + u64_at(attributes)).next_multiple_of(64);
+    Parts { mean, partition, lists: start, attributes, rows }
+}
+
+const INTERESTING: [u32; 14] = [
+    0,
+    1,
+    2,
+    31,
+    0xFF,
+    0x7FFF_FFFF,
+    0x8000_0000,
+    u32::MAX - 1,
+    u32::MAX,
+    0x7FC0_0000, // NaN
+    0x7F80_0000, // infinity
+    0xFF7F_FFFF, // -f32::MAX
+    0xFC00_7C00, // half-precision infinities
+    0x0000_0001,
+];
+
+/// One random alteration of a kind that fuzzers make.
+fn alter(bytes: &mut Vec<u8>, other: &[u8], rng: &mut SplitMix64) {
+    let rows = parts(other).rows;
+    let mut below = |n: usize| rng.next_u64() as usize % n.max(1);
+    // Mostly in what describes the rows, else in the rows.
+    let length = if below(4) > 0 { bytes.len().min(rows) } else { bytes.len() };
+    let at = 16 + below(length.saturating_sub(32));
+    match below(7) {
+        0 => bytes[at] ^= 1 << below(8),
+        1 => bytes[at] = below(256) as u8,
+        2 | 3 => {
+            let at = at / 4 * 4;
+            bytes[at..at + 4].copy_from_slice(&INTERESTING[below(INTERESTING.len())].to_le_bytes());
+        }
+        4 => {
+            let at = at / 4 * 4;
+            let old = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+            let new = old.wrapping_add(below(9) as u32).wrapping_sub(4);
+            bytes[at..at + 4].copy_from_slice(&new.to_le_bytes());
+        }
+        5 => {
+            let count = below(200).min(bytes.len() - at).min(other.len());
+            let from = below(other.len() - count + 1);
+            bytes[at..at + count].copy_from_slice(&other[from..from + count]);
+        }
+        _ => match below(3) {
+            0 => bytes.truncate(at.max(40)),
+            1 => drop(bytes.drain(at..at + below(64).min(bytes.len() - at - 16))),
+            _ => drop(bytes.splice(at..at, vec![0; 4 * below(40)])),
+        },
+    }
+}
+
+/// Opens and uses the file, and reports which one it was if that panics or takes absurdly much memory.
+fn survives(folder: &Path, bytes: &[u8], what: &str) -> bool {
+    let before = HELD.load(Ordering::Relaxed);
+    MOST.store(before, Ordering::Relaxed);
+    let Ok(opened) = catch_unwind(|| open_and_use(folder, bytes)) else { panic!("panicked with {what}") };
+    let held = MOST.load(Ordering::Relaxed).saturating_sub(before);
+    assert!(held < ABSURD_BYTES, "{held} bytes held with {what}");
+    opened
+}
+
+#[test]
+fn random_damage_behind_a_right_checksum_is_refused_or_harmless() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = varied(folder.path());
+    let mut rng = SplitMix64::new(31);
+    let mut opened = 0;
+    for trial in 0..2500 {
+        let mut bytes = files[trial % files.len()].clone();
+        let other = &files[rng.next_u64() as usize % files.len()];
+        for _ in 0..1 + rng.next_u64() % 3 {
+            alter(&mut bytes, other, &mut rng);
+        }
+        seal(&mut bytes);
+        opened += usize::from(survives(folder.path(), &bytes, &format!("trial {trial}")));
+    }
+    // Else the alterations never reach what lies behind the checks, or no check works.
+    assert!((250..2250).contains(&opened), "{opened} of 2500 files opened");
+}
+
+#[test]
+fn absurd_parts_behind_a_right_checksum_are_refused_or_harmless() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, good) in varied(folder.path()).iter().enumerate() {
+        let Parts { mean, partition, lists, attributes, rows } = parts(good);
+        let altered = |at: usize, value: &[u8]| {
+            let mut bytes = good.clone();
+            bytes[at..at + value.len()].copy_from_slice(value);
+            seal(&mut bytes);
+            bytes
+        };
+        assert!(survives(folder.path(), good, "nothing altered"), "file {file}");
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, -0.0, 1e-45] {
+            // Every float of the mean, and of centroids, directions, normals and offsets.
+            for range in [mean..partition, partition + 16..lists] {
+                let mut bytes = good.clone();
+                let end = range.end.max(range.start);
+                let floats = bytes[range.start.min(end)..end].as_chunks_mut::<4>().0;
+                let count = floats.len();
+                floats[..count / 2].fill(value.to_le_bytes());
+                seal(&mut bytes);
+                survives(folder.path(), &bytes, &format!("file {file}, {value} in {range:?}"));
+            }
+        }
+        for value in [0u64, 1, 2, 33, 1 << 20, 1 << 31, u64::from(u32::MAX), 1 << 40, u64::MAX] {
+            for field in 0..12 {
+                let bytes = altered(16 + 8 * field, &value.to_le_bytes());
+                survives(folder.path(), &bytes, &format!("file {file}, field {field} = {value}"));
+            }
+            for at in [partition, partition + 8, attributes] {
+                let opened = survives(folder.path(), &altered(at, &value.to_le_bytes()), "a length");
+                assert!(!opened || at != attributes, "file {file}: attributes of {value} bytes");
+            }
+            for at in (lists..attributes).step_by(4).take(12) {
+                let opened = survives(folder.path(), &altered(at, &(value as u32).to_le_bytes()), "a list");
+                assert!(
+                    !opened || altered(at, &(value as u32).to_le_bytes()) == *good,
+                    "file {file}, list at {at}"
+                );
+            }
+            for at in (attributes + 8..rows).step_by(4).take(60) {
+                survives(folder.path(), &altered(at, &(value as u32).to_le_bytes()), "attributes");
+            }
+        }
+    }
 }

@@ -35,7 +35,7 @@ pub fn write(base: &Base, out: &mut Vec<u8>) {
 }
 
 /// Reads the stored form; every byte is checked.
-pub fn read(bytes: &[u8]) -> Result<Base> {
+pub fn read(bytes: &[u8], ordinals: u32) -> Result<Base> {
     let mut input = Input { bytes };
     let (terms, kinds) = read_terms(&mut input)?;
     let mut rows = Vec::new();
@@ -44,6 +44,9 @@ pub fn read(bytes: &[u8]) -> Result<Base> {
         let (ordinal, count) = (input.u32()?, input.u32()? as usize);
         if rows.last().is_some_and(|(last, _)| *last >= ordinal) {
             return damaged("the stored attributes are not in the order of their items");
+        }
+        if ordinal >= ordinals {
+            return damaged("the stored attributes have an item that the index does not have");
         }
         let start = flat.len();
         flat.extend(

@@ -14,7 +14,7 @@ mod levels;
 mod spectrum;
 mod train;
 
-use crate::coarse::{self, LANES, UNIT};
+use crate::coarse::{self, LANES, TILE, UNIT};
 use crate::dot::dot;
 pub use levels::CoarseScratch;
 use levels::Levels;
@@ -28,7 +28,7 @@ pub struct CellsParts {
     pub centroids: Vec<f32>,
     /// Orthonormal (or zero) directions of the coarse codes, laid out (direction, dim); none without groups.
     pub directions: Vec<f32>,
-    /// First cell of each group, then the number of cells; empty without groups.
+    /// First cell of each group, none of them empty, then the number of cells; empty without groups.
     pub groups: Vec<u32>,
 }
 
@@ -40,10 +40,11 @@ impl CellsParts {
         let covers = |groups: &[u32]| {
             groups[0] == 0
                 && groups[groups.len() - 1] as usize == centroids.len() / dim
-                && groups.is_sorted_by(|a, b| a <= b)
+                && groups.is_sorted_by(|a, b| a < b)
         };
         whole(centroids)
             && whole(directions)
+            && directions.len() / dim <= dim.next_multiple_of(TILE)
             && groups.is_empty() == directions.is_empty()
             && (groups.is_empty() || covers(groups))
     }

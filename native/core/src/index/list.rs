@@ -40,6 +40,11 @@ impl Run {
         self.dead.as_deref()
     }
 
+    /// Number of removed rows.
+    pub fn removed(&self) -> usize {
+        self.removed as usize
+    }
+
     /// Whether a row can be found.
     pub fn is_live(&self, row: usize) -> bool {
         self.dead.as_ref().is_none_or(|dead| dead[row / BLOCK] >> (row % BLOCK) & 1 == 0)
@@ -115,7 +120,7 @@ impl List {
 
     /// Removed rows.
     pub fn removed(&self) -> usize {
-        self.runs().map(|run| run.removed as usize).sum()
+        self.runs().map(Run::removed).sum()
     }
 
     /// This list without the rows whose ordinals are in `killed` (sorted), and with the `new` ones.

@@ -68,7 +68,8 @@ impl QueryTable {
         assert!(rotated.len().is_multiple_of(64), "one nibble per 4 coordinates");
         let (nibbles, _) = rotated.as_chunks::<4>();
         let reach = |n: &[f32; 4]| n.iter().map(|v| v.abs()).sum::<f32>();
-        let widest = nibbles.iter().map(reach).fold(f32::MIN_POSITIVE, f32::max);
+        // So much at least that the unit is finite: else entries of a nearly zero query exceed their bits.
+        let widest = nibbles.iter().map(reach).fold(MOST * f32::MIN_POSITIVE, f32::max);
         let unit = MOST / (2.0 * widest);
         self.step = 1.0 / unit;
         self.least = 0.0;
