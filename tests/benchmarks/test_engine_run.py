@@ -16,8 +16,7 @@ from benchmarks.engine import contenders, curves
 from benchmarks.engine.builds import Build
 from benchmarks.engine.catalogue import Catalogue, Spec, load_or_generate
 from benchmarks.engine.cli import main
-from benchmarks.engine.contenders import lookalike
-from benchmarks.engine.contenders import Contender
+from benchmarks.engine.contenders import Contender, lookalike
 from benchmarks.engine.curves import Run, groups
 from benchmarks.engine.engines.base import UnavailableError
 from benchmarks.engine.levels import Point
