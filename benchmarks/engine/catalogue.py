@@ -36,6 +36,9 @@ Floats = NDArray[np.float32]
 Progress = Callable[[str], None]
 
 
+DEFAULT_QUERIES = 2_000
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """What a catalogue is made from; equal specs give equal bytes on one machine."""
@@ -43,11 +46,13 @@ class Spec:
     dim: int
     items: int
     seed: int
-    queries: int = 2_000
+    queries: int = DEFAULT_QUERIES
 
     @property
     def folder_name(self) -> str:
-        return f"cat-{self.dim}-{self.items}-seed{self.seed}"
+        # The number of queries shifts every later draw: the vectors, and indexes of them, differ too.
+        queries = "" if self.queries == DEFAULT_QUERIES else f"-{self.queries}-queries"
+        return f"cat-{self.dim}-{self.items}-seed{self.seed}{queries}"
 
 
 @dataclass(frozen=True, slots=True)
