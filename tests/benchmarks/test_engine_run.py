@@ -35,7 +35,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def result(cache: Path) -> dict[str, Any]:
     own = ["--engines", "lookalike,lookalike_after_churn"]
     assert main([*SMALL, *own, "--only", "curves", "--cache", str(cache), "--out", str(cache / "out")]) == 0
-    found: dict[str, Any] = json.loads((cache / "out/curves-cat-32-2000-seed7.json").read_text())
+    found: dict[str, Any] = json.loads((cache / "out/curves-cat-32-2000-seed7-200-queries.json").read_text())
     return found
 
 
@@ -93,7 +93,7 @@ def test_a_second_run_takes_the_cached_index(result: dict[str, Any], cache: Path
 def test_searches_go_on_while_items_are_written(cache: Path) -> None:
     arguments = [*SMALL, "--only", "live", "--seconds", "0.3", "--upserts", "1000"]
     assert main([*arguments, "--cache", str(cache), "--out", str(cache / "out")]) == 0
-    figures = json.loads((cache / "out/live-cat-32-2000-seed7.json").read_text())
+    figures = json.loads((cache / "out/live-cat-32-2000-seed7-200-queries.json").read_text())
     phases = next(entry for name, entry in figures.items() if name.startswith("Lookalike"))
     assert phases["idle"]["writes_per_second"] == 0
     assert phases["upserts"]["writes_per_second"] > 0
@@ -107,7 +107,7 @@ def test_the_cost_against_size_is_one_table(cache: Path) -> None:
     arguments = ["--dim", "32", "--items", "1000", "2000", "--queries", "200", "--rounds", "1"]
     assert main([*arguments, "--only", "scale", "--cache", str(cache), "--out", str(cache / "out")]) == 0
     figures = json.loads((cache / "out/scale.json").read_text())
-    assert {"cat-32-1000-seed7", "cat-32-2000-seed7"} <= set(figures)
+    assert {"cat-32-1000-seed7-200-queries", "cat-32-2000-seed7-200-queries"} <= set(figures)
     rows = (cache / "out/scale.md").read_text().splitlines()
     assert sum("1,000 × 32" in row or "2,000 × 32" in row for row in rows) == 2
 
