@@ -1,0 +1,103 @@
+//! Memory stays bounded while the same items are replaced over and over.
+//!
+//! One test function: it looks at the memory of the whole process.
+
+use lookalike_core::attributes::ItemAttributes;
+use lookalike_core::chunk::Rerank;
+use lookalike_core::filter::{Condition, Filter};
+use lookalike_core::rng::SplitMix64;
+use lookalike_core::{Family, HashIndex, IndexOptions, SearchOptions, Stats};
+
+const DIM: usize = 32;
+const ITEMS: u64 = 5000;
+const BATCH: usize = 250;
+const ROUNDS: u64 = 40;
+
+/// Version `round` of some items: each round they are others, and have values that no other round has.
+fn upsert(index: &HashIndex, ids: &[u64], round: u64) {
+    let mut rng = SplitMix64::new(round << 32 | ids[0]);
+    let vectors: Vec<f32> = (0..ids.len() * DIM).map(|_| rng.next_bell()).collect();
+    let attributes = ids.iter().map(|id| {
+        let values = vec![
+            ("stamp".to_owned(), (round * ITEMS + id).to_string()),
+            ("kept".to_owned(), "yes".to_owned()),
+        ];
+        ItemAttributes::new(vec!["all".to_owned(), format!("round {round}")], values).unwrap()
+    });
+    let attributes = attributes.collect();
+    index.add(&vectors, ids, ids, attributes).unwrap();
+}
+
+fn row_bytes(stats: &Stats) -> usize {
+    stats.code_bytes + stats.vector_bytes + stats.bucket_bytes
+}
+
+fn matching(index: &HashIndex, condition: Condition) -> usize {
+    let filter = Some(Filter::new(vec![condition], vec![], vec![]).unwrap());
+    let options = SearchOptions { k: ITEMS as usize, filter, ..Default::default() };
+    let out = index.search(&[1.0; DIM], &options, 1).unwrap();
+    out.ids.iter().filter(|id| **id != u64::MAX).count()
+}
+
+/// Bytes that the process holds in memory, without mapped files.
+#[cfg(target_os = "linux")]
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: Vec<usize> = statm.split_whitespace().map(|field| field.parse().unwrap()).collect();
+    // Every Linux system of the supported architectures that has other pages has larger ones.
+    (pages[1] - pages[2]) * 4096
+}
+
+#[cfg(not(target_os = "linux"))]
+fn resident_bytes() -> usize {
+    0
+}
+
+#[test]
+fn replacing_items_takes_no_more_and_more_memory() {
+    for (family, tables, rerank) in [
+        (Family::Learned, 1, Rerank::Int8),
+        (Family::Hyperplane, 2, Rerank::F16),
+        (Family::CrossPolytope, 2, Rerank::F32),
+    ] {
+        let options = IndexOptions { dim: DIM, bits: 64, family, tables, rerank, seed: 1 };
+        let index = HashIndex::build(options, &[], &[], &[], Vec::new(), 1).unwrap();
+        let ids: Vec<u64> = (0..ITEMS).collect();
+        upsert(&index, &ids, 0);
+        let fresh = index.stats();
+        // The most there was in the first and in the second half.
+        let (mut bytes, mut attribute_bytes, mut ordinals, mut resident) = ([0; 2], [0; 2], [0; 2], [0; 2]);
+        for round in 1..=ROUNDS {
+            for batch in ids.chunks(BATCH) {
+                upsert(&index, batch, round);
+            }
+            let stats = index.stats();
+            assert_eq!(stats.items, ids.len());
+            let half = usize::from(round > ROUNDS / 2);
+            let highest = |most: &mut [usize; 2], now: usize| most[half] = most[half].max(now);
+            highest(&mut bytes, row_bytes(&stats));
+            highest(&mut attribute_bytes, stats.attribute_bytes);
+            highest(&mut ordinals, index.snapshot().ordinals as usize);
+            highest(&mut resident, resident_bytes());
+        }
+        println!(
+            "{family:?}: {bytes:?} and {attribute_bytes:?} bytes, {ordinals:?} ordinals, {resident:?} resident"
+        );
+        assert!(bytes[1] < 2 * row_bytes(&fresh) && bytes[1] < bytes[0] + bytes[0] / 10, "rows: {bytes:?}");
+        assert!(ordinals[1] < 2 * ids.len(), "ordinals: {ordinals:?}");
+        // Attribute values that passed are kept until there are 65,536 of them.
+        assert!(attribute_bytes[1] < attribute_bytes[0] + attribute_bytes[0] / 10, "{attribute_bytes:?}");
+        assert!(resident[1] < resident[0] + (8 << 20), "resident: {resident:?}");
+
+        let is = |name: &str, value: String| Condition::Equals { name: name.into(), value };
+        assert_eq!(matching(&index, is("kept", "yes".into())), ids.len());
+        assert_eq!(matching(&index, is("stamp", (ROUNDS * ITEMS + 7).to_string())), 1);
+        assert_eq!(matching(&index, is("stamp", ((ROUNDS - 1) * ITEMS + 7).to_string())), 0);
+        assert_eq!(matching(&index, Condition::InCategory(vec!["all".into(), "round 1".into()])), 0);
+
+        assert_eq!(index.remove(&ids), ids.len());
+        let empty = index.stats();
+        assert_eq!((empty.items, empty.dead_rows, row_bytes(&empty)), (0, 0, 0));
+        assert_eq!(matching(&index, is("kept", "yes".into())), 0);
+    }
+}
