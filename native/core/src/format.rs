@@ -32,6 +32,7 @@ use crate::error::{Error, Result, damaged};
 use crate::filter::Filter;
 use crate::index::IndexOptions;
 use crate::index::list::{List, Run};
+use crate::index::policy;
 use crate::index::state::{BUCKETS_SEED, State};
 use crate::memory::{ALIGN, Buffer};
 use crate::partition::{Family, Partition};
@@ -218,11 +219,8 @@ fn read_body(mut input: Input, file: &Buffer) -> Result<(IndexOptions, State)> {
         Family::Hyperplane => MAX_PLANES,
         Family::CrossPolytope => MAX_BUCKETS,
     };
-    if per_table > most
-        || ordinals > u32::MAX as usize
-        || live.saturating_add(removed) > ordinals
-        || header[6] != 0
-    {
+    let absurd = ordinals > u32::MAX as usize || policy::shrunk(live, ordinals);
+    if per_table > most || absurd || live.saturating_add(removed) > ordinals || header[6] != 0 {
         return damaged(format!("{FILE_NAME} has a header out of range"));
     }
     let mean = input.f32s(options.dim)?;

@@ -273,3 +273,34 @@ fn stays_right_while_it_grows() {
         check_contents(&index, &model, tolerance);
     }
 }
+
+/// Bit arrays over the ordinals, and the buckets, do not stay as large as the index once was.
+#[test]
+fn losing_most_items_starts_anew() {
+    let options = IndexOptions {
+        dim: 4,
+        bits: 64,
+        family: Family::CrossPolytope,
+        tables: 1,
+        rerank: Rerank::F32,
+        seed: 1,
+    };
+    let count = 70_000;
+    let vectors: Vec<f32> = (0..count).flat_map(|id| vector(id)[..4].to_vec()).collect();
+    let ids: Vec<u64> = (0..count).collect();
+    let index = HashIndex::build(options, &vectors, &ids, &ids, Vec::new(), 0).unwrap();
+    index.remove(&ids[10_000..]);
+    assert_eq!((index.snapshot().ordinals, index.stats().trained_on), (70_000, 70_000));
+    index.remove(&ids[5_000..]);
+    assert_eq!((index.snapshot().ordinals, index.stats().trained_on), (5_000, 5_000));
+    let query = &vectors[4 * 77..][..4];
+    let search = |index: &HashIndex| {
+        index.search(query, &SearchOptions { k: 1, exact: true, ..Default::default() }, 1).unwrap().ids[0]
+    };
+    assert_eq!(search(&index), 77);
+    let folder = tempfile::tempdir().unwrap();
+    index.save(folder.path()).unwrap();
+    assert_eq!(search(&HashIndex::open(folder.path()).unwrap()), 77);
+    index.remove(&ids);
+    assert_eq!(index.stats().items, 0);
+}

@@ -6,7 +6,7 @@
 
 mod candidates;
 pub mod list;
-mod policy;
+pub(crate) mod policy;
 mod search;
 pub mod state;
 mod writer;
@@ -178,6 +178,8 @@ impl HashIndex {
     }
 
     /// Removes items and returns how many there were; unknown ids are passed over.
+    ///
+    /// An index that has lost seven of eight items is rebuilt here; searches go on meanwhile.
     pub fn remove(&self, ids: &[u64]) -> usize {
         let mut guard = self.lock_for_writing();
         let mut next = State::clone(&self.state.load());
@@ -231,9 +233,11 @@ impl HashIndex {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes `next` the current snapshot, rebuilt first if it has outgrown its codebook.
+    /// Makes `next` the current snapshot, rebuilt first if it has outgrown its codebook or lost most items.
     fn publish(&self, next: State, writer: &mut Option<Writer>) {
-        if policy::outgrown(next.live, next.codebook.trained_on) {
+        if policy::outgrown(next.live, next.codebook.trained_on)
+            || policy::shrunk(next.live, next.ordinals as usize)
+        {
             *writer = None;
             self.state.store(Arc::new(State::train(&self.options, &next.items())));
         } else {

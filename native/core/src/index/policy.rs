@@ -47,6 +47,14 @@ pub fn outgrown(items: usize, trained_on: usize) -> bool {
     items > BRUTE_FORCE_ITEMS && grown
 }
 
+/// Whether so many of the `ordinals` are unused that the bit arrays over them are mostly empty.
+///
+/// An index that has lost most of its items is trained anew: its buckets are too many as well.
+pub fn shrunk(items: usize, ordinals: usize) -> bool {
+    const FEW: usize = 1 << 16;
+    ordinals > FEW && ordinals / 8 > items
+}
+
 /// Efforts 0 and 1 look at `2^-(RANGE / 2)` and `2^(RANGE / 2)` times as many rows as 0.5.
 const RANGE: f64 = 8.0;
 
