@@ -1,16 +1,19 @@
-//! The stored rows of one bucket, in one contiguous run of bytes: codes in blocks for the scan, then the
-//! columns that only the best rows are looked up in.
+//! The stored rows of one bucket, in two runs of bytes: codes in blocks for the scan, and the columns that
+//! only the best rows are looked up in. Apart, the codes of all buckets lie close together.
 //!
-//! | part | type | per |
+//! | blocks | type | per |
 //! |---|---|---|
-//! | blocks of codes and constants, see [`crate::scan`] | bytes | 32 rows |
+//! | codes and constants, see [`crate::scan`] | bytes | 32 rows |
+//!
+//! | columns | type | per |
+//! |---|---|---|
 //! | ordinals | u32 | row |
 //! | item ids | u64 | row |
 //! | products | u64 | row |
 //! | scales of the vectors | f32 | row, [`Rerank::Int8`] only |
 //! | vectors | i8, f16 or f32 | row, dimension |
 //!
-//! Each part starts at a multiple of 64 bytes. Blocks are padded with rows that no query can reach. All
+//! Each column starts at a multiple of 64 bytes. Blocks are padded with rows that no query can reach. All
 //! numbers are little-endian.
 
 use std::ops::Range;
@@ -65,9 +68,8 @@ pub struct Layout {
     pub rerank: Rerank,
 }
 
-/// Where the parts of a chunk lie.
-struct Parts {
-    blocks: Range<usize>,
+/// Where the columns of a chunk lie.
+struct Columns {
     ordinals: Range<usize>,
     ids: Range<usize>,
     products: Range<usize>,
@@ -81,25 +83,27 @@ impl Layout {
         self.dim * self.rerank.width()
     }
 
-    /// Bytes of a chunk of `rows` rows, a multiple of the alignment.
-    pub fn chunk_bytes(&self, rows: usize) -> usize {
-        self.parts(rows).vectors.end.next_multiple_of(ALIGN)
+    /// Bytes of the blocks and of the columns of a chunk of `rows` rows, multiples of the alignment.
+    pub fn chunk_bytes(&self, rows: usize) -> [usize; 2] {
+        [
+            rows.div_ceil(BLOCK).saturating_mul(block_bytes(self.bits)),
+            self.columns(rows).vectors.end.next_multiple_of(ALIGN),
+        ]
     }
 
-    fn parts(&self, rows: usize) -> Parts {
+    fn columns(&self, rows: usize) -> Columns {
         let mut at = 0usize;
-        let mut part = |size: usize| {
+        let mut column = |size: usize| {
             let start = at.next_multiple_of(ALIGN);
             at = start + size;
             start..at
         };
-        Parts {
-            blocks: part(rows.div_ceil(BLOCK) * block_bytes(self.bits)),
-            ordinals: part(4 * rows),
-            ids: part(8 * rows),
-            products: part(8 * rows),
-            scales: part(if self.rerank == Rerank::Int8 { 4 * rows } else { 0 }),
-            vectors: part(rows * self.vector_bytes()),
+        Columns {
+            ordinals: column(4 * rows),
+            ids: column(8 * rows),
+            products: column(8 * rows),
+            scales: column(if self.rerank == Rerank::Int8 { 4 * rows } else { 0 }),
+            vectors: column(rows * self.vector_bytes()),
         }
     }
 }
@@ -107,17 +111,18 @@ impl Layout {
 /// The immutable rows of one bucket. Clones share the memory.
 #[derive(Clone, Debug)]
 pub struct Chunk {
-    bytes: Buffer,
+    blocks: Buffer,
+    columns: Buffer,
     rows: u32,
 }
 
 impl Chunk {
-    /// `rows` rows in `bytes`.
+    /// `rows` rows in `blocks` and `columns`.
     ///
-    /// Panics if the size is wrong.
-    pub fn new(bytes: Buffer, rows: usize, layout: &Layout) -> Self {
-        assert_eq!(bytes.len(), layout.chunk_bytes(rows), "a whole chunk");
-        Self { bytes, rows: rows as u32 }
+    /// Panics if a size is wrong.
+    pub fn new([blocks, columns]: [Buffer; 2], rows: usize, layout: &Layout) -> Self {
+        assert_eq!([blocks.len(), columns.len()], layout.chunk_bytes(rows), "a whole chunk");
+        Self { blocks, columns, rows: rows as u32 }
     }
 
     /// Number of rows.
@@ -130,29 +135,34 @@ impl Chunk {
         self.rows == 0
     }
 
-    /// The bytes, as they are stored in a file.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// Blocks and columns, as they are stored in a file.
+    pub fn parts(&self) -> [&[u8]; 2] {
+        [&self.blocks, &self.columns]
+    }
+
+    /// Its blocks.
+    pub fn blocks(&self) -> &[u8] {
+        &self.blocks
     }
 
     /// Whether no query can reach the rows that pad the last block.
-    pub fn hides_padding(&self, layout: &Layout) -> bool {
+    pub fn hides_padding(&self) -> bool {
         let used = self.len() % BLOCK;
-        let offsets = self.view(layout).blocks.as_chunks::<2>().0.rchunks(BLOCK).next();
+        let offsets = self.blocks.as_chunks::<2>().0.rchunks(BLOCK).next();
         used == 0 || offsets.is_none_or(|g| g[used..].iter().all(|g| *g == UNREACHABLE.to_le_bytes()))
     }
 
     /// Its parts.
     pub fn view(&self, layout: &Layout) -> View<'_> {
-        let parts = layout.parts(self.len());
-        let bytes: &[u8] = &self.bytes;
+        let columns = layout.columns(self.len());
+        let bytes: &[u8] = &self.columns;
         View {
-            blocks: &bytes[parts.blocks],
-            ordinals: bytemuck::cast_slice(&bytes[parts.ordinals]),
-            ids: bytemuck::cast_slice(&bytes[parts.ids]),
-            products: bytemuck::cast_slice(&bytes[parts.products]),
-            scales: bytemuck::cast_slice(&bytes[parts.scales]),
-            vectors: &bytes[parts.vectors],
+            blocks: &self.blocks,
+            ordinals: bytemuck::cast_slice(&bytes[columns.ordinals]),
+            ids: bytemuck::cast_slice(&bytes[columns.ids]),
+            products: bytemuck::cast_slice(&bytes[columns.products]),
+            scales: bytemuck::cast_slice(&bytes[columns.scales]),
+            vectors: &bytes[columns.vectors],
         }
     }
 }
@@ -193,7 +203,7 @@ pub struct Row {
     pub vector: Vec<u8>,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
     /// Copies row `at` out.
     pub fn read(&self, layout: &Layout, at: usize, row: &mut Row) {
         let block = &self.blocks[at / BLOCK * block_bytes(layout.bits)..][..block_bytes(layout.bits)];
@@ -212,7 +222,7 @@ impl View<'_> {
     }
 
     /// The vector of row `at`, as bytes.
-    pub fn vector(&self, layout: &Layout, at: usize) -> &[u8] {
+    pub fn vector(&self, layout: &Layout, at: usize) -> &'a [u8] {
         &self.vectors[at * layout.vector_bytes()..][..layout.vector_bytes()]
     }
 }
@@ -220,24 +230,23 @@ impl View<'_> {
 /// Fills the zeroed bytes of a chunk of a known number of rows, row after row.
 pub struct ChunkWriter<'a> {
     layout: Layout,
-    parts: Parts,
-    bytes: &'a mut [u8],
+    columns: Columns,
+    bytes: [&'a mut [u8]; 2],
     next: usize,
 }
 
 impl<'a> ChunkWriter<'a> {
-    /// Starts in `bytes`, which must have the size of a chunk of `rows` rows.
-    pub fn new(layout: Layout, rows: usize, bytes: &'a mut [u8]) -> Self {
-        assert_eq!(bytes.len(), layout.chunk_bytes(rows), "a whole chunk");
-        Self { layout, parts: layout.parts(rows), bytes, next: 0 }
+    /// Starts in the blocks and columns of a chunk of `rows` rows, which must have the right sizes.
+    pub fn new(layout: Layout, rows: usize, bytes: [&'a mut [u8]; 2]) -> Self {
+        assert_eq!(bytes.each_ref().map(|part| part.len()), layout.chunk_bytes(rows), "a whole chunk");
+        Self { layout, columns: layout.columns(rows), bytes, next: 0 }
     }
 
     /// Writes the next row.
     pub fn push(&mut self, row: &Row) {
         let (at, bits) = (self.next, self.layout.bits);
         self.next += 1;
-        let start = self.parts.blocks.start + at / BLOCK * block_bytes(bits);
-        let block = &mut self.bytes[start..start + block_bytes(bits)];
+        let block = &mut self.bytes[0][at / BLOCK * block_bytes(bits)..][..block_bytes(bits)];
         let lane = at % BLOCK;
         for (column, byte) in row.code.iter().enumerate() {
             block[column * BLOCK + lane_of(lane)] = *byte;
@@ -246,13 +255,13 @@ impl<'a> ChunkWriter<'a> {
             let at = bits / 8 * BLOCK + 2 * (which * BLOCK + lane);
             block[at..at + 2].copy_from_slice(&constant.to_le_bytes());
         }
-        self.put(self.parts.ordinals.start, at, &row.ordinal.to_le_bytes());
-        self.put(self.parts.ids.start, at, &row.id.to_le_bytes());
-        self.put(self.parts.products.start, at, &row.product.to_le_bytes());
+        self.put(self.columns.ordinals.start, at, &row.ordinal.to_le_bytes());
+        self.put(self.columns.ids.start, at, &row.id.to_le_bytes());
+        self.put(self.columns.products.start, at, &row.product.to_le_bytes());
         if self.layout.rerank == Rerank::Int8 {
-            self.put(self.parts.scales.start, at, &row.scale.to_le_bytes());
+            self.put(self.columns.scales.start, at, &row.scale.to_le_bytes());
         }
-        self.put(self.parts.vectors.start, at, &row.vector);
+        self.put(self.columns.vectors.start, at, &row.vector);
     }
 
     /// Makes the rest of the last block unreachable.
@@ -261,16 +270,16 @@ impl<'a> ChunkWriter<'a> {
         if used == 0 {
             return;
         }
-        let start = self.parts.blocks.start + self.next / BLOCK * block_bytes(bits) + bits / 8 * BLOCK;
+        let start = self.next / BLOCK * block_bytes(bits) + bits / 8 * BLOCK;
         for lane in used..BLOCK {
             let offset = start + 2 * (BLOCK + lane);
-            self.bytes[offset..offset + 2].copy_from_slice(&UNREACHABLE.to_le_bytes());
+            self.bytes[0][offset..offset + 2].copy_from_slice(&UNREACHABLE.to_le_bytes());
         }
     }
 
     fn put(&mut self, start: usize, row: usize, value: &[u8]) {
         let at = start + row * value.len();
-        self.bytes[at..at + value.len()].copy_from_slice(value);
+        self.bytes[1][at..at + value.len()].copy_from_slice(value);
     }
 }
 
@@ -297,11 +306,11 @@ mod tests {
                         vector: (0..layout.vector_bytes()).map(|_| rng.next_u64() as u8).collect(),
                     })
                     .collect();
-                let mut buffer = BufferMut::zeroed(layout.chunk_bytes(count));
-                let mut writer = ChunkWriter::new(layout, count, buffer.bytes_mut());
+                let mut parts = layout.chunk_bytes(count).map(BufferMut::zeroed);
+                let mut writer = ChunkWriter::new(layout, count, parts.each_mut().map(BufferMut::bytes_mut));
                 rows.iter().for_each(|row| writer.push(row));
                 writer.finish();
-                let chunk = Chunk::new(buffer.freeze(), count, &layout);
+                let chunk = Chunk::new(parts.map(BufferMut::freeze), count, &layout);
                 let (view, mut found) = (chunk.view(&layout), Row::default());
                 for (at, row) in rows.iter().enumerate() {
                     view.read(&layout, at, &mut found);

@@ -6,6 +6,8 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
+#[cfg(target_os = "linux")]
+use memmap2::UncheckedAdvice;
 use memmap2::{Mmap, MmapMut};
 
 /// Alignment of every buffer: one cache line, enough for each kernel and each column type.
@@ -49,6 +51,30 @@ impl Buffer {
         assert!(range.start <= range.end && range.end <= self.range.len(), "a part of the buffer");
         let start = self.range.start;
         Self { owner: Arc::clone(&self.owner), range: start + range.start..start + range.end }
+    }
+
+    /// Consecutive parts of these sizes; panics if they reach beyond its end.
+    pub fn cut(&self, sizes: &[usize]) -> impl Iterator<Item = Self> {
+        let mut at = 0;
+        sizes.iter().map(move |size| {
+            at += size;
+            self.slice(at - size..at)
+        })
+    }
+
+    /// A copy in memory of its own, which leaves the pages of a mapped file to the system again.
+    pub fn to_memory(&self) -> Self {
+        let mut copy = BufferMut::zeroed(self.len());
+        copy.bytes_mut()[..self.len()].copy_from_slice(self);
+        #[cfg(target_os = "linux")]
+        if let Owner::File(map) = &*self.owner {
+            // SAFETY: the file does not change (see `map`), so pages that are read again hold the same bytes.
+            // Without this everything works, only the pages stay resident.
+            let _ = unsafe {
+                map.unchecked_advise_range(UncheckedAdvice::DontNeed, self.range.start, self.range.len())
+            };
+        }
+        copy.freeze().slice(0..self.len())
     }
 
     /// Maps a whole file.

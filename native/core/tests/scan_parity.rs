@@ -124,16 +124,15 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 /// One run of `rows` around the codebook's mean, with its padding.
 fn encoded(codebook: &Codebook, vectors: &[Vec<f32>]) -> Vec<u8> {
     let layout = codebook.layout;
-    let mut bytes = vec![0; layout.chunk_bytes(vectors.len())];
-    let mut writer = ChunkWriter::new(layout, vectors.len(), &mut bytes);
+    let [mut blocks, mut columns] = layout.chunk_bytes(vectors.len()).map(|size| vec![0; size]);
+    let mut writer = ChunkWriter::new(layout, vectors.len(), [&mut blocks, &mut columns]);
     let (mut encoder, mut row) = (codebook.encoder(0), Row::default());
     for vector in vectors {
         encoder.encode(vector, &mut row);
         writer.push(&row);
     }
     writer.finish();
-    bytes.truncate(vectors.len().div_ceil(BLOCK) * block_bytes(layout.bits));
-    bytes
+    blocks
 }
 
 fn table_of(codebook: &Codebook, query: &[f32]) -> QueryTable {

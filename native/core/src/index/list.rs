@@ -176,8 +176,8 @@ fn join(
     let layout = codebook.layout;
     let old = || old.into_iter().flatten();
     let rows = old().map(|run| run.chunk.len() - run.removed as usize).sum::<usize>() + new.len();
-    let mut buffer = BufferMut::zeroed(layout.chunk_bytes(rows));
-    let mut writer = ChunkWriter::new(layout, rows, buffer.bytes_mut());
+    let mut parts = layout.chunk_bytes(rows).map(BufferMut::zeroed);
+    let mut writer = ChunkWriter::new(layout, rows, parts.each_mut().map(BufferMut::bytes_mut));
     let mut row = Row::default();
     for run in old() {
         let view: View = run.chunk.view(&layout);
@@ -192,7 +192,7 @@ fn join(
     }
     write_new(codebook, bucket, new.iter().copied(), &mut writer);
     writer.finish();
-    (rows > 0).then(|| Chunk::new(buffer.freeze(), rows, &layout))
+    (rows > 0).then(|| Chunk::new(parts.map(BufferMut::freeze), rows, &layout))
 }
 
 /// Encodes rows into a run.

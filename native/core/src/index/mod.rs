@@ -4,9 +4,11 @@
 //! a writer and never sees half a batch. Writers take turns under a mutex, change a copy that shares
 //! nearly everything with the old snapshot, and swap it in.
 
+mod batch;
 mod candidates;
 pub mod list;
 pub(crate) mod policy;
+mod query;
 mod search;
 pub mod state;
 mod writer;
@@ -212,9 +214,9 @@ impl HashIndex {
         let state = self.snapshot();
         let partition = state.codebook.partition.as_ref();
         let layout = self.options.layout();
-        let rows: usize = state.lists.iter().map(List::rows).sum();
+        let rows = state.rows();
         let runs = state.lists.iter().flat_map(List::runs);
-        let bytes: usize = runs.map(|run| run.chunk().bytes().len()).sum();
+        let bytes: usize = runs.flat_map(|run| run.chunk().parts()).map(<[u8]>::len).sum();
         let vector_bytes = rows * layout.vector_bytes();
         let code_bytes = rows * layout.bits / 8;
         Stats {

@@ -69,7 +69,7 @@ fn rerank_depth(k: usize) -> usize {
 }
 
 /// How much work one search does.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Effort {
     /// Most buckets visited.
     pub probes: usize,

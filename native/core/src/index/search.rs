@@ -1,25 +1,14 @@
-//! One query: the buckets in order, estimates of their rows, scores of the best.
-
-use std::collections::VecDeque;
-use std::time::Instant;
+//! What a search asks for and what it answers; the queries go one by one, or many together.
 
 use rayon::prelude::*;
 
-use super::candidates::{Candidate, Candidates};
-use super::list::List;
-use super::policy::{self, Effort};
+use super::batch;
+use super::query::{Search, with_worker};
 use super::state::State;
-use crate::attributes::to_bitset;
-use crate::bitset::Bitset;
-use crate::chunk::{Rerank, View};
-use crate::dot::{dot, dot_f16, dot_i8};
 use crate::error::{Result, invalid};
 use crate::filter::Filter;
 use crate::input::NO_ID;
-use crate::partition::Visits;
-use crate::prefetch::prefetch;
-use crate::rank::{Hit, keep_best_of_each_product, keep_top};
-use crate::scan::{self, BLOCK, QueryTable, block_bytes};
+use crate::rank::Hit;
 use crate::threads;
 
 /// What one search asks for.
@@ -76,7 +65,7 @@ pub struct StageSeconds {
 }
 
 impl StageSeconds {
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.hash += other.hash;
         self.probe += other.probe;
         self.scan += other.scan;
@@ -99,30 +88,13 @@ pub struct SearchOutput {
     pub seconds: StageSeconds,
 }
 
-struct Answer {
-    hits: Vec<Hit>,
-    scanned: u64,
-    seconds: StageSeconds,
-}
-
-/// Buffers of one worker.
-#[derive(Default)]
-struct Scratch {
-    rotation: Vec<f32>,
-    /// `Pq`.
-    rotated: Vec<f32>,
-    table: QueryTable,
-    visits: Visits,
-    candidates: Candidates,
-    estimates: Vec<[f32; BLOCK]>,
-    above: Vec<u32>,
-}
-
-/// A run of rows that a query has looked at.
-struct Visited<'a> {
-    view: View<'a>,
-    /// `<q,c>`.
-    base: f32,
+/// What was found for one query.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// The best, in order.
+    pub hits: Vec<Hit>,
+    /// Rows it was compared with.
+    pub scanned: u64,
 }
 
 /// Answers unit-length `queries` from one snapshot.
@@ -133,268 +105,33 @@ pub fn search(
     threads: usize,
 ) -> Result<SearchOutput> {
     let dim = state.layout().dim;
-    let allowed = options.filter.as_ref().map(|filter| Allowed::new(state, filter));
-    let allowed = allowed.as_ref();
-    let one =
-        |scratch: &mut Scratch, query: &[f32]| Search { state, query, options, allowed }.answer(scratch);
-    let answers: Vec<Answer> = if threads == 1 || queries.len() <= dim {
-        let mut scratch = Scratch::default();
-        queries.chunks_exact(dim).map(|query| one(&mut scratch, query)).collect()
+    let search = Search::new(state, options);
+    let several = |queries: &[f32]| with_worker(|worker| batch::answer(&search, queries, worker));
+    let parts: Vec<(Vec<Answer>, StageSeconds)> = if threads == 1 || queries.len() <= dim {
+        queries.chunks(batch::MOST * dim).map(several).collect()
     } else {
-        threads::pool(threads)?
-            .install(|| queries.par_chunks_exact(dim).map_init(Scratch::default, one).collect())
+        threads::pool(threads)?.install(|| {
+            let share = (queries.len() / dim).div_ceil(rayon::current_num_threads());
+            queries.par_chunks(share.min(batch::MOST) * dim).map(several).collect()
+        })
     };
     let mut out = SearchOutput::default();
-    for answer in answers {
-        let padding = options.k - answer.hits.len();
-        out.ids.extend(answer.hits.iter().map(|hit| hit.id));
-        out.ids.extend(std::iter::repeat_n(NO_ID, padding));
-        out.products.extend(answer.hits.iter().map(|hit| hit.product));
-        out.products.extend(std::iter::repeat_n(NO_ID, padding));
-        out.scores.extend(answer.hits.iter().map(|hit| hit.score));
-        out.scores.extend(std::iter::repeat_n(f32::NEG_INFINITY, padding));
-        out.codes_scanned.push(answer.scanned);
-        out.seconds.add(answer.seconds);
+    for (answers, seconds) in parts {
+        out.seconds.add(seconds);
+        answers.into_iter().for_each(|answer| out.push(answer, options.k));
     }
     Ok(out)
 }
 
-/// The items that a filter lets through, by ordinal.
-struct Allowed(Bitset);
-
-impl Allowed {
-    fn new(state: &State, filter: &Filter) -> Self {
-        let ordinals = state.attributes.evaluate(filter);
-        Self(Bitset::from_words(to_bitset(&ordinals, state.ordinals as usize)))
-    }
-}
-
-/// One query against one snapshot.
-struct Search<'a> {
-    state: &'a State,
-    query: &'a [f32],
-    options: &'a SearchOptions,
-    allowed: Option<&'a Allowed>,
-}
-
-impl<'a> Search<'a> {
-    fn answer(&self, scratch: &mut Scratch) -> Answer {
-        let mut seconds = StageSeconds::default();
-        let mut clock = Clock::start();
-        let codebook = &self.state.codebook;
-        scratch.rotated.resize(codebook.rotation.width(), 0.0);
-        codebook.rotation.apply(self.query, &mut scratch.rotation, &mut scratch.rotated);
-        let matches = self.allowed.map_or(self.state.live, |allowed| allowed.0.len());
-        if self.options.exact || self.allowed.is_some() && policy::few(matches) {
-            return self.exact(scratch, seconds, clock);
-        }
-        scratch.table.fill(&scratch.rotated[..codebook.layout.bits]);
-        seconds.hash = clock.lap();
-        let mut effort = Effort::of(self.options, self.state, matches);
-        loop {
-            let (runs, scanned) = self.scan(effort, scratch, &mut seconds, &mut clock);
-            let (hits, cut) = self.rerank(&runs, effort, scratch);
-            seconds.rerank += clock.lap();
-            let all = scanned >= self.state.lists.iter().map(List::rows).sum();
-            if hits.len() == self.options.k.min(matches) || !cut && (all || self.options.probes.is_some()) {
-                return Answer { hits, scanned: scanned as u64, seconds };
-            }
-            // A few products own the near buckets, or most rows there are gone: look further.
-            effort = effort.further();
-            if effort.rows >= self.state.live && self.options.probes.is_none() {
-                return self.exact(scratch, seconds, clock);
-            }
-        }
-    }
-
-    /// Scores every row.
-    fn exact(&self, scratch: &Scratch, mut seconds: StageSeconds, mut clock: Clock) -> Answer {
-        let state = self.state;
-        let mut hits = Vec::with_capacity(state.live);
-        for (bucket, list) in state.first_table().iter().enumerate() {
-            let base = dot(self.query, state.codebook.centre(bucket as u32));
-            for stored in list.runs() {
-                let run = Visited { view: stored.chunk().view(state.layout()), base };
-                let found = stored.live_rows().filter(|at| self.lets_through(&run.view, *at));
-                hits.extend(found.map(|at| Hit {
-                    score: self.score(&run, at, scratch),
-                    id: run.view.ids[at],
-                    product: run.view.products[at],
-                }));
-            }
-        }
-        let scanned = hits.len() as u64;
-        self.finish(&mut hits);
-        seconds.rerank += clock.lap();
-        Answer { hits, scanned, seconds }
-    }
-
-    fn lets_through(&self, view: &View, row: usize) -> bool {
-        self.allowed.is_none_or(|allowed| allowed.0.contains(view.ordinals[row]))
-    }
-
-    /// Visits buckets until `effort` is spent; fills `scratch.candidates`.
-    fn scan(
-        &self,
-        effort: Effort,
-        scratch: &mut Scratch,
-        seconds: &mut StageSeconds,
-        clock: &mut Clock,
-    ) -> (Vec<Visited<'a>>, usize) {
-        let state = self.state;
-        let codebook = &*state.codebook;
-        scratch.candidates.start(effort.rerank);
-        let mut runs = Vec::with_capacity(64);
-        let mut scanned = 0;
-        let Some(partition) = &codebook.partition else {
-            self.visit(0, dot(self.query, &codebook.mean), &mut runs, &mut scanned, scratch);
-            seconds.scan += clock.lap();
-            return (runs, scanned);
-        };
-        partition.start(self.query, &codebook.mean, effort.buckets, &mut scratch.visits);
-        seconds.probe += clock.lap();
-        let next = |visits: &mut Visits| {
-            let (bucket, base) = partition.next(self.query, visits)?;
-            let runs = state.lists[bucket as usize].runs();
-            runs.for_each(|run| prefetch(run.chunk().view(state.layout()).blocks));
-            Some((bucket, base))
-        };
-        let mut ahead: VecDeque<(u32, f32)> = VecDeque::with_capacity(AHEAD + 1);
-        let mut visited = 0;
-        while visited < effort.probes && scanned < effort.rows {
-            while ahead.len() <= AHEAD.min(effort.probes - visited - 1) {
-                let Some(bucket) = next(&mut scratch.visits) else { break };
-                ahead.push_back(bucket);
-            }
-            let Some((bucket, base)) = ahead.pop_front() else { break };
-            // The last bucket should not go far beyond what was asked for.
-            if scanned > 0 && scanned + state.lists[bucket as usize].rows() > effort.rows {
-                break;
-            }
-            self.visit(bucket, base, &mut runs, &mut scanned, scratch);
-            visited += 1;
-        }
-        seconds.scan += clock.lap();
-        (runs, scanned)
-    }
-
-    /// Estimates the rows of one bucket and offers the best as candidates.
-    fn visit(
-        &self,
-        bucket: u32,
-        base: f32,
-        runs: &mut Vec<Visited<'a>>,
-        scanned: &mut usize,
-        scratch: &mut Scratch,
-    ) {
-        let state = self.state;
-        let layout = state.layout();
-        let Scratch { table, candidates, estimates, above, .. } = scratch;
-        for stored in state.lists[bucket as usize].runs() {
-            let view = stored.chunk().view(layout);
-            *scanned += view.ids.len();
-            let run = runs.len() as u32;
-            runs.push(Visited { view, base });
-            // In pieces, so that the threshold rises within a long run.
-            for (piece, blocks) in view.blocks.chunks(PIECE * block_bytes(layout.bits)).enumerate() {
-                let count = blocks.len() / block_bytes(layout.bits);
-                estimates.resize(count.max(estimates.len()), [0.0; BLOCK]);
-                above.resize(count.max(above.len()), 0);
-                let (estimates, above) = (&mut estimates[..count], &mut above[..count]);
-                scan::estimate(table, blocks, base, candidates.threshold(), estimates, above);
-                for (block, (estimates, above)) in estimates.iter().zip(above).enumerate() {
-                    let block = piece * PIECE + block;
-                    if let Some(dead) = stored.dead() {
-                        *above &= !dead[block];
-                    }
-                    while *above != 0 {
-                        let lane = above.trailing_zeros() as usize;
-                        *above &= *above - 1;
-                        let row = block * BLOCK + lane;
-                        if estimates[lane] > candidates.threshold() && self.lets_through(&view, row) {
-                            let row = row as u32;
-                            candidates.offer(Candidate { estimate: estimates[lane], run, row });
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// The hits among the best candidates, and whether there were more candidates than were scored.
-    fn rerank(&self, runs: &[Visited], effort: Effort, scratch: &mut Scratch) -> (Vec<Hit>, bool) {
-        let layout = self.state.layout();
-        let mut candidates = std::mem::take(&mut scratch.candidates);
-        let best = candidates.sorted();
-        for candidate in best.iter() {
-            prefetch(runs[candidate.run as usize].view.vector(layout, candidate.row as usize));
-        }
-        for candidate in best.iter_mut() {
-            candidate.estimate = self.score(&runs[candidate.run as usize], candidate.row as usize, scratch);
-        }
-        let cut = best.len() == effort.rerank;
-        let several_tables = self.state.codebook.tables() > 1;
-        let k = self.options.k;
-        let mut enough = f32::NEG_INFINITY;
-        if !self.options.group && !several_tables && best.len() > k {
-            // Ids are far from the vectors: only those of the results are worth the way.
-            let by_score = |a: &Candidate, b: &Candidate| b.estimate.total_cmp(&a.estimate);
-            enough = best.select_nth_unstable_by(k - 1, by_score).1.estimate;
-        }
-        let good = best.iter().filter(|candidate| candidate.estimate >= enough);
-        let mut hits: Vec<Hit> = good
-            .map(|Candidate { estimate, run, row }| {
-                let view = &runs[*run as usize].view;
-                Hit { score: *estimate, id: view.ids[*row as usize], product: view.products[*row as usize] }
-            })
-            .collect();
-        scratch.candidates = candidates;
-        if several_tables {
-            hits.sort_unstable_by_key(|hit| hit.id);
-            hits.dedup_by_key(|hit| hit.id);
-        }
-        self.finish(&mut hits);
-        (hits, cut)
-    }
-
-    fn score(&self, run: &Visited, at: usize, scratch: &Scratch) -> f32 {
-        let layout = self.state.layout();
-        let vector = run.view.vector(layout, at);
-        match layout.rerank {
-            Rerank::Int8 => {
-                let eighths = bytemuck::cast_slice(vector);
-                run.base + run.view.scales[at] * dot_i8(&scratch.rotated[..layout.dim], eighths)
-            }
-            Rerank::F16 => dot_f16(self.query, bytemuck::cast_slice(vector)),
-            Rerank::F32 => dot(self.query, bytemuck::cast_slice(vector)),
-        }
-    }
-
-    fn finish(&self, hits: &mut Vec<Hit>) {
-        if self.options.group {
-            keep_best_of_each_product(hits);
-        }
-        keep_top(hits, self.options.k);
-    }
-}
-
-/// Buckets whose codes are fetched before their turn.
-const AHEAD: usize = 2;
-/// Blocks estimated at a time.
-const PIECE: usize = 16;
-
-/// Times consecutive stages.
-struct Clock(Instant);
-
-impl Clock {
-    fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    fn lap(&mut self) -> f64 {
-        let now = Instant::now();
-        let elapsed = now - self.0;
-        self.0 = now;
-        elapsed.as_secs_f64()
+impl SearchOutput {
+    fn push(&mut self, answer: Answer, k: usize) {
+        let padding = k - answer.hits.len();
+        self.ids.extend(answer.hits.iter().map(|hit| hit.id));
+        self.ids.extend(std::iter::repeat_n(NO_ID, padding));
+        self.products.extend(answer.hits.iter().map(|hit| hit.product));
+        self.products.extend(std::iter::repeat_n(NO_ID, padding));
+        self.scores.extend(answer.hits.iter().map(|hit| hit.score));
+        self.scores.extend(std::iter::repeat_n(f32::NEG_INFINITY, padding));
+        self.codes_scanned.push(answer.scanned);
     }
 }

@@ -84,29 +84,25 @@ impl State {
                 codebook.assign(vector, visits, buckets);
             });
         let (starts, rows) = grouped(&buckets, tables, codebook.buckets());
-        let sizes: Vec<usize> =
-            starts.windows(2).map(|range| layout.chunk_bytes((range[1] - range[0]) as usize)).collect();
-        let mut buffer = BufferMut::zeroed(sizes.iter().sum());
-        let mut parts = Vec::with_capacity(sizes.len());
-        let mut rest = buffer.bytes_mut();
-        for (bucket, size) in sizes.iter().enumerate() {
-            let (part, after) = rest.split_at_mut(*size);
-            rest = after;
-            parts.push((bucket as u32, part));
-        }
-        parts.into_par_iter().for_each(|(bucket, part)| {
-            let of_bucket = &rows[starts[bucket as usize] as usize..starts[bucket as usize + 1] as usize];
-            let new = of_bucket.iter().map(|row| items.row(dim, *row));
-            let mut writer = ChunkWriter::new(layout, of_bucket.len(), part);
-            write_new(&codebook, bucket, new, &mut writer);
+        let rows_of = |bucket: usize| &rows[starts[bucket] as usize..starts[bucket + 1] as usize];
+        let sizes: Vec<[usize; 2]> =
+            (0..codebook.buckets()).map(|bucket| layout.chunk_bytes(rows_of(bucket).len())).collect();
+        let sizes = [0, 1].map(|part| sizes.iter().map(|size| size[part]).collect::<Vec<usize>>());
+        let mut buffers = sizes.each_ref().map(|sizes| BufferMut::zeroed(sizes.iter().sum()));
+        let [blocks, columns] = buffers.each_mut();
+        let chunks =
+            cut(blocks.bytes_mut(), &sizes[0]).into_par_iter().zip(cut(columns.bytes_mut(), &sizes[1]));
+        chunks.enumerate().for_each(|(bucket, (blocks, columns))| {
+            let new = rows_of(bucket).iter().map(|row| items.row(dim, *row));
+            let mut writer = ChunkWriter::new(layout, new.len(), [blocks, columns]);
+            write_new(&codebook, bucket as u32, new, &mut writer);
             writer.finish();
         });
-        let buffer = buffer.freeze();
-        let mut at = 0;
-        let lists = sizes.iter().zip(starts.windows(2)).map(|(size, range)| {
-            at += size;
-            let rows = (range[1] - range[0]) as usize;
-            List::of((rows > 0).then(|| Chunk::new(buffer.slice(at - size..at), rows, &layout)))
+        let [blocks, columns] = buffers.map(BufferMut::freeze);
+        let chunks = blocks.cut(&sizes[0]).zip(columns.cut(&sizes[1])).enumerate();
+        let lists = chunks.map(|(bucket, (blocks, columns))| {
+            let rows = rows_of(bucket).len();
+            List::of((rows > 0).then(|| Chunk::new([blocks, columns], rows, &layout)))
         });
         let lists = lists.collect();
         let mut attributes = Attributes::default();
@@ -124,6 +120,11 @@ impl State {
     /// Shape of the rows.
     pub fn layout(&self) -> &Layout {
         &self.codebook.layout
+    }
+
+    /// Rows over all tables, removed ones included.
+    pub fn rows(&self) -> usize {
+        self.lists.iter().map(List::rows).sum()
     }
 
     /// The lists of the first table: every item lies in one of them.
@@ -190,6 +191,16 @@ impl Items {
             vector: &self.vectors[at * dim..][..dim],
         }
     }
+}
+
+/// Consecutive parts of `bytes`.
+fn cut<'a>(mut bytes: &'a mut [u8], sizes: &[usize]) -> Vec<&'a mut [u8]> {
+    let parts = sizes.iter().map(|size| {
+        let (part, rest) = std::mem::take(&mut bytes).split_at_mut(*size);
+        bytes = rest;
+        part
+    });
+    parts.collect()
 }
 
 /// Row numbers by bucket, and where each bucket starts; `of_rows` is laid out (row, table).

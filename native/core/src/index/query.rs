@@ -1,0 +1,330 @@
+//! One query against one snapshot, step by step: its table, its way through the buckets, estimates of their
+//! rows, scores of the best.
+
+use std::cell::RefCell;
+
+use super::candidates::{Candidate, Candidates};
+use super::list::Run;
+use super::policy::{self, Effort};
+use super::search::{Answer, SearchOptions};
+use super::state::State;
+use crate::attributes::to_bitset;
+use crate::bitset::Bitset;
+use crate::chunk::Rerank;
+use crate::dot::{dot, dot_f16, dot_i8};
+use crate::partition::Visits;
+use crate::prefetch::prefetch;
+use crate::rank::{Hit, keep_best_of_each_product, keep_top};
+use crate::scan::{self, BLOCK, QueryTable, block_bytes};
+
+/// A bucket on the way of a query.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit {
+    /// The bucket, numbered over all tables.
+    pub bucket: u32,
+    /// Inner product of the query with its centre.
+    base: f32,
+}
+
+/// What a query carries along. Reusable.
+#[derive(Default)]
+pub struct Trip {
+    /// `Pq`.
+    rotated: Vec<f32>,
+    table: QueryTable,
+    effort: Effort,
+    /// Buckets, nearest first.
+    pub visits: Vec<Visit>,
+    candidates: Candidates,
+    scanned: usize,
+}
+
+/// Where a candidate lies.
+pub struct Place<'a> {
+    /// Inner product of the query with the centre of its bucket.
+    base: f32,
+    vector: &'a [u8],
+    /// One, or none where vectors have no scale.
+    scale: &'a [f32],
+    id: &'a u64,
+    product: &'a u64,
+}
+
+/// Buffers of one thread.
+#[derive(Default)]
+pub struct Worker {
+    /// For [`Search::prepare`].
+    pub rotation: Vec<f32>,
+    /// For [`Search::plan`].
+    pub order: Visits,
+    /// One for each query of a batch.
+    pub trips: Vec<Trip>,
+}
+
+/// Lends the buffers of this thread.
+pub fn with_worker<T>(work: impl FnOnce(&mut Worker) -> T) -> T {
+    thread_local! {
+        static WORKER: RefCell<Worker> = RefCell::default();
+    }
+    WORKER.with_borrow_mut(work)
+}
+
+/// Blocks that are asked for piece by piece while others are read, so that memory is never idle.
+#[derive(Default)]
+pub struct Ahead<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Ahead<'a> {
+    /// Goes on to the rows of another bucket.
+    pub fn start(&mut self, search: &Search<'a>, bucket: u32) {
+        for run in search.runs(bucket) {
+            prefetch(self.rest);
+            self.rest = run.chunk().blocks();
+        }
+    }
+
+    fn step(&mut self, bytes: usize) {
+        let (now, later) = self.rest.split_at(bytes.min(self.rest.len()));
+        prefetch(now);
+        self.rest = later;
+    }
+}
+
+/// What all queries of one call have in common.
+pub struct Search<'a> {
+    state: &'a State,
+    options: &'a SearchOptions,
+    /// The items that the filter lets through, by ordinal.
+    allowed: Option<Bitset>,
+    /// Items that may be found.
+    matches: usize,
+}
+
+impl<'a> Search<'a> {
+    /// Evaluates the filter.
+    pub fn new(state: &'a State, options: &'a SearchOptions) -> Self {
+        let allowed = options.filter.as_ref().map(|filter| {
+            let ordinals = state.attributes.evaluate(filter);
+            Bitset::from_words(to_bitset(&ordinals, state.ordinals as usize))
+        });
+        let matches = allowed.as_ref().map_or(state.live, Bitset::len);
+        Self { state, options, allowed, matches }
+    }
+
+    /// Vector dimension.
+    pub fn dim(&self) -> usize {
+        self.state.layout().dim
+    }
+
+    /// Whether every row that may be found is scored, rather than the best of the near buckets.
+    pub fn is_exact(&self) -> bool {
+        self.options.exact || self.allowed.is_some() && policy::few(self.matches)
+    }
+
+    /// Rotates the query and fills its table.
+    pub fn prepare(&self, query: &[f32], trip: &mut Trip, rotation: &mut Vec<f32>) {
+        let codebook = &self.state.codebook;
+        trip.rotated.resize(codebook.rotation.width(), 0.0);
+        codebook.rotation.apply(query, rotation, &mut trip.rotated);
+        if !self.is_exact() {
+            trip.table.fill(&trip.rotated[..codebook.layout.bits]);
+        }
+        trip.effort = Effort::of(self.options, self.state, self.matches);
+    }
+
+    /// Chooses the buckets that the effort of the trip allows for.
+    pub fn plan(&self, query: &[f32], trip: &mut Trip, order: &mut Visits) {
+        let Trip { effort, visits, candidates, scanned, .. } = trip;
+        let codebook = &*self.state.codebook;
+        candidates.start(effort.rerank);
+        visits.clear();
+        *scanned = 0;
+        let Some(partition) = &codebook.partition else {
+            visits.push(Visit { bucket: 0, base: dot(query, &codebook.mean) });
+            return;
+        };
+        partition.start(query, &codebook.mean, effort.buckets, order);
+        let mut rows = 0;
+        while visits.len() < effort.probes && rows < effort.rows {
+            let Some((bucket, base)) = partition.next(query, order) else { break };
+            let size = self.state.lists[bucket as usize].rows();
+            // The last bucket should not go far beyond what was asked for.
+            if rows > 0 && rows + size > effort.rows {
+                break;
+            }
+            rows += size;
+            visits.push(Visit { bucket, base });
+        }
+    }
+
+    fn runs(&self, bucket: u32) -> impl Iterator<Item = &'a Run> + use<'a> {
+        self.state.lists[bucket as usize].runs()
+    }
+
+    /// Scans the buckets `visits` of the trip in their order.
+    pub fn scan(&self, trip: &mut Trip) {
+        let mut ahead = Ahead::default();
+        let stages = [0, self.first_stage(trip), trip.visits.len()];
+        for at in 0..AHEAD.min(trip.visits.len()) {
+            ahead.start(self, trip.visits[at].bucket);
+        }
+        for stage in stages.windows(2) {
+            if !self.is_worth_more(trip, stage[0]) {
+                return;
+            }
+            for at in stage[0]..stage[1] {
+                if let Some(visit) = trip.visits.get(at + AHEAD) {
+                    ahead.start(self, visit.bucket);
+                }
+                self.visit(trip, at, &mut ahead);
+            }
+        }
+    }
+
+    /// How many of the visits come before a look at what they found.
+    pub fn first_stage(&self, trip: &Trip) -> usize {
+        trip.visits.len().div_ceil(4)
+    }
+
+    /// Whether the buckets from visit `at` on may hold anything better than what was found before.
+    pub fn is_worth_more(&self, _trip: &Trip, _at: usize) -> bool {
+        true
+    }
+
+    /// Estimates the rows of bucket number `at` of the trip and keeps the best as candidates.
+    pub fn visit(&self, trip: &mut Trip, at: usize, ahead: &mut Ahead) {
+        let Trip { table, visits, candidates, scanned, .. } = trip;
+        let Visit { bucket, base } = visits[at];
+        let block_size = block_bytes(self.state.layout().bits);
+        let (mut estimates, mut above) = ([[0.0; BLOCK]; PIECE], [0; PIECE]);
+        for (part, run) in self.runs(bucket).enumerate() {
+            *scanned += run.chunk().len();
+            let run_number = (2 * at + part) as u32;
+            // In pieces, so that the threshold rises within a long run.
+            for (piece, blocks) in run.chunk().blocks().chunks(PIECE * block_size).enumerate() {
+                ahead.step(blocks.len());
+                let count = blocks.len() / block_size;
+                let (estimates, above) = (&mut estimates[..count], &mut above[..count]);
+                scan::estimate(table, blocks, base, candidates.threshold(), estimates, above);
+                for (block, (estimates, above)) in estimates.iter().zip(above).enumerate() {
+                    let block = piece * PIECE + block;
+                    if let Some(dead) = run.dead() {
+                        *above &= !dead[block];
+                    }
+                    while *above != 0 {
+                        let lane = above.trailing_zeros() as usize;
+                        *above &= *above - 1;
+                        let (estimate, row) = (estimates[lane], block * BLOCK + lane);
+                        if estimate > candidates.threshold() && self.lets_through(run, row) {
+                            candidates.offer(Candidate { estimate, run: run_number, row: row as u32 });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn lets_through(&self, run: &Run, row: usize) -> bool {
+        let ordinal = || run.chunk().view(self.state.layout()).ordinals[row];
+        self.allowed.as_ref().is_none_or(|allowed| allowed.contains(ordinal()))
+    }
+
+    /// Finds where the candidates of a trip lie and asks for their vectors.
+    pub fn reach(&self, trip: &mut Trip) -> Vec<Place<'a>> {
+        let layout = self.state.layout();
+        let Trip { visits, candidates, .. } = trip;
+        let places = candidates.sorted().iter().map(|candidate| {
+            let Visit { bucket, base } = visits[candidate.run as usize / 2];
+            let run = self.runs(bucket).nth(candidate.run as usize % 2).expect("a run that was visited");
+            let (view, row) = (run.chunk().view(layout), candidate.row as usize);
+            let (vector, scale) = (view.vector(layout, row), view.scales.get(row..=row).unwrap_or_default());
+            prefetch(vector);
+            prefetch(scale);
+            Place { base, vector, scale, id: &view.ids[row], product: &view.products[row] }
+        });
+        places.collect()
+    }
+
+    /// Scores the candidates of a trip; none if too few were found and a further way should be taken.
+    pub fn conclude(&self, query: &[f32], trip: &Trip, places: &[Place]) -> Option<Answer> {
+        let hits = self.rerank(query, trip, places);
+        let enough = hits.len() == self.options.k.min(self.matches);
+        let cut = places.len() == trip.effort.rerank;
+        // Everything was scanned, or just what was asked for.
+        let at_end = || self.options.probes.is_some() || trip.scanned >= self.state.rows();
+        (enough || !cut && at_end()).then_some(Answer { hits, scanned: trip.scanned as u64 })
+    }
+
+    /// Takes a way four times as far; false where scoring every row is no further.
+    pub fn go_further(&self, trip: &mut Trip) -> bool {
+        trip.effort = trip.effort.further();
+        trip.effort.rows < self.state.live || self.options.probes.is_some()
+    }
+
+    fn rerank(&self, query: &[f32], trip: &Trip, places: &[Place]) -> Vec<Hit> {
+        let score = |place: &Place| self.score(query, trip, place.base, place.vector, place.scale);
+        let mut scored: Vec<(f32, &Place)> = places.iter().map(|place| (score(place), place)).collect();
+        let several_tables = self.state.codebook.tables() > 1;
+        let k = self.options.k;
+        if !self.options.group && !several_tables && scored.len() > k {
+            // Ids are far from the vectors: only those of the results, and of ties, are worth the way.
+            let enough = scored.select_nth_unstable_by(k - 1, |a, b| b.0.total_cmp(&a.0)).1.0;
+            scored.retain(|(score, _)| *score >= enough);
+        }
+        scored.iter().for_each(|(_, place)| prefetch(std::slice::from_ref(place.id)));
+        let hit = |(score, place): (f32, &Place)| Hit { score, id: *place.id, product: *place.product };
+        let mut hits: Vec<Hit> = scored.into_iter().map(hit).collect();
+        if several_tables {
+            hits.sort_unstable_by_key(|hit| hit.id);
+            hits.dedup_by_key(|hit| hit.id);
+        }
+        self.order(&mut hits);
+        hits
+    }
+
+    fn score(&self, query: &[f32], trip: &Trip, base: f32, vector: &[u8], scale: &[f32]) -> f32 {
+        let layout = self.state.layout();
+        match layout.rerank {
+            Rerank::Int8 => {
+                let eighths = bytemuck::cast_slice(vector);
+                base + scale[0] * dot_i8(&trip.rotated[..layout.dim], eighths)
+            }
+            Rerank::F16 => dot_f16(query, bytemuck::cast_slice(vector)),
+            Rerank::F32 => dot(query, bytemuck::cast_slice(vector)),
+        }
+    }
+
+    /// Scores every row that may be found.
+    pub fn exact(&self, query: &[f32], trip: &Trip) -> Answer {
+        let state = self.state;
+        let mut hits = Vec::with_capacity(self.matches);
+        for (bucket, list) in state.first_table().iter().enumerate() {
+            let base = dot(query, state.codebook.centre(bucket as u32));
+            for run in list.runs() {
+                let view = run.chunk().view(state.layout());
+                let found = run.live_rows().filter(|row| self.lets_through(run, *row));
+                hits.extend(found.map(|row| {
+                    let scale = view.scales.get(row..=row).unwrap_or_default();
+                    let score = self.score(query, trip, base, view.vector(state.layout(), row), scale);
+                    Hit { score, id: view.ids[row], product: view.products[row] }
+                }));
+            }
+        }
+        let scanned = hits.len() as u64;
+        self.order(&mut hits);
+        Answer { hits, scanned }
+    }
+
+    fn order(&self, hits: &mut Vec<Hit>) {
+        if self.options.group {
+            keep_best_of_each_product(hits);
+        }
+        keep_top(hits, self.options.k);
+    }
+}
+
+/// Buckets whose codes are asked for before their turn.
+pub const AHEAD: usize = 2;
+/// Blocks estimated at a time.
+const PIECE: usize = 2;
