@@ -8,10 +8,13 @@
 //! | columns | type | per |
 //! |---|---|---|
 //! | ordinals | u32 | row |
-//! | item ids | u64 | row |
-//! | products | u64 | row |
-//! | scales of the vectors | f32 | row, [`Rerank::Int8`] only |
-//! | vectors | i8, f16 or f32 | row, dimension |
+//! | records | bytes | row |
+//!
+//! | record | type |
+//! |---|---|
+//! | item id, product | u64, u64 |
+//! | scale of the vector | f32, [`Rerank::Int8`] only |
+//! | vector | i8, f16 or f32 (dim) |
 //!
 //! Each column starts at a multiple of 64 bytes. Blocks are padded with rows that no query can reach. All
 //! numbers are little-endian.
@@ -71,10 +74,7 @@ pub struct Layout {
 /// Where the columns of a chunk lie.
 struct Columns {
     ordinals: Range<usize>,
-    ids: Range<usize>,
-    products: Range<usize>,
-    scales: Range<usize>,
-    vectors: Range<usize>,
+    records: Range<usize>,
 }
 
 impl Layout {
@@ -83,11 +83,21 @@ impl Layout {
         self.dim * self.rerank.width()
     }
 
+    /// Bytes of a record before the vector.
+    fn record_head(&self) -> usize {
+        if self.rerank == Rerank::Int8 { 20 } else { 16 }
+    }
+
+    /// Bytes of the record of one row.
+    fn record_bytes(&self) -> usize {
+        self.record_head() + self.vector_bytes()
+    }
+
     /// Bytes of the blocks and of the columns of a chunk of `rows` rows, multiples of the alignment.
     pub fn chunk_bytes(&self, rows: usize) -> [usize; 2] {
         [
             rows.div_ceil(BLOCK).saturating_mul(block_bytes(self.bits)),
-            self.columns(rows).vectors.end.next_multiple_of(ALIGN),
+            self.columns(rows).records.end.next_multiple_of(ALIGN),
         ]
     }
 
@@ -98,13 +108,7 @@ impl Layout {
             at = start + size;
             start..at
         };
-        Columns {
-            ordinals: column(4 * rows),
-            ids: column(8 * rows),
-            products: column(8 * rows),
-            scales: column(if self.rerank == Rerank::Int8 { 4 * rows } else { 0 }),
-            vectors: column(rows * self.vector_bytes()),
-        }
+        Columns { ordinals: column(4 * rows), records: column(rows * self.record_bytes()) }
     }
 }
 
@@ -159,10 +163,7 @@ impl Chunk {
         View {
             blocks: &self.blocks,
             ordinals: bytemuck::cast_slice(&bytes[columns.ordinals]),
-            ids: bytemuck::cast_slice(&bytes[columns.ids]),
-            products: bytemuck::cast_slice(&bytes[columns.products]),
-            scales: bytemuck::cast_slice(&bytes[columns.scales]),
-            vectors: &bytes[columns.vectors],
+            records: &bytes[columns.records],
         }
     }
 }
@@ -174,14 +175,41 @@ pub struct View<'a> {
     pub blocks: &'a [u8],
     /// Number of each row within the index.
     pub ordinals: &'a [u32],
-    /// Item ids.
-    pub ids: &'a [u64],
-    /// Product of each item.
-    pub products: &'a [u64],
-    /// Scale of each vector; empty but for [`Rerank::Int8`].
-    pub scales: &'a [f32],
-    /// Vectors, laid out (row, dim).
-    pub vectors: &'a [u8],
+    records: &'a [u8],
+}
+
+/// What is stored of a row besides its code.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    bytes: &'a [u8],
+    head: usize,
+}
+
+impl<'a> Record<'a> {
+    /// All of it.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Item id.
+    pub fn id(&self) -> u64 {
+        u64::from_le_bytes(*self.bytes.first_chunk().expect("a record starts with an id"))
+    }
+
+    /// Product of the item.
+    pub fn product(&self) -> u64 {
+        u64::from_le_bytes(*self.bytes[8..].first_chunk().expect("a product follows the id"))
+    }
+
+    /// Scale of the vector; 0 but for [`Rerank::Int8`].
+    pub fn scale(&self) -> f32 {
+        self.bytes[16..self.head].first_chunk().map_or(0.0, |scale| f32::from_le_bytes(*scale))
+    }
+
+    /// The vector, as bytes.
+    pub fn vector(&self) -> &'a [u8] {
+        &self.bytes[self.head..]
+    }
 }
 
 /// One row in the form in which chunks keep it.
@@ -215,15 +243,17 @@ impl<'a> View<'a> {
             let at = 2 * (which * BLOCK + lane);
             u16::from_le_bytes([tail[at], tail[at + 1]])
         });
-        (row.ordinal, row.id, row.product) = (self.ordinals[at], self.ids[at], self.products[at]);
-        row.scale = self.scales.get(at).copied().unwrap_or(0.0);
+        let record = self.record(layout, at);
+        (row.ordinal, row.id, row.product) = (self.ordinals[at], record.id(), record.product());
+        row.scale = record.scale();
         row.vector.clear();
-        row.vector.extend_from_slice(self.vector(layout, at));
+        row.vector.extend_from_slice(record.vector());
     }
 
-    /// The vector of row `at`, as bytes.
-    pub fn vector(&self, layout: &Layout, at: usize) -> &'a [u8] {
-        &self.vectors[at * layout.vector_bytes()..][..layout.vector_bytes()]
+    /// The record of row `at`.
+    pub fn record(&self, layout: &Layout, at: usize) -> Record<'a> {
+        let size = layout.record_bytes();
+        Record { bytes: &self.records[at * size..][..size], head: layout.record_head() }
     }
 }
 
@@ -255,13 +285,17 @@ impl<'a> ChunkWriter<'a> {
             let at = bits / 8 * BLOCK + 2 * (which * BLOCK + lane);
             block[at..at + 2].copy_from_slice(&constant.to_le_bytes());
         }
-        self.put(self.columns.ordinals.start, at, &row.ordinal.to_le_bytes());
-        self.put(self.columns.ids.start, at, &row.id.to_le_bytes());
-        self.put(self.columns.products.start, at, &row.product.to_le_bytes());
-        if self.layout.rerank == Rerank::Int8 {
-            self.put(self.columns.scales.start, at, &row.scale.to_le_bytes());
+        let ordinal = self.columns.ordinals.start + 4 * at;
+        self.bytes[1][ordinal..ordinal + 4].copy_from_slice(&row.ordinal.to_le_bytes());
+        let size = self.layout.record_bytes();
+        let record = &mut self.bytes[1][self.columns.records.start + at * size..][..size];
+        let (head, vector) = record.split_at_mut(self.layout.record_head());
+        head[..8].copy_from_slice(&row.id.to_le_bytes());
+        head[8..16].copy_from_slice(&row.product.to_le_bytes());
+        if let Some(scale) = head[16..].first_chunk_mut() {
+            *scale = row.scale.to_le_bytes();
         }
-        self.put(self.columns.vectors.start, at, &row.vector);
+        vector.copy_from_slice(&row.vector);
     }
 
     /// Makes the rest of the last block unreachable.
@@ -275,11 +309,6 @@ impl<'a> ChunkWriter<'a> {
             let offset = start + 2 * (BLOCK + lane);
             self.bytes[0][offset..offset + 2].copy_from_slice(&UNREACHABLE.to_le_bytes());
         }
-    }
-
-    fn put(&mut self, start: usize, row: usize, value: &[u8]) {
-        let at = start + row * value.len();
-        self.bytes[1][at..at + value.len()].copy_from_slice(value);
     }
 }
 

@@ -8,7 +8,7 @@
 
 use half::f16;
 
-use crate::chunk::{Layout, Rerank, Row};
+use crate::chunk::{Layout, Record, Rerank, Row};
 use crate::dot::dot;
 use crate::partition::{Partition, Visits};
 use crate::quantise::quantise_i8;
@@ -97,7 +97,8 @@ impl Codebook {
     }
 
     /// The vector that a stored row stands for, as exactly as it was kept.
-    pub fn decode(&self, bucket: u32, scale: f32, stored: &[u8], out: &mut Vec<f32>) {
+    pub fn decode(&self, bucket: u32, record: Record, out: &mut Vec<f32>) {
+        let (stored, scale) = (record.vector(), record.scale());
         out.clear();
         match self.layout.rerank {
             Rerank::F32 => out.extend(bytemuck::pod_collect_to_vec::<u8, f32>(stored)),

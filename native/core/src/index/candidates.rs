@@ -51,11 +51,10 @@ impl Candidates {
         }
     }
 
-    /// The best rows, best first.
-    pub fn sorted(&mut self) -> &mut [Candidate] {
+    /// The best rows, in no order.
+    pub fn best(&mut self) -> &[Candidate] {
         self.shrink();
-        self.entries.sort_unstable_by(order);
-        &mut self.entries
+        &self.entries
     }
 }
 
@@ -84,7 +83,8 @@ mod tests {
             let mut best = all.clone();
             best.sort_by(|a, b| b.total_cmp(a));
             best.truncate(keep);
-            let found: Vec<f32> = candidates.sorted().iter().map(|c| c.estimate).collect();
+            let mut found: Vec<f32> = candidates.best().iter().map(|c| c.estimate).collect();
+            found.sort_by(|a, b| b.total_cmp(a));
             assert_eq!(found, best);
         }
     }

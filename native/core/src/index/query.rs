@@ -10,7 +10,7 @@ use super::search::{Answer, SearchOptions};
 use super::state::State;
 use crate::attributes::to_bitset;
 use crate::bitset::Bitset;
-use crate::chunk::Rerank;
+use crate::chunk::{Record, Rerank};
 use crate::dot::{dot, dot_f16, dot_i8};
 use crate::partition::Visits;
 use crate::prefetch::prefetch;
@@ -43,11 +43,13 @@ pub struct Trip {
 pub struct Place<'a> {
     /// Inner product of the query with the centre of its bucket.
     base: f32,
-    vector: &'a [u8],
-    /// One, or none where vectors have no scale.
-    scale: &'a [f32],
-    id: &'a u64,
-    product: &'a u64,
+    record: Record<'a>,
+}
+
+impl Place<'_> {
+    fn hit(&self, score: f32) -> Hit {
+        Hit { score, id: self.record.id(), product: self.record.product() }
+    }
 }
 
 /// Buffers of one thread.
@@ -234,14 +236,12 @@ impl<'a> Search<'a> {
     pub fn reach(&self, trip: &mut Trip) -> Vec<Place<'a>> {
         let layout = self.state.layout();
         let Trip { visits, candidates, .. } = trip;
-        let places = candidates.sorted().iter().map(|candidate| {
+        let places = candidates.best().iter().map(|candidate| {
             let Visit { bucket, base } = visits[candidate.run as usize / 2];
             let run = self.runs(bucket).nth(candidate.run as usize % 2).expect("a run that was visited");
-            let (view, row) = (run.chunk().view(layout), candidate.row as usize);
-            let (vector, scale) = (view.vector(layout, row), view.scales.get(row..=row).unwrap_or_default());
-            prefetch(vector);
-            prefetch(scale);
-            Place { base, vector, scale, id: &view.ids[row], product: &view.products[row] }
+            let record = run.chunk().view(layout).record(layout, candidate.row as usize);
+            prefetch(record.bytes());
+            Place { base, record }
         });
         places.collect()
     }
@@ -263,18 +263,15 @@ impl<'a> Search<'a> {
     }
 
     fn rerank(&self, query: &[f32], trip: &Trip, places: &[Place]) -> Vec<Hit> {
-        let score = |place: &Place| self.score(query, trip, place.base, place.vector, place.scale);
+        let score = |place: &Place| self.score(query, trip, place);
         let mut scored: Vec<(f32, &Place)> = places.iter().map(|place| (score(place), place)).collect();
         let several_tables = self.state.codebook.tables() > 1;
         let k = self.options.k;
         if !self.options.group && !several_tables && scored.len() > k {
-            // Ids are far from the vectors: only those of the results, and of ties, are worth the way.
             let enough = scored.select_nth_unstable_by(k - 1, |a, b| b.0.total_cmp(&a.0)).1.0;
             scored.retain(|(score, _)| *score >= enough);
         }
-        scored.iter().for_each(|(_, place)| prefetch(std::slice::from_ref(place.id)));
-        let hit = |(score, place): (f32, &Place)| Hit { score, id: *place.id, product: *place.product };
-        let mut hits: Vec<Hit> = scored.into_iter().map(hit).collect();
+        let mut hits: Vec<Hit> = scored.into_iter().map(|(score, place)| place.hit(score)).collect();
         if several_tables {
             hits.sort_unstable_by_key(|hit| hit.id);
             hits.dedup_by_key(|hit| hit.id);
@@ -283,12 +280,13 @@ impl<'a> Search<'a> {
         hits
     }
 
-    fn score(&self, query: &[f32], trip: &Trip, base: f32, vector: &[u8], scale: &[f32]) -> f32 {
+    fn score(&self, query: &[f32], trip: &Trip, place: &Place) -> f32 {
         let layout = self.state.layout();
+        let vector = place.record.vector();
         match layout.rerank {
             Rerank::Int8 => {
                 let eighths = bytemuck::cast_slice(vector);
-                base + scale[0] * dot_i8(&trip.rotated[..layout.dim], eighths)
+                place.base + place.record.scale() * dot_i8(&trip.rotated[..layout.dim], eighths)
             }
             Rerank::F16 => dot_f16(query, bytemuck::cast_slice(vector)),
             Rerank::F32 => dot(query, bytemuck::cast_slice(vector)),
@@ -305,9 +303,8 @@ impl<'a> Search<'a> {
                 let view = run.chunk().view(state.layout());
                 let found = run.live_rows().filter(|row| self.lets_through(run, *row));
                 hits.extend(found.map(|row| {
-                    let scale = view.scales.get(row..=row).unwrap_or_default();
-                    let score = self.score(query, trip, base, view.vector(state.layout(), row), scale);
-                    Hit { score, id: view.ids[row], product: view.products[row] }
+                    let place = Place { base, record: view.record(state.layout(), row) };
+                    place.hit(self.score(query, trip, &place))
                 }));
             }
         }

@@ -144,9 +144,8 @@ impl State {
                     // The taken ones keep pace with the seen ones.
                     if taken * self.live < seen * count.min(self.live) {
                         taken += 1;
-                        let scale = view.scales.get(at).copied().unwrap_or(0.0);
-                        let stored = view.vector(self.layout(), at);
-                        self.codebook.decode(bucket as u32, scale, stored, &mut vector);
+                        let record = view.record(self.layout(), at);
+                        self.codebook.decode(bucket as u32, record, &mut vector);
                         out.extend_from_slice(&vector);
                     }
                 }
@@ -171,10 +170,10 @@ impl State {
         items.vectors.reserve(rows.len() * layout.dim);
         for (ordinal, bucket, view, at) in rows {
             items.attributes.push(self.attributes.get(ordinal));
-            items.ids.push(view.ids[at]);
-            items.products.push(view.products[at]);
-            let scale = view.scales.get(at).copied().unwrap_or(0.0);
-            self.codebook.decode(bucket, scale, view.vector(layout, at), &mut vector);
+            let record = view.record(layout, at);
+            items.ids.push(record.id());
+            items.products.push(record.product());
+            self.codebook.decode(bucket, record, &mut vector);
             items.vectors.extend_from_slice(&vector);
         }
         items

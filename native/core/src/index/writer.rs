@@ -32,10 +32,10 @@ impl Writer {
         for (bucket, list) in state.lists.iter().enumerate() {
             for run in list.runs() {
                 let view = run.chunk().view(state.layout());
-                for (row, (ordinal, id)) in view.ordinals.iter().zip(view.ids).enumerate() {
+                for (row, ordinal) in view.ordinals.iter().enumerate() {
                     writer.buckets_of[*ordinal as usize * tables + bucket / per_table] = bucket as u32;
                     if run.is_live(row) {
-                        writer.ordinal_of.insert(*id, *ordinal);
+                        writer.ordinal_of.insert(view.record(state.layout(), row).id(), *ordinal);
                     } else {
                         *writer.rows_left.entry(*ordinal).or_default() += 1;
                     }
