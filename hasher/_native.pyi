@@ -34,6 +34,7 @@ class _Stats(TypedDict):
     vector_bytes: int
     bucket_bytes: int
     attribute_bytes: int
+    recall_by_effort: tuple[float, ...]
 
 class DamagedError(ValueError): ...
 

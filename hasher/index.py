@@ -62,6 +62,7 @@ class IndexStats(TypedDict):
     vector_bytes: int
     bucket_bytes: int
     attribute_bytes: int
+    recall_by_effort: tuple[float, ...]
     family: str
     rerank: str
     isa: str

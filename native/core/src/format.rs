@@ -6,6 +6,7 @@
 //! | 4 | format version, u32 |
 //! | 4 | reserved, zero |
 //! | 8 × 12 | header, u64: dim, bits, family (0: learned, 1: hyperplane, 2: cross-polytope), tables, seed, form of the vectors (bytes of a coordinate), metric (0: cosine), items, removed rows, ordinals, trained_on, cells, hyperplanes per table, or cross-polytope buckets asked for |
+//! | … | recall by effort f32 (9), slack f32; see [`crate::index::calibration`] |
 //! | … | mean f32 (dim) |
 //! | … | learned: directions, groups + 1 or 0 (u64) · centroids f32 (cells, dim) · directions f32 (directions, dim) · groups u32; hyperplane: normals f32 (tables, planes, dim) · offsets f32 (tables, planes) |
 //! | … | rows of each list, u32 (tables × buckets) · ordinals of removed rows, u32 · length u64 and bytes of the attributes, see [`crate::attributes`]; zeros up to a multiple of 64 bytes |
@@ -31,6 +32,7 @@ use crate::cross_polytope::{CrossPolytopes, MAX_BUCKETS};
 use crate::error::{Error, Result, damaged};
 use crate::filter::Filter;
 use crate::index::IndexOptions;
+use crate::index::calibration::{Calibration, STEPS};
 use crate::index::list::{List, Run};
 use crate::index::policy;
 use crate::index::state::{BUCKETS_SEED, State};
@@ -106,6 +108,8 @@ fn write_file(options: &IndexOptions, state: &State, path: &Path) -> io::Result<
         },
     ];
     out.put_all(header.map(u64::to_le_bytes))?;
+    out.put(bytemuck::cast_slice(&state.calibration.recall))?;
+    out.put(&state.calibration.slack.to_le_bytes())?;
     out.put(bytemuck::cast_slice(&codebook.mean))?;
     match partition {
         None | Some(Partition::CrossPolytope(_)) => {}
@@ -225,6 +229,9 @@ fn read_body(mut input: Input, file: &Buffer) -> Result<(IndexOptions, State)> {
     if per_table > most || absurd || live.saturating_add(removed) > ordinals || header[6] != 0 {
         return damaged(format!("{FILE_NAME} has a header out of range"));
     }
+    let mut calibration = Calibration::default();
+    calibration.recall.copy_from_slice(&input.f32s(STEPS)?);
+    calibration.slack = input.f32s(1)?[0];
     let mean = input.f32s(options.dim)?;
     let partition = read_partition(&mut input, &options, &mean, per_table)?;
     let codebook = Codebook::new(options.layout(), partition, mean, trained_on, options.seed);
@@ -238,7 +245,8 @@ fn read_body(mut input: Input, file: &Buffer) -> Result<(IndexOptions, State)> {
     let lists = read_lists(input, file, &codebook, &sizes, &dead)?;
     let removed = lists.iter().map(List::removed).sum();
     let ordinals = ordinals as u32;
-    let state = State { codebook: Arc::new(codebook), lists, live, removed, ordinals, attributes };
+    let codebook = Arc::new(codebook);
+    let state = State { codebook, lists, live, removed, ordinals, attributes, calibration };
     check_rows(&state)?;
     Ok((options, state))
 }

@@ -17,7 +17,7 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArra
 use pyo3::create_exception;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 
 create_exception!(hasher._native, DamagedError, PyValueError, "A stored index cannot be used.");
 
@@ -178,6 +178,7 @@ impl NativeIndex {
         out.set_item("vector_bytes", stats.vector_bytes)?;
         out.set_item("bucket_bytes", stats.bucket_bytes)?;
         out.set_item("attribute_bytes", stats.attribute_bytes)?;
+        out.set_item("recall_by_effort", PyTuple::new(py, stats.recall_by_effort)?)?;
         Ok(out)
     }
 }

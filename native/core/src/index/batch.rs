@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::query::{AHEAD, Ahead, Search, Trip, Worker};
+use super::query::{AHEAD, Ahead, STAGES, Search, Trip, Worker};
 use super::search::{Answer, StageSeconds};
 use crate::partition::Visits;
 
@@ -78,33 +78,26 @@ fn go_further(search: &Search, query: &[f32], trip: &mut Trip, order: &mut Visit
     search.exact(query, trip)
 }
 
-/// Scans the buckets of all trips: first those nearest to each query, which raise its threshold, then the
-/// others.
+/// Scans the buckets of all trips, stage by stage, and within a stage in the order of the buckets.
 fn scan(search: &Search, trips: &mut [Trip]) {
-    let first: Vec<usize> = trips.iter().map(|trip| search.first_stage(trip)).collect();
-    let nearest = trips.iter().zip(&first).map(|(_, first)| 0..*first).collect();
-    scan_in_order(search, trips, nearest);
-    let stages = trips.iter().zip(first);
-    let others = stages.map(|(trip, first)| {
-        first..if search.is_worth_more(trip, first) { trip.visits.len() } else { first }
-    });
-    let others = others.collect();
-    scan_in_order(search, trips, others);
+    for stage in 0..STAGES {
+        let mut visits: Vec<(u32, u32, u32)> = Vec::new();
+        for (number, trip) in trips.iter().enumerate() {
+            let bucket = |at: usize| (trip.visits[at].bucket, number as u32, at as u32);
+            visits.extend(search.stage(trip, stage).map(bucket));
+        }
+        visits.sort_unstable();
+        visit_all(search, trips, &visits);
+    }
 }
 
-/// Makes the visits `of_trips` in the order of the buckets.
-fn scan_in_order(search: &Search, trips: &mut [Trip], of_trips: Vec<std::ops::Range<usize>>) {
-    let mut visits: Vec<(u32, u32, u32)> = Vec::new();
-    for (number, (trip, range)) in trips.iter().zip(of_trips).enumerate() {
-        let buckets = range.map(|at| (trip.visits[at].bucket, number as u32, at as u32));
-        visits.extend(buckets);
-    }
-    visits.sort_unstable();
+/// Makes visits (bucket, trip, number of the visit) in their order.
+fn visit_all(search: &Search, trips: &mut [Trip], visits: &[(u32, u32, u32)]) {
     let mut buckets = visits.chunk_by(|a, b| a.0 == b.0).map(|group| group[0].0);
     let mut ahead = Ahead::default();
     buckets.by_ref().take(AHEAD).for_each(|bucket| ahead.start(search, bucket));
     let mut last = None;
-    for (bucket, trip, at) in &visits {
+    for (bucket, trip, at) in visits {
         if last.replace(*bucket) != Some(*bucket)
             && let Some(bucket) = buckets.next()
         {

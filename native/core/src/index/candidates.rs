@@ -51,6 +51,12 @@ impl Candidates {
         }
     }
 
+    /// Estimate number `k` from the best; none if there are fewer.
+    pub fn number(&self, k: usize) -> Option<f32> {
+        let mut estimates: Vec<f32> = self.entries.iter().map(|candidate| candidate.estimate).collect();
+        (estimates.len() >= k).then(|| *estimates.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1)
+    }
+
     /// The best rows, in no order.
     pub fn best(&mut self) -> &[Candidate] {
         self.shrink();

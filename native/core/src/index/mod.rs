@@ -5,6 +5,7 @@
 //! nearly everything with the old snapshot, and swap it in.
 
 mod batch;
+pub mod calibration;
 mod candidates;
 pub mod list;
 pub(crate) mod policy;
@@ -94,6 +95,8 @@ pub struct Stats {
     pub bucket_bytes: usize,
     /// Bytes of categories and attributes.
     pub attribute_bytes: usize,
+    /// Recall that searches for 10 of each of the [`calibration::STEPS`] efforts from 0 to 1 had when the codebook was trained.
+    pub recall_by_effort: Vec<f32>,
 }
 
 /// A hash index over unit vectors. All methods may be called from many threads at once.
@@ -228,6 +231,7 @@ impl HashIndex {
             vector_bytes,
             bucket_bytes: bytes - code_bytes - vector_bytes,
             attribute_bytes: state.attributes.bytes(),
+            recall_by_effort: state.calibration.recall.to_vec(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! rows, scores of the best.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use super::candidates::{Candidate, Candidates};
 use super::list::Run;
@@ -164,19 +165,14 @@ impl<'a> Search<'a> {
         self.state.lists[bucket as usize].runs()
     }
 
-    /// Scans the buckets `visits` of the trip in their order.
+    /// Scans the buckets of the trip, nearest first.
     pub fn scan(&self, trip: &mut Trip) {
-        let mut ahead = Ahead::default();
-        let stages = [0, self.first_stage(trip), trip.visits.len()];
-        for at in 0..AHEAD.min(trip.visits.len()) {
-            ahead.start(self, trip.visits[at].bucket);
-        }
-        for stage in stages.windows(2) {
-            if !self.is_worth_more(trip, stage[0]) {
-                return;
-            }
-            for at in stage[0]..stage[1] {
-                if let Some(visit) = trip.visits.get(at + AHEAD) {
+        for stage in 0..STAGES {
+            let mut ahead = Ahead::default();
+            let visits = self.stage(trip, stage);
+            trip.visits[visits.clone()].iter().take(AHEAD).for_each(|visit| ahead.start(self, visit.bucket));
+            for at in visits.clone() {
+                if let Some(visit) = trip.visits[..visits.end].get(at + AHEAD) {
                     ahead.start(self, visit.bucket);
                 }
                 self.visit(trip, at, &mut ahead);
@@ -184,14 +180,18 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// How many of the visits come before a look at what they found.
-    pub fn first_stage(&self, trip: &Trip) -> usize {
-        trip.visits.len().div_ceil(4)
-    }
-
-    /// Whether the buckets from visit `at` on may hold anything better than what was found before.
-    pub fn is_worth_more(&self, _trip: &Trip, _at: usize) -> bool {
-        true
+    /// The visits of one of the [`STAGES`] of a trip: those that are left out by then can hardly find anything
+    /// better than the `k` best so far.
+    pub fn stage(&self, trip: &Trip, stage: usize) -> Range<usize> {
+        let all = trip.visits.len();
+        let [start, end] = [stage, stage + 1].map(|stage| [0, all.div_ceil(8), all.div_ceil(2), all][stage]);
+        let slack = self.state.calibration.slack;
+        let stops = stage > 0 && slack.is_finite() && self.options.probes.is_none() && !self.options.group;
+        let Some(found) = stops.then(|| trip.candidates.number(self.options.k)).flatten() else {
+            return start..end;
+        };
+        let near = |visit: &Visit| visit.base + slack >= found;
+        start..start + trip.visits[start..end].iter().position(|visit| !near(visit)).unwrap_or(end - start)
     }
 
     /// Estimates the rows of bucket number `at` of the trip and keeps the best as candidates.
@@ -323,5 +323,7 @@ impl<'a> Search<'a> {
 
 /// Buckets whose codes are asked for before their turn.
 pub const AHEAD: usize = 2;
+/// Parts of a trip between looks at what was found.
+pub const STAGES: usize = 3;
 /// Blocks estimated at a time.
 const PIECE: usize = 2;

@@ -97,33 +97,43 @@ pub struct Answer {
     pub scanned: u64,
 }
 
-/// Answers unit-length `queries` from one snapshot.
+/// Answers unit-length `queries` from one snapshot, on `threads` threads (0: all cores).
 pub fn search(
     state: &State,
     queries: &[f32],
     options: &SearchOptions,
     threads: usize,
 ) -> Result<SearchOutput> {
-    let dim = state.layout().dim;
-    let search = Search::new(state, options);
-    let several = |queries: &[f32]| with_worker(|worker| batch::answer(&search, queries, worker));
-    let parts: Vec<(Vec<Answer>, StageSeconds)> = if threads == 1 || queries.len() <= dim {
-        queries.chunks(batch::MOST * dim).map(several).collect()
-    } else {
-        threads::pool(threads)?.install(|| {
-            let share = (queries.len() / dim).div_ceil(rayon::current_num_threads());
-            queries.par_chunks(share.min(batch::MOST) * dim).map(several).collect()
-        })
-    };
-    let mut out = SearchOutput::default();
-    for (answers, seconds) in parts {
-        out.seconds.add(seconds);
-        answers.into_iter().for_each(|answer| out.push(answer, options.k));
+    if threads == 1 || queries.len() <= state.layout().dim {
+        let search = Search::new(state, options);
+        let parts = queries.chunks(batch::MOST * search.dim());
+        return Ok(SearchOutput::of(parts.map(|queries| several(&search, queries)).collect(), options.k));
     }
-    Ok(out)
+    Ok(threads::pool(threads)?.install(|| search_here(state, queries, options)))
+}
+
+/// The same on the threads of the pool it is called from.
+pub fn search_here(state: &State, queries: &[f32], options: &SearchOptions) -> SearchOutput {
+    let search = Search::new(state, options);
+    let share = (queries.len() / search.dim()).div_ceil(rayon::current_num_threads()).max(1);
+    let parts = queries.par_chunks(share.min(batch::MOST) * search.dim());
+    SearchOutput::of(parts.map(|queries| several(&search, queries)).collect(), options.k)
+}
+
+fn several(search: &Search, queries: &[f32]) -> (Vec<Answer>, StageSeconds) {
+    with_worker(|worker| batch::answer(search, queries, worker))
 }
 
 impl SearchOutput {
+    fn of(parts: Vec<(Vec<Answer>, StageSeconds)>, k: usize) -> Self {
+        let mut out = Self::default();
+        for (answers, seconds) in parts {
+            out.seconds.add(seconds);
+            answers.into_iter().for_each(|answer| out.push(answer, k));
+        }
+        out
+    }
+
     fn push(&mut self, answer: Answer, k: usize) {
         let padding = k - answer.hits.len();
         self.ids.extend(answer.hits.iter().map(|hit| hit.id));

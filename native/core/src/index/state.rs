@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::IndexOptions;
+use super::calibration::Calibration;
 use super::list::{List, NewRow, write_new};
 use super::policy::{BRUTE_FORCE_ITEMS, cell_count, cross_polytope_buckets, planes_per_table};
 use crate::attributes::{Attributes, ItemAttributes};
@@ -47,6 +48,8 @@ pub struct State {
     pub ordinals: u32,
     /// Categories and attribute values by ordinal.
     pub attributes: Attributes,
+    /// What searches of each effort find.
+    pub calibration: Calibration,
 }
 
 impl State {
@@ -68,7 +71,9 @@ impl State {
             }
         });
         let codebook = Codebook::new(layout, partition, mean, count, options.seed);
-        Self::filled(codebook, items)
+        let mut state = Self::filled(codebook, items);
+        state.calibration = Calibration::of(&state);
+        state
     }
 
     /// A snapshot of `items` with a given codebook.
@@ -113,6 +118,7 @@ impl State {
             removed: 0,
             ordinals: count as u32,
             attributes,
+            calibration: Calibration::default(),
             codebook: Arc::new(codebook),
         }
     }
