@@ -3,6 +3,7 @@
 #   PYTHON                 the interpreter to make .venv with (3.11 or later)
 #   LOOKALIKE_TORCH_INDEX  where pip finds CPU-only PyTorch wheels; unset: the default build, with CUDA libraries
 #   ARGS                   passed on to `lookalike demo` and to pytest
+#   FUZZ_SECONDS           how long `make fuzz` looks for inputs that break the engine; 120
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -11,6 +12,7 @@ SHELL := bash
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ARGS ?=
+FUZZ_SECONDS ?= 120
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := serve-embedder,synth,train,dev
@@ -65,6 +67,12 @@ demo: setup ## Simulate a catalogue, train, serve, search, report (ARGS=--once: 
 test: setup ## Run every test, Rust and Python (ARGS go to pytest)
 	cargo test --quiet --release --manifest-path native/Cargo.toml -p lookalike-core
 	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## Fuzz the reader of stored indexes for FUZZ_SECONDS (needs a nightly Rust toolchain and cargo-fuzz)
+	@cargo +nightly fuzz --version >/dev/null 2>&1 || { echo "error: no cargo-fuzz for a nightly Rust toolchain; run rustup toolchain install nightly && cargo install cargo-fuzz" >&2; exit 1; }
+	cargo run --quiet --release --manifest-path native/fuzz/Cargo.toml --bin seeds
+	cargo +nightly fuzz run --fuzz-dir native/fuzz open -- -max_total_time=$(FUZZ_SECONDS) -timeout=20
 
 .PHONY: lint
 lint: setup ## Run every static check, Python, Rust and protobuf

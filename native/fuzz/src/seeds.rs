@@ -1,0 +1,17 @@
+//! Writes whole indexes for the fuzzer to alter into `corpus/open`.
+
+#[path = "../../core/tests/common/stored.rs"]
+mod stored;
+
+use std::fs;
+use std::path::Path;
+
+fn main() -> std::io::Result<()> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/open");
+    fs::create_dir_all(&corpus)?;
+    let folder = tempfile::tempdir()?;
+    for (at, bytes) in stored::varied(folder.path()).iter().enumerate() {
+        fs::write(corpus.join(format!("seed-{at}")), bytes)?;
+    }
+    Ok(())
+}
