@@ -2,7 +2,7 @@
 #
 #   PYTHON                 the interpreter to make .venv with (3.11 or later)
 #   LOOKALIKE_TORCH_INDEX  where pip finds CPU-only PyTorch wheels; unset: the default build, with CUDA libraries
-#   ARGS                   passed on to `lookalike demo` and to pytest
+#   ARGS                   passed on to `lookalike demo`, to the benchmark and to pytest
 #   FUZZ_SECONDS           how long `make fuzz` looks for inputs that break the engine; 120
 
 SHELL := bash
@@ -60,6 +60,16 @@ $(DEFAULT_BUNDLE)/bundle.json: $(STAMPS)/native
 .PHONY: demo
 demo: setup ## Simulate a catalogue, train, serve, search, report (ARGS=--once: then exit)
 	$(BIN)/lookalike demo $(ARGS)
+
+$(STAMPS)/bench: $(STAMPS)/python
+	@echo "Installing the libraries that the engine is compared with ..."
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")' > $(STAMPS)/bench.txt
+	$(BIN)/pip install --quiet -c constraints.txt -r $(STAMPS)/bench.txt
+	@touch $@
+
+.PHONY: bench-engine
+bench-engine: setup $(STAMPS)/bench ## Measure the hash index beside other libraries (ARGS=--help shows the options)
+	$(BIN)/python -m benchmarks.engine $(ARGS)
 
 ## --- checks ------------------------------------------------------------------------------------
 

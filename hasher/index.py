@@ -32,6 +32,10 @@ NO_ID: Final = 2**64 - 1
 RERANKS: Final = ("int8", "f16", "f32")
 """What the final scores can be computed from."""
 
+TUNING_QUERIES: Final = 256
+EFFORT_STEPS: Final = 32
+"""Tuning tells efforts apart in steps of a 32nd."""
+
 DEFAULT_TABLES: Final = {"learned": 1, "hyperplane": 1, "cross_polytope": 4}
 """The hash families, and how many bucket tables each has unless told."""
 
@@ -88,6 +92,7 @@ class HashIndex:
 
     def __init__(self, native: _native.NativeIndex) -> None:
         self._native = native
+        self._effort: float | None = None
 
     @classmethod
     def build(
@@ -197,8 +202,9 @@ class HashIndex:
                 of the items are scanned (a falling share beyond 3,000 items), at least 100 and at least
                 `3 k`; where that is half of the index, all of it is scanned.
             rerank: Candidates that are scored, at least `k`; by default `max(128, 8 k)`.
-            effort: How much work to do where `probes` or `rerank` do not say, 0 to 1. 0.5 is the default
-                work; 0 scans a sixteenth of the items that 0.5 does, 1 sixteen times as many.
+            effort: How much work to do where `probes` or `rerank` do not say, 0 to 1. By default what
+                :meth:`tune` has set, else 0.5. 0 scans a sixteenth of the items that 0.5 does, 1 sixteen
+                times as many.
             filter: Which items may be found; short of `k` only where fewer pass.
             group: Return the best item of each of the `k` best products.
             threads: Threads over the queries; 0 means one per core.
@@ -213,13 +219,62 @@ class HashIndex:
             k=_integer(k, "k", 1, 2**31 - 1),
             probes=None if probes is None else _integer(probes, "probes", 1, 2**31 - 1),
             rerank=None if rerank is None else _integer(rerank, "rerank", 1, 2**31 - 1),
-            effort=None if effort is None else _share(effort, "effort"),
+            effort=self._effort if effort is None else _share(effort, "effort"),
             filter=filter,
             group=bool(group),
             exact=bool(exact),
             threads=_integer(threads, "threads", 0, 1024),
         )
         return SearchResult(ids, products, scores, scanned, seconds)
+
+    def tune(
+        self,
+        target_recall: float,
+        *,
+        queries: NDArray[np.float32] | None = None,
+        k: int = 10,
+        threads: int = 0,
+    ) -> float:
+        """Finds the least effort that reaches a recall, and makes it the default of later searches.
+
+        Recall is measured against exact search over the same store. It is not kept by :meth:`save`: tune
+        again after :meth:`open`.
+
+        Args:
+            target_recall: Mean share of the exact best `k` that is to be found, above 0 to 1.
+            queries: `(q, d)` float32, such as real searches see; by default 256 of the stored vectors, each
+                without itself.
+            k: Results per query.
+            threads: Threads over the queries; 0 means one per core.
+
+        Returns:
+            The effort, 0 to 1: 1 where even that does not reach the target.
+
+        Raises:
+            ValueError: A wrong argument, or nothing is stored.
+        """
+        target = _share(target_recall, "target_recall")
+        if not len(self):
+            raise ValueError("an empty index cannot be tuned")
+        sampled = queries is None
+        probe = self._native.sample(TUNING_QUERIES) if queries is None else _vectors(queries, "queries")
+        # A stored vector finds itself at any effort: one more result makes up for it.
+        wanted = k + 1 if sampled else k
+        truth = self.search(probe, wanted, exact=True, threads=threads)[0]
+
+        def recall(effort: float) -> float:
+            found = self.search(probe, wanted, effort=effort, threads=threads)[0]
+            own = 1 if sampled else 0
+            pairs = zip(truth, found, strict=True)
+            hits = [(np.isin(t, f) & (t != NO_ID)).sum() - own for t, f in pairs]
+            return float(np.sum(hits) / max(1, (truth != NO_ID).sum() - own * len(truth)))
+
+        low, high = -1, EFFORT_STEPS
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if recall(middle / EFFORT_STEPS) >= target else (middle, high)
+        self._effort = high / EFFORT_STEPS
+        return self._effort
 
     def add(
         self,

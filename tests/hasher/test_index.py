@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +35,11 @@ def clustered(
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     ids = rng.permutation(products * views).astype(np.uint64) + np.uint64(10_000)
     return vectors.astype(np.float32), ids, np.repeat(np.arange(products, dtype=np.uint64), views)
+
+
+def random_unit(count: int, dim: int) -> Floats:
+    vectors = np.random.default_rng(count).normal(size=(count, dim))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def overlap(found: Ids, expected: Ids) -> float:
@@ -289,20 +295,66 @@ def test_a_refused_batch_adds_nothing() -> None:
     assert len(index) == 4
 
 
-@pytest.mark.parametrize(
-    ("build", "search"),
-    [
-        ({"attributes": {}}, {}),
-        ({"family": "cross_polytope"}, {}),
-        ({"rerank": "int8"}, {}),
-        ({}, {"effort": 0.5}),
-        ({}, {"filter": "x"}),
-    ],
-)
-def test_options_of_later_versions_are_named(build: dict[str, object], search: dict[str, object]) -> None:
+@pytest.mark.parametrize("build", [{"family": "kd_tree"}, {"rerank": "int4"}])
+def test_unknown_families_and_reranks_are_named(build: dict[str, Any]) -> None:
     with pytest.raises(NotSupportedError, match="not available in this version") as caught:
-        HashIndex.build(V, I, **build).search(V, 1, **search)  # type: ignore[arg-type]
-    assert caught.value.field in {**build, **search}
+        HashIndex.build(V, I, **build)
+    assert caught.value.field in build
+
+
+@pytest.mark.parametrize(
+    "how", [{"effort": 1.5}, {"effort": "much"}, {"effort": float("nan")}, {"filter": "x"}]
+)
+def test_wrong_efforts_and_filters_are_refused(how: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(how))):
+        HashIndex.build(V, I).search(V, 1, **how)
+
+
+@pytest.mark.parametrize(("rerank", "error"), [("f32", 1e-5), ("f16", 1e-3), ("int8", 1e-2)])
+def test_scores_are_as_exact_as_the_stored_vectors(rerank: str, error: float, tmp_path: Path) -> None:
+    vectors, ids = random_unit(3_000, 48), np.arange(3_000, dtype=np.uint64)
+    index = HashIndex.build(vectors, ids, rerank=rerank)
+    found, scores = index.search(vectors[:50], 10)
+    cosines = np.einsum("qd,qkd->qk", vectors[:50], vectors[found.astype(np.int64)])
+    assert np.abs(cosines - scores).max() < error
+    assert (found[:, 0] == ids[:50]).all()
+    index.save(tmp_path)
+    reopened = HashIndex.open(tmp_path)
+    assert reopened.stats()["rerank"] == rerank
+    assert (reopened.search(vectors[:50], 10)[1] == scores).all()
+
+
+@pytest.mark.parametrize("family", ["learned", "hyperplane", "cross_polytope"])
+def test_more_effort_looks_at_more_and_finds_more(family: str) -> None:
+    vectors, ids = random_unit(6_000, 32), np.arange(6_000, dtype=np.uint64)
+    index = HashIndex.build(vectors, ids, family=family)
+    queries = random_unit(200, 32)
+    truth = index.search(queries, 10, exact=True)[0]
+    recalls, scanned = [], []
+    for effort in [0.0, 0.25, 0.5, 0.75, 1.0]:
+        result = index.search_detailed(queries, 10, effort=effort)
+        recalls.append(np.mean([np.isin(t, r).mean() for t, r in zip(truth, result.ids, strict=True)]))
+        scanned.append(result.codes_scanned.mean())
+    assert scanned == sorted(scanned)
+    assert np.diff(recalls).min() > -0.01
+    assert recalls[-1] == 1.0
+    assert recalls[0] < 0.9
+
+
+def test_tuning_finds_the_least_effort_for_a_recall() -> None:
+    vectors, ids, products = clustered()
+    index = HashIndex.build(vectors, ids, products)
+    efforts = [index.tune(target) for target in (0.5, 0.9, 0.99)]
+    assert efforts == sorted(efforts)
+    assert efforts[0] < efforts[2]
+    picked = vectors[:300]
+    truth = index.search(picked, 10, exact=True)[0]
+    assert overlap(index.search(picked, 10)[0], truth) > 0.97
+    assert index.tune(0.9, queries=picked) <= efforts[2]
+    with pytest.raises(ValueError, match="target_recall"):
+        index.tune(1.5)
+    with pytest.raises(ValueError, match="empty"):
+        HashIndex.build(vectors[:0], ids[:0]).tune(0.9)
 
 
 def test_the_index_needs_no_grpc() -> None:

@@ -10,8 +10,8 @@ use half::f16;
 
 use crate::chunk::{Layout, Rerank, Row};
 use crate::dot::dot;
-use crate::quantise::quantise_i8;
 use crate::partition::{Partition, Visits};
+use crate::quantise::quantise_i8;
 use crate::rotation::Rotation;
 
 /// See the module.
@@ -49,7 +49,13 @@ pub struct Encoder<'a> {
 
 impl Codebook {
     /// A codebook; the rotation follows from the seed.
-    pub fn new(layout: Layout, partition: Option<Partition>, mean: Vec<f32>, trained_on: usize, seed: u64) -> Self {
+    pub fn new(
+        layout: Layout,
+        partition: Option<Partition>,
+        mean: Vec<f32>,
+        trained_on: usize,
+        seed: u64,
+    ) -> Self {
         let rotation = Rotation::new(layout.dim, layout.dim.max(layout.bits), seed);
         Self { layout, rotation, partition, mean, trained_on }
     }

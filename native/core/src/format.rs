@@ -111,7 +111,9 @@ fn write_file(options: &IndexOptions, state: &State, path: &Path) -> io::Result<
         None | Some(Partition::CrossPolytope(_)) => {}
         Some(Partition::Learned(cells)) => {
             let parts = cells.clone().into_parts();
-            out.put_all([parts.directions.len() / parts.dim, parts.groups.len()].map(|n| (n as u64).to_le_bytes()))?;
+            out.put_all(
+                [parts.directions.len() / parts.dim, parts.groups.len()].map(|n| (n as u64).to_le_bytes()),
+            )?;
             out.put(bytemuck::cast_slice(&parts.centroids))?;
             out.put(bytemuck::cast_slice(&parts.directions))?;
             out.put(bytemuck::cast_slice(&parts.groups))?;
@@ -122,7 +124,7 @@ fn write_file(options: &IndexOptions, state: &State, path: &Path) -> io::Result<
         }
     }
     let stored = |(list, bucket): (&List, u32)| list.stored(codebook, bucket);
-    out.put_all(state.lists.iter().map(|list| (list.len() as u32).to_le_bytes()))?;
+    out.put_all(state.lists.iter().map(|list| (list.rows() as u32).to_le_bytes()))?;
     out.put_all(removed_ordinals(state).into_iter().map(u32::to_le_bytes))?;
     let mut attributes = Vec::new();
     state.attributes.serialise(&mut attributes);

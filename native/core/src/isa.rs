@@ -13,7 +13,7 @@ pub enum Isa {
     Scalar = 1,
     /// x86-64 with AVX2, POPCNT and F16C.
     Avx2 = 2,
-    /// x86-64 with AVX-512 F, BW and VPOPCNTDQ beside AVX2.
+    /// x86-64 with AVX-512 F, BW, VL, VNNI and VPOPCNTDQ.
     Avx512 = 3,
     /// AArch64 Advanced SIMD.
     Neon = 4,
@@ -47,12 +47,13 @@ fn detect() -> Vec<Isa> {
     {
         found.push(Isa::Avx2);
     }
-    // Knights Mill has VPOPCNTDQ without BW.
-    if found.contains(&Isa::Avx2)
-        && is_x86_feature_detected!("avx512f")
+    // What Ice Lake and Zen 4 brought, and every later server part has.
+    let avx512 = is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vpopcntdq")
-    {
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni")
+        && is_x86_feature_detected!("avx512vpopcntdq");
+    if avx512 && found.contains(&Isa::Avx2) {
         found.push(Isa::Avx512);
     }
     found
@@ -76,8 +77,10 @@ pub fn available() -> &'static [Isa] {
 
 /// The instruction set in use: the forced one, else the fastest available.
 pub fn active() -> Isa {
-    let forced = FORCED.load(Ordering::Relaxed);
-    AVAILABLE.iter().copied().find(|isa| *isa as u8 == forced).unwrap_or(AVAILABLE[AVAILABLE.len() - 1])
+    match FORCED.load(Ordering::Relaxed) {
+        0 => AVAILABLE[AVAILABLE.len() - 1],
+        forced => Isa::ALL[usize::from(forced) - 1],
+    }
 }
 
 /// Makes every kernel of this process use the named instruction set; `None` undoes it.

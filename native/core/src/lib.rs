@@ -20,13 +20,12 @@
 #[cfg(target_endian = "big")]
 compile_error!("stored rows are little-endian and used as they lie in memory");
 
-
 pub mod attributes;
 pub mod bitset;
 pub mod cells;
 pub mod chunk;
-pub mod codebook;
 pub mod coarse;
+pub mod codebook;
 pub mod codes;
 pub mod cross_polytope;
 pub mod dot;

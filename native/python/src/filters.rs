@@ -20,7 +20,11 @@ enum PyCondition {
 /// A filter, or a condition that stands for a filter of just that.
 #[derive(FromPyObject)]
 enum PyFilter {
-    Filter { all: Vec<PyCondition>, any: Vec<PyCondition>, none: Vec<PyCondition> },
+    Filter {
+        all: Vec<PyCondition>,
+        any: Vec<PyCondition>,
+        none: Vec<PyCondition>,
+    },
     #[pyo3(transparent)]
     Condition(PyCondition),
 }
@@ -88,7 +92,8 @@ fn read_categories(column: &Bound<'_, PyAny>, paths: &mut [Vec<String>]) -> PyRe
                 *path = names;
             }
             _ => {
-                let message = format!("attributes.categories[{row}] must be a sequence of non-empty names, not");
+                let message =
+                    format!("attributes.categories[{row}] must be a sequence of non-empty names, not");
                 return Err(PyValueError::new_err(format!("{message} {}", entry.repr()?)));
             }
         }
@@ -134,5 +139,7 @@ fn check_length(what: &str, values: &Bound<'_, PyAny>, items: usize) -> PyResult
     if length == items {
         return Ok(());
     }
-    Err(PyValueError::new_err(format!("attributes.{what} has {length} entries, but there are {items} vectors")))
+    Err(PyValueError::new_err(format!(
+        "attributes.{what} has {length} entries, but there are {items} vectors"
+    )))
 }

@@ -6,11 +6,11 @@ mod filters;
 
 use std::path::PathBuf;
 
-use lookalike_core::codes::{EncodeScratch, Encoder, check_bits};
-use lookalike_core::input::MAX_DIM;
 use filters::{attributes_from_py, filter_from_py};
 use lookalike_core::attributes::ItemAttributes;
 use lookalike_core::chunk::Rerank;
+use lookalike_core::codes::{EncodeScratch, Encoder, check_bits};
+use lookalike_core::input::MAX_DIM;
 use lookalike_core::rotation::Rotation;
 use lookalike_core::{Error, Family, HashIndex, IndexOptions, SearchOptions, dot, hamming, isa};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
@@ -120,6 +120,11 @@ impl NativeIndex {
     fn remove(&self, py: Python<'_>, ids: PyReadonlyArray1<'_, u64>) -> PyResult<usize> {
         let ids = ids.as_slice()?;
         Ok(py.detach(|| self.0.remove(ids)))
+    }
+
+    fn sample<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let vectors = py.detach(|| self.0.snapshot().sample(count));
+        matrix(vectors, self.0.options().dim, py)
     }
 
     #[pyo3(signature = (queries, *, k, probes, rerank, effort, filter, group, exact, threads))]

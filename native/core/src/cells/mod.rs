@@ -73,7 +73,7 @@ impl Cells {
 
     /// The cells of these parts, their centroids rounded to multiples of 2^-15. Panics if the parts do not fit together.
     pub fn from_parts(parts: CellsParts) -> Self {
-assert!(parts.fits(), "whole centroids and directions, groups that cover all cells in order");
+        assert!(parts.fits(), "whole centroids and directions, groups that cover all cells in order");
         let CellsParts { dim, mut centroids, directions, groups } = parts;
         let short = shorten(&mut centroids, dim);
         let levels = (!groups.is_empty()).then(|| Levels::new(&centroids, dim, directions, groups));

@@ -33,11 +33,11 @@ macro_rules! dispatch {
     ($kernel:ident($($argument:expr),*)) => {
         match isa::active() {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: just detected, as are the features that `active` stands for.
-            Isa::Avx512 if x86::has_vnni() => unsafe { x86::avx512::$kernel($($argument),*) },
+            // SAFETY: `active` only returns what the CPU was found to have.
+            Isa::Avx512 => unsafe { x86::avx512::$kernel($($argument),*) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: every CPU with AVX-512 has AVX2, and `active` only returns what was found.
-            Isa::Avx512 | Isa::Avx2 => unsafe { x86::avx2::$kernel($($argument),*) },
+            // SAFETY: as above.
+            Isa::Avx2 => unsafe { x86::avx2::$kernel($($argument),*) },
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => aarch64::$kernel($($argument),*),
             _ => scalar::$kernel($($argument),*),

@@ -4,11 +4,6 @@ use std::arch::x86_64::*;
 
 use super::{AHEAD, BLOCK, LANES, OFFSET, STEP, UNIT, prefetch_row, scalar};
 
-/// Whether the CPU has what [`avx512`] needs beyond the foundation.
-pub fn has_vnni() -> bool {
-    is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw")
-}
-
 /// Compiles the portable kernels for the instruction sets of the module.
 macro_rules! portable_kernels {
     ($features:literal) => {

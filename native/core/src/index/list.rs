@@ -114,7 +114,7 @@ impl List {
     }
 
     /// Rows, removed ones included.
-    pub fn len(&self) -> usize {
+    pub fn rows(&self) -> usize {
         self.runs().map(|run| run.chunk.len()).sum()
     }
 
@@ -143,7 +143,8 @@ impl List {
         };
         let len = |run: &Option<Run>| run.as_ref().map_or(0, |run| run.chunk.len());
         let (removed, tail) = (list.removed(), len(&list.tail) + new.len());
-        let sparse = removed >= 8 && DEAD_SHARE * removed > list.len() || removed == list.len() && removed > 0;
+        let sparse =
+            removed >= 8 && DEAD_SHARE * removed > list.rows() || removed == list.rows() && removed > 0;
         if sparse || tail > TAIL_MIN.max(len(&list.main) / TAIL_SHARE) {
             return Self::of(join(codebook, bucket, [&list.main, &list.tail], new, purged));
         }

@@ -212,7 +212,7 @@ impl HashIndex {
         let state = self.snapshot();
         let partition = state.codebook.partition.as_ref();
         let layout = self.options.layout();
-        let rows: usize = state.lists.iter().map(List::len).sum();
+        let rows: usize = state.lists.iter().map(List::rows).sum();
         let runs = state.lists.iter().flat_map(List::runs);
         let bytes: usize = runs.map(|run| run.chunk().bytes().len()).sum();
         let vector_bytes = rows * layout.vector_bytes();

@@ -126,13 +126,17 @@ struct Visited<'a> {
 }
 
 /// Answers unit-length `queries` from one snapshot.
-pub fn search(state: &State, queries: &[f32], options: &SearchOptions, threads: usize) -> Result<SearchOutput> {
+pub fn search(
+    state: &State,
+    queries: &[f32],
+    options: &SearchOptions,
+    threads: usize,
+) -> Result<SearchOutput> {
     let dim = state.layout().dim;
     let allowed = options.filter.as_ref().map(|filter| Allowed::new(state, filter));
     let allowed = allowed.as_ref();
-    let one = |scratch: &mut Scratch, query: &[f32]| {
-        Search { state, query, options, allowed }.answer(scratch)
-    };
+    let one =
+        |scratch: &mut Scratch, query: &[f32]| Search { state, query, options, allowed }.answer(scratch);
     let answers: Vec<Answer> = if threads == 1 || queries.len() <= dim {
         let mut scratch = Scratch::default();
         queries.chunks_exact(dim).map(|query| one(&mut scratch, query)).collect()
@@ -191,7 +195,7 @@ impl<'a> Search<'a> {
             let (runs, scanned) = self.scan(effort, scratch, &mut seconds, &mut clock);
             let (hits, cut) = self.rerank(&runs, effort, scratch);
             seconds.rerank += clock.lap();
-            let all = scanned >= self.state.lists.iter().map(List::len).sum();
+            let all = scanned >= self.state.lists.iter().map(List::rows).sum();
             if hits.len() == self.options.k.min(matches) || !cut && (all || self.options.probes.is_some()) {
                 return Answer { hits, scanned: scanned as u64, seconds };
             }
@@ -264,7 +268,7 @@ impl<'a> Search<'a> {
             }
             let Some((bucket, base)) = ahead.pop_front() else { break };
             // The last bucket should not go far beyond what was asked for.
-            if scanned > 0 && scanned + state.lists[bucket as usize].len() > effort.rows {
+            if scanned > 0 && scanned + state.lists[bucket as usize].rows() > effort.rows {
                 break;
             }
             self.visit(bucket, base, &mut runs, &mut scanned, scratch);

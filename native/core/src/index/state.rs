@@ -57,9 +57,7 @@ impl State {
         let seed = options.seed ^ BUCKETS_SEED;
         let mean = mean_of(&items.vectors, dim);
         let partition = (count > BRUTE_FORCE_ITEMS).then(|| match options.family {
-            Family::Learned => {
-                Partition::Learned(Cells::train(&items.vectors, dim, cell_count(count), seed))
-            }
+            Family::Learned => Partition::Learned(Cells::train(&items.vectors, dim, cell_count(count), seed)),
             Family::Hyperplane => {
                 let planes = planes_per_table(count);
                 Partition::Hyperplane(Planes::train(&items.vectors, dim, options.tables, planes, seed))
@@ -113,7 +111,14 @@ impl State {
         let lists = lists.collect();
         let mut attributes = Attributes::default();
         attributes.insert((0..).zip(&items.attributes));
-        Self { lists, live: count, removed: 0, ordinals: count as u32, attributes, codebook: Arc::new(codebook) }
+        Self {
+            lists,
+            live: count,
+            removed: 0,
+            ordinals: count as u32,
+            attributes,
+            codebook: Arc::new(codebook),
+        }
     }
 
     /// Shape of the rows.
@@ -124,6 +129,29 @@ impl State {
     /// The lists of the first table: every item lies in one of them.
     pub fn first_table(&self) -> &[List] {
         &self.lists[..self.codebook.buckets() / self.codebook.tables()]
+    }
+
+    /// Up to `count` of the stored vectors that can be found, spread evenly over the buckets.
+    pub fn sample(&self, count: usize) -> Vec<f32> {
+        let (mut out, mut vector) = (Vec::new(), Vec::new());
+        let (mut seen, mut taken) = (0, 0);
+        for (bucket, list) in self.first_table().iter().enumerate() {
+            for run in list.runs() {
+                let view = run.chunk().view(self.layout());
+                for at in run.live_rows() {
+                    seen += 1;
+                    // The taken ones keep pace with the seen ones.
+                    if taken * self.live < seen * count.min(self.live) {
+                        taken += 1;
+                        let scale = view.scales.get(at).copied().unwrap_or(0.0);
+                        let stored = view.vector(self.layout(), at);
+                        self.codebook.decode(bucket as u32, scale, stored, &mut vector);
+                        out.extend_from_slice(&vector);
+                    }
+                }
+            }
+        }
+        out
     }
 
     /// Copies out the items that can be found, in the order of their ordinals.

@@ -46,10 +46,7 @@ pub unsafe fn estimate_avx512(
         }
         let mut mask = 0;
         for (half, sums) in [even, odd].into_iter().enumerate() {
-            let sums = _mm256_add_epi16(
-                _mm512_castsi512_si256(sums),
-                _mm512_extracti64x4_epi64::<1>(sums),
-            );
+            let sums = _mm256_add_epi16(_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64::<1>(sums));
             let sums = _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(sums));
             // SAFETY: a block ends with 4 times 16 half-precision constants.
             let (f, g) = unsafe {
