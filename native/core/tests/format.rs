@@ -1,16 +1,17 @@
 //! A damaged file is always refused with a typed error, never read wrongly and never a panic.
 
+#[path = "common/counting.rs"]
+mod counting;
 #[path = "common/damage.rs"]
 mod damage;
 #[path = "common/stored.rs"]
 mod stored;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use counting::held_and_most;
 use damage::{open_and_use, seal};
 use lookalike_core::chunk::Rerank;
 use lookalike_core::format::FILE_NAME;
@@ -141,31 +142,6 @@ fn the_first_version_is_named_even_where_its_file_is_short() {
     assert!(message.contains("format version 1, this program reads 2; rebuild the index"), "{message}");
 }
 
-/// Counts what is allocated at a time.
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        MOST.fetch_max(held, Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 /// Far more than any file of these tests needs, other tests beside it included.
 const ABSURD_BYTES: usize = 256 << 20;
 
@@ -250,10 +226,9 @@ fn alter(bytes: &mut Vec<u8>, other: &[u8], rng: &mut SplitMix64) {
 
 /// Opens and uses the file, and reports which one it was if that panics or takes absurdly much memory.
 fn survives(folder: &Path, bytes: &[u8], what: &str) -> bool {
-    let before = HELD.load(Ordering::Relaxed);
-    MOST.store(before, Ordering::Relaxed);
+    let (before, _) = held_and_most();
     let Ok(opened) = catch_unwind(|| open_and_use(folder, bytes)) else { panic!("panicked with {what}") };
-    let held = MOST.load(Ordering::Relaxed).saturating_sub(before);
+    let held = held_and_most().1.saturating_sub(before);
     assert!(held < ABSURD_BYTES, "{held} bytes held with {what}");
     opened
 }
@@ -261,7 +236,7 @@ fn survives(folder: &Path, bytes: &[u8], what: &str) -> bool {
 #[test]
 fn random_damage_behind_a_right_checksum_is_refused_or_harmless() {
     let folder = tempfile::tempdir().unwrap();
-    let files = varied(folder.path());
+    let files = varied(folder.path(), usize::MAX);
     let mut rng = SplitMix64::new(31);
     let mut opened = 0;
     for trial in 0..2500 {
@@ -280,7 +255,7 @@ fn random_damage_behind_a_right_checksum_is_refused_or_harmless() {
 #[test]
 fn absurd_parts_behind_a_right_checksum_are_refused_or_harmless() {
     let folder = tempfile::tempdir().unwrap();
-    for (file, good) in varied(folder.path()).iter().enumerate() {
+    for (file, good) in varied(folder.path(), usize::MAX).iter().enumerate() {
         let Parts { mean, partition, lists, attributes, rows } = parts(good);
         let altered = |at: usize, value: &[u8]| {
             let mut bytes = good.clone();

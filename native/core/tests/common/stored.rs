@@ -14,7 +14,9 @@ pub const FAMILIES: [(Family, usize); 3] =
     [(Family::Learned, 1), (Family::Hyperplane, 2), (Family::CrossPolytope, 2)];
 
 /// The files of indexes of every family and form, with attributes and removed rows; `folder` is overwritten.
-pub fn varied(folder: &Path) -> Vec<Vec<u8>> {
+///
+/// Of those with buckets, about the `kept` last items are left.
+pub fn varied(folder: &Path, kept: usize) -> Vec<Vec<u8>> {
     let mut rng = SplitMix64::new(6);
     let reranks = [Rerank::Int8, Rerank::F16, Rerank::F32];
     let kinds = FAMILIES.into_iter().cycle().zip(reranks).chain([(FAMILIES[0], Rerank::Int8); 2]);
@@ -30,6 +32,9 @@ pub fn varied(folder: &Path) -> Vec<Vec<u8>> {
             ItemAttributes::new(category, values[..*id as usize % 3].to_vec()).unwrap()
         });
         let index = HashIndex::build(options, &vectors, &ids, &ids, attributes.collect(), 1).unwrap();
+        if index.stats().buckets_per_table > 0 {
+            index.remove(&ids[..ids.len().saturating_sub(kept)]);
+        }
         index.remove(&[3, 5, 50, 51, 52]);
         index.save(folder).unwrap();
         fs::read(folder.join(FILE_NAME)).unwrap()
