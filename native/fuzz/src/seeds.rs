@@ -11,7 +11,7 @@ fn main() -> std::io::Result<()> {
     fs::create_dir_all(&corpus)?;
     let folder = tempfile::tempdir()?;
     // Few items: the less there is of vectors, the more often an alteration hits what describes them.
-    for (at, bytes) in stored::varied(folder.path(), 30).iter().enumerate() {
+    for (at, bytes) in stored::varied(folder.path(), 8).iter().enumerate() {
         fs::write(corpus.join(format!("seed-{at}")), bytes)?;
     }
     Ok(())
