@@ -3,6 +3,7 @@
 #   PYTHON                 the interpreter to make .venv with (3.11 or later)
 #   LOOKALIKE_TORCH_INDEX  where pip finds CPU-only PyTorch wheels; unset: the default build, with CUDA libraries
 #   ARGS                   passed on to `lookalike demo`, to the benchmark and to pytest
+#   FUZZ_SECONDS           how long `make fuzz` looks for inputs that break the engine; 120
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -11,6 +12,7 @@ SHELL := bash
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ARGS ?=
+FUZZ_SECONDS ?= 120
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := serve-embedder,synth,train,dev
@@ -75,6 +77,21 @@ bench-engine: setup $(STAMPS)/bench ## Measure the hash index beside other libra
 test: setup ## Run every test, Rust and Python (ARGS go to pytest)
 	cargo test --quiet --release --manifest-path native/Cargo.toml -p lookalike-core
 	$(BIN)/python -m pytest $(ARGS)
+
+# Sanitizers are not yet stable options; RUSTC_BOOTSTRAP=1 makes a stable compiler take them. The short quarantine
+# of freed memory keeps within what the churn test allows.
+.PHONY: sanitize
+sanitize: ## Run the engine's tests with AddressSanitizer
+	ASAN_OPTIONS=quarantine_size_mb=8:thread_local_quarantine_size_kb=64 RUSTC_BOOTSTRAP=1 \
+		RUSTFLAGS=-Zsanitizer=address cargo test --quiet --release --manifest-path native/Cargo.toml \
+		-p lookalike-core --lib --tests --target-dir native/target/sanitize --target "$$(rustc -vV | sed -n 's/^host: //p')"
+
+.PHONY: fuzz
+fuzz: ## Fuzz the reader of stored indexes for FUZZ_SECONDS (needs cargo-fuzz)
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "error: no cargo-fuzz found; run cargo install cargo-fuzz" >&2; exit 1; }
+	cargo run --quiet --release --manifest-path native/fuzz/Cargo.toml --bin seeds
+	RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir native/fuzz open -- \
+		-max_total_time=$(FUZZ_SECONDS) -timeout=60 -malloc_limit_mb=256
 
 .PHONY: lint
 lint: setup ## Run every static check, Python, Rust and protobuf

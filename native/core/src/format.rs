@@ -225,7 +225,7 @@ fn read_body(mut input: Input, file: &Buffer) -> Result<(IndexOptions, State)> {
         Family::Hyperplane => MAX_PLANES,
         Family::CrossPolytope => MAX_BUCKETS,
     };
-    let absurd = ordinals > u32::MAX as usize || policy::shrunk(live, ordinals);
+    let absurd = ordinals.max(trained_on) > u32::MAX as usize || policy::shrunk(live, ordinals);
     if per_table > most || absurd || live.saturating_add(removed) > ordinals || header[6] != 0 {
         return damaged(format!("{FILE_NAME} has a header out of range"));
     }

@@ -84,8 +84,9 @@ impl Partition {
             Self::Hyperplane(planes) => planes.buckets(x),
             Self::CrossPolytope(polytopes) => polytopes.assign(x, &mut visits.polytopes),
         };
+        let per_table = self.buckets();
         for (table, (out, bucket)) in out.iter_mut().zip(of_tables).enumerate() {
-            *out = (table * self.buckets()) as u32 + bucket;
+            *out = (table * per_table) as u32 + bucket;
         }
     }
 
