@@ -76,6 +76,7 @@ class NativeIndex:
         effort: float | None,
         filter: Filter | Condition | None,
         group: bool,
+        estimate: str,
         exact: bool,
         threads: int,
     ) -> tuple[

@@ -32,6 +32,9 @@ NO_ID: Final = 2**64 - 1
 RERANKS: Final = ("int8", "f16", "f32")
 """What the final scores can be computed from."""
 
+ESTIMATES: Final = ("asymmetric", "hamming")
+"""What rows can be estimated from before the best are scored."""
+
 TUNING_QUERIES: Final = 256
 EFFORT_STEPS: Final = 32
 """Tuning tells efforts apart in steps of a 32nd."""
@@ -161,6 +164,7 @@ class HashIndex:
         group: bool = False,
         threads: int = 1,
         exact: bool = False,
+        estimate: str = "asymmetric",
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
         """Finds the `k` nearest items of each query: :meth:`search_detailed` without its figures.
 
@@ -177,6 +181,7 @@ class HashIndex:
             group=group,
             threads=threads,
             exact=exact,
+            estimate=estimate,
         )
         return result.ids, result.scores
 
@@ -192,6 +197,7 @@ class HashIndex:
         group: bool = False,
         threads: int = 1,
         exact: bool = False,
+        estimate: str = "asymmetric",
     ) -> SearchResult:
         """Finds the `k` nearest items of each query by cosine.
 
@@ -209,11 +215,15 @@ class HashIndex:
             group: Return the best item of each of the `k` best products.
             threads: Threads over the queries; 0 means one per core.
             exact: Compare with every stored vector; `probes` and `rerank` are then without effect.
+            estimate: What the candidates are chosen by: `"asymmetric"`, the query's coordinates against the
+                signs in the codes (RaBitQ), or `"hamming"`, the signs of both: less recall at equal work.
 
         Raises:
             ValueError: Wrong shape, dtype, layout, dimension, value or range.
             lookalike.errors.NotSupportedError: An option that this version does not have.
         """
+        if estimate not in ESTIMATES:
+            raise _not_supported("estimate", f"use one of {', '.join(ESTIMATES)}", estimate)
         ids, products, scores, scanned, seconds = self._native.search(
             _vectors(queries, "queries"),
             k=_integer(k, "k", 1, 2**31 - 1),
@@ -223,6 +233,7 @@ class HashIndex:
             filter=filter,
             group=bool(group),
             exact=bool(exact),
+            estimate=estimate,
             threads=_integer(threads, "threads", 0, 1024),
         )
         return SearchResult(ids, products, scores, scanned, seconds)

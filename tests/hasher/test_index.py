@@ -125,6 +125,25 @@ def test_more_probes_scan_more_and_find_more(family: str, tables: int, probes: t
     assert recalls == sorted(set(recalls))
 
 
+def test_hamming_estimates_find_less_with_the_same_work() -> None:
+    vectors, ids, products = clustered()
+    index = HashIndex.build(vectors, ids, products)
+    queries = vectors[:300]
+    exact = index.search(queries, 10, exact=True)[0]
+    found = {
+        estimate: index.search_detailed(queries, 10, probes=40, rerank=20, estimate=estimate)
+        for estimate in ["asymmetric", "hamming"]
+    }
+    recalls = {estimate: overlap(result.ids, exact) for estimate, result in found.items()}
+    assert recalls["asymmetric"] > recalls["hamming"] + 0.02 > 0.5
+    np.testing.assert_array_equal(found["asymmetric"].codes_scanned, found["hamming"].codes_scanned)
+    assert (np.diff(found["hamming"].scores) <= 0).all()
+    everything: dict[str, Any] = {"probes": 2**20, "rerank": len(ids)}
+    all_ids, scores = index.search(queries, 10, estimate="hamming", **everything)
+    np.testing.assert_array_equal(all_ids, exact)
+    np.testing.assert_array_equal(scores, index.search(queries, 10, **everything)[1])
+
+
 def test_grouping_returns_distinct_products_with_their_best_item() -> None:
     vectors, ids, products = clustered(products=60)
     products[:200] = 7  # one product owns more items than the automatic number of candidates
@@ -300,6 +319,12 @@ def test_unknown_families_and_reranks_are_named(build: dict[str, Any]) -> None:
     with pytest.raises(NotSupportedError, match="not available in this version") as caught:
         HashIndex.build(V, I, **build)
     assert caught.value.field in build
+
+
+def test_unknown_estimates_are_named() -> None:
+    with pytest.raises(NotSupportedError, match="use one of asymmetric, hamming") as caught:
+        HashIndex.build(V, I).search(V, 1, estimate="cosine")
+    assert caught.value.field == "estimate"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ use lookalike_core::chunk::Rerank;
 use lookalike_core::codes::{EncodeScratch, Encoder, check_bits};
 use lookalike_core::input::MAX_DIM;
 use lookalike_core::rotation::Rotation;
-use lookalike_core::{Error, Family, HashIndex, IndexOptions, SearchOptions, dot, hamming, isa};
+use lookalike_core::{Error, Estimate, Family, HashIndex, IndexOptions, SearchOptions, dot, hamming, isa};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyOSError, PyValueError};
@@ -127,7 +127,7 @@ impl NativeIndex {
         matrix(vectors, self.0.options().dim, py)
     }
 
-    #[pyo3(signature = (queries, *, k, probes, rerank, effort, filter, group, exact, threads))]
+    #[pyo3(signature = (queries, *, k, probes, rerank, effort, filter, group, estimate, exact, threads))]
     #[allow(clippy::too_many_arguments)]
     fn search<'py>(
         &self,
@@ -139,12 +139,18 @@ impl NativeIndex {
         effort: Option<f32>,
         filter: Option<&Bound<'py, PyAny>>,
         group: bool,
+        estimate: &str,
         exact: bool,
         threads: usize,
     ) -> PyResult<SearchTuple<'py>> {
         check_dim(self.0.options().dim, queries.shape()[1])?;
         let filter = filter.map(filter_from_py).transpose()?;
-        let options = SearchOptions { k, probes, rerank, group, exact, effort, filter };
+        let estimate = match estimate {
+            "asymmetric" => Estimate::Asymmetric,
+            "hamming" => Estimate::Hamming,
+            other => return Err(PyValueError::new_err(format!("there is no estimate {other:?}"))),
+        };
+        let options = SearchOptions { k, probes, rerank, group, exact, effort, filter, estimate };
         let queries = queries.as_slice()?;
         let out = py.detach(|| self.0.search(queries, &options, threads)).map_err(to_py)?;
         let seconds = PyDict::new(py);

@@ -6,6 +6,7 @@
 
 mod candidates;
 pub mod list;
+mod options;
 pub(crate) mod policy;
 mod search;
 pub mod state;
@@ -29,7 +30,8 @@ use list::{List, NewRow};
 use state::{Items, State};
 use writer::Writer;
 
-pub use search::{SearchOptions, SearchOutput, StageSeconds};
+pub use options::{Estimate, SearchOptions};
+pub use search::{SearchOutput, StageSeconds};
 
 /// Most bucket tables.
 pub const MAX_TABLES: usize = 64;

@@ -7,13 +7,14 @@ use rayon::prelude::*;
 
 use super::candidates::{Candidate, Candidates};
 use super::list::List;
+use super::options::{Estimate, SearchOptions};
 use super::policy::{self, Effort};
 use super::state::State;
 use crate::attributes::to_bitset;
 use crate::bitset::Bitset;
 use crate::chunk::{Rerank, View};
 use crate::dot::{dot, dot_f16, dot_i8};
-use crate::error::{Result, invalid};
+use crate::error::Result;
 use crate::filter::Filter;
 use crate::input::NO_ID;
 use crate::partition::Visits;
@@ -21,46 +22,6 @@ use crate::prefetch::prefetch;
 use crate::rank::{Hit, keep_best_of_each_product, keep_top};
 use crate::scan::{self, BLOCK, QueryTable, block_bytes};
 use crate::threads;
-
-/// What one search asks for.
-#[derive(Clone, Debug, Default)]
-pub struct SearchOptions {
-    /// Results per query, at least 1.
-    pub k: usize,
-    /// Buckets to visit; `None`: until the automatic number of rows is reached.
-    pub probes: Option<usize>,
-    /// Candidates whose score is computed; `None`: automatic.
-    pub rerank: Option<usize>,
-    /// Whether to return the best item of each of the k best products.
-    pub group: bool,
-    /// Whether to score every stored vector instead of hashing.
-    pub exact: bool,
-    /// How much work to do where `probes` or `rerank` do not say, 0 to 1; `None`: 0.5.
-    pub effort: Option<f32>,
-    /// Which items may be found; `None`: all.
-    pub filter: Option<Filter>,
-}
-
-impl SearchOptions {
-    /// Checks the ranges.
-    pub fn check(&self) -> Result<()> {
-        if self.k == 0 {
-            return invalid("k must be at least 1, not 0");
-        }
-        if self.probes == Some(0) {
-            return invalid("probes must be at least 1, not 0");
-        }
-        if self.effort.is_some_and(|effort| !(0.0..=1.0).contains(&effort)) {
-            return invalid(format!("effort must be 0 to 1, not {}", self.effort.unwrap_or_default()));
-        }
-        match self.rerank {
-            Some(depth) if depth < self.k => {
-                invalid(format!("rerank must be at least k ({}), not {depth}", self.k))
-            }
-            _ => Ok(()),
-        }
-    }
-}
 
 /// Time spent in each stage, summed over the queries, in seconds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -188,7 +149,11 @@ impl<'a> Search<'a> {
         if self.options.exact || self.allowed.is_some() && policy::few(matches) {
             return self.exact(scratch, seconds, clock);
         }
-        scratch.table.fill(&scratch.rotated[..codebook.layout.bits]);
+        let rotated = &scratch.rotated[..codebook.layout.bits];
+        match self.options.estimate {
+            Estimate::Asymmetric => scratch.table.fill(rotated),
+            Estimate::Hamming => scratch.table.fill_signs(rotated),
+        }
         seconds.hash = clock.lap();
         let mut effort = Effort::of(self.options, self.state, matches);
         loop {
