@@ -108,7 +108,7 @@ class HashIndex:
         bits: int = 256,
         family: str = "learned",
         tables: int | None = None,
-        rerank: str = "f32",
+        rerank: str = "int8",
         seed: int = 0,
         threads: int = 0,
     ) -> Self:
@@ -124,9 +124,9 @@ class HashIndex:
             family: Hash family of the buckets: `"learned"` cells, `"hyperplane"` or `"cross_polytope"`.
             tables: Bucket tables, 1 to 64, by default 1 (cross-polytopes 4). Each further table keeps all
                 rows once more. Learned cells have 1.
-            rerank: What the final scores are computed from: `"f32"`, the vectors as they are; `"f16"`, half
-                of the memory, scores within about 0.0005 of the cosine; `"int8"`, a quarter of the memory,
-                within about 0.005.
+            rerank: What the final scores are computed from: `"int8"`, a byte a coordinate, scores within
+                about 0.005 of the cosine; `"f16"`, twice that memory, within about 0.0005; `"f32"`, four
+                times, the vectors as they are. `exact` searches and rebuilds know no more than that.
             seed: Seed of the rotation and the buckets, 0 to 2**64-1.
             threads: Threads of the build; 0 means one per core.
 

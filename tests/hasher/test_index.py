@@ -70,6 +70,15 @@ def test_defaults_scan_little_and_miss_little(family: str) -> None:
     assert scanned <= 0.131
 
 
+def test_the_default_keeps_a_byte_a_coordinate_and_misses_little_of_the_truth() -> None:
+    vectors, ids, products = clustered()
+    index = HashIndex.build(vectors, ids, products)
+    assert index.stats()["rerank"] == "int8"
+    assert index.stats()["vector_bytes"] == vectors.size
+    truth = reference.brute_force(vectors, ids, vectors[:200], 10)[0]
+    assert overlap(index.search(vectors[:200], 10, effort=0.75)[0], truth) >= 0.98
+
+
 def test_growing_from_nothing_is_as_good_as_a_fresh_build() -> None:
     vectors, ids, products = clustered()
     index = HashIndex.build(vectors[:0], ids[:0], products[:0])
@@ -88,7 +97,7 @@ def test_growing_from_nothing_is_as_good_as_a_fresh_build() -> None:
 
 def test_exact_search_equals_the_oracle() -> None:
     vectors, ids, products = clustered(products=80)
-    index = HashIndex.build(vectors, ids, products)
+    index = HashIndex.build(vectors, ids, products, rerank="f32")
     found = index.search_detailed(vectors[:20] * 3, 12, exact=True)
     expected_ids, expected_scores = reference.brute_force(vectors, ids, vectors[:20], 12)
     np.testing.assert_array_equal(found.ids, expected_ids)
@@ -352,7 +361,7 @@ def test_scores_are_as_exact_as_the_stored_vectors(rerank: str, error: float, tm
 @pytest.mark.parametrize("family", ["learned", "hyperplane", "cross_polytope"])
 def test_more_effort_looks_at_more_and_finds_more(family: str) -> None:
     vectors, ids = random_unit(6_000, 32), np.arange(6_000, dtype=np.uint64)
-    index = HashIndex.build(vectors, ids, family=family)
+    index = HashIndex.build(vectors, ids, family=family, rerank="f32")
     queries = random_unit(200, 32)
     truth = index.search(queries, 10, exact=True)[0]
     recalls, scanned = [], []
