@@ -16,6 +16,7 @@ __all__ = [
     "encode",
     "force_isa",
     "hamming_distances",
+    "hamming_top_k",
     "rotate",
 ]
 
@@ -76,6 +77,7 @@ class NativeIndex:
         effort: float | None,
         filter: Filter | Condition | None,
         group: bool,
+        estimate: str,
         exact: bool,
         threads: int,
     ) -> tuple[
@@ -87,6 +89,9 @@ class NativeIndex:
 def rotate(vectors: NDArray[np.float32], *, bits: int, seed: int) -> NDArray[np.float32]: ...
 def encode(vectors: NDArray[np.float32], *, bits: int, seed: int) -> NDArray[np.uint64]: ...
 def hamming_distances(query: NDArray[np.uint64], codes: NDArray[np.uint64]) -> NDArray[np.uint32]: ...
+def hamming_top_k(
+    queries: NDArray[np.uint64], codes: NDArray[np.uint64], k: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...
 def dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> float: ...
 def active_isa() -> str: ...
 def available_isas() -> list[str]: ...

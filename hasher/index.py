@@ -32,6 +32,9 @@ NO_ID: Final = 2**64 - 1
 RERANKS: Final = ("int8", "f16", "f32")
 """What the final scores can be computed from."""
 
+ESTIMATES: Final = ("asymmetric", "hamming")
+"""What rows can be estimated from before the best are scored."""
+
 TUNING_QUERIES: Final = 256
 EFFORT_STEPS: Final = 32
 """Tuning tells efforts apart in steps of a 32nd."""
@@ -106,7 +109,7 @@ class HashIndex:
         bits: int = 256,
         family: str = "learned",
         tables: int | None = None,
-        rerank: str = "f32",
+        rerank: str = "int8",
         seed: int = 0,
         threads: int = 0,
     ) -> Self:
@@ -122,9 +125,9 @@ class HashIndex:
             family: Hash family of the buckets: `"learned"` cells, `"hyperplane"` or `"cross_polytope"`.
             tables: Bucket tables, 1 to 64, by default 1 (cross-polytopes 4). Each further table keeps all
                 rows once more. Learned cells have 1.
-            rerank: What the final scores are computed from: `"f32"`, the vectors as they are; `"f16"`, half
-                of the memory, scores within about 0.0005 of the cosine; `"int8"`, a quarter of the memory,
-                within about 0.005.
+            rerank: What the final scores are computed from: `"int8"`, a byte a coordinate, scores within
+                about 0.005 of the cosine; `"f16"`, twice that memory, within about 0.0005; `"f32"`, four
+                times, the vectors as they are. `exact` searches and rebuilds know no more than that.
             seed: Seed of the rotation and the buckets, 0 to 2**64-1.
             threads: Threads of the build; 0 means one per core.
 
@@ -162,6 +165,7 @@ class HashIndex:
         group: bool = False,
         threads: int = 1,
         exact: bool = False,
+        estimate: str = "asymmetric",
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
         """Finds the `k` nearest items of each query: :meth:`search_detailed` without its figures.
 
@@ -178,6 +182,7 @@ class HashIndex:
             group=group,
             threads=threads,
             exact=exact,
+            estimate=estimate,
         )
         return result.ids, result.scores
 
@@ -193,6 +198,7 @@ class HashIndex:
         group: bool = False,
         threads: int = 1,
         exact: bool = False,
+        estimate: str = "asymmetric",
     ) -> SearchResult:
         """Finds the `k` nearest items of each query by cosine.
 
@@ -210,11 +216,15 @@ class HashIndex:
             group: Return the best item of each of the `k` best products.
             threads: Threads over the queries; 0 means one per core.
             exact: Compare with every stored vector; `probes` and `rerank` are then without effect.
+            estimate: What the candidates are chosen by: `"asymmetric"`, the query's coordinates against the
+                signs in the codes (RaBitQ), or `"hamming"`, the signs of both: less recall at equal work.
 
         Raises:
             ValueError: Wrong shape, dtype, layout, dimension, value or range.
             lookalike.errors.NotSupportedError: An option that this version does not have.
         """
+        if estimate not in ESTIMATES:
+            raise _not_supported("estimate", f"use one of {', '.join(ESTIMATES)}", estimate)
         ids, products, scores, scanned, seconds = self._native.search(
             _vectors(queries, "queries"),
             k=_integer(k, "k", 1, 2**31 - 1),
@@ -224,6 +234,7 @@ class HashIndex:
             filter=filter,
             group=bool(group),
             exact=bool(exact),
+            estimate=estimate,
             threads=_integer(threads, "threads", 0, 1024),
         )
         return SearchResult(ids, products, scores, scanned, seconds)

@@ -49,6 +49,8 @@ def load_index(store: RowStore, folder: Path, generation: str) -> HashIndex:
         np.array(entries.product_numbers, dtype=np.uint64),
         attributes=_attributes(entries, generation),
         bits=store.spec.bits,
+        # Exact searches of the service are exact: as good as float brute force over the stored rows.
+        rerank="f32",
     )
 
 

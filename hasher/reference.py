@@ -96,6 +96,15 @@ def hamming_distances(query: NDArray[np.uint64], codes: NDArray[np.uint64]) -> N
     return distances
 
 
+def hamming_top_k(
+    queries: NDArray[np.uint64], codes: NDArray[np.uint64], k: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Finds the `k` nearest of at least `k` codes for each query: distances and rows, ties by row."""
+    distances = np.stack([hamming_distances(query, codes) for query in queries]).astype(np.int32)
+    rows = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(distances, rows, axis=1), rows
+
+
 def brute_force(
     vectors: NDArray[np.float32], ids: NDArray[np.uint64], queries: NDArray[np.float32], k: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:

@@ -74,6 +74,7 @@ def index(data: Data) -> HashIndex:
         data.vectors[half - 500 : COUNT],
         data.ids[half - 500 : COUNT],
         attributes=Data(4).attributes(slice(half - 500, COUNT)),
+        rerank="f32",
     )
     index.add(data.vectors[:half], data.ids[:half], attributes=data.attributes(slice(half)))
     index.add(
@@ -131,7 +132,7 @@ def test_filters_survive_save_and_removal(data: Data, tmp_path: Path) -> None:
 
 def test_groups_hold_their_best_item_that_passes(data: Data) -> None:
     products = np.arange(COUNT, dtype=np.uint64) // 8
-    index = HashIndex.build(data.vectors, data.ids, products, attributes=data.attributes())
+    index = HashIndex.build(data.vectors, data.ids, products, attributes=data.attributes(), rerank="f32")
     filter = Equals("size", "3")
     found = index.search_detailed(data.vectors[:1], 20, filter=filter, group=True, exact=True)
     scores = np.where(data.passing(filter), data.vectors @ data.vectors[0], -np.inf)

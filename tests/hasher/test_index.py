@@ -70,6 +70,15 @@ def test_defaults_scan_little_and_miss_little(family: str) -> None:
     assert scanned <= 0.131
 
 
+def test_the_default_keeps_a_byte_a_coordinate_and_misses_little_of_the_truth() -> None:
+    vectors, ids, products = clustered()
+    index = HashIndex.build(vectors, ids, products)
+    assert index.stats()["rerank"] == "int8"
+    assert index.stats()["vector_bytes"] == vectors.size
+    truth = reference.brute_force(vectors, ids, vectors[:200], 10)[0]
+    assert overlap(index.search(vectors[:200], 10, effort=0.75)[0], truth) >= 0.98
+
+
 def test_growing_from_nothing_is_as_good_as_a_fresh_build() -> None:
     vectors, ids, products = clustered()
     index = HashIndex.build(vectors[:0], ids[:0], products[:0])
@@ -88,7 +97,7 @@ def test_growing_from_nothing_is_as_good_as_a_fresh_build() -> None:
 
 def test_exact_search_equals_the_oracle() -> None:
     vectors, ids, products = clustered(products=80)
-    index = HashIndex.build(vectors, ids, products)
+    index = HashIndex.build(vectors, ids, products, rerank="f32")
     found = index.search_detailed(vectors[:20] * 3, 12, exact=True)
     expected_ids, expected_scores = reference.brute_force(vectors, ids, vectors[:20], 12)
     np.testing.assert_array_equal(found.ids, expected_ids)
@@ -123,6 +132,25 @@ def test_more_probes_scan_more_and_find_more(family: str, tables: int, probes: t
     recalls = [overlap(r.ids, exact) for r in results]
     assert scanned == sorted(set(scanned))
     assert recalls == sorted(set(recalls))
+
+
+def test_hamming_estimates_find_less_with_the_same_work() -> None:
+    vectors, ids, products = clustered()
+    index = HashIndex.build(vectors, ids, products)
+    queries = vectors[:300]
+    exact = index.search(queries, 10, exact=True)[0]
+    found = {
+        estimate: index.search_detailed(queries, 10, probes=40, rerank=20, estimate=estimate)
+        for estimate in ["asymmetric", "hamming"]
+    }
+    recalls = {estimate: overlap(result.ids, exact) for estimate, result in found.items()}
+    assert recalls["asymmetric"] > recalls["hamming"] + 0.02 > 0.5
+    np.testing.assert_array_equal(found["asymmetric"].codes_scanned, found["hamming"].codes_scanned)
+    assert (np.diff(found["hamming"].scores) <= 0).all()
+    everything: dict[str, Any] = {"probes": 2**20, "rerank": len(ids)}
+    all_ids, scores = index.search(queries, 10, estimate="hamming", **everything)
+    np.testing.assert_array_equal(all_ids, exact)
+    np.testing.assert_array_equal(scores, index.search(queries, 10, **everything)[1])
 
 
 def test_grouping_returns_distinct_products_with_their_best_item() -> None:
@@ -302,6 +330,12 @@ def test_unknown_families_and_reranks_are_named(build: dict[str, Any]) -> None:
     assert caught.value.field in build
 
 
+def test_unknown_estimates_are_named() -> None:
+    with pytest.raises(NotSupportedError, match="use one of asymmetric, hamming") as caught:
+        HashIndex.build(V, I).search(V, 1, estimate="cosine")
+    assert caught.value.field == "estimate"
+
+
 @pytest.mark.parametrize(
     "how", [{"effort": 1.5}, {"effort": "much"}, {"effort": float("nan")}, {"filter": "x"}]
 )
@@ -327,7 +361,7 @@ def test_scores_are_as_exact_as_the_stored_vectors(rerank: str, error: float, tm
 @pytest.mark.parametrize("family", ["learned", "hyperplane", "cross_polytope"])
 def test_more_effort_looks_at_more_and_finds_more(family: str) -> None:
     vectors, ids = random_unit(6_000, 32), np.arange(6_000, dtype=np.uint64)
-    index = HashIndex.build(vectors, ids, family=family)
+    index = HashIndex.build(vectors, ids, family=family, rerank="f32")
     queries = random_unit(200, 32)
     truth = index.search(queries, 10, exact=True)[0]
     recalls, scanned = [], []

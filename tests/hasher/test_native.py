@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hasher import _native, reference
+from hasher import _native, hamming, reference
 
 
 @pytest.fixture(params=_native.available_isas())
@@ -58,6 +58,47 @@ def test_hamming_equals_the_oracle_on_every_isa(isa: str, words: int) -> None:
     distances = _native.hamming_distances(query, codes)
     np.testing.assert_array_equal(distances, reference.hamming_distances(query, codes))
     assert distances[6] == 64 * words
+
+
+@pytest.mark.parametrize("words", [1, 3, 4, 8, 33])
+def test_the_nearest_codes_equal_the_oracles_on_every_isa(isa: str, words: int) -> None:
+    rng = np.random.default_rng(words)
+    codes = rng.integers(0, 2**64, size=(1_037, words), dtype=np.uint64)
+    queries = rng.integers(0, 2**64, size=(5, words), dtype=np.uint64)
+    codes[1_036], codes[6] = queries[2], ~queries[2]
+    for k in [1, 10, 1_037]:
+        distances, rows = hamming.top_k(queries, codes, k)
+        assert [distances.dtype.name, rows.dtype.name] == ["int32", "int64"]
+        for found, expected in zip(
+            (distances, rows), reference.hamming_top_k(queries, codes, k), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected, err_msg=isa)
+    by_byte = hamming.top_k(queries.view(np.uint8), codes.view(np.uint8), 1_037)
+    np.testing.assert_array_equal(by_byte[1], rows)
+
+
+def test_short_rows_of_the_nearest_codes_are_padded() -> None:
+    queries = np.array([[0], [255]], np.uint64)
+    distances, rows = hamming.top_k(queries, np.array([[1], [0]], np.uint64), 3)
+    assert distances.tolist() == [[0, 1, hamming.NO_DISTANCE], [7, 8, hamming.NO_DISTANCE]]
+    assert rows.tolist() == [[1, 0, hamming.NO_ROW], [0, 1, hamming.NO_ROW]]
+    assert hamming.top_k(queries, np.empty((0, 1), np.uint64))[1].tolist() == [[hamming.NO_ROW] * 10] * 2
+    assert hamming.top_k(queries[:0], queries)[0].shape == (0, 10)
+
+
+def test_codes_that_do_not_fit_are_refused() -> None:
+    codes = np.zeros((4, 2), np.uint64)
+    with pytest.raises(ValueError, match="same number"):
+        hamming.top_k(codes[:, :1].copy(), codes)
+    with pytest.raises(ValueError, match="queries must be C-contiguous"):
+        hamming.top_k(codes[:, :1], codes)
+    with pytest.raises(ValueError, match="codes must have a multiple of 8 bytes"):
+        hamming.top_k(codes, np.zeros((4, 12), np.uint8))
+    with pytest.raises(ValueError, match="two-dimensional array of uint8 or uint64"):
+        hamming.top_k(codes[0], codes)
+    for k in [0, -1, 1.5, True]:
+        with pytest.raises(ValueError, match="k must be an integer of at least 1"):
+            hamming.top_k(codes, codes, k)  # type: ignore[arg-type]
 
 
 def test_dot_is_the_same_on_every_isa_and_near_the_truth() -> None:

@@ -32,11 +32,11 @@ const UNREACHABLE: half::f16 = half::f16::NEG_INFINITY;
 pub enum Rerank {
     /// The rotated residual in 8 bits a coordinate with one scale a vector: a quarter of the memory, scores
     /// within a few thousandths of the cosine.
+    #[default]
     Int8,
     /// Half-precision vectors: half of the memory, scores within a few ten-thousandths.
     F16,
     /// The vectors as they are.
-    #[default]
     F32,
 }
 

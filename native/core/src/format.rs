@@ -241,8 +241,12 @@ fn read_body(mut input: Input, file: &Buffer) -> Result<(IndexOptions, State)> {
         return damaged(format!("{FILE_NAME} removes a row twice, or one out of range"));
     }
     let length = usize::try_from(input.u64s(1)?[0]).unwrap_or(usize::MAX);
-    let attributes = Attributes::deserialise(input.take::<1>(length)?.as_flattened(), ordinals as u32)?;
+    let attributes = input.take::<1>(length)?.as_flattened();
     let lists = read_lists(input, file, &codebook, &sizes, &dead)?;
+    if live > lists.iter().map(List::rows).sum() {
+        return damaged(format!("{FILE_NAME} does not hold the rows that its header says"));
+    }
+    let attributes = Attributes::deserialise(attributes, ordinals as u32)?;
     let removed = lists.iter().map(List::removed).sum();
     let ordinals = ordinals as u32;
     let codebook = Arc::new(codebook);

@@ -51,5 +51,5 @@ pub mod signs;
 pub mod threads;
 
 pub use error::Error;
-pub use index::{HashIndex, IndexOptions, SearchOptions, SearchOutput, Stats};
+pub use index::{Estimate, HashIndex, IndexOptions, SearchOptions, SearchOutput, Stats};
 pub use partition::Family;

@@ -95,16 +95,17 @@ proptest! {
 
     #[test]
     fn refuses_any_other_bytes(noise in prop::collection::vec(any::<u8>(), 0..200), at: prop::sample::Index, to: u8) {
-        let _ = Attributes::deserialise(&noise, u32::MAX);
+        let _ = Attributes::deserialise(&noise, 3000);
         let mut attributes = Attributes::default();
         let items: Vec<ItemAttributes> = (0..20).map(item).collect();
         attributes.insert((0..).zip(&items));
+        attributes.remove([3, 4, 11]);
         let mut bytes = Vec::new();
         attributes.serialise(&mut bytes);
         let cut = at.index(bytes.len());
-        prop_assert!(Attributes::deserialise(&bytes[..cut], u32::MAX).is_err());
+        prop_assert!(Attributes::deserialise(&bytes[..cut], 3000).is_err());
         bytes[cut] = to;
-        if let Ok(altered) = Attributes::deserialise(&bytes, u32::MAX) {
+        if let Ok(altered) = Attributes::deserialise(&bytes, 3000) {
             for ordinal in altered.evaluate(&Filter::default()) {
                 altered.get(ordinal);
             }
@@ -148,6 +149,25 @@ fn ranges_stay_exact_while_the_numbers_drift() {
     assert_eq!(reload(&attributes).evaluate(&range("price", Some(200.0), None)), {
         attributes.evaluate(&range("price", Some(200.0), None))
     });
+}
+
+/// Items without attributes take a bit each, and nothing but their runs in the stored form.
+#[test]
+fn items_without_attributes_cost_next_to_nothing() {
+    let mut attributes = Attributes::default();
+    let none = ItemAttributes::default();
+    attributes.insert((0..1_000_000).map(|ordinal| (ordinal, &none)));
+    attributes.remove((0..1_000_000).step_by(10_000));
+    assert!(attributes.bytes() < 400_000, "{} bytes", attributes.bytes());
+    let mut bytes = Vec::new();
+    attributes.serialise(&mut bytes);
+    assert_eq!(bytes.len(), 4 + 4 + 100 * 8 + 4);
+    let opened = Attributes::deserialise(&bytes, 1_000_000).unwrap();
+    assert!(opened.bytes() < 400_000, "{} bytes", opened.bytes());
+    let all = opened.evaluate(&Filter::default());
+    assert_eq!(all, attributes.evaluate(&Filter::default()));
+    assert_eq!((all.len(), all.contains(0), all.contains(1)), (999_900, false, true));
+    assert!(Attributes::deserialise(&bytes, 999_999).is_err(), "an ordinal out of range");
 }
 
 /// Values that no item has any more leave the dictionary.

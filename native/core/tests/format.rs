@@ -14,7 +14,7 @@ use std::path::Path;
 use counting::held_and_most;
 use damage::{open_and_use, seal};
 use lookalike_core::chunk::Rerank;
-use lookalike_core::format::FILE_NAME;
+use lookalike_core::format::{FILE_NAME, VERSION};
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::{Error, Family, HashIndex, IndexOptions, SearchOptions};
 use stored::{FAMILIES, varied};
@@ -107,7 +107,7 @@ fn other_versions_are_named() {
     let folder = tempfile::tempdir().unwrap();
     saved(folder.path(), 300, FAMILIES[0]);
     let good = fs::read(folder.path().join(FILE_NAME)).unwrap();
-    for version in [0u32, 1, 2, 4, 1 << 30] {
+    for version in [0, 1, VERSION - 1, VERSION + 1, 1 << 30] {
         let mut other = good.clone();
         other[8..12].copy_from_slice(&version.to_le_bytes());
         // With the checksum of its own, as the other program wrote it, and without.
@@ -121,7 +121,8 @@ fn other_versions_are_named() {
             let error = HashIndex::open(folder.path()).unwrap_err();
             assert!(matches!(error, Error::Damaged(_)));
             let message = error.to_string();
-            let expected = format!("format version {version}, this program reads 3; rebuild the index");
+            let expected =
+                format!("format version {version}, this program reads {VERSION}; rebuild the index");
             assert!(message.contains(&expected), "{message}");
         }
     }
@@ -140,7 +141,8 @@ fn the_first_version_is_named_even_where_its_file_is_short() {
     bytes.extend(xxh3_64(&bytes).to_le_bytes());
     fs::write(folder.path().join(FILE_NAME), &bytes).unwrap();
     let message = HashIndex::open(folder.path()).unwrap_err().to_string();
-    assert!(message.contains("format version 1, this program reads 3; rebuild the index"), "{message}");
+    let expected = format!("format version 1, this program reads {VERSION}; rebuild the index");
+    assert!(message.contains(&expected), "{message}");
 }
 
 /// Far more than any file of these tests needs, other tests beside it included.

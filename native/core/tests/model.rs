@@ -9,7 +9,7 @@ use lookalike_core::attributes::ItemAttributes;
 use lookalike_core::chunk::Rerank;
 use lookalike_core::filter::Filter;
 use lookalike_core::rng::SplitMix64;
-use lookalike_core::{Family, HashIndex, IndexOptions, SearchOptions, SearchOutput};
+use lookalike_core::{Estimate, Family, HashIndex, IndexOptions, SearchOptions, SearchOutput};
 use proptest::prelude::*;
 
 const DIM: usize = 24;
@@ -48,9 +48,19 @@ fn search_options() -> impl Strategy<Value = SearchOptions> {
     ];
     let filter =
         prop_oneof![2 => Just(None), 1 => Just(Some(Filter::default())), 3 => filter().prop_map(Some)];
-    (1..15usize, any::<bool>(), effort, filter).prop_map(|(k, group, (probes, rerank, effort), filter)| {
-        SearchOptions { k, probes, rerank, group, exact: false, effort, filter }
-    })
+    let estimate = prop_oneof![3 => Just(Estimate::Asymmetric), 1 => Just(Estimate::Hamming)];
+    (1..15usize, any::<bool>(), effort, filter, estimate).prop_map(
+        |(k, group, (probes, rerank, effort), filter, estimate)| SearchOptions {
+            k,
+            probes,
+            rerank,
+            group,
+            exact: false,
+            effort,
+            filter,
+            estimate,
+        },
+    )
 }
 
 fn operation() -> impl Strategy<Value = Operation> {

@@ -111,6 +111,34 @@ fn tables_add_up_to_the_product_of_signs_and_query() {
     }
 }
 
+/// A table of signs counts the bits in which a code agrees with them, to the rounding of floats.
+#[test]
+fn tables_of_signs_tell_the_hamming_distance() {
+    let mut rng = SplitMix64::new(25);
+    for bits in [64, 128, 320, 2048] {
+        let query: Vec<f32> = (0..bits).map(|_| rng.next_bell()).collect();
+        let sum: f32 = query.iter().map(|v| v.abs()).sum();
+        let magnitude = query.iter().map(|v| v * v).sum::<f32>() / sum;
+        let mut table = QueryTable::default();
+        table.fill_signs(&query);
+        let mut blocks = random_blocks(bits, 1, &mut rng);
+        for row in 0..BLOCK {
+            let constants = &mut blocks[bits / 8 * BLOCK..].as_chunks_mut::<2>().0;
+            (constants[row], constants[BLOCK + row]) = (f16::ONE.to_le_bytes(), f16::ZERO.to_le_bytes());
+        }
+        let (estimates, _) = estimate(&table, &blocks, 0.0, 0.0);
+        for (row, estimate) in estimates.iter().enumerate() {
+            let bit = |i: usize| blocks[i / 8 * BLOCK + scan::lane_of(row)] >> (i % 8) & 1 == 1;
+            let differing = (0..bits).filter(|i| bit(*i) != (query[*i] >= 0.0)).count();
+            let expected = (bits as f32 - 2.0 * differing as f32) * magnitude;
+            let estimate = f32::from_bits(*estimate);
+            let bound = 1e-5 * bits as f32 * magnitude;
+            assert!((estimate - expected).abs() <= bound, "{bits} bits: {estimate}, not {expected}");
+        }
+    }
+    QueryTable::default().fill_signs(&[0.0; 64]);
+}
+
 fn unit(rng: &mut SplitMix64, dim: usize) -> Vec<f32> {
     let x: Vec<f32> = (0..dim).map(|_| rng.next_bell()).collect();
     let norm = x.iter().map(|v| v * v).sum::<f32>().sqrt();

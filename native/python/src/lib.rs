@@ -12,7 +12,7 @@ use lookalike_core::chunk::Rerank;
 use lookalike_core::codes::{EncodeScratch, Encoder, check_bits};
 use lookalike_core::input::MAX_DIM;
 use lookalike_core::rotation::Rotation;
-use lookalike_core::{Error, Family, HashIndex, IndexOptions, SearchOptions, dot, hamming, isa};
+use lookalike_core::{Error, Estimate, Family, HashIndex, IndexOptions, SearchOptions, dot, hamming, isa};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyOSError, PyValueError};
@@ -127,7 +127,7 @@ impl NativeIndex {
         matrix(vectors, self.0.options().dim, py)
     }
 
-    #[pyo3(signature = (queries, *, k, probes, rerank, effort, filter, group, exact, threads))]
+    #[pyo3(signature = (queries, *, k, probes, rerank, effort, filter, group, estimate, exact, threads))]
     #[allow(clippy::too_many_arguments)]
     fn search<'py>(
         &self,
@@ -139,12 +139,18 @@ impl NativeIndex {
         effort: Option<f32>,
         filter: Option<&Bound<'py, PyAny>>,
         group: bool,
+        estimate: &str,
         exact: bool,
         threads: usize,
     ) -> PyResult<SearchTuple<'py>> {
         check_dim(self.0.options().dim, queries.shape()[1])?;
         let filter = filter.map(filter_from_py).transpose()?;
-        let options = SearchOptions { k, probes, rerank, group, exact, effort, filter };
+        let estimate = match estimate {
+            "asymmetric" => Estimate::Asymmetric,
+            "hamming" => Estimate::Hamming,
+            other => return Err(PyValueError::new_err(format!("there is no estimate {other:?}"))),
+        };
+        let options = SearchOptions { k, probes, rerank, group, exact, effort, filter, estimate };
         let queries = queries.as_slice()?;
         let out = py.detach(|| self.0.search(queries, &options, threads)).map_err(to_py)?;
         let seconds = PyDict::new(py);
@@ -277,6 +283,38 @@ fn hamming_distances<'py>(
     Ok(PyArray1::from_vec(py, out))
 }
 
+/// The `k` nearest codes `(n, words)` of each query `(q, words)`: distances and rows, `(q, k)`.
+#[pyfunction]
+#[allow(clippy::type_complexity)]
+fn hamming_top_k<'py>(
+    py: Python<'py>,
+    queries: PyReadonlyArray2<'py, u64>,
+    codes: PyReadonlyArray2<'py, u64>,
+    k: usize,
+) -> PyResult<(Bound<'py, PyArray2<i32>>, Bound<'py, PyArray2<i64>>)> {
+    let (words, [rows, width]) = (queries.shape()[1], [codes.shape()[0], codes.shape()[1]]);
+    if words == 0 || words != width || u32::try_from(64 * words).is_err() {
+        return Err(PyValueError::new_err(format!(
+            "queries have {words} words, codes have {width}; both need the same number, at least 1"
+        )));
+    }
+    if k == 0 || u32::try_from(rows).is_err() {
+        return Err(PyValueError::new_err("k must be at least 1, with fewer than 2**32 codes"));
+    }
+    let (count, queries, codes) = (queries.shape()[0], queries.as_slice()?, codes.as_slice()?);
+    let (mut distances, mut numbers) = (vec![i32::MAX; count * k], vec![-1; count * k]);
+    py.detach(|| {
+        let found = hamming::top_k(queries, codes, words, k);
+        let out = distances.chunks_exact_mut(k).zip(numbers.chunks_exact_mut(k));
+        for (found, (distances, numbers)) in found.into_iter().zip(out) {
+            for ((distance, row), (d, n)) in found.into_iter().zip(distances.iter_mut().zip(numbers)) {
+                (*d, *n) = (distance as i32, row as i64);
+            }
+        }
+    });
+    Ok((matrix(distances, k, py)?, matrix(numbers, k, py)?))
+}
+
 /// The dot product of two vectors in the engine's lane order.
 #[pyfunction]
 #[pyo3(name = "dot")]
@@ -312,6 +350,6 @@ mod _native {
     #[pymodule_export]
     use super::{
         DamagedError, NativeIndex, active_isa, available_isas, dot_product, encode, force_isa,
-        hamming_distances, rotate,
+        hamming_distances, hamming_top_k, rotate,
     };
 }

@@ -32,18 +32,18 @@ pub struct Base {
 
 impl Default for Base {
     fn default() -> Self {
-        Self::from_rows(Terms::starting_at(FIRST_TERM), &[])
+        Self::from_rows(Terms::starting_at(FIRST_TERM), RoaringBitmap::new(), &[])
     }
 }
 
 impl Base {
-    /// Builds the store from its rows by ascending ordinal.
-    pub fn from_rows(terms: Terms, rows: &[(u32, &[u32])]) -> Self {
+    /// Builds the store of the items in `live` from the rows of those with terms, by ascending ordinal.
+    pub fn from_rows(terms: Terms, live: RoaringBitmap, rows: &[(u32, &[u32])]) -> Self {
         let mut base = Self {
             postings: Vec::new(),
             numbers: BTreeMap::new(),
             rows: Rows::default(),
-            live: rows.iter().map(|row| row.0).collect(),
+            live,
             used_terms: 0,
             terms: Arc::new(terms),
         };
@@ -210,13 +210,13 @@ impl Base {
         for (term, parent, text) in self.terms.iter().filter(|(term, _, _)| keep[*term as usize]) {
             renumbered[term as usize] = terms.push(renumbered[parent as usize], text);
         }
-        let rows = self.live.iter().map(|ordinal| {
-            let row = self.rows.get(ordinal).iter().map(|term| renumbered[*term as usize]);
-            (ordinal, row.collect::<Vec<u32>>())
-        });
-        let rows: Vec<(u32, Vec<u32>)> = rows.collect();
+        let with_terms = self.live.iter().map(|ordinal| (ordinal, self.rows.get(ordinal)));
+        let rows: Vec<(u32, Vec<u32>)> = with_terms
+            .filter(|(_, row)| !row.is_empty())
+            .map(|(ordinal, row)| (ordinal, row.iter().map(|term| renumbered[*term as usize]).collect()))
+            .collect();
         let borrowed: Vec<(u32, &[u32])> = rows.iter().map(|(ordinal, row)| (*ordinal, &row[..])).collect();
-        Self::from_rows(terms, &borrowed)
+        Self::from_rows(terms, self.live.clone(), &borrowed)
     }
 
     /// The items that pass.

@@ -1,7 +1,10 @@
 //! The stored form: dictionary and rows; bitmaps are made from them again.
 //!
-//! Little-endian, every length u32: number of terms · for each: parent, length, UTF-8 text · number of
-//! items · for each, by ascending ordinal: ordinal, number of terms, terms. The caller keeps a checksum.
+//! Little-endian, every number u32: number of terms · for each: parent, length, UTF-8 text · number of runs of
+//! consecutive ordinals that have an item · for each, ascending: first ordinal, length · number of items with
+//! terms · for each, by ascending ordinal: ordinal, number of terms, terms. The caller keeps a checksum.
+
+use roaring::RoaringBitmap;
 
 use super::base::Base;
 use super::terms::{CATEGORIES, FIRST_TERM, NAMES, Terms};
@@ -25,19 +28,30 @@ pub fn write(base: &Base, out: &mut Vec<u8>) {
         out.extend_from_slice(&(text.len() as u32).to_le_bytes());
         out.extend_from_slice(text.as_bytes());
     }
-    out.extend_from_slice(&(base.live().len() as u32).to_le_bytes());
+    let mut runs: Vec<[u32; 2]> = Vec::new();
     for ordinal in base.live() {
-        let row = base.row(ordinal);
+        match runs.last_mut() {
+            Some([first, length]) if *first + *length == ordinal => *length += 1,
+            _ => runs.push([ordinal, 1]),
+        }
+    }
+    out.extend_from_slice(&(runs.len() as u32).to_le_bytes());
+    out.extend(runs.as_flattened().iter().flat_map(|value| value.to_le_bytes()));
+    let rows =
+        || base.live().iter().map(|ordinal| (ordinal, base.row(ordinal))).filter(|row| !row.1.is_empty());
+    out.extend_from_slice(&(rows().count() as u32).to_le_bytes());
+    for (ordinal, row) in rows() {
         out.extend_from_slice(&ordinal.to_le_bytes());
         out.extend_from_slice(&(row.len() as u32).to_le_bytes());
         out.extend(row.iter().flat_map(|term| term.to_le_bytes()));
     }
 }
 
-/// Reads the stored form; every byte is checked.
+/// Reads the stored form of items whose ordinals are below `ordinals`; every byte is checked.
 pub fn read(bytes: &[u8], ordinals: u32) -> Result<Base> {
     let mut input = Input { bytes };
     let (terms, kinds) = read_terms(&mut input)?;
+    let live = read_live(&mut input, ordinals)?;
     let mut rows = Vec::new();
     let mut flat = Vec::new();
     for _ in 0..input.u32()? {
@@ -45,8 +59,8 @@ pub fn read(bytes: &[u8], ordinals: u32) -> Result<Base> {
         if rows.last().is_some_and(|(last, _)| *last >= ordinal) {
             return damaged("the stored attributes are not in the order of their items");
         }
-        if ordinal >= ordinals {
-            return damaged("the stored attributes have an item that the index does not have");
+        if count == 0 || !live.contains(ordinal) {
+            return damaged("the stored attributes are of an item that does not exist");
         }
         let start = flat.len();
         flat.extend(
@@ -61,7 +75,25 @@ pub fn read(bytes: &[u8], ordinals: u32) -> Result<Base> {
     let starts = std::iter::once(0).chain(rows.iter().map(|row| row.1));
     let slices: Vec<(u32, &[u32])> =
         rows.iter().zip(starts).map(|((ordinal, end), start)| (*ordinal, &flat[start..*end])).collect();
-    Ok(Base::from_rows(terms, &slices))
+    Ok(Base::from_rows(terms, live, &slices))
+}
+
+/// The ordinals that have an item.
+fn read_live(input: &mut Input<'_>, ordinals: u32) -> Result<RoaringBitmap> {
+    let mut live = RoaringBitmap::new();
+    let mut end = 0;
+    for _ in 0..input.u32()? {
+        let (first, length) = (input.u32()?, input.u32()?);
+        if length == 0 || first < end {
+            return damaged("the items of the stored attributes are not in order");
+        }
+        end = match first.checked_add(length) {
+            Some(end) if end <= ordinals => end,
+            _ => return damaged("the stored attributes have an item that the index does not have"),
+        };
+        live.insert_range(first..end);
+    }
+    Ok(live)
 }
 
 fn read_terms(input: &mut Input<'_>) -> Result<(Terms, Vec<Kind>)> {

@@ -1,12 +1,24 @@
-//! Hamming distances from one code to many: the contract and the choice of kernel.
+//! Hamming distances between codes, and the nearest codes: the contract and the choice of kernel.
+//!
+//! The search for the nearest ([`top_k`]) turns a tile of codes into blocks of 16 in columns, all first
+//! words, then all second words: a register then holds one word of several codes, distances add up
+//! without sums across a register, and every query of a batch compares itself with the tile while it is in
+//! the first-level cache.
 
 use crate::isa::{self, Isa};
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+mod nearest;
 mod scalar;
+mod top;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+
+pub use top::top_k;
+
+/// Codes in a block.
+const BLOCK: usize = 16;
 
 /// Writes the number of differing bits between `query` and each code to `out`.
 ///

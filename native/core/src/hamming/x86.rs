@@ -2,16 +2,28 @@
 
 use std::arch::x86_64::*;
 
-/// See [`super::distances`]. Population counts by nibble look-up (Muła, Kurz & Lemire, "Faster
-/// Population Counts Using AVX2 Instructions", The Computer Journal 2018).
+use super::BLOCK;
+use super::nearest::Nearest;
+
+/// Population counts of bytes by nibble look-up (Muła, Kurz & Lemire, "Faster Population Counts Using AVX2
+/// Instructions", The Computer Journal 2018).
+#[inline]
+#[target_feature(enable = "avx2")]
+fn ones_in_bytes(bits: __m256i) -> __m256i {
+    let counts = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+    let low_nibble = _mm256_set1_epi8(0x0F);
+    let low = _mm256_and_si256(bits, low_nibble);
+    let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bits), low_nibble);
+    _mm256_add_epi8(_mm256_shuffle_epi8(counts, low), _mm256_shuffle_epi8(counts, high))
+}
+
+/// See [`super::distances`].
 ///
 /// # Safety
 /// The CPU has AVX2 and POPCNT, and `codes.len() == query.len() * out.len()`.
 #[target_feature(enable = "avx2,popcnt")]
 pub unsafe fn distances_avx2(query: &[u64], codes: &[u64], out: &mut [u32]) {
     let words = query.len();
-    let counts = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
-    let low_nibble = _mm256_set1_epi8(0x0F);
     for (out, code) in out.iter_mut().zip(codes.chunks_exact(words)) {
         let mut total = _mm256_setzero_si256();
         for at in (0..words & !3).step_by(4) {
@@ -22,10 +34,7 @@ pub unsafe fn distances_avx2(query: &[u64], codes: &[u64], out: &mut [u32]) {
                     _mm256_loadu_si256(code.as_ptr().add(at).cast()),
                 )
             };
-            let differing = _mm256_xor_si256(a, b);
-            let low = _mm256_and_si256(differing, low_nibble);
-            let high = _mm256_and_si256(_mm256_srli_epi16::<4>(differing), low_nibble);
-            let bytes = _mm256_add_epi8(_mm256_shuffle_epi8(counts, low), _mm256_shuffle_epi8(counts, high));
+            let bytes = ones_in_bytes(_mm256_xor_si256(a, b));
             total = _mm256_add_epi64(total, _mm256_sad_epu8(bytes, _mm256_setzero_si256()));
         }
         let pair = _mm_add_epi64(_mm256_castsi256_si128(total), _mm256_extracti128_si256::<1>(total));
@@ -57,5 +66,102 @@ pub unsafe fn distances_avx512(query: &[u64], codes: &[u64], out: &mut [u32]) {
             total = _mm512_add_epi64(total, _mm512_popcnt_epi64(_mm512_xor_si512(a, b)));
         }
         *out = _mm512_reduce_add_epi64(total) as u32;
+    }
+}
+
+/// See [`super::top::scan`].
+///
+/// # Safety
+/// The CPU has AVX2.
+#[target_feature(enable = "avx2")]
+pub unsafe fn scan_avx2(query: &[u64], blocks: &[u64], first: usize, nearest: &mut Nearest) {
+    // A byte counts at most 8 for each word.
+    const WORDS: usize = 31;
+    let zero = _mm256_setzero_si256();
+    for (block, first) in blocks.chunks_exact(query.len() * BLOCK).zip((first..).step_by(BLOCK)) {
+        let mut totals = [zero; BLOCK / 4];
+        for (words, columns) in query.chunks(WORDS).zip(block.chunks(WORDS * BLOCK)) {
+            let mut bytes = [zero; BLOCK / 4];
+            for (word, column) in words.iter().zip(columns.as_chunks::<BLOCK>().0) {
+                let word = _mm256_set1_epi64x(*word as i64);
+                for (bytes, codes) in bytes.iter_mut().zip(column.as_chunks::<4>().0) {
+                    // SAFETY: an unaligned load of 4 words.
+                    let codes = unsafe { _mm256_loadu_si256(codes.as_ptr().cast()) };
+                    *bytes = _mm256_add_epi8(*bytes, ones_in_bytes(_mm256_xor_si256(word, codes)));
+                }
+            }
+            for (total, bytes) in totals.iter_mut().zip(bytes) {
+                *total = _mm256_add_epi64(*total, _mm256_sad_epu8(bytes, zero));
+            }
+        }
+        let limit = _mm256_set1_epi64x(i64::from(nearest.limit()));
+        let below = totals.map(|total| _mm256_cmpgt_epi64(limit, total));
+        let any = _mm256_or_si256(_mm256_or_si256(below[0], below[1]), _mm256_or_si256(below[2], below[3]));
+        if _mm256_testz_si256(any, any) == 0 {
+            let mut distances = [0; BLOCK];
+            for (out, total) in distances.as_chunks_mut::<4>().0.iter_mut().zip(totals) {
+                // SAFETY: an unaligned store of 4 words.
+                unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), total) };
+            }
+            nearest.offer(first, &distances);
+        }
+    }
+}
+
+/// See [`super::top::scan`].
+///
+/// # Safety
+/// The CPU has AVX-512 F and VPOPCNTDQ.
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+pub unsafe fn scan_avx512(query: &[u64], blocks: &[u64], first: usize, nearest: &mut Nearest) {
+    for (block, first) in blocks.chunks_exact(query.len() * BLOCK).zip((first..).step_by(BLOCK)) {
+        let mut totals = [_mm512_setzero_si512(); BLOCK / 8];
+        for (word, column) in query.iter().zip(block.as_chunks::<BLOCK>().0) {
+            let word = _mm512_set1_epi64(*word as i64);
+            for (total, codes) in totals.iter_mut().zip(column.as_chunks::<8>().0) {
+                // SAFETY: an unaligned load of 8 words.
+                let codes = unsafe { _mm512_loadu_epi64(codes.as_ptr().cast()) };
+                *total = _mm512_add_epi64(*total, _mm512_popcnt_epi64(_mm512_xor_si512(word, codes)));
+            }
+        }
+        let limit = _mm512_set1_epi64(i64::from(nearest.limit()));
+        let below = totals.map(|total| _mm512_cmplt_epu64_mask(total, limit));
+        if below[0] | below[1] != 0 {
+            let mut distances = [0; BLOCK];
+            for (out, total) in distances.as_chunks_mut::<8>().0.iter_mut().zip(totals) {
+                // SAFETY: an unaligned store of 8 words.
+                unsafe { _mm512_storeu_epi64(out.as_mut_ptr().cast(), total) };
+            }
+            nearest.offer(first, &distances);
+        }
+    }
+}
+
+/// Lays out the words of a whole block but for the last `words % 4` of each code; see [`super::top::transpose`].
+///
+/// # Safety
+/// The CPU has AVX2.
+#[target_feature(enable = "avx2")]
+pub unsafe fn transpose_avx2(codes: &[u64], words: usize, block: &mut [u64]) {
+    assert!(codes.len() == BLOCK * words && block.len() == BLOCK * words, "one block");
+    let (from, to) = (codes.as_ptr(), block.as_mut_ptr());
+    for lane in (0..BLOCK).step_by(4) {
+        for word in (0..words & !3).step_by(4) {
+            // SAFETY: `lane + i < BLOCK` and `word + 4 <= words`: inside a code.
+            let load = |i: usize| unsafe { _mm256_loadu_si256(from.add((lane + i) * words + word).cast()) };
+            let (a, b, c, d) = (load(0), load(1), load(2), load(3));
+            let (ab_even, ab_odd) = (_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+            let (cd_even, cd_odd) = (_mm256_unpacklo_epi64(c, d), _mm256_unpackhi_epi64(c, d));
+            let columns = [
+                _mm256_permute2x128_si256::<0x20>(ab_even, cd_even),
+                _mm256_permute2x128_si256::<0x20>(ab_odd, cd_odd),
+                _mm256_permute2x128_si256::<0x31>(ab_even, cd_even),
+                _mm256_permute2x128_si256::<0x31>(ab_odd, cd_odd),
+            ];
+            for (i, column) in columns.into_iter().enumerate() {
+                // SAFETY: `word + i < words` and `lane + 4 <= BLOCK`: inside a column.
+                unsafe { _mm256_storeu_si256(to.add((word + i) * BLOCK + lane).cast(), column) };
+            }
+        }
     }
 }

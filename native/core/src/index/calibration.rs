@@ -3,8 +3,9 @@
 //! Each of the sample is searched for as if it were not stored itself, and compared with what the greatest
 //! effort finds for it.
 
+use super::options::SearchOptions;
 use super::policy;
-use super::search::{SearchOptions, search_here};
+use super::search::search_here;
 use super::state::State;
 use crate::partition::Partition;
 

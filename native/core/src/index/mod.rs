@@ -8,6 +8,7 @@ mod batch;
 pub mod calibration;
 mod candidates;
 pub mod list;
+mod options;
 pub(crate) mod policy;
 mod query;
 mod search;
@@ -32,7 +33,8 @@ use list::{List, NewRow};
 use state::{Items, State};
 use writer::Writer;
 
-pub use search::{SearchOptions, SearchOutput, StageSeconds};
+pub use options::{Estimate, SearchOptions};
+pub use search::{SearchOutput, StageSeconds};
 
 /// Most bucket tables.
 pub const MAX_TABLES: usize = 64;

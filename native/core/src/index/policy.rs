@@ -1,6 +1,6 @@
 //! How much work a search does unless it is told: measured by `benchmarks/hash_index.py`.
 
-use super::search::SearchOptions;
+use super::options::SearchOptions;
 use super::state::State;
 use crate::probe::MAX_PLANES;
 

@@ -6,8 +6,9 @@ use std::ops::Range;
 
 use super::candidates::{Candidate, Candidates};
 use super::list::Run;
+use super::options::{Estimate, SearchOptions};
 use super::policy::{self, Effort};
-use super::search::{Answer, SearchOptions};
+use super::search::Answer;
 use super::state::State;
 use crate::attributes::to_bitset;
 use crate::bitset::Bitset;
@@ -131,7 +132,11 @@ impl<'a> Search<'a> {
         trip.rotated.resize(codebook.rotation.width(), 0.0);
         codebook.rotation.apply(query, rotation, &mut trip.rotated);
         if !self.is_exact() {
-            trip.table.fill(&trip.rotated[..codebook.layout.bits]);
+            let rotated = &trip.rotated[..codebook.layout.bits];
+            match self.options.estimate {
+                Estimate::Asymmetric => trip.table.fill(rotated),
+                Estimate::Hamming => trip.table.fill_signs(rotated),
+            }
         }
         trip.effort = Effort::of(self.options, self.state, self.matches);
     }

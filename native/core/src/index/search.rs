@@ -1,55 +1,15 @@
-//! What a search asks for and what it answers; the queries go one by one, or many together.
+//! What a search answers; the queries go one by one, or many together.
 
 use rayon::prelude::*;
 
 use super::batch;
+use super::options::SearchOptions;
 use super::query::{Search, with_worker};
 use super::state::State;
-use crate::error::{Result, invalid};
-use crate::filter::Filter;
+use crate::error::Result;
 use crate::input::NO_ID;
 use crate::rank::Hit;
 use crate::threads;
-
-/// What one search asks for.
-#[derive(Clone, Debug, Default)]
-pub struct SearchOptions {
-    /// Results per query, at least 1.
-    pub k: usize,
-    /// Buckets to visit; `None`: until the automatic number of rows is reached.
-    pub probes: Option<usize>,
-    /// Candidates whose score is computed; `None`: automatic.
-    pub rerank: Option<usize>,
-    /// Whether to return the best item of each of the k best products.
-    pub group: bool,
-    /// Whether to score every stored vector instead of hashing.
-    pub exact: bool,
-    /// How much work to do where `probes` or `rerank` do not say, 0 to 1; `None`: 0.5.
-    pub effort: Option<f32>,
-    /// Which items may be found; `None`: all.
-    pub filter: Option<Filter>,
-}
-
-impl SearchOptions {
-    /// Checks the ranges.
-    pub fn check(&self) -> Result<()> {
-        if self.k == 0 {
-            return invalid("k must be at least 1, not 0");
-        }
-        if self.probes == Some(0) {
-            return invalid("probes must be at least 1, not 0");
-        }
-        if self.effort.is_some_and(|effort| !(0.0..=1.0).contains(&effort)) {
-            return invalid(format!("effort must be 0 to 1, not {}", self.effort.unwrap_or_default()));
-        }
-        match self.rerank {
-            Some(depth) if depth < self.k => {
-                invalid(format!("rerank must be at least k ({}), not {depth}", self.k))
-            }
-            _ => Ok(()),
-        }
-    }
-}
 
 /// Time spent in each stage, summed over the queries, in seconds.
 #[derive(Clone, Copy, Debug, Default)]

@@ -47,6 +47,8 @@ pub struct QueryTable {
 
 /// Largest entry: four of them add up within a byte.
 const MOST: f32 = 63.0;
+/// Largest entry where a nibble's value is its number of agreeing bits: a multiple of 4, so exact.
+const MOST_OF_SIGNS: f32 = 60.0;
 /// `SIGNS[i][j]` is the sign of bit `i` of nibble value `j`.
 const SIGNS: [[f32; 16]; 4] = signs();
 
@@ -65,12 +67,26 @@ const fn signs() -> [[f32; 16]; 4] {
 impl QueryTable {
     /// Fills the table for the rotated query, whose length is a multiple of 64.
     pub fn fill(&mut self, rotated: &[f32]) {
+        self.fill_up_to(MOST, rotated);
+    }
+
+    /// Fills the table for the signs of the rotated query: a row's sum then tells the Hamming distance of
+    /// the codes. All signs get the magnitude that keeps estimates unbiased, as the factor of a row does.
+    pub fn fill_signs(&mut self, rotated: &[f32]) {
+        let sum: f32 = rotated.iter().map(|v| v.abs()).sum();
+        let squares: f32 = rotated.iter().map(|v| v * v).sum();
+        let magnitude = squares / sum.max(f32::MIN_POSITIVE);
+        let signs: Vec<f32> = rotated.iter().map(|v| if *v < 0.0 { -magnitude } else { magnitude }).collect();
+        self.fill_up_to(MOST_OF_SIGNS, &signs);
+    }
+
+    fn fill_up_to(&mut self, most: f32, rotated: &[f32]) {
         assert!(rotated.len().is_multiple_of(64), "one nibble per 4 coordinates");
         let (nibbles, _) = rotated.as_chunks::<4>();
         let reach = |n: &[f32; 4]| n.iter().map(|v| v.abs()).sum::<f32>();
         // So much at least that the unit is finite: else entries of a nearly zero query exceed their bits.
-        let widest = nibbles.iter().map(reach).fold(MOST * f32::MIN_POSITIVE, f32::max);
-        let unit = MOST / (2.0 * widest);
+        let widest = nibbles.iter().map(reach).fold(most * f32::MIN_POSITIVE, f32::max);
+        let unit = most / (2.0 * widest);
         self.step = 1.0 / unit;
         self.least = 0.0;
         self.entries.resize(rotated.len() * 8, 0);
