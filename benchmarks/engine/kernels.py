@@ -40,7 +40,7 @@ def hamming(options: Options) -> tuple[dict[str, Any], str]:
     rows, ratios = [], ""
     for bits in (256, 512):
         with Child({options.core}) as child:
-            rates = child.call(measure_hamming, bits=bits, rounds=max(3, options.rounds))
+            rates = child.call(measure_hamming, bits=bits, rounds=max(9, options.rounds))
         figures[str(bits)] = rates
         rows += [[f"{name}, {bits} bits", f"{rate / 1e6:,.0f}"] for name, rate in rates.items()]
         for how in (SINGLE, BATCH):

@@ -71,9 +71,7 @@ fn nearest_codes_equal_a_sort(rng: &mut SplitMix64) {
     assert_eq!(hamming::top_k(&queries, &falling, 1, 3), sorted_top_k(&queries, &falling, 1, 3));
 }
 
-#[test]
-fn kernels_equal_the_scalar_reference_exactly() {
-    let mut rng = SplitMix64::new(11);
+fn distances_are_the_same(rng: &mut SplitMix64) {
     for words in 1..=33 {
         for batch in [0, 1, 2, 3, 7, 8, 33] {
             let mut random = |n: usize| (0..n).map(|_| rng.next_u64()).collect::<Vec<_>>();
@@ -89,6 +87,12 @@ fn kernels_equal_the_scalar_reference_exactly() {
             });
         }
     }
+}
+
+#[test]
+fn kernels_equal_the_scalar_reference_exactly() {
+    let mut rng = SplitMix64::new(11);
+    distances_are_the_same(&mut rng);
     nearest_codes_equal_a_sort(&mut rng);
     for len in (0..=130).chain([256, 576, 1023, 1280]) {
         let mut random = || (0..len).map(|_| rng.next_bell() * 1e3).collect::<Vec<_>>();
