@@ -1,0 +1,102 @@
+//! Queries answered together find what each finds alone, and effort finds what was promised at build.
+
+use lookalike_core::attributes::ItemAttributes;
+use lookalike_core::chunk::Rerank;
+use lookalike_core::filter::{Condition, Filter};
+use lookalike_core::rng::SplitMix64;
+use lookalike_core::{Family, HashIndex, IndexOptions, SearchOptions};
+
+const DIM: usize = 24;
+
+/// Products in clusters, a few photos each.
+fn catalogue(items: usize, seed: u64) -> Vec<f32> {
+    let mut rng = SplitMix64::new(seed);
+    let mut bells = |count: usize| (0..count).map(|_| rng.next_bell()).collect::<Vec<f32>>();
+    let (centres, products, noise) = (bells(40 * DIM), bells(items / 4 * DIM), bells(items * DIM));
+    let value = |at: usize| {
+        let (item, axis) = (at / DIM, at % DIM);
+        let product = item / 4 % (items / 4);
+        centres[product % 40 * DIM + axis] + 0.8 * products[product * DIM + axis] + 0.4 * noise[at]
+    };
+    (0..items * DIM).map(value).collect()
+}
+
+fn built(family: Family, tables: usize, rerank: Rerank) -> HashIndex {
+    let options = IndexOptions { dim: DIM, bits: 64, family, tables, rerank, seed: 9 };
+    let vectors = catalogue(12_000, 1);
+    let ids: Vec<u64> = (0..12_000).collect();
+    let products: Vec<u64> = ids.iter().map(|id| id / 4).collect();
+    let colour = |id: &u64| vec![("colour".to_owned(), format!("c{}", id % 3))];
+    let attributes = ids.iter().map(|id| ItemAttributes::new(vec![], colour(id)).unwrap()).collect();
+    let index = HashIndex::build(options, &vectors, &ids, &products, attributes, 1).unwrap();
+    index.remove(&(0..12_000).step_by(7).collect::<Vec<u64>>());
+    let late = catalogue(200, 2);
+    let late_ids: Vec<u64> = (20_000..20_200).collect();
+    index.add(&late, &late_ids, &late_ids, vec![]).unwrap();
+    index
+}
+
+#[test]
+fn queries_together_find_what_each_finds_alone() {
+    let queries = catalogue(120, 3);
+    let red =
+        Filter::new(vec![Condition::Equals { name: "colour".into(), value: "c1".into() }], vec![], vec![])
+            .unwrap();
+    for (family, tables) in [(Family::Learned, 1), (Family::Hyperplane, 3), (Family::CrossPolytope, 2)] {
+        for rerank in [Rerank::Int8, Rerank::F16, Rerank::F32] {
+            let index = built(family, tables, rerank);
+            for options in [
+                SearchOptions { k: 10, ..Default::default() },
+                SearchOptions { k: 3, probes: Some(5), rerank: Some(20), ..Default::default() },
+                SearchOptions { k: 10, group: true, effort: Some(0.1), ..Default::default() },
+                SearchOptions { k: 10, effort: Some(0.9), ..Default::default() },
+                SearchOptions { k: 10, exact: true, ..Default::default() },
+                SearchOptions { k: 10, filter: Some(red.clone()), effort: Some(0.3), ..Default::default() },
+            ] {
+                let together = index.search(&queries, &options, 1).unwrap();
+                let threads = index.search(&queries, &options, 2).unwrap();
+                assert_eq!((&together.ids, &together.scores), (&threads.ids, &threads.scores));
+                for (at, query) in queries.chunks_exact(DIM).enumerate() {
+                    let alone = index.search(query, &options, 1).unwrap();
+                    let rows = at * options.k..(at + 1) * options.k;
+                    assert_eq!(alone.ids, together.ids[rows.clone()], "{family:?} {rerank:?} {options:?}");
+                    assert_eq!(alone.products, together.products[rows.clone()]);
+                    assert_eq!(alone.scores, together.scores[rows]);
+                    assert_eq!(alone.codes_scanned[0], together.codes_scanned[at]);
+                }
+            }
+        }
+    }
+}
+
+fn share_found(index: &HashIndex, queries: &[f32], effort: f32) -> f64 {
+    let exact = SearchOptions { k: 10, exact: true, ..Default::default() };
+    let truth = index.search(queries, &exact, 1).unwrap().ids;
+    let options = SearchOptions { k: 10, effort: Some(effort), ..Default::default() };
+    let found = index.search(queries, &options, 1).unwrap().ids;
+    let right = |(truth, found): (&[u64], &[u64])| truth.iter().filter(|id| found.contains(id)).count();
+    let right: usize = truth.chunks_exact(10).zip(found.chunks_exact(10)).map(right).sum();
+    right as f64 / truth.len() as f64
+}
+
+#[test]
+fn effort_finds_what_was_measured_at_build() {
+    let queries = catalogue(400, 1);
+    let mut stopped = 0;
+    for (family, tables) in [(Family::Learned, 1), (Family::Hyperplane, 1), (Family::CrossPolytope, 4)] {
+        let options = IndexOptions { dim: DIM, bits: 64, family, tables, rerank: Rerank::F32, seed: 9 };
+        let (vectors, ids) = (catalogue(20_000, 1), (0..20_000).collect::<Vec<u64>>());
+        let index = HashIndex::build(options, &vectors, &ids, &ids, vec![], 1).unwrap();
+        let promised = index.stats().recall_by_effort;
+        assert!(promised.is_sorted() && promised[0] < 0.999, "{promised:?}");
+        let tolerance = if family == Family::Learned { 0.05 } else { 0.15 };
+        for (step, promised) in promised.iter().enumerate() {
+            let found = share_found(&index, &queries, step as f32 / 8.0);
+            assert!(found > f64::from(*promised) - tolerance, "{family:?} {step}: {found} of {promised}");
+        }
+        let all = SearchOptions { k: 10, effort: Some(0.8), ..Default::default() };
+        let scanned = index.search(&queries, &all, 1).unwrap().codes_scanned;
+        stopped += scanned.iter().filter(|rows| 2 * **rows < scanned[0].max(scanned[1])).count();
+    }
+    assert!(stopped > 0, "no search stopped early");
+}
