@@ -34,6 +34,8 @@ class _Stats(TypedDict):
     vector_bytes: int
     bucket_bytes: int
     attribute_bytes: int
+    rebuilding: bool
+    failed_rebuilds: int
 
 class DamagedError(ValueError): ...
 
@@ -65,6 +67,7 @@ class NativeIndex:
         attributes: Attributes | None,
     ) -> None: ...
     def remove(self, ids: NDArray[np.uint64]) -> int: ...
+    def wait_for_rebuild(self) -> None: ...
     def search(
         self,
         queries: NDArray[np.float32],

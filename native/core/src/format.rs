@@ -20,10 +20,10 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use roaring::RoaringBitmap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::attributes::Attributes;
-use crate::bitset::Bitset;
 use crate::cells::{Cells, CellsParts};
 use crate::chunk::{Chunk, Rerank};
 use crate::codebook::Codebook;
@@ -32,7 +32,6 @@ use crate::error::{Error, Result, damaged};
 use crate::filter::Filter;
 use crate::index::IndexOptions;
 use crate::index::list::{List, Run};
-use crate::index::policy;
 use crate::index::state::{BUCKETS_SEED, State};
 use crate::memory::{ALIGN, Buffer};
 use crate::partition::{Family, Partition};
@@ -219,15 +218,14 @@ fn read_body(mut input: Input, file: &Buffer) -> Result<(IndexOptions, State)> {
         Family::Hyperplane => MAX_PLANES,
         Family::CrossPolytope => MAX_BUCKETS,
     };
-    let absurd = ordinals > u32::MAX as usize || policy::shrunk(live, ordinals);
-    if per_table > most || absurd || live.saturating_add(removed) > ordinals || header[6] != 0 {
+    if per_table > most || ordinals > u32::MAX as usize || live.saturating_add(removed) > ordinals || header[6] != 0 {
         return damaged(format!("{FILE_NAME} has a header out of range"));
     }
     let mean = input.f32s(options.dim)?;
     let partition = read_partition(&mut input, &options, &mean, per_table)?;
     let codebook = Codebook::new(options.layout(), partition, mean, trained_on, options.seed);
     let sizes = input.u32s(codebook.buckets())?;
-    let mut dead = Bitset::default();
+    let mut dead = RoaringBitmap::new();
     if input.u32s(removed)?.iter().any(|ordinal| *ordinal as usize >= ordinals || !dead.insert(*ordinal)) {
         return damaged(format!("{FILE_NAME} removes a row twice, or one out of range"));
     }
@@ -287,7 +285,7 @@ fn read_lists(
     file: &Buffer,
     codebook: &Codebook,
     sizes: &[u32],
-    dead: &Bitset,
+    dead: &RoaringBitmap,
 ) -> Result<Vec<List>> {
     let layout = codebook.layout;
     let end = file.len() - 8;

@@ -1,16 +1,17 @@
 //! One query: the buckets in order, estimates of their rows, scores of the best.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use rayon::prelude::*;
 
 use super::candidates::{Candidate, Candidates};
+use super::clock::Clock;
 use super::list::List;
 use super::policy::{self, Effort};
 use super::state::State;
 use crate::attributes::to_bitset;
 use crate::bitset::Bitset;
+use crate::cells;
 use crate::chunk::{Rerank, View};
 use crate::dot::{dot, dot_f16, dot_i8};
 use crate::error::{Result, invalid};
@@ -247,7 +248,7 @@ impl<'a> Search<'a> {
         let mut runs = Vec::with_capacity(64);
         let mut scanned = 0;
         let Some(partition) = &codebook.partition else {
-            self.visit(0, dot(self.query, &codebook.mean), &mut runs, &mut scanned, scratch);
+            self.visit(0, usize::MAX, dot(self.query, &codebook.mean), &mut runs, &mut scanned, scratch);
             seconds.scan += clock.lap();
             return (runs, scanned);
         };
@@ -267,21 +268,36 @@ impl<'a> Search<'a> {
                 ahead.push_back(bucket);
             }
             let Some((bucket, base)) = ahead.pop_front() else { break };
+            let rows = self.rows_worth(bucket, effort.rows - scanned);
             // The last bucket should not go far beyond what was asked for.
-            if scanned > 0 && scanned + state.lists[bucket as usize].rows() > effort.rows {
+            if scanned > 0 && rows > effort.rows - scanned {
                 break;
             }
-            self.visit(bucket, base, &mut runs, &mut scanned, scratch);
+            self.visit(bucket, rows, base, &mut runs, &mut scanned, scratch);
             visited += 1;
         }
         seconds.scan += clock.lap();
         (runs, scanned)
     }
 
-    /// Estimates the rows of one bucket and offers the best as candidates.
+    /// Rows to look at in a bucket when `left` are left to look at in all.
+    ///
+    /// What passes a filter may lie anywhere in a bucket, however large.
+    fn rows_worth(&self, bucket: u32, left: usize) -> usize {
+        let (state, codebook) = (self.state, &self.state.codebook);
+        let rows = state.lists[bucket as usize].rows();
+        if self.allowed.is_some() {
+            return rows;
+        }
+        let most = cells::cap(state.live, state.first_table().len());
+        policy::rows_worth(rows, left, most, codebook.takes_only_copies(bucket))
+    }
+
+    /// Estimates the first `most` rows of one bucket, or some more, and offers the best as candidates.
     fn visit(
         &self,
         bucket: u32,
+        mut most: usize,
         base: f32,
         runs: &mut Vec<Visited<'a>>,
         scanned: &mut usize,
@@ -292,11 +308,14 @@ impl<'a> Search<'a> {
         let Scratch { table, candidates, estimates, above, .. } = scratch;
         for stored in state.lists[bucket as usize].runs() {
             let view = stored.chunk().view(layout);
-            *scanned += view.ids.len();
+            let rows = view.ids.len().min(most);
+            most -= rows;
+            *scanned += rows;
             let run = runs.len() as u32;
             runs.push(Visited { view, base });
+            let blocks = &view.blocks[..rows.div_ceil(BLOCK) * block_bytes(layout.bits)];
             // In pieces, so that the threshold rises within a long run.
-            for (piece, blocks) in view.blocks.chunks(PIECE * block_bytes(layout.bits)).enumerate() {
+            for (piece, blocks) in blocks.chunks(PIECE * block_bytes(layout.bits)).enumerate() {
                 let count = blocks.len() / block_bytes(layout.bits);
                 estimates.resize(count.max(estimates.len()), [0.0; BLOCK]);
                 above.resize(count.max(above.len()), 0);
@@ -382,19 +401,3 @@ impl<'a> Search<'a> {
 const AHEAD: usize = 2;
 /// Blocks estimated at a time.
 const PIECE: usize = 16;
-
-/// Times consecutive stages.
-struct Clock(Instant);
-
-impl Clock {
-    fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    fn lap(&mut self) -> f64 {
-        let now = Instant::now();
-        let elapsed = now - self.0;
-        self.0 = now;
-        elapsed.as_secs_f64()
-    }
-}
