@@ -218,7 +218,11 @@ fn read_body(mut input: Input, file: &Buffer) -> Result<(IndexOptions, State)> {
         Family::Hyperplane => MAX_PLANES,
         Family::CrossPolytope => MAX_BUCKETS,
     };
-    if per_table > most || ordinals > u32::MAX as usize || live.saturating_add(removed) > ordinals || header[6] != 0 {
+    if per_table > most
+        || ordinals > u32::MAX as usize
+        || live.saturating_add(removed) > ordinals
+        || header[6] != 0
+    {
         return damaged(format!("{FILE_NAME} has a header out of range"));
     }
     let mean = input.f32s(options.dim)?;

@@ -61,7 +61,7 @@ fn build(options: IndexOptions, ids: impl Iterator<Item = u64>) -> HashIndex {
 /// Mean share of the best 10 scores that a search finds, and the most rows that one query looked at.
 fn quality(index: &HashIndex) -> (f64, u64) {
     let queries: Vec<f32> = (0..QUERIES).flat_map(|at| other(500_000 + at)).collect();
-    let search = SearchOptions { k: 10, ..Default::default() };
+    let search = SearchOptions { k: 10, effort: Some(0.3), ..Default::default() };
     let exact = index.search(&queries, &SearchOptions { exact: true, ..search.clone() }, 0).unwrap();
     let found = index.search(&queries, &search, 0).unwrap();
     let rows = found.scores.chunks(10).zip(exact.scores.chunks(10));
@@ -84,7 +84,8 @@ fn copies_cost_the_others_nothing_and_are_found() {
     assert!(found.codes_scanned[0] < COPIES / 3, "{} rows", found.codes_scanned[0]);
     assert!(found.scores.iter().all(|score| *score > 0.999));
     assert!(found.ids.iter().collect::<HashSet<_>>().len() == 50);
-    let noisy = NOISY.step_by(29).map(|id| (id, search(vector(id), SearchOptions { k: 1, ..Default::default() })));
+    let noisy =
+        NOISY.step_by(29).map(|id| (id, search(vector(id), SearchOptions { k: 1, ..Default::default() })));
     let noisy: Vec<bool> = noisy.map(|(id, found)| found.ids[0] == id).collect();
     let itself = noisy.iter().filter(|found| **found).count();
     assert!(itself * 100 >= noisy.len() * 97, "{itself} of {} find themselves", noisy.len());

@@ -28,7 +28,8 @@ use list::List;
 use rebuild::Shared;
 use state::{Items, State};
 
-pub use search::{SearchOptions, SearchOutput, StageSeconds};
+pub use clock::StageSeconds;
+pub use search::{SearchOptions, SearchOutput};
 
 /// Most bucket tables.
 pub const MAX_TABLES: usize = 64;

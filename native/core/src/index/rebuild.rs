@@ -284,7 +284,9 @@ mod tests {
             0..1_000 | 6_000..6_500 => 2,
             _ => 1,
         };
-        for (id, (product, vector)) in items.ids.iter().zip(items.products.iter().zip(items.vectors.chunks(DIM))) {
+        for (id, (product, vector)) in
+            items.ids.iter().zip(items.products.iter().zip(items.vectors.chunks(DIM)))
+        {
             assert_eq!(*product, version(*id));
             let expected = crate::input::unit_vectors(&vectors(&[*id], version(*id)), 1, DIM).unwrap();
             assert_eq!(vector, &expected[..]);
@@ -295,7 +297,8 @@ mod tests {
         // Its writer goes on from there.
         assert_eq!(index.remove(&[0, 1_500, 2_550, 6_499]), 3);
         add(&index, [2_550], 4);
-        let found = index.search(&vectors(&[2_550], 4), &SearchOptions { k: 1, ..Default::default() }, 1).unwrap();
+        let found =
+            index.search(&vectors(&[2_550], 4), &SearchOptions { k: 1, ..Default::default() }, 1).unwrap();
         assert_eq!((found.ids[0], found.products[0]), (2_550, 4));
     }
 

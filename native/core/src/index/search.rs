@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use rayon::prelude::*;
 
 use super::candidates::{Candidate, Candidates};
-use super::clock::Clock;
+use super::clock::{Clock, StageSeconds};
 use super::list::List;
 use super::policy::{self, Effort};
 use super::state::State;
@@ -60,28 +60,6 @@ impl SearchOptions {
             }
             _ => Ok(()),
         }
-    }
-}
-
-/// Time spent in each stage, summed over the queries, in seconds.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct StageSeconds {
-    /// Rotating the query and filling its table.
-    pub hash: f64,
-    /// Ordering the buckets.
-    pub probe: f64,
-    /// Estimating rows and choosing candidates.
-    pub scan: f64,
-    /// Scores of the candidates and the final order.
-    pub rerank: f64,
-}
-
-impl StageSeconds {
-    fn add(&mut self, other: Self) {
-        self.hash += other.hash;
-        self.probe += other.probe;
-        self.scan += other.scan;
-        self.rerank += other.rerank;
     }
 }
 
@@ -226,6 +204,8 @@ impl<'a> Search<'a> {
         }
         let scanned = hits.len() as u64;
         self.finish(&mut hits);
+        // Thousands of queries would else keep the room of all rows each until the last is answered.
+        hits.shrink_to_fit();
         seconds.rerank += clock.lap();
         Answer { hits, scanned, seconds }
     }
@@ -284,13 +264,13 @@ impl<'a> Search<'a> {
     ///
     /// What passes a filter may lie anywhere in a bucket, however large.
     fn rows_worth(&self, bucket: u32, left: usize) -> usize {
-        let (state, codebook) = (self.state, &self.state.codebook);
+        let state = self.state;
         let rows = state.lists[bucket as usize].rows();
-        if self.allowed.is_some() {
-            return rows;
-        }
-        let most = cells::cap(state.live, state.first_table().len());
-        policy::rows_worth(rows, left, most, codebook.takes_only_copies(bucket))
+        let most = match self.allowed {
+            Some(_) => usize::MAX,
+            None => cells::cap(state.live, state.first_table().len()),
+        };
+        policy::rows_worth(rows, left, most, state.codebook.takes_only_copies(bucket))
     }
 
     /// Estimates the first `most` rows of one bucket, or some more, and offers the best as candidates.
