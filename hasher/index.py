@@ -50,8 +50,8 @@ class IndexDamagedError(DataLossError, ValueError):
 class IndexStats(TypedDict):
     """Figures about an index; `*_bytes` count the native arrays.
 
-    `rebuilding` says whether new buckets are being trained in the background; `failed_rebuilds` how often that
-    failed since the index was built or opened, in which case it went on with the buckets it had.
+    `rebuilding` says whether new buckets are being trained in the background; `failed_rebuilds` how often
+    that failed since the index was built or opened, in which case it went on with the buckets it had.
     """
 
     items: int
@@ -292,11 +292,11 @@ class HashIndex:
     ) -> None:
         """Adds items, which can be found when this returns; an id that is present is replaced.
 
-        When the index has grown by half since its buckets were trained, or one bucket has become far larger than
-        training would leave it, the index is rebuilt: up to 20,000 items in this call, beyond that in the
-        background, while searches and writes go on with the old buckets. That takes half of the cores, and the
-        memory of all vectors as float32 and of a second index until it is done. It starts from the vectors as
-        they are kept, so that with `rerank="int8"` each rebuild rounds them once more.
+        When the index has grown by half since its buckets were trained, or one bucket has become far larger
+        than training would leave it, the index is rebuilt: up to 20,000 items in this call, beyond that in
+        the background, while searches and writes go on with the old buckets. That takes half of the cores,
+        and the memory of all vectors as float32 and of a second index until it is done. It starts from the
+        vectors as they are kept, so that with `rerank="int8"` each rebuild rounds them once more.
 
         Args:
             vectors: `(n, d)` float32 as in :meth:`build`.

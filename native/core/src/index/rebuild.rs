@@ -145,7 +145,9 @@ impl Shared {
             let rebuilt = catch_unwind(AssertUnwindSafe(|| {
                 // Not a pool that searches use: they would queue behind its work.
                 let pool = ThreadPoolBuilder::new().num_threads(half_of_the_cores()).build().ok()?;
-                pool.install(|| catch_up(&shared, train(snapshot, &stop)?, &stop))
+                let new = pool.install(|| train(snapshot, &stop))?;
+                // On all cores, as writers are: else it might never catch up with them.
+                catch_up(&shared, new, &stop)
             }));
             // The panic itself has gone to the panic hook.
             if !matches!(rebuilt, Ok(Some(())))
