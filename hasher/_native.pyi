@@ -36,6 +36,8 @@ class _Stats(TypedDict):
     bucket_bytes: int
     attribute_bytes: int
     recall_by_effort: tuple[float, ...]
+    rebuilding: bool
+    failed_rebuilds: int
 
 class DamagedError(ValueError): ...
 
@@ -67,6 +69,7 @@ class NativeIndex:
         attributes: Attributes | None,
     ) -> None: ...
     def remove(self, ids: NDArray[np.uint64]) -> int: ...
+    def wait_for_rebuild(self) -> None: ...
     def search(
         self,
         queries: NDArray[np.float32],

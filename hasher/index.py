@@ -51,7 +51,11 @@ class IndexDamagedError(DataLossError, ValueError):
 
 
 class IndexStats(TypedDict):
-    """Figures about an index; `*_bytes` count the native arrays."""
+    """Figures about an index; `*_bytes` count the native arrays.
+
+    `rebuilding` says whether new buckets are being trained in the background; `failed_rebuilds` how often
+    that failed since the index was built or opened, in which case it went on with the buckets it had.
+    """
 
     items: int
     dead_rows: int
@@ -66,6 +70,8 @@ class IndexStats(TypedDict):
     bucket_bytes: int
     attribute_bytes: int
     recall_by_effort: tuple[float, ...]
+    rebuilding: bool
+    failed_rebuilds: int
     family: str
     rerank: str
     isa: str
@@ -298,8 +304,11 @@ class HashIndex:
     ) -> None:
         """Adds items, which can be found when this returns; an id that is present is replaced.
 
-        When the index has grown by half since its buckets were trained it is rebuilt in this call;
-        searches go on meanwhile.
+        When the index has grown by half since its buckets were trained, or one bucket has become far larger
+        than training would leave it, the index is rebuilt: up to 20,000 items in this call, beyond that in
+        the background, while searches and writes go on with the old buckets. That takes half of the cores,
+        and the memory of all vectors as float32 and of a second index until it is done. It starts from the
+        vectors as they are kept, so that with `rerank="int8"` each rebuild rounds them once more.
 
         Args:
             vectors: `(n, d)` float32 as in :meth:`build`.
@@ -318,11 +327,20 @@ class HashIndex:
         )
 
     def remove(self, ids: NDArray[np.uint64]) -> int:
-        """Removes items `(n,)` uint64 and returns how many there were; unknown ids are passed over."""
+        """Removes items `(n,)` uint64 and returns how many there were; unknown ids are passed over.
+
+        An index that has lost seven of eight items is rebuilt as :meth:`add` says.
+        """
         return self._native.remove(_ids(ids, "ids"))
+
+    def wait_for_rebuild(self) -> None:
+        """Waits until no rebuild is going on in the background. Results are right without it, too."""
+        self._native.wait_for_rebuild()
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Stores the index in `folder`, replacing one that is there in one step.
+
+        During a rebuild it stores the items as they are, in the buckets that are in use.
 
         Raises:
             OSError: The folder cannot be written.

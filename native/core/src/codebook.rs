@@ -86,6 +86,11 @@ impl Codebook {
         }
     }
 
+    /// Whether a bucket takes nothing but copies of its centre.
+    pub fn takes_only_copies(&self, bucket: u32) -> bool {
+        matches!(&self.partition, Some(Partition::Learned(cells)) if cells.takes_only_copies(bucket))
+    }
+
     /// The encoder of a bucket.
     pub fn encoder(&self, bucket: u32) -> Encoder<'_> {
         let centre = self.centre(bucket);

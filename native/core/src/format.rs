@@ -21,10 +21,10 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use roaring::RoaringBitmap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::attributes::Attributes;
-use crate::bitset::Bitset;
 use crate::cells::{Cells, CellsParts};
 use crate::chunk::{Chunk, Rerank};
 use crate::codebook::Codebook;
@@ -34,7 +34,6 @@ use crate::filter::Filter;
 use crate::index::IndexOptions;
 use crate::index::calibration::{Calibration, STEPS};
 use crate::index::list::{List, Run};
-use crate::index::policy;
 use crate::index::state::{BUCKETS_SEED, State};
 use crate::memory::{ALIGN, Buffer};
 use crate::partition::{Family, Partition};
@@ -225,7 +224,7 @@ fn read_body(mut input: Input, file: &Buffer) -> Result<(IndexOptions, State)> {
         Family::Hyperplane => MAX_PLANES,
         Family::CrossPolytope => MAX_BUCKETS,
     };
-    let absurd = ordinals.max(trained_on) > u32::MAX as usize || policy::shrunk(live, ordinals);
+    let absurd = ordinals.max(trained_on) > u32::MAX as usize;
     if per_table > most || absurd || live.saturating_add(removed) > ordinals || header[6] != 0 {
         return damaged(format!("{FILE_NAME} has a header out of range"));
     }
@@ -236,7 +235,7 @@ fn read_body(mut input: Input, file: &Buffer) -> Result<(IndexOptions, State)> {
     let partition = read_partition(&mut input, &options, &mean, per_table)?;
     let codebook = Codebook::new(options.layout(), partition, mean, trained_on, options.seed);
     let sizes = input.u32s(codebook.buckets())?;
-    let mut dead = Bitset::default();
+    let mut dead = RoaringBitmap::new();
     if input.u32s(removed)?.iter().any(|ordinal| *ordinal as usize >= ordinals || !dead.insert(*ordinal)) {
         return damaged(format!("{FILE_NAME} removes a row twice, or one out of range"));
     }
@@ -301,7 +300,7 @@ fn read_lists(
     file: &Buffer,
     codebook: &Codebook,
     sizes: &[u32],
-    dead: &Bitset,
+    dead: &RoaringBitmap,
 ) -> Result<Vec<List>> {
     let layout = codebook.layout;
     let start = (file.len() - 8 - input.bytes.len()).next_multiple_of(ALIGN);

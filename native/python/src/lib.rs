@@ -122,6 +122,10 @@ impl NativeIndex {
         Ok(py.detach(|| self.0.remove(ids)))
     }
 
+    fn wait_for_rebuild(&self, py: Python<'_>) {
+        py.detach(|| self.0.wait_for_rebuild());
+    }
+
     fn sample<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let vectors = py.detach(|| self.0.snapshot().sample(count));
         matrix(vectors, self.0.options().dim, py)
@@ -185,6 +189,8 @@ impl NativeIndex {
         out.set_item("bucket_bytes", stats.bucket_bytes)?;
         out.set_item("attribute_bytes", stats.attribute_bytes)?;
         out.set_item("recall_by_effort", PyTuple::new(py, stats.recall_by_effort)?)?;
+        out.set_item("rebuilding", stats.rebuilding)?;
+        out.set_item("failed_rebuilds", stats.failed_rebuilds)?;
         Ok(out)
     }
 }

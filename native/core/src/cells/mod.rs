@@ -8,6 +8,10 @@
 //! With thousands of cells the order itself would cost more than the scan it saves. So cells lie in
 //! groups; a query scores the groups, then the cells of the best groups, by 8-bit codes of the leading
 //! coordinates, and computes exact similarities of the winners only.
+//!
+//! Catalogues are full of copies: one photo may be there a hundred thousand times, and no cut of space
+//! parts them. Vectors with so many copies that they would overfill a cell get one that takes nothing but
+//! copies, so that a search may pass over most of its rows and miss nothing that is not the same.
 
 mod kmeans;
 mod levels;
@@ -16,6 +20,7 @@ mod train;
 
 use crate::coarse::{self, LANES, TILE, UNIT};
 use crate::dot::dot;
+use crate::threads::Stop;
 pub use levels::CoarseScratch;
 use levels::Levels;
 
@@ -28,7 +33,8 @@ pub struct CellsParts {
     pub centroids: Vec<f32>,
     /// Orthonormal (or zero) directions of the coarse codes, laid out (direction, dim); none without groups.
     pub directions: Vec<f32>,
-    /// First cell of each group, none of them empty, then the number of cells; empty without groups.
+    /// First cell of each group, none of them empty, then the end of the last one: cells from there on
+    /// take copies only. Empty where there are neither groups nor such cells.
     pub groups: Vec<u32>,
 }
 
@@ -39,13 +45,13 @@ impl CellsParts {
         let whole = |values: &[f32]| *dim > 0 && values.len().is_multiple_of(*dim);
         let covers = |groups: &[u32]| {
             groups[0] == 0
-                && groups[groups.len() - 1] as usize == centroids.len() / dim
+                && (1..=centroids.len() / dim).contains(&(groups[groups.len() - 1] as usize))
                 && groups.is_sorted_by(|a, b| a < b)
         };
         whole(centroids)
             && whole(directions)
             && directions.len() / dim <= dim.next_multiple_of(TILE)
-            && groups.is_empty() == directions.is_empty()
+            && (groups.is_empty() == directions.is_empty() || groups.len() == 2)
             && (groups.is_empty() || covers(groups))
     }
 }
@@ -59,6 +65,8 @@ pub struct Cells {
     pub centroids: Vec<f32>,
     /// The same in units of [`UNIT`], padded to whole lanes.
     short: Vec<i16>,
+    /// Number of cells that take any vector; those after them take copies of their centroid only.
+    ordinary: usize,
     /// The coarse order; none where there are so few cells that it would not pay.
     levels: Option<Levels>,
 }
@@ -67,8 +75,14 @@ impl Cells {
     /// Trains `count` cells on a sample of `vectors` (unit rows of length `dim`, at least `count`).
     ///
     /// The result depends on the arguments alone, not on the number of threads.
+    /// There are fewer where not so many vectors differ, and more where cells would else have more than [`cap`] rows.
     pub fn train(vectors: &[f32], dim: usize, count: usize, seed: u64) -> Self {
-        train::train(vectors, dim, count, seed)
+        Self::train_until(&Stop::default(), vectors, dim, count, seed).expect("nobody stops it")
+    }
+
+    /// As [`Cells::train`], or nothing once `stop` is set.
+    pub fn train_until(stop: &Stop, vectors: &[f32], dim: usize, count: usize, seed: u64) -> Option<Self> {
+        train::train(stop, vectors, dim, count, seed)
     }
 
     /// The cells of these parts, their centroids rounded to multiples of 2^-15. Panics if the parts do not fit together.
@@ -76,13 +90,16 @@ impl Cells {
         assert!(parts.fits(), "whole centroids and directions, groups that cover all cells in order");
         let CellsParts { dim, mut centroids, directions, groups } = parts;
         let short = shorten(&mut centroids, dim);
-        let levels = (!groups.is_empty()).then(|| Levels::new(&centroids, dim, directions, groups));
-        Self { dim, centroids, short, levels }
+        let ordinary = groups.last().map_or(centroids.len() / dim, |end| *end as usize);
+        let levels = (!directions.is_empty())
+            .then(|| Levels::new(&centroids[..ordinary * dim], dim, directions, groups));
+        Self { dim, centroids, short, ordinary, levels }
     }
 
     /// What a file stores.
     pub fn into_parts(self) -> CellsParts {
-        let (directions, groups) = self.levels.map(Levels::into_parts).unwrap_or_default();
+        let one_group = if self.ordinary < self.count() { vec![0, self.ordinary as u32] } else { Vec::new() };
+        let (directions, groups) = self.levels.map_or((Vec::new(), one_group), Levels::into_parts);
         CellsParts { dim: self.dim, centroids: self.centroids, directions, groups }
     }
 
@@ -96,6 +113,11 @@ impl Cells {
         self.centroids.len() / self.dim
     }
 
+    /// Whether a cell takes nothing but copies of its centroid.
+    pub fn takes_only_copies(&self, cell: u32) -> bool {
+        cell as usize >= self.ordinary
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let levels = self.levels.as_ref().map_or(0, Levels::bytes);
@@ -104,10 +126,16 @@ impl Cells {
 
     /// The cell of `x` and its similarity to the centroid.
     ///
-    /// With many cells it is the nearest one nearly always, else one of the nearest.
+    /// With many cells it is the nearest one nearly always, else one of the nearest. Only copies go to a
+    /// cell that is for them.
     pub fn nearest(&self, x: &[f32], scratch: &mut CoarseScratch) -> (u32, f32) {
+        let (ordinary, copied) = self.centroids.split_at(self.ordinary * self.dim);
+        let (cell, similarity) = kmeans::nearest(copied, x);
+        if similarity >= COPY {
+            return (self.ordinary as u32 + cell, similarity);
+        }
         let Some(levels) = &self.levels else {
-            return kmeans::nearest(&self.centroids, x);
+            return kmeans::nearest(ordinary, x);
         };
         levels.candidates(x, NEAREST_GROUPS, NEAREST_CANDIDATES, scratch);
         self.compare(x, scratch);
@@ -122,9 +150,10 @@ impl Cells {
         let count = count.min(self.count());
         let wanted = count + count / 4 + 4;
         match &self.levels {
-            Some(levels) if wanted < self.count() => {
-                let share = groups_for(count, self.count(), levels.groups());
+            Some(levels) if wanted < self.ordinary => {
+                let share = groups_for(count, self.ordinary, levels.groups());
                 levels.candidates(query, share, wanted, scratch);
+                scratch.found.extend(self.ordinary as u32..self.count() as u32);
             }
             _ => {
                 scratch.found.clear();
@@ -169,6 +198,17 @@ fn shorten(centroids: &mut [f32], dim: usize) -> Vec<i16> {
         short.resize(short.len().next_multiple_of(LANES), 0);
     }
     short
+}
+
+/// Least similarity of a copy to the one that it is a copy of: less than one by what rounding takes, the
+/// centroid's and that of 8-bit vectors.
+const COPY: f32 = 0.9999;
+
+/// Most rows that training leaves in a cell where `rows` are spread over `cells`, copies aside.
+pub fn cap(rows: usize, cells: usize) -> usize {
+    const TIMES_MEAN: usize = 8;
+    const LEAST: usize = 256;
+    (TIMES_MEAN * rows / cells.max(1)).max(LEAST)
 }
 
 /// Groups and cells that [`Cells::nearest`] looks at: on the simulated catalogue with 8,192 cells it
@@ -248,13 +288,41 @@ mod tests {
         let mut same = clustered(1, 1, 16).repeat(2_000);
         for count in [1, 10, 129, 300] {
             let cells = Cells::train(&same, 16, count, 1);
-            assert_eq!(cells.count(), count);
+            // One for vectors like it and, where that would be overfull, one for its copies.
+            assert_eq!(cells.count(), if count == 1 { 1 } else { 2 });
             assert!(cells.nearest(&same[..16], &mut CoarseScratch::default()).1 > 0.999);
+            assert_eq!(Cells::from_parts(cells.clone().into_parts()), cells);
         }
         same[..16 * 600].copy_from_slice(&clustered(30, 20, 16));
         let cells = Cells::train(&same, 16, 300, 1);
-        assert_eq!(cells.count(), 300);
+        assert_eq!(cells.count(), 301);
         assert!(cells.centroids.iter().all(|v| v.is_finite()));
+        let mut scratch = CoarseScratch::default();
+        let photo = &same[16 * 600..][..16];
+        let (copy, _) = cells.nearest(photo, &mut scratch);
+        assert!(cells.takes_only_copies(copy) && !cells.takes_only_copies(copy - 1));
+        for row in same[..16 * 600].chunks_exact(16) {
+            let (cell, similarity) = cells.nearest(row, &mut scratch);
+            assert_eq!(cells.takes_only_copies(cell), row == photo);
+            assert!(similarity > 0.5);
+        }
+        let found = cells.rank(photo, 3, &mut scratch);
+        assert!(found.iter().any(|(_, cell)| *cell == copy), "it is among the best for its photo");
+    }
+
+    #[test]
+    fn no_cell_is_left_overfull() {
+        // One cluster has most rows.
+        let (dim, most) = (12, 9_000);
+        let mut rows = clustered(1, most, dim);
+        rows.extend(clustered(300, 10, dim));
+        let cells = Cells::train(&rows, dim, 400, 4);
+        let mut sizes = vec![0; cells.count()];
+        for row in rows.chunks_exact(dim) {
+            sizes[cells.nearest(row, &mut CoarseScratch::default()).0 as usize] += 1;
+        }
+        let largest = sizes.iter().max().unwrap();
+        assert!(*largest <= cap(rows.len() / dim, 400), "{largest} rows");
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Training of many cells: groups first, each split into cells of its own, then all refined together.
 
+use std::collections::HashMap;
+
 use rayon::prelude::*;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::kmeans::{self, Members, Rows};
-use super::{Cells, CellsParts, CoarseScratch, spectrum};
+use super::{Cells, CellsParts, CoarseScratch, cap, spectrum};
 use crate::coarse::TILE;
 use crate::rng::SplitMix64;
+use crate::threads::Stop;
 
 /// Up to this many cells one level does.
 pub(super) const ONE_LEVEL: usize = 128;
@@ -25,27 +29,69 @@ const DESERTED: usize = 8;
 const MOST_DIRECTIONS: usize = 128;
 const VARIANCE_SHARE: f64 = 0.97;
 
-/// `count` cells of `vectors`; see [`Cells::train`].
-pub(super) fn train(vectors: &[f32], dim: usize, count: usize, seed: u64) -> Cells {
-    let mut rng = SplitMix64::new(seed);
-    let numbers = shuffled(vectors.len() / dim, count * SAMPLE_PER_CELL, &mut rng);
-    assert!(numbers.len() >= count, "training {count} cells needs as many vectors");
-    let rows = Rows { vectors, dim, numbers: &numbers };
+/// `count` cells of `vectors`; see [`Cells::train_until`].
+pub(super) fn train(stop: &Stop, vectors: &[f32], dim: usize, count: usize, seed: u64) -> Option<Cells> {
+    let total = vectors.len() / dim;
+    assert!(total >= count, "training {count} cells needs as many vectors");
+    let sample = Sample::draw(vectors, dim, count, &mut SplitMix64::new(seed));
+    let rows = Rows { vectors, dim, numbers: &sample.distinct };
+    let count = count.min(rows.len());
+    let copied = Rows { numbers: &sample.copied, ..rows }.copied();
     if count <= ONE_LEVEL {
-        return from_centroids(kmeans::train(rows, count, ITERATIONS), dim);
+        return Some(from_centroids(kmeans::train(rows, count, ITERATIONS), &copied, dim));
     }
-    let mut parts = split(rows, count);
+    let most = (cap(total, count) * rows.len()).div_ceil(total);
+    let mut parts = split(stop, rows, count)?;
     for _ in 0..REFINEMENTS {
-        parts = refine(rows, parts);
+        stop.check()?;
+        parts = refine(rows, parts, most);
     }
-    from_centroids(parts.centroids, dim)
+    stop.check()?;
+    Some(from_centroids(parts.centroids, &copied, dim))
 }
 
-/// Cells around `centroids`, in the order of their groups.
-pub(super) fn from_centroids(centroids: Vec<f32>, dim: usize) -> Cells {
+/// The rows that training looks at, as numbers of vectors.
+struct Sample {
+    /// Rows that differ, in random order.
+    distinct: Vec<u32>,
+    /// Those of them with so many copies that they alone overfill a cell.
+    copied: Vec<u32>,
+}
+
+impl Sample {
+    fn draw(vectors: &[f32], dim: usize, count: usize, rng: &mut SplitMix64) -> Self {
+        let total = vectors.len() / dim;
+        let mut distinct: Vec<u32> = Vec::new();
+        let mut copies: HashMap<u64, (usize, usize)> = HashMap::new();
+        let mut seen = 0;
+        for number in shuffled(total, total, rng) {
+            if distinct.len() == count * SAMPLE_PER_CELL {
+                break;
+            }
+            seen += 1;
+            let bytes = bytemuck::cast_slice(&vectors[number as usize * dim..][..dim]);
+            let (_, times) = copies.entry(xxh3_64(bytes)).or_insert_with(|| {
+                distinct.push(number);
+                (distinct.len() - 1, 0)
+            });
+            *times += 1;
+        }
+        let most = (cap(total, count) * seen).div_ceil(total);
+        let mut copied: Vec<usize> =
+            copies.into_values().filter(|(_, times)| *times > most).map(|(at, _)| at).collect();
+        copied.sort_unstable();
+        let copied = copied.into_iter().map(|at| distinct[at]).collect();
+        Self { distinct, copied }
+    }
+}
+
+/// Cells around `centroids`, in the order of their groups, and cells for the copies of `copied`.
+pub(super) fn from_centroids(mut centroids: Vec<f32>, copied: &[f32], dim: usize) -> Cells {
     let count = centroids.len() / dim;
     if count <= ONE_LEVEL {
-        return Cells::from_parts(CellsParts { dim, centroids, directions: Vec::new(), groups: Vec::new() });
+        centroids.extend_from_slice(copied);
+        let groups = if copied.is_empty() { Vec::new() } else { vec![0, count as u32] };
+        return Cells::from_parts(CellsParts { dim, centroids, directions: Vec::new(), groups });
     }
     let numbers = shuffled(count, count, &mut SplitMix64::new(count as u64));
     let rows = Rows { vectors: &centroids, dim, numbers: &numbers };
@@ -53,12 +99,13 @@ pub(super) fn from_centroids(centroids: Vec<f32>, dim: usize) -> Cells {
     let assigned = rows.assign(|| (), |(), x| kmeans::nearest(&groups, x));
     let members = Members::new(&assigned, group_count(count));
     let directions = directions(&centroids, dim);
-    let (mut ordered, mut starts) = (Vec::with_capacity(centroids.len()), vec![0]);
+    let (mut ordered, mut starts) = (Vec::with_capacity(centroids.len() + copied.len()), vec![0]);
     for group in 0..group_count(count) as u32 {
         members.of(group).iter().for_each(|at| ordered.extend_from_slice(rows.get(*at as usize)));
         starts.push((ordered.len() / dim) as u32);
     }
     starts.dedup();
+    ordered.extend_from_slice(copied);
     Cells::from_parts(CellsParts { dim, centroids: ordered, directions, groups: starts })
 }
 
@@ -72,11 +119,12 @@ fn directions(rows: &[f32], dim: usize) -> Vec<f32> {
 }
 
 /// Splits space into groups, and each group into a share of the cells.
-fn split(rows: Rows, count: usize) -> CellsParts {
+fn split(stop: &Stop, rows: Rows, count: usize) -> Option<CellsParts> {
     let dim = rows.dim;
     let groups = group_count(count);
     let middles =
-        from_centroids(kmeans::train(rows.first(groups * SAMPLE_PER_GROUP), groups, ITERATIONS), dim);
+        from_centroids(kmeans::train(rows.first(groups * SAMPLE_PER_GROUP), groups, ITERATIONS), &[], dim);
+    stop.check()?;
     let assigned = rows.assign(CoarseScratch::default, |scratch, x| middles.nearest(x, scratch));
     let members = Members::new(&assigned, groups);
     let sizes: Vec<usize> = (0..groups as u32).map(|group| members.of(group).len()).collect();
@@ -84,11 +132,11 @@ fn split(rows: Rows, count: usize) -> CellsParts {
     let cells: Vec<Vec<f32>> = (0..groups)
         .into_par_iter()
         .map(|group| {
-            let own: Vec<u32> =
-                members.of(group as u32).iter().map(|at| rows.numbers[*at as usize]).collect();
-            kmeans::train(Rows { numbers: &own, ..rows }, shares[group], SPLIT_ITERATIONS)
+            stop.check()?;
+            let own = numbers(rows, members.of(group as u32));
+            Some(kmeans::train(Rows { numbers: &own, ..rows }, shares[group], SPLIT_ITERATIONS))
         })
-        .collect();
+        .collect::<Option<_>>()?;
     let mut starts = vec![0];
     starts.extend(shares.iter().scan(0, |end, share| {
         *end += *share as u32;
@@ -96,7 +144,12 @@ fn split(rows: Rows, count: usize) -> CellsParts {
     }));
     starts.dedup();
     let centroids: Vec<f32> = cells.concat();
-    CellsParts { dim, directions: directions(&centroids, dim), centroids, groups: starts }
+    Some(CellsParts { dim, directions: directions(&centroids, dim), centroids, groups: starts })
+}
+
+/// The numbers of the rows at these places.
+fn numbers(rows: Rows, places: &[u32]) -> Vec<u32> {
+    places.iter().map(|at| rows.numbers[*at as usize]).collect()
 }
 
 /// Parts of `total` in proportion to `sizes`, none larger than its size (`total` is at most their sum).
@@ -113,15 +166,36 @@ fn shares(sizes: &[usize], total: usize) -> Vec<usize> {
     parts.collect()
 }
 
-/// One step of k-means over all rows with the coarse order, then the repair of cells of bad size.
-fn refine(rows: Rows, parts: CellsParts) -> CellsParts {
+/// One step of k-means over all rows with the coarse order, then the repair of cells of bad size: none is
+/// to have more than `most`.
+fn refine(rows: Rows, parts: CellsParts, most: usize) -> CellsParts {
     let cells = Cells::from_parts(parts);
     let assigned = rows.assign(CoarseScratch::default, |scratch, x| cells.nearest(x, scratch));
     let members = Members::new(&assigned, cells.count());
     let mut parts = cells.into_parts();
     parts.centroids = kmeans::means(rows, &members, &parts.centroids);
     relocate(rows, &members, &assigned, &mut parts.centroids);
-    parts
+    divide(rows, &members, parts, most)
+}
+
+/// Splits cells of more than `most` rows into cells of about half as many, within their groups.
+fn divide(rows: Rows, members: &Members, parts: CellsParts, most: usize) -> CellsParts {
+    let CellsParts { dim, centroids: before, directions, groups: starts } = parts;
+    let (mut centroids, mut groups) = (Vec::with_capacity(before.len()), vec![0]);
+    for group in starts.windows(2) {
+        for cell in group[0]..group[1] {
+            let own = members.of(cell);
+            if own.len() <= most {
+                centroids.extend_from_slice(&before[cell as usize * dim..][..dim]);
+                continue;
+            }
+            let pieces = own.len().div_ceil(most.div_ceil(2));
+            let own = Rows { numbers: &numbers(rows, own), ..rows };
+            centroids.extend(kmeans::train(own, pieces, SPLIT_ITERATIONS));
+        }
+        groups.push((centroids.len() / dim) as u32);
+    }
+    CellsParts { dim, centroids, directions, groups }
 }
 
 /// Moves empty and deserted cells into crowded ones: to the member that fits worst there.

@@ -3,10 +3,9 @@
 //! The answers are those of the same queries alone: the order of the visits decides nothing but ties, which
 //! are broken by the place of a bucket in the query's own order.
 
-use std::time::Instant;
-
+use super::clock::{Clock, StageSeconds};
 use super::query::{AHEAD, Ahead, STAGES, Search, Trip, Worker};
-use super::search::{Answer, StageSeconds};
+use super::search::Answer;
 use crate::partition::Visits;
 
 /// Most queries that travel together: their tables should stay within the cache.
@@ -104,21 +103,5 @@ fn visit_all(search: &Search, trips: &mut [Trip], visits: &[(u32, u32, u32)]) {
             ahead.start(search, bucket);
         }
         search.visit(&mut trips[*trip as usize], *at as usize, &mut ahead);
-    }
-}
-
-/// Times consecutive stages.
-struct Clock(Instant);
-
-impl Clock {
-    fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    fn lap(&mut self) -> f64 {
-        let now = Instant::now();
-        let elapsed = now - self.0;
-        self.0 = now;
-        elapsed.as_secs_f64()
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::bitset::Bitset;
+use roaring::RoaringBitmap;
+
 use crate::chunk::{Chunk, ChunkWriter, Layout, Row, View};
 use crate::codebook::Codebook;
 use crate::memory::BufferMut;
@@ -100,7 +101,7 @@ impl List {
     }
 
     /// This list without the rows whose ordinals are in `dead`; they stay in its runs.
-    pub fn without(self, layout: &Layout, dead: &Bitset) -> Self {
+    pub fn without(self, layout: &Layout, dead: &RoaringBitmap) -> Self {
         if dead.is_empty() {
             return self;
         }

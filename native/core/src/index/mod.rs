@@ -2,39 +2,39 @@
 //!
 //! A search loads the current [`State`] without a lock and keeps it to its end, so it never waits for
 //! a writer and never sees half a batch. Writers take turns under a mutex, change a copy that shares
-//! nearly everything with the old snapshot, and swap it in.
+//! nearly everything with the old snapshot, and swap it in. Where the codebook no longer fits its items,
+//! `rebuild` trains another one beside searches and writes.
 
 mod batch;
 pub mod calibration;
 mod candidates;
+mod clock;
 pub mod list;
 mod options;
 pub(crate) mod policy;
 mod query;
+mod rebuild;
 mod search;
 pub mod state;
 mod writer;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use arc_swap::ArcSwap;
-use rayon::prelude::*;
+use std::sync::Arc;
 
 use crate::attributes::ItemAttributes;
 use crate::chunk::{Layout, Rerank};
 use crate::codes::check_bits;
 use crate::error::{Result, invalid};
 use crate::input::{MAX_DIM, check_ids, unit_vectors};
-use crate::partition::{Family, Visits};
+use crate::partition::Family;
 use crate::threads;
-use list::{List, NewRow};
+use list::List;
+use rebuild::Shared;
 use state::{Items, State};
-use writer::Writer;
 
+pub use clock::StageSeconds;
 pub use options::{Estimate, SearchOptions};
-pub use search::{SearchOutput, StageSeconds};
+pub use search::SearchOutput;
 
 /// Most bucket tables.
 pub const MAX_TABLES: usize = 64;
@@ -99,15 +99,17 @@ pub struct Stats {
     pub attribute_bytes: usize,
     /// Recall that searches for 10 of each of the [`calibration::STEPS`] efforts from 0 to 1 had when the codebook was trained.
     pub recall_by_effort: Vec<f32>,
+    /// Whether a new codebook is being trained in the background.
+    pub rebuilding: bool,
+    /// Background trainings that failed since the index was built or opened; the codebook before them stayed.
+    pub failed_rebuilds: usize,
 }
 
 /// A hash index over unit vectors. All methods may be called from many threads at once.
 #[derive(Debug)]
 pub struct HashIndex {
     options: IndexOptions,
-    state: ArcSwap<State>,
-    /// Made by the first write; its lock makes writers take turns.
-    writer: Mutex<Option<Writer>>,
+    shared: Arc<Shared>,
 }
 
 impl HashIndex {
@@ -130,7 +132,8 @@ impl HashIndex {
     }
 
     pub(crate) fn from_state(options: IndexOptions, state: State) -> Self {
-        Self { options, state: ArcSwap::from_pointee(state), writer: Mutex::new(None) }
+        let shared = Arc::new(Shared::new(options.clone(), state));
+        Self { options, shared }
     }
 
     /// The options it was built with.
@@ -140,7 +143,7 @@ impl HashIndex {
 
     /// The current snapshot.
     pub fn snapshot(&self) -> Arc<State> {
-        self.state.load_full()
+        self.shared.state.load_full()
     }
 
     /// Searches `queries` (rows of the index's dimension) on `threads` threads (0: all cores).
@@ -156,8 +159,10 @@ impl HashIndex {
 
     /// Adds items; one whose id is present replaces it. The items can be found when this returns.
     ///
-    /// Once the index has grown by half since its codebook was trained, or half of its rows are dead, it
-    /// is rebuilt here; searches go on meanwhile.
+    /// The index is rebuilt when it has grown by half since its codebook was trained, or a bucket is far larger
+    /// than training would leave it: here while it is small, else in the background, beside searches and
+    /// writes. A rebuild in the background takes half of the cores, and the memory of all vectors as `f32`
+    /// and of a second index. Vectors kept as [`Rerank::Int8`] are rounded once more by each.
     ///
     /// # Errors
     /// [`crate::Error::Invalid`] if a vector or an id is not acceptable; nothing is added then.
@@ -169,48 +174,39 @@ impl HashIndex {
         attributes: Vec<ItemAttributes>,
     ) -> Result<()> {
         let items = checked_items(self.options.dim, vectors, ids, products, attributes)?;
-        let mut guard = self.lock_for_writing();
-        let mut next = State::clone(&self.state.load());
-        if next.live + next.removed + items.ids.len() > u32::MAX as usize {
-            return invalid("one index holds at most 2**32-1 rows; spread the items over more shards");
-        }
-        let writer = guard.get_or_insert_with(|| Writer::of(&next));
-        let (killed, replaced) = writer.kill(&items.ids);
-        next.live += items.ids.len() - replaced.len();
-        next.attributes.remove(replaced);
-        let new = place(writer, &mut next, &items);
-        rewrite(writer, &mut next, &killed, &new);
-        self.publish(next, &mut guard);
-        Ok(())
+        self.shared.write(&items.ids, &items).map(|_| ())
     }
 
     /// Removes items and returns how many there were; unknown ids are passed over.
     ///
-    /// An index that has lost seven of eight items is rebuilt here; searches go on meanwhile.
+    /// An index that has lost seven of eight items is rebuilt as [`HashIndex::add`] says.
     pub fn remove(&self, ids: &[u64]) -> usize {
-        let mut guard = self.lock_for_writing();
-        let mut next = State::clone(&self.state.load());
-        let writer = guard.get_or_insert_with(|| Writer::of(&next));
-        let (killed, removed) = writer.kill(ids);
-        next.live -= removed.len();
-        next.attributes.remove(removed.iter().copied());
-        rewrite(writer, &mut next, &killed, &BTreeMap::new());
-        self.publish(next, &mut guard);
-        removed.len()
+        self.shared.write(ids, &Items::default()).expect("only additions are refused")
+    }
+
+    /// Waits until no rebuild is going on in the background.
+    pub fn wait_for_rebuild(&self) {
+        self.shared.wait();
     }
 
     /// Stores the index in `folder` (made if missing), replacing one that is there in one step.
+    ///
+    /// During a rebuild it stores the items as they are, with the codebook that is in use.
     pub fn save(&self, folder: &Path) -> Result<()> {
         crate::format::save(&self.options, &self.snapshot(), folder)
     }
 
-    /// Opens a stored index.
+    /// Opens a stored index. One that was stored after it had lost most of its items, and before the rebuild that
+    /// makes up for it was through, is rebuilt here.
     ///
     /// # Errors
     /// [`crate::Error::Damaged`] if the file is truncated, altered or of another version;
     /// [`crate::Error::Io`] if it cannot be read.
     pub fn open(folder: &Path) -> Result<Self> {
         let (options, state) = crate::format::open(folder)?;
+        // What is sized by the ordinals would be far larger than the items need, or a damaged file may ask for.
+        let shrunk = policy::shrunk(state.live, state.ordinals as usize);
+        let state = if shrunk { State::train(&options, &state.items()) } else { state };
         Ok(Self::from_state(options, state))
     }
 
@@ -234,76 +230,16 @@ impl HashIndex {
             bucket_bytes: bytes - code_bytes - vector_bytes,
             attribute_bytes: state.attributes.bytes(),
             recall_by_effort: state.calibration.recall.to_vec(),
-        }
-    }
-
-    fn lock_for_writing(&self) -> MutexGuard<'_, Option<Writer>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes `next` the current snapshot, rebuilt first if it has outgrown its codebook or lost most items.
-    fn publish(&self, next: State, writer: &mut Option<Writer>) {
-        if policy::outgrown(next.live, next.codebook.trained_on)
-            || policy::shrunk(next.live, next.ordinals as usize)
-        {
-            *writer = None;
-            self.state.store(Arc::new(State::train(&self.options, &next.items())));
-        } else {
-            self.state.store(Arc::new(next));
+            rebuilding: self.shared.is_rebuilding(),
+            failed_rebuilds: self.shared.failed_rebuilds(),
         }
     }
 }
 
-/// Chooses number and lists of new items; the rows by list.
-fn place<'a>(writer: &mut Writer, state: &mut State, items: &'a Items) -> BTreeMap<u32, Vec<NewRow<'a>>> {
-    let codebook = Arc::clone(&state.codebook);
-    let (dim, tables) = (codebook.layout.dim, codebook.tables());
-    let mut buckets = vec![0u32; items.ids.len() * tables];
-    buckets
-        .par_chunks_exact_mut(tables)
-        .zip(items.vectors.par_chunks_exact(dim))
-        .with_min_len(256)
-        .for_each_init(Visits::default, |visits, (buckets, vector)| {
-            codebook.assign(vector, visits, buckets);
-        });
-    let mut new: BTreeMap<u32, Vec<NewRow>> = BTreeMap::new();
-    let mut ordinals = Vec::with_capacity(items.ids.len());
-    let rows = items.ids.iter().zip(&items.products).zip(items.vectors.chunks_exact(dim));
-    for (((id, product), vector), buckets) in rows.zip(buckets.chunks_exact(tables)) {
-        let ordinal = writer.place(*id, buckets, &mut state.ordinals);
-        let row = NewRow { ordinal, id: *id, product: *product, vector };
-        ordinals.push(ordinal);
-        buckets.iter().for_each(|bucket| new.entry(*bucket).or_default().push(row));
-    }
-    state.attributes.insert(ordinals.into_iter().zip(&items.attributes));
-    new
-}
-
-/// Rewrites the lists that lose or get rows.
-fn rewrite(
-    writer: &mut Writer,
-    state: &mut State,
-    killed: &BTreeMap<u32, Vec<u32>>,
-    new: &BTreeMap<u32, Vec<NewRow>>,
-) {
-    let touched: BTreeSet<u32> = killed.keys().chain(new.keys()).copied().collect();
-    let touched: Vec<u32> = touched.into_iter().collect();
-    let rewritten: Vec<(List, Vec<u32>)> = touched
-        .par_iter()
-        .with_min_len(64)
-        .map(|bucket| {
-            let killed = killed.get(bucket).map_or(&[][..], Vec::as_slice);
-            let new = new.get(bucket).map_or(&[][..], Vec::as_slice);
-            let mut purged = Vec::new();
-            let list = &state.lists[*bucket as usize];
-            (list.changed(&state.codebook, *bucket, killed, new, &mut purged), purged)
-        })
-        .collect();
-    for (bucket, (list, purged)) in touched.into_iter().zip(rewritten) {
-        let slot = &mut state.lists[bucket as usize];
-        state.removed = state.removed + list.removed() - slot.removed();
-        *slot = list;
-        writer.purge(&purged);
+impl Drop for HashIndex {
+    /// Stops a rebuild, without waiting for it.
+    fn drop(&mut self) {
+        rebuild::stop(&self.shared);
     }
 }
 

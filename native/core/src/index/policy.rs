@@ -2,6 +2,7 @@
 
 use super::options::SearchOptions;
 use super::state::State;
+use crate::cells;
 use crate::probe::MAX_PLANES;
 
 /// Up to this many items there are no buckets: every code is scanned.
@@ -38,11 +39,13 @@ pub fn scan_budget(items: usize, k: usize) -> usize {
     (codes as usize).max(MIN_SCAN).max(3 * k)
 }
 
+/// Up to this many items, training anew takes but a moment: the write that makes it due does it.
+pub const CHEAP: usize = 20_000;
+
 /// Whether an index whose codebook saw `trained_on` items should be trained anew with `items` items.
 ///
 /// Buckets that were trained on a part of the items fit the others badly; training is cheap for few.
 pub fn outgrown(items: usize, trained_on: usize) -> bool {
-    const CHEAP: usize = 20_000;
     let grown = if items <= CHEAP { 10 * items >= 11 * trained_on } else { 2 * items >= 3 * trained_on };
     items > BRUTE_FORCE_ITEMS && grown
 }
@@ -53,6 +56,31 @@ pub fn outgrown(items: usize, trained_on: usize) -> bool {
 pub fn shrunk(items: usize, ordinals: usize) -> bool {
     const FEW: usize = 1 << 16;
     ordinals > FEW && ordinals / 8 > items
+}
+
+/// Whether a bucket of `largest` rows is so far beyond what training leaves that it should be divided anew.
+///
+/// `settled` is the largest one that the last training left: what it could not divide it would not now.
+pub fn crowded(largest: usize, settled: usize, items: usize, buckets: usize) -> bool {
+    largest > 2 * cells::cap(items, buckets).max(settled)
+}
+
+/// Whether training that failed with `failed_at` items may be tried again: not before half of them are new.
+pub fn worth_another_try(items: usize, failed_at: usize) -> bool {
+    2 * items >= 3 * failed_at || 3 * items <= 2 * failed_at
+}
+
+/// Rows to look at in a bucket of `rows`, when `left` are left to look at in all and training means buckets to have
+/// at most `most`.
+///
+/// One far beyond that holds many copies of few vectors, or waits to be divided: it is looked at in part, and
+/// where there is nothing but copies, by half of what is left, so that other buckets get their turn.
+pub fn rows_worth(rows: usize, left: usize, most: usize, only_copies: impl FnOnce() -> bool) -> usize {
+    if rows / 2 <= most {
+        return rows;
+    }
+    let share = if only_copies() { left / 2 } else { left };
+    rows.min(share.max(most))
 }
 
 /// Efforts 0 and 1 look at `2^-(RANGE / 2)` and `2^(RANGE / 2)` times as many rows as 0.5.

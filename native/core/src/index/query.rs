@@ -12,6 +12,7 @@ use super::search::Answer;
 use super::state::State;
 use crate::attributes::to_bitset;
 use crate::bitset::Bitset;
+use crate::cells;
 use crate::chunk::{Record, Rerank};
 use crate::dot::{dot, dot_f16, dot_i8};
 use crate::partition::Visits;
@@ -26,6 +27,8 @@ pub struct Visit {
     pub bucket: u32,
     /// Inner product of the query with its centre.
     base: f32,
+    /// Rows to look at, or some more; the others come later in the bucket.
+    rows: usize,
 }
 
 /// What a query carries along. Reusable.
@@ -103,6 +106,8 @@ pub struct Search<'a> {
     allowed: Option<Bitset>,
     /// Items that may be found.
     matches: usize,
+    /// Rows that training means a bucket to have at most.
+    cap: usize,
 }
 
 impl<'a> Search<'a> {
@@ -113,7 +118,8 @@ impl<'a> Search<'a> {
             Bitset::from_words(to_bitset(&ordinals, state.ordinals as usize))
         });
         let matches = allowed.as_ref().map_or(state.live, Bitset::len);
-        Self { state, options, allowed, matches }
+        let cap = cells::cap(state.live, state.first_table().len());
+        Self { state, options, allowed, matches, cap }
     }
 
     /// Vector dimension.
@@ -149,21 +155,34 @@ impl<'a> Search<'a> {
         visits.clear();
         *scanned = 0;
         let Some(partition) = &codebook.partition else {
-            visits.push(Visit { bucket: 0, base: dot(query, &codebook.mean) });
+            visits.push(Visit { bucket: 0, base: dot(query, &codebook.mean), rows: usize::MAX });
             return;
         };
         partition.start(query, &codebook.mean, effort.buckets, order);
-        let mut rows = 0;
-        while visits.len() < effort.probes && rows < effort.rows {
+        let mut left = effort.rows;
+        while visits.len() < effort.probes && left > 0 {
             let Some((bucket, base)) = partition.next(query, order) else { break };
-            let size = self.state.lists[bucket as usize].rows();
+            let rows = self.rows_worth(bucket, left);
             // The last bucket should not go far beyond what was asked for.
-            if rows > 0 && rows + size > effort.rows {
+            if !visits.is_empty() && rows > left {
                 break;
             }
-            rows += size;
-            visits.push(Visit { bucket, base });
+            left = left.saturating_sub(rows);
+            visits.push(Visit { bucket, base, rows });
         }
+    }
+
+    /// Rows to look at in a bucket when `left` are left to look at in all.
+    ///
+    /// What passes a filter may lie anywhere in a bucket, however large.
+    fn rows_worth(&self, bucket: u32, left: usize) -> usize {
+        let state = self.state;
+        let rows = state.lists[bucket as usize].rows();
+        if self.allowed.is_some() {
+            return rows;
+        }
+        let only_copies = || state.codebook.takes_only_copies(bucket);
+        policy::rows_worth(rows, left, self.cap, only_copies)
     }
 
     fn runs(&self, bucket: u32) -> impl Iterator<Item = &'a Run> + use<'a> {
@@ -202,14 +221,17 @@ impl<'a> Search<'a> {
     /// Estimates the rows of bucket number `at` of the trip and keeps the best as candidates.
     pub fn visit(&self, trip: &mut Trip, at: usize, ahead: &mut Ahead) {
         let Trip { table, visits, candidates, scanned, .. } = trip;
-        let Visit { bucket, base } = visits[at];
+        let Visit { bucket, base, rows: mut most } = visits[at];
         let block_size = block_bytes(self.state.layout().bits);
         let (mut estimates, mut above) = ([[0.0; BLOCK]; PIECE], [0; PIECE]);
         for (part, run) in self.runs(bucket).enumerate() {
-            *scanned += run.chunk().len();
+            let rows = run.chunk().len().min(most);
+            most -= rows;
+            *scanned += rows;
             let run_number = (2 * at + part) as u32;
+            let blocks = &run.chunk().blocks()[..rows.div_ceil(BLOCK) * block_size];
             // In pieces, so that the threshold rises within a long run.
-            for (piece, blocks) in run.chunk().blocks().chunks(PIECE * block_size).enumerate() {
+            for (piece, blocks) in blocks.chunks(PIECE * block_size).enumerate() {
                 ahead.step(blocks.len());
                 let count = blocks.len() / block_size;
                 let (estimates, above) = (&mut estimates[..count], &mut above[..count]);
@@ -242,7 +264,7 @@ impl<'a> Search<'a> {
         let layout = self.state.layout();
         let Trip { visits, candidates, .. } = trip;
         let places = candidates.best().iter().map(|candidate| {
-            let Visit { bucket, base } = visits[candidate.run as usize / 2];
+            let Visit { bucket, base, .. } = visits[candidate.run as usize / 2];
             let run = self.runs(bucket).nth(candidate.run as usize % 2).expect("a run that was visited");
             let record = run.chunk().view(layout).record(layout, candidate.row as usize);
             prefetch(record.bytes());
@@ -315,6 +337,8 @@ impl<'a> Search<'a> {
         }
         let scanned = hits.len() as u64;
         self.order(&mut hits);
+        // Thousands of queries would else keep the room of all rows each until the last is answered.
+        hits.shrink_to_fit();
         Answer { hits, scanned }
     }
 

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::batch;
+use super::clock::StageSeconds;
 use super::options::SearchOptions;
 use super::query::{Search, with_worker};
 use super::state::State;
@@ -10,28 +11,6 @@ use crate::error::Result;
 use crate::input::NO_ID;
 use crate::rank::Hit;
 use crate::threads;
-
-/// Time spent in each stage, summed over the queries, in seconds.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct StageSeconds {
-    /// Rotating the query and filling its table.
-    pub hash: f64,
-    /// Ordering the buckets.
-    pub probe: f64,
-    /// Estimating rows and choosing candidates.
-    pub scan: f64,
-    /// Scores of the candidates and the final order.
-    pub rerank: f64,
-}
-
-impl StageSeconds {
-    pub(super) fn add(&mut self, other: Self) {
-        self.hash += other.hash;
-        self.probe += other.probe;
-        self.scan += other.scan;
-        self.rerank += other.rerank;
-    }
-}
 
 /// Results in rows of `k`, padded with [`NO_ID`] and negative infinity.
 #[derive(Clone, Debug, Default)]

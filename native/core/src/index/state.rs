@@ -1,5 +1,6 @@
 //! One immutable snapshot of the index: what a search reads.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -10,12 +11,13 @@ use super::list::{List, NewRow, write_new};
 use super::policy::{BRUTE_FORCE_ITEMS, cell_count, cross_polytope_buckets, planes_per_table};
 use crate::attributes::{Attributes, ItemAttributes};
 use crate::cells::Cells;
-use crate::chunk::{Chunk, ChunkWriter, Layout};
+use crate::chunk::{Chunk, ChunkWriter, Layout, View};
 use crate::codebook::Codebook;
 use crate::cross_polytope::CrossPolytopes;
 use crate::memory::BufferMut;
 use crate::partition::{Family, Partition, Visits};
 use crate::planes::{Planes, mean_of};
+use crate::threads::Stop;
 
 /// Keeps the buckets independent of the code's rotation although both come from one seed.
 pub(crate) const BUCKETS_SEED: u64 = 0x5EED_0F91_A4E5_0001;
@@ -55,29 +57,39 @@ pub struct State {
 impl State {
     /// Trains a codebook on `items` and stores them; item `i` gets ordinal `i`.
     pub fn train(options: &IndexOptions, items: &Items) -> Self {
+        Self::train_until(&Stop::default(), options, items).expect("nobody stops it")
+    }
+
+    /// As [`State::train`], or nothing once `stop` is set.
+    pub fn train_until(stop: &Stop, options: &IndexOptions, items: &Items) -> Option<Self> {
         let layout = options.layout();
         let (dim, count) = (layout.dim, items.ids.len());
         let seed = options.seed ^ BUCKETS_SEED;
         let mean = mean_of(&items.vectors, dim);
         let partition = (count > BRUTE_FORCE_ITEMS).then(|| match options.family {
-            Family::Learned => Partition::Learned(Cells::train(&items.vectors, dim, cell_count(count), seed)),
+            Family::Learned => {
+                let cells = cell_count(count);
+                Cells::train_until(stop, &items.vectors, dim, cells, seed).map(Partition::Learned)
+            }
             Family::Hyperplane => {
                 let planes = planes_per_table(count);
-                Partition::Hyperplane(Planes::train(&items.vectors, dim, options.tables, planes, seed))
+                Some(Partition::Hyperplane(Planes::train(&items.vectors, dim, options.tables, planes, seed)))
             }
             Family::CrossPolytope => {
                 let buckets = cross_polytope_buckets(count);
-                Partition::CrossPolytope(CrossPolytopes::new(mean.clone(), options.tables, buckets, seed))
+                let polytopes = CrossPolytopes::new(mean.clone(), options.tables, buckets, seed);
+                Some(Partition::CrossPolytope(polytopes))
             }
         });
-        let codebook = Codebook::new(layout, partition, mean, count, options.seed);
-        let mut state = Self::filled(codebook, items);
+        stop.check()?;
+        let codebook = Codebook::new(layout, partition.flatten(), mean, count, options.seed);
+        let mut state = Self::filled(stop, codebook, items)?;
         state.calibration = Calibration::of(&state);
-        state
+        Some(state)
     }
 
     /// A snapshot of `items` with a given codebook.
-    pub fn filled(codebook: Codebook, items: &Items) -> Self {
+    fn filled(stop: &Stop, codebook: Codebook, items: &Items) -> Option<Self> {
         let layout = codebook.layout;
         let (dim, count, tables) = (layout.dim, items.ids.len(), codebook.tables());
         let mut buckets = vec![0u32; count * tables];
@@ -85,9 +97,10 @@ impl State {
             .par_chunks_exact_mut(tables)
             .zip(items.vectors.par_chunks_exact(dim))
             .with_min_len(64)
-            .for_each_init(Visits::default, |visits, (buckets, vector)| {
+            .try_for_each_init(Visits::default, |visits, (buckets, vector)| {
                 codebook.assign(vector, visits, buckets);
-            });
+                stop.check()
+            })?;
         let (starts, rows) = grouped(&buckets, tables, codebook.buckets());
         let rows_of = |bucket: usize| &rows[starts[bucket] as usize..starts[bucket + 1] as usize];
         let sizes: Vec<[usize; 2]> =
@@ -97,12 +110,13 @@ impl State {
         let [blocks, columns] = buffers.each_mut();
         let chunks =
             cut(blocks.bytes_mut(), &sizes[0]).into_par_iter().zip(cut(columns.bytes_mut(), &sizes[1]));
-        chunks.enumerate().for_each(|(bucket, (blocks, columns))| {
+        chunks.enumerate().try_for_each(|(bucket, (blocks, columns))| {
             let new = rows_of(bucket).iter().map(|row| items.row(dim, *row));
             let mut writer = ChunkWriter::new(layout, new.len(), [blocks, columns]);
             write_new(&codebook, bucket as u32, new, &mut writer);
             writer.finish();
-        });
+            stop.check()
+        })?;
         let [blocks, columns] = buffers.map(BufferMut::freeze);
         let chunks = blocks.cut(&sizes[0]).zip(columns.cut(&sizes[1])).enumerate();
         let lists = chunks.map(|(bucket, (blocks, columns))| {
@@ -112,15 +126,8 @@ impl State {
         let lists = lists.collect();
         let mut attributes = Attributes::default();
         attributes.insert((0..).zip(&items.attributes));
-        Self {
-            lists,
-            live: count,
-            removed: 0,
-            ordinals: count as u32,
-            attributes,
-            calibration: Calibration::default(),
-            codebook: Arc::new(codebook),
-        }
+        let (ordinals, codebook, calibration) = (count as u32, Arc::new(codebook), Calibration::default());
+        Some(Self { lists, live: count, removed: 0, ordinals, attributes, calibration, codebook })
     }
 
     /// Shape of the rows.
@@ -161,29 +168,62 @@ impl State {
     }
 
     /// Copies out the items that can be found, in the order of their ordinals.
+    ///
+    /// Vectors come as `f32`, in all as much memory as it takes to hold them so. Those that are kept in fewer
+    /// bits come as exactly as they are kept: each training anew of an [`Rerank::Int8`](crate::chunk::Rerank)
+    /// index rounds them once more.
     pub fn items(&self) -> Items {
+        let lists = self.first_table().iter().zip(0..);
+        self.copied(lists.flat_map(|(list, bucket)| self.places(list, bucket, |_| true)).collect())
+    }
+
+    /// Copies out the items with some ordinals (ascending), which are given by their list of the first table.
+    pub fn items_at(&self, ordinals: &BTreeMap<u32, Vec<u32>>) -> Items {
+        let places = ordinals.iter().flat_map(|(bucket, wanted)| {
+            let list = &self.lists[*bucket as usize];
+            self.places(list, *bucket, |ordinal| wanted.binary_search(&ordinal).is_ok())
+        });
+        self.copied(places.collect())
+    }
+
+    fn places<'a>(
+        &'a self,
+        list: &'a List,
+        bucket: u32,
+        wanted: impl Fn(u32) -> bool + Copy + 'a,
+    ) -> impl Iterator<Item = Place<'a>> {
+        list.runs().flat_map(move |run| {
+            let view = run.chunk().view(self.layout());
+            let rows = run.live_rows().filter(move |at| wanted(view.ordinals[*at]));
+            rows.map(move |at| Place { ordinal: view.ordinals[at], bucket, view, at })
+        })
+    }
+
+    fn copied(&self, mut places: Vec<Place>) -> Items {
         let layout = self.layout();
-        let mut rows = Vec::with_capacity(self.live);
-        for (bucket, list) in self.first_table().iter().enumerate() {
-            for run in list.runs() {
-                let view = run.chunk().view(layout);
-                rows.extend(run.live_rows().map(|at| (view.ordinals[at], bucket as u32, view, at)));
-            }
-        }
-        rows.sort_unstable_by_key(|row| row.0);
-        let mut items = Items::default();
-        let mut vector = Vec::new();
-        items.vectors.reserve(rows.len() * layout.dim);
-        for (ordinal, bucket, view, at) in rows {
+        places.par_sort_unstable_by_key(|place| place.ordinal);
+        let mut items = Items { vectors: vec![0.0; places.len() * layout.dim], ..Items::default() };
+        let rows = items.vectors.par_chunks_exact_mut(layout.dim).zip(&places).with_min_len(64);
+        rows.for_each_init(Vec::new, |vector, (out, Place { bucket, view, at, .. })| {
+            self.codebook.decode(*bucket, view.record(layout, *at), vector);
+            out.copy_from_slice(vector);
+        });
+        for Place { ordinal, view, at, .. } in places {
             items.attributes.push(self.attributes.get(ordinal));
             let record = view.record(layout, at);
             items.ids.push(record.id());
             items.products.push(record.product());
-            self.codebook.decode(bucket, record, &mut vector);
-            items.vectors.extend_from_slice(&vector);
         }
         items
     }
+}
+
+/// Where a row lies.
+struct Place<'a> {
+    ordinal: u32,
+    bucket: u32,
+    view: View<'a>,
+    at: usize,
 }
 
 impl Items {

@@ -1,8 +1,14 @@
-//! What only writers need: where every item is, and which numbers are free.
+//! What only writers need: where every item is, and which numbers are free; and how they change a state.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-use super::state::State;
+use rayon::prelude::*;
+
+use super::list::{List, NewRow};
+use super::policy;
+use super::state::{Items, State};
+use crate::partition::{Partition, Visits};
 
 /// The side of the index that its one writer at a time sees.
 #[derive(Debug, Default)]
@@ -16,6 +22,9 @@ pub struct Writer {
     /// Rows that removed ordinals still have in lists.
     rows_left: HashMap<u32, usize>,
     tables: usize,
+    /// Rows of the largest bucket at first, and of the largest that the last change touched.
+    settled: usize,
+    largest: usize,
 }
 
 impl Writer {
@@ -44,11 +53,42 @@ impl Writer {
         }
         let used = writer.buckets_of.chunks_exact(tables).map(|b| b.iter().any(|b| *b != u32::MAX));
         writer.free = used.zip(0..).filter(|(used, _)| !used).map(|(_, ordinal)| ordinal).collect();
+        let sizes = state.lists.iter().zip(0..).map(|(list, bucket)| crowd(state, bucket, list));
+        writer.settled = sizes.max().unwrap_or(0);
         writer
     }
 
+    /// Takes the items with the ids `gone` out of `state`, whose writer this is, and puts `new` ones in, none of
+    /// whose ids are there then. Returns how many were taken out.
+    pub fn change(&mut self, state: &mut State, gone: &[u64], new: &Items) -> usize {
+        let (killed, removed) = self.kill(gone);
+        let count = removed.len();
+        state.live = state.live - count + new.ids.len();
+        state.attributes.remove(removed);
+        let placed = self.place_all(state, new);
+        self.rewrite(state, &killed, &placed);
+        count
+    }
+
+    /// Whether training anew should divide the bucket that has grown most.
+    pub fn is_crowded(&self, state: &State) -> bool {
+        let codebook = &state.codebook;
+        matches!(codebook.partition, Some(Partition::Learned(_)))
+            && policy::crowded(self.largest, self.settled, state.live, codebook.buckets())
+    }
+
+    /// Ordinals of the items with these ids that can be found, ascending, by their list of the first table.
+    pub fn located(&self, ids: &[u64]) -> BTreeMap<u32, Vec<u32>> {
+        let mut by_list: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for ordinal in ids.iter().filter_map(|id| self.ordinal_of.get(id)) {
+            by_list.entry(self.buckets_of[*ordinal as usize * self.tables]).or_default().push(*ordinal);
+        }
+        by_list.values_mut().for_each(|ordinals| ordinals.sort_unstable());
+        by_list
+    }
+
     /// Takes items out; their ordinals by list, ascending, and how many there were.
-    pub fn kill(&mut self, ids: &[u64]) -> (BTreeMap<u32, Vec<u32>>, Vec<u32>) {
+    fn kill(&mut self, ids: &[u64]) -> (BTreeMap<u32, Vec<u32>>, Vec<u32>) {
         let mut by_list: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         let mut ordinals = Vec::new();
         for ordinal in ids.iter().filter_map(|id| self.ordinal_of.remove(id)) {
@@ -63,7 +103,7 @@ impl Writer {
     }
 
     /// Gives an item a number; `buckets` are its lists, `next` the first number never given.
-    pub fn place(&mut self, id: u64, buckets: &[u32], next: &mut u32) -> u32 {
+    fn place(&mut self, id: u64, buckets: &[u32], next: &mut u32) -> u32 {
         let ordinal = self.free.pop().unwrap_or_else(|| {
             *next += 1;
             *next - 1
@@ -78,7 +118,7 @@ impl Writer {
     }
 
     /// Notes that removed rows have left a list: an ordinal without rows can be given again.
-    pub fn purge(&mut self, ordinals: &[u32]) {
+    fn purge(&mut self, ordinals: &[u32]) {
         for ordinal in ordinals {
             if let Some(left) = self.rows_left.get_mut(ordinal) {
                 *left -= 1;
@@ -89,4 +129,64 @@ impl Writer {
             }
         }
     }
+
+    /// Chooses numbers and lists of new items; the rows by list.
+    fn place_all<'a>(&mut self, state: &mut State, items: &'a Items) -> BTreeMap<u32, Vec<NewRow<'a>>> {
+        let codebook = Arc::clone(&state.codebook);
+        let (dim, tables) = (codebook.layout.dim, codebook.tables());
+        let mut buckets = vec![0u32; items.ids.len() * tables];
+        buckets
+            .par_chunks_exact_mut(tables)
+            .zip(items.vectors.par_chunks_exact(dim))
+            .with_min_len(256)
+            .for_each_init(Visits::default, |visits, (buckets, vector)| {
+                codebook.assign(vector, visits, buckets);
+            });
+        let mut new: BTreeMap<u32, Vec<NewRow>> = BTreeMap::new();
+        let mut ordinals = Vec::with_capacity(items.ids.len());
+        let rows = items.ids.iter().zip(&items.products).zip(items.vectors.chunks_exact(dim));
+        for (((id, product), vector), buckets) in rows.zip(buckets.chunks_exact(tables)) {
+            let ordinal = self.place(*id, buckets, &mut state.ordinals);
+            let row = NewRow { ordinal, id: *id, product: *product, vector };
+            ordinals.push(ordinal);
+            buckets.iter().for_each(|bucket| new.entry(*bucket).or_default().push(row));
+        }
+        state.attributes.insert(ordinals.into_iter().zip(&items.attributes));
+        new
+    }
+
+    /// Rewrites the lists that lose or get rows.
+    fn rewrite(
+        &mut self,
+        state: &mut State,
+        killed: &BTreeMap<u32, Vec<u32>>,
+        new: &BTreeMap<u32, Vec<NewRow>>,
+    ) {
+        let touched: BTreeSet<u32> = killed.keys().chain(new.keys()).copied().collect();
+        let touched: Vec<u32> = touched.into_iter().collect();
+        let rewritten: Vec<(List, Vec<u32>)> = touched
+            .par_iter()
+            .with_min_len(64)
+            .map(|bucket| {
+                let killed = killed.get(bucket).map_or(&[][..], Vec::as_slice);
+                let new = new.get(bucket).map_or(&[][..], Vec::as_slice);
+                let mut purged = Vec::new();
+                let list = &state.lists[*bucket as usize];
+                (list.changed(&state.codebook, *bucket, killed, new, &mut purged), purged)
+            })
+            .collect();
+        self.largest = 0;
+        for (bucket, (list, purged)) in touched.into_iter().zip(rewritten) {
+            self.largest = self.largest.max(crowd(state, bucket, &list));
+            let slot = &mut state.lists[bucket as usize];
+            state.removed = state.removed + list.removed() - slot.removed();
+            *slot = list;
+            self.purge(&purged);
+        }
+    }
+}
+
+/// Rows that make a bucket large: not copies in a bucket for them.
+fn crowd(state: &State, bucket: u32, list: &List) -> usize {
+    if state.codebook.takes_only_copies(bucket) { 0 } else { list.rows() - list.removed() }
 }
