@@ -77,12 +77,19 @@ impl Cells {
     /// The result depends on the arguments alone, not on the number of threads.
     /// There are fewer where not so many vectors differ, and more where cells would else have more than [`cap`] rows.
     pub fn train(vectors: &[f32], dim: usize, count: usize, seed: u64) -> Self {
-        Self::train_until(&Stop::default(), vectors, dim, count, seed).expect("nobody stops it")
+        Self::train_until(&Stop::default(), vectors, dim, &[], count, seed).expect("nobody stops it")
     }
 
-    /// As [`Cells::train`], or nothing once `stop` is set.
-    pub fn train_until(stop: &Stop, vectors: &[f32], dim: usize, count: usize, seed: u64) -> Option<Self> {
-        train::train(stop, vectors, dim, count, seed)
+    /// As [`Cells::train`], without looking at the vectors `held_out` (ascending numbers); nothing once `stop` is set.
+    pub fn train_until(
+        stop: &Stop,
+        vectors: &[f32],
+        dim: usize,
+        held_out: &[u32],
+        count: usize,
+        seed: u64,
+    ) -> Option<Self> {
+        train::train(stop, vectors, dim, held_out, count, seed)
     }
 
     /// The cells of these parts, their centroids rounded to multiples of 2^-15. Panics if the parts do not fit together.

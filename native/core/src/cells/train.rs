@@ -30,10 +30,17 @@ const MOST_DIRECTIONS: usize = 128;
 const VARIANCE_SHARE: f64 = 0.97;
 
 /// `count` cells of `vectors`; see [`Cells::train_until`].
-pub(super) fn train(stop: &Stop, vectors: &[f32], dim: usize, count: usize, seed: u64) -> Option<Cells> {
+pub(super) fn train(
+    stop: &Stop,
+    vectors: &[f32],
+    dim: usize,
+    held_out: &[u32],
+    count: usize,
+    seed: u64,
+) -> Option<Cells> {
     let total = vectors.len() / dim;
     assert!(total >= count, "training {count} cells needs as many vectors");
-    let sample = Sample::draw(vectors, dim, count, &mut SplitMix64::new(seed));
+    let sample = Sample::draw(vectors, dim, held_out, count, &mut SplitMix64::new(seed));
     let rows = Rows { vectors, dim, numbers: &sample.distinct };
     let count = count.min(rows.len());
     let copied = Rows { numbers: &sample.copied, ..rows }.copied();
@@ -59,12 +66,13 @@ struct Sample {
 }
 
 impl Sample {
-    fn draw(vectors: &[f32], dim: usize, count: usize, rng: &mut SplitMix64) -> Self {
+    fn draw(vectors: &[f32], dim: usize, held_out: &[u32], count: usize, rng: &mut SplitMix64) -> Self {
         let total = vectors.len() / dim;
         let mut distinct: Vec<u32> = Vec::new();
         let mut copies: HashMap<u64, (usize, usize)> = HashMap::new();
         let mut seen = 0;
-        for number in shuffled(total, total, rng) {
+        let looked_at = |number: &u32| held_out.binary_search(number).is_err();
+        for number in shuffled(total, total, rng).into_iter().filter(looked_at) {
             if distinct.len() == count * SAMPLE_PER_CELL {
                 break;
             }

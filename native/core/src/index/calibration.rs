@@ -1,7 +1,7 @@
-//! What effort buys: measured on a sample of the stored vectors when the codebook is trained.
+//! What effort buys: measured on some of the stored vectors when the codebook is trained.
 //!
-//! Each of the sample is searched for as if it were not stored itself, and compared with what the greatest
-//! effort finds for it.
+//! Cells are trained without them: to a vector that they were fitted to they would seem better than they are. Each
+//! is searched for as if it were not stored itself, and compared with what the greatest effort finds for it.
 
 use super::options::SearchOptions;
 use super::policy;
@@ -13,12 +13,14 @@ use crate::partition::Partition;
 pub const STEPS: usize = 9;
 /// Results that recall is counted over.
 const K: usize = 10;
-/// Vectors searched for.
+/// Most vectors searched for, and the share of all that may be kept from training for it.
 const SAMPLE: usize = 256;
+const SHARE: usize = 20;
 /// The same for families whose buckets are so small that a far search takes long.
 const SMALL_SAMPLE: usize = 32;
-/// Share of the right results that stopping early may cost.
+/// Share of the right results that stopping early may cost at any of these steps.
 const LOSS: f64 = 0.001;
+const LOOKED_AT: [usize; 3] = [1, 4, 6];
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,31 +39,35 @@ impl Default for Calibration {
 }
 
 impl Calibration {
-    /// Measures a snapshot.
-    pub fn of(state: &State) -> Self {
+    /// Measures a snapshot that was just trained on `vectors`.
+    pub fn of(state: &State, vectors: &[f32]) -> Self {
         let mut state = state.clone();
         state.calibration = Self::default();
         if state.live <= policy::BRUTE_FORCE_ITEMS {
             return state.calibration;
         }
         let learned = matches!(state.codebook.partition, Some(Partition::Learned(_)));
-        let queries = state.sample(if learned { SAMPLE } else { SMALL_SAMPLE });
+        let dim = state.layout().dim;
+        let numbers = held_out(state.live);
+        let few = if learned { SAMPLE } else { SMALL_SAMPLE };
+        let few = numbers.iter().step_by(numbers.len().div_ceil(few));
+        let queries: Vec<f32> =
+            few.flat_map(|number| &vectors[*number as usize * dim..][..dim]).copied().collect();
         let truth = found(&state, &queries, 1.0);
         for step in 0..STEPS {
-            let effort = step as f32 / (STEPS - 1) as f32;
-            state.calibration.recall[step] = recall(&truth, &found(&state, &queries, effort)) as f32;
+            state.calibration.recall[step] = recall(&truth, &found(&state, &queries, effort(step))) as f32;
         }
         for step in 1..STEPS {
             let least = state.calibration.recall[step - 1];
             state.calibration.recall[step] = state.calibration.recall[step].max(least);
         }
         if learned {
-            const FAR: f32 = 0.75;
-            let all = recall(&truth, &found(&state, &queries, FAR));
-            // The largest steps last: the first that loses too much ends the search.
+            let measured = |state: &State, step: usize| recall(&truth, &found(state, &queries, effort(step)));
+            let all = LOOKED_AT.map(|step| measured(&state, step));
+            // Downwards: the first that loses too much ends the search.
             for slack in [0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05] {
                 let before = std::mem::replace(&mut state.calibration.slack, slack);
-                if recall(&truth, &found(&state, &queries, FAR)) < all - LOSS {
+                if LOOKED_AT.iter().zip(all).any(|(step, all)| measured(&state, *step) < all - LOSS) {
                     state.calibration.slack = before;
                     break;
                 }
@@ -69,6 +75,16 @@ impl Calibration {
         }
         state.calibration
     }
+}
+
+/// Numbers of the vectors, of so many, that cells are trained without; ascending.
+pub fn held_out(items: usize) -> Vec<u32> {
+    let count = SAMPLE.min(items / SHARE);
+    (0..count).map(|at| (at * items / count) as u32).collect()
+}
+
+fn effort(step: usize) -> f32 {
+    step as f32 / (STEPS - 1) as f32
 }
 
 /// Ids found for each query at some effort, without the query itself.

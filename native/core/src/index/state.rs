@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::IndexOptions;
-use super::calibration::Calibration;
+use super::calibration::{self, Calibration};
 use super::list::{List, NewRow, write_new};
 use super::policy::{BRUTE_FORCE_ITEMS, cell_count, cross_polytope_buckets, planes_per_table};
 use crate::attributes::{Attributes, ItemAttributes};
@@ -69,7 +69,8 @@ impl State {
         let partition = (count > BRUTE_FORCE_ITEMS).then(|| match options.family {
             Family::Learned => {
                 let cells = cell_count(count);
-                Cells::train_until(stop, &items.vectors, dim, cells, seed).map(Partition::Learned)
+                let held_out = calibration::held_out(count);
+                Cells::train_until(stop, &items.vectors, dim, &held_out, cells, seed).map(Partition::Learned)
             }
             Family::Hyperplane => {
                 let planes = planes_per_table(count);
@@ -84,7 +85,7 @@ impl State {
         stop.check()?;
         let codebook = Codebook::new(layout, partition.flatten(), mean, count, options.seed);
         let mut state = Self::filled(stop, codebook, items)?;
-        state.calibration = Calibration::of(&state);
+        state.calibration = Calibration::of(&state, &items.vectors);
         Some(state)
     }
 
