@@ -21,6 +21,8 @@ const SMALL_SAMPLE: usize = 32;
 /// Share of the right results that stopping early may cost at any of these steps.
 const LOSS: f64 = 0.001;
 const LOOKED_AT: [usize; 3] = [1, 4, 6];
+/// The last of these steps as an effort: beyond, searches do not stop early.
+pub const FARTHEST_STOP: f32 = 0.75;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use super::calibration::FARTHEST_STOP;
 use super::candidates::{Candidate, Candidates};
 use super::list::Run;
 use super::options::{Estimate, SearchOptions};
@@ -210,7 +211,9 @@ impl<'a> Search<'a> {
         let all = trip.visits.len();
         let [start, end] = [stage, stage + 1].map(|stage| [0, all.div_ceil(8), all.div_ceil(2), all][stage]);
         let slack = self.state.calibration.slack;
-        let stops = stage > 0 && slack.is_finite() && self.options.probes.is_none() && !self.options.group;
+        // Who chose the buckets, or more effort than was looked at, wants them all.
+        let free = self.options.probes.is_none() && self.options.effort.is_none_or(|e| e <= FARTHEST_STOP);
+        let stops = stage > 0 && slack.is_finite() && free && !self.options.group;
         let Some(found) = stops.then(|| trip.candidates.number(self.options.k)).flatten() else {
             return start..end;
         };
