@@ -20,9 +20,9 @@ from typing import Final, Self, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from hasher import _native
+from hasher import _native, arguments
 from hasher.filters import Attributes, Condition, Filter
-from lookalike.errors import DataLossError, NotSupportedError
+from lookalike.errors import DataLossError
 
 __all__ = ["NO_ID", "HashIndex", "IndexDamagedError", "IndexStats", "SearchResult"]
 
@@ -142,20 +142,20 @@ class HashIndex:
             lookalike.errors.NotSupportedError: An option that this version does not have.
         """
         if family not in DEFAULT_TABLES:
-            raise _not_supported("family", f"use one of {', '.join(DEFAULT_TABLES)}", family)
+            raise arguments.not_supported("family", f"use one of {', '.join(DEFAULT_TABLES)}", family)
         if rerank not in RERANKS:
-            raise _not_supported("rerank", f"use one of {', '.join(RERANKS)}", rerank)
+            raise arguments.not_supported("rerank", f"use one of {', '.join(RERANKS)}", rerank)
         native = _native.NativeIndex.build(
-            _vectors(vectors, "vectors"),
-            _ids(ids, "ids"),
-            _ids(ids if products is None else products, "products"),
+            arguments.vectors(vectors, "vectors"),
+            arguments.ids(ids, "ids"),
+            arguments.ids(ids if products is None else products, "products"),
             attributes=attributes,
-            bits=_integer(bits, "bits", 64, 2048),
+            bits=arguments.integer(bits, "bits", 64, 2048),
             family=family,
-            tables=_integer(DEFAULT_TABLES[family] if tables is None else tables, "tables", 1, 64),
+            tables=arguments.integer(DEFAULT_TABLES[family] if tables is None else tables, "tables", 1, 64),
             rerank=rerank,
-            seed=_integer(seed, "seed", 0, 2**64 - 1),
-            threads=_integer(threads, "threads", 0, 1024),
+            seed=arguments.integer(seed, "seed", 0, 2**64 - 1),
+            threads=arguments.integer(threads, "threads", 0, 1024),
         )
         return cls(native)
 
@@ -230,18 +230,18 @@ class HashIndex:
             lookalike.errors.NotSupportedError: An option that this version does not have.
         """
         if estimate not in ESTIMATES:
-            raise _not_supported("estimate", f"use one of {', '.join(ESTIMATES)}", estimate)
+            raise arguments.not_supported("estimate", f"use one of {', '.join(ESTIMATES)}", estimate)
         ids, products, scores, scanned, seconds = self._native.search(
-            _vectors(queries, "queries"),
-            k=_integer(k, "k", 1, 2**31 - 1),
-            probes=None if probes is None else _integer(probes, "probes", 1, 2**31 - 1),
-            rerank=None if rerank is None else _integer(rerank, "rerank", 1, 2**31 - 1),
-            effort=self._effort if effort is None else _share(effort, "effort"),
+            arguments.vectors(queries, "queries"),
+            k=arguments.integer(k, "k", 1, 2**31 - 1),
+            probes=None if probes is None else arguments.integer(probes, "probes", 1, 2**31 - 1),
+            rerank=None if rerank is None else arguments.integer(rerank, "rerank", 1, 2**31 - 1),
+            effort=self._effort if effort is None else arguments.share(effort, "effort"),
             filter=filter,
             group=bool(group),
             exact=bool(exact),
             estimate=estimate,
-            threads=_integer(threads, "threads", 0, 1024),
+            threads=arguments.integer(threads, "threads", 0, 1024),
         )
         return SearchResult(ids, products, scores, scanned, seconds)
 
@@ -271,11 +271,13 @@ class HashIndex:
         Raises:
             ValueError: A wrong argument, or nothing is stored.
         """
-        target = _share(target_recall, "target_recall")
+        target = arguments.share(target_recall, "target_recall")
         if not len(self):
             raise ValueError("an empty index cannot be tuned")
         sampled = queries is None
-        probe = self._native.sample(TUNING_QUERIES) if queries is None else _vectors(queries, "queries")
+        probe = (
+            self._native.sample(TUNING_QUERIES) if queries is None else arguments.vectors(queries, "queries")
+        )
         # A stored vector finds itself at any effort: one more result makes up for it.
         wanted = k + 1 if sampled else k
         truth = self.search(probe, wanted, exact=True, threads=threads)[0]
@@ -320,9 +322,9 @@ class HashIndex:
             ValueError: As in :meth:`build`; nothing is added then.
         """
         self._native.add(
-            _vectors(vectors, "vectors"),
-            _ids(ids, "ids"),
-            _ids(ids if products is None else products, "products"),
+            arguments.vectors(vectors, "vectors"),
+            arguments.ids(ids, "ids"),
+            arguments.ids(ids if products is None else products, "products"),
             attributes=attributes,
         )
 
@@ -331,7 +333,7 @@ class HashIndex:
 
         An index that has lost seven of eight items is rebuilt as :meth:`add` says.
         """
-        return self._native.remove(_ids(ids, "ids"))
+        return self._native.remove(arguments.ids(ids, "ids"))
 
     def wait_for_rebuild(self) -> None:
         """Waits until no rebuild is going on in the background. Results are right without it, too."""
@@ -367,44 +369,3 @@ class HashIndex:
     def __len__(self) -> int:
         """Items that can be found."""
         return self._native.stats()["items"]
-
-
-def _not_supported(option: str, advice: str, value: str | None = None) -> NotSupportedError:
-    what = option if value is None else f"{option} {value!r}"
-    return NotSupportedError(f"{what} is not available in this version; {advice}", field=option)
-
-
-def _integer(value: object, name: str, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise ValueError(f"{name} must be an integer, not {type(value).__name__}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be {low} to {high}, not {value}")
-    return int(value)
-
-
-def _share(value: object, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise ValueError(f"{name} must be a number from 0 to 1, not {type(value).__name__}")
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must be 0 to 1, not {value}")
-    return float(value)
-
-
-def _vectors(array: object, name: str) -> NDArray[np.float32]:
-    if not isinstance(array, np.ndarray) or array.dtype != np.float32:
-        kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-        raise ValueError(f"{name} must be a float32 array, not {kind}")
-    if array.ndim != 2:
-        raise ValueError(f"{name} must have shape (n, d), not {array.shape}")
-    if not array.flags.c_contiguous:
-        raise ValueError(f"{name} must be C-contiguous; numpy.ascontiguousarray makes it so")
-    return array
-
-
-def _ids(array: object, name: str) -> NDArray[np.uint64]:
-    if not isinstance(array, np.ndarray) or array.dtype != np.uint64:
-        kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-        raise ValueError(f"{name} must be a uint64 array, not {kind}")
-    if array.ndim != 1:
-        raise ValueError(f"{name} must have shape (n,), not {array.shape}")
-    return np.ascontiguousarray(array)

@@ -79,28 +79,6 @@ def test_the_default_keeps_a_byte_a_coordinate_and_misses_little_of_the_truth() 
     assert overlap(index.search(vectors[:200], 10, effort=0.75)[0], truth) >= 0.98
 
 
-def test_a_large_index_is_rebuilt_in_the_background() -> None:
-    vectors, ids = random_unit(33_000, 8), np.arange(33_000, dtype=np.uint64)
-    index = HashIndex.build(vectors[:21_000], ids[:21_000], bits=64)
-    assert not index.stats()["rebuilding"]
-    index.wait_for_rebuild()
-    index.add(vectors[21_000:], ids[21_000:])
-    assert index.stats()["rebuilding"]
-    assert index.remove(ids[:100]) == 100
-    index.add(-vectors[100:200], ids[100:200])
-    index.wait_for_rebuild()
-    stats = index.stats()
-    assert (stats["rebuilding"], stats["failed_rebuilds"]) == (False, 0)
-    assert (stats["items"], stats["trained_on"]) == (32_900, 33_000)
-    vectors[100:200] *= -1
-    picked = np.arange(0, 33_000, 66)
-    found = index.search(vectors[picked], 1, exact=True, threads=0)[0][:, 0]
-    np.testing.assert_array_equal(found[2:], ids[picked[2:]])
-    assert not np.isin(ids[:100], found).any()
-    found = index.search(vectors[100:200], 1, exact=True)[0][:, 0]
-    np.testing.assert_array_equal(found, ids[100:200])
-
-
 def test_growing_from_nothing_is_as_good_as_a_fresh_build() -> None:
     vectors, ids, products = clustered()
     index = HashIndex.build(vectors[:0], ids[:0], products[:0])

@@ -1,0 +1,56 @@
+"""Checks of the arguments of the index."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import NotSupportedError
+
+__all__ = ["ids", "integer", "not_supported", "share", "vectors"]
+
+
+def not_supported(option: str, advice: str, value: str | None = None) -> NotSupportedError:
+    """An error about an option, or a value of it, that there is not."""
+    what = option if value is None else f"{option} {value!r}"
+    return NotSupportedError(f"{what} is not available in this version; {advice}", field=option)
+
+
+def integer(value: object, name: str, low: int, high: int) -> int:
+    """An integer from `low` to `high`, or a ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError(f"{name} must be an integer, not {type(value).__name__}")
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be {low} to {high}, not {value}")
+    return int(value)
+
+
+def share(value: object, name: str) -> float:
+    """A number from 0 to 1, or a ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise ValueError(f"{name} must be a number from 0 to 1, not {type(value).__name__}")
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be 0 to 1, not {value}")
+    return float(value)
+
+
+def vectors(array: object, name: str) -> NDArray[np.float32]:
+    """A C-contiguous float32 matrix, or a ValueError."""
+    if not isinstance(array, np.ndarray) or array.dtype != np.float32:
+        kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise ValueError(f"{name} must be a float32 array, not {kind}")
+    if array.ndim != 2:
+        raise ValueError(f"{name} must have shape (n, d), not {array.shape}")
+    if not array.flags.c_contiguous:
+        raise ValueError(f"{name} must be C-contiguous; numpy.ascontiguousarray makes it so")
+    return array
+
+
+def ids(array: object, name: str) -> NDArray[np.uint64]:
+    """A contiguous uint64 array, or a ValueError."""
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint64:
+        kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise ValueError(f"{name} must be a uint64 array, not {kind}")
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have shape (n,), not {array.shape}")
+    return np.ascontiguousarray(array)
