@@ -70,10 +70,11 @@ pub fn open(folder: &Path) -> Result<(IndexOptions, State)> {
         io::ErrorKind::NotFound => damaged(format!("no stored index: {FILE_NAME} is missing")),
         _ => Err(Error::Io(error)),
     })?;
-    if file.metadata()?.len() < (PREFIX + 8) as u64 {
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if length < PREFIX + 8 {
         return damaged(format!("{FILE_NAME} is not a hash index, or its start is lost"));
     }
-    read(&Buffer::map(&file)?)
+    read(&file, &Buffer::map(&file, 0..length)?)
 }
 
 fn write_file(options: &IndexOptions, state: &State, path: &Path) -> io::Result<()> {
@@ -180,12 +181,12 @@ impl Checked {
     }
 }
 
-fn read(file: &Buffer) -> Result<(IndexOptions, State)> {
-    let bytes: &[u8] = file;
+fn read(file: &File, bytes: &[u8]) -> Result<(IndexOptions, State)> {
     if &bytes[..8] != MAGIC {
         return damaged(format!("{FILE_NAME} is not a hash index, or its start is lost"));
     }
-    let mut input = Input { bytes: &bytes[8..bytes.len() - 8] };
+    let end = bytes.len() - 8;
+    let mut input = Input { bytes: &bytes[8..end], end };
     let version = u32::from_le_bytes(input.take::<4>(1)?[0]);
     let sum = u64::from_le_bytes(bytes[bytes.len() - 8..].try_into().expect("8 bytes"));
     if version != VERSION {
@@ -200,7 +201,7 @@ fn read(file: &Buffer) -> Result<(IndexOptions, State)> {
     read_body(input, file)
 }
 
-fn read_body(mut input: Input, file: &Buffer) -> Result<(IndexOptions, State)> {
+fn read_body(mut input: Input, file: &File) -> Result<(IndexOptions, State)> {
     let header = input.u64s(HEADER_FIELDS)?;
     let size = |at: usize| usize::try_from(header[at]).unwrap_or(usize::MAX);
     let family = match header[2] {
@@ -296,23 +297,22 @@ fn read_cells(input: &mut Input, dim: usize, count: usize) -> Result<Cells> {
 }
 
 fn read_lists(
-    input: Input,
-    file: &Buffer,
+    mut input: Input,
+    file: &File,
     codebook: &Codebook,
     sizes: &[u32],
     dead: &RoaringBitmap,
 ) -> Result<Vec<List>> {
     let layout = codebook.layout;
-    let start = (file.len() - 8 - input.bytes.len()).next_multiple_of(ALIGN);
     let sizes_of = |part: usize| sizes.iter().map(move |rows| layout.chunk_bytes(*rows as usize)[part]);
     let [blocks, columns] = [0, 1].map(|part| sizes_of(part).fold(0usize, usize::saturating_add));
-    let end = start.saturating_add(blocks).saturating_add(columns);
-    if end != file.len() - 8 {
+    input.take::<1>(input.place().next_multiple_of(ALIGN) - input.place())?;
+    // Scattered over the pages of a file, codes are read a third slower.
+    let blocks = Buffer::copy_of(input.take::<1>(blocks)?.as_flattened());
+    if input.bytes.len() != columns {
         return damaged(format!("{FILE_NAME} has not the length that its header says"));
     }
-    // Scattered over the pages of a file, codes are read a third slower.
-    let blocks = file.slice(start..end - columns).to_memory();
-    let columns = file.slice(end - columns..end);
+    let columns = Buffer::map(file, input.place()..input.end)?;
     let [block_sizes, column_sizes] = [0, 1].map(|part| sizes_of(part).collect::<Vec<_>>());
     let parts = blocks.cut(&block_sizes).zip(columns.cut(&column_sizes));
     let mut lists = Vec::with_capacity(sizes.len());
@@ -358,9 +358,16 @@ fn check_rows(state: &State) -> Result<()> {
 /// The bytes not yet read.
 struct Input<'a> {
     bytes: &'a [u8],
+    /// Where they end in the file.
+    end: usize,
 }
 
 impl<'a> Input<'a> {
+    /// Where the next byte lies in the file.
+    fn place(&self) -> usize {
+        self.end - self.bytes.len()
+    }
+
     fn take<const N: usize>(&mut self, count: usize) -> Result<&'a [[u8; N]]> {
         match count.checked_mul(N).and_then(|length| self.bytes.split_at_checked(length)) {
             Some((taken, rest)) => {

@@ -6,9 +6,7 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
-#[cfg(target_os = "linux")]
-use memmap2::UncheckedAdvice;
-use memmap2::{Mmap, MmapMut};
+use memmap2::{Mmap, MmapMut, MmapOptions};
 
 /// Alignment of every buffer: one cache line, enough for each kernel and each column type.
 pub const ALIGN: usize = 64;
@@ -62,27 +60,21 @@ impl Buffer {
         })
     }
 
-    /// A copy in memory of its own, which leaves the pages of a mapped file to the system again.
-    pub fn to_memory(&self) -> Self {
-        let mut copy = BufferMut::zeroed(self.len());
-        copy.bytes_mut()[..self.len()].copy_from_slice(self);
-        #[cfg(target_os = "linux")]
-        if let Owner::File(map) = &*self.owner {
-            // SAFETY: the file does not change (see `map`), so pages that are read again hold the same bytes.
-            // Without this everything works, only the pages stay resident.
-            let _ = unsafe {
-                map.unchecked_advise_range(UncheckedAdvice::DontNeed, self.range.start, self.range.len())
-            };
-        }
-        copy.freeze().slice(0..self.len())
+    /// A copy of `bytes` in memory.
+    pub fn copy_of(bytes: &[u8]) -> Self {
+        let mut copy = BufferMut::zeroed(bytes.len());
+        copy.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
+        copy.freeze().slice(0..bytes.len())
     }
 
-    /// Maps a whole file.
-    pub fn map(file: &File) -> io::Result<Self> {
+    /// Maps a part of a file; panics if it reaches beyond what can be addressed.
+    pub fn map(file: &File, part: Range<usize>) -> io::Result<Self> {
+        let mut options = MmapOptions::new();
+        options.offset(part.start as u64).len(part.len());
         // SAFETY: index files are written once under another name, renamed into place and never changed, so
         // the mapped bytes stay as they are. A file that someone truncates by hand ends the process (SIGBUS),
         // as with every mapped file.
-        let map = unsafe { Mmap::map(file)? };
+        let map = unsafe { options.map(file)? };
         let range = 0..map.len();
         Ok(Self { owner: Arc::new(Owner::File(map)), range })
     }
