@@ -53,6 +53,8 @@ class IndexDamagedError(DataLossError, ValueError):
 class IndexStats(TypedDict):
     """Figures about an index; `*_bytes` count the native arrays.
 
+    `recall_by_effort` is the recall of searches for 10 at efforts 0, 1/8, …, 1, measured when the buckets
+    were trained, on vectors that they were trained without and against what effort 1 finds.
     `rebuilding` says whether new buckets are being trained in the background; `failed_rebuilds` how often
     that failed since the index was built or opened, in which case it went on with the buckets it had.
     """
@@ -217,7 +219,8 @@ class HashIndex:
             rerank: Candidates that are scored, at least `k`; by default `max(128, 8 k)`.
             effort: How much work to do where `probes` or `rerank` do not say, 0 to 1. By default what
                 :meth:`tune` has set, else 0.5. 0 scans a sixteenth of the items that 0.5 does, 1 sixteen
-                times as many.
+                times as many; what to expect of it says `recall_by_effort` of :meth:`stats`. Up to 0.75,
+                buckets that hardly hold anything better than what was found are left out.
             filter: Which items may be found; short of `k` only where fewer pass.
             group: Return the best item of each of the `k` best products.
             threads: Threads over the queries; 0 means one per core.
