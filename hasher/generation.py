@@ -83,7 +83,10 @@ class Generation:
             item_count=self.store.item_count,
             product_count=self.store.product_count,
             position=self._position,
-            index_bytes=index["code_bytes"] + index["vector_bytes"] + index["bucket_bytes"],
+            index_bytes=index["code_bytes"]
+            + index["vector_bytes"]
+            + index["bucket_bytes"]
+            + index["attribute_bytes"],
         )
 
     # Writing
@@ -185,7 +188,9 @@ class Generation:
         ]
         seconds = dict(found.seconds)
         seconds["fetch"] = time.perf_counter() - start
-        return SearchAnswer(hits, found.codes_scanned.tolist(), codes_total, position, seconds)
+        # Rows that are no longer found are looked at too.
+        scanned = np.minimum(found.codes_scanned, codes_total).tolist()
+        return SearchAnswer(hits, scanned, codes_total, position, seconds)
 
     def _leave_out(self, excluded: int, candidates: list[_Candidates], query: SearchQuery) -> None:
         """Takes a row out of the candidates; another row of its product takes its place where grouped."""

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hasher import _native
+from hasher import _native, arguments
 
 __all__ = ["NO_DISTANCE", "NO_ROW", "top_k"]
 
@@ -40,9 +40,8 @@ def top_k(
     Raises:
         ValueError: Wrong shape, dtype, layout or range.
     """
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise ValueError(f"k must be an integer of at least 1, not {k!r}")
-    return _native.hamming_top_k(_words(queries, "queries"), _words(codes, "codes"), int(k))
+    k = arguments.integer(k, "k", 1, 2**31 - 1)
+    return _native.hamming_top_k(_words(queries, "queries"), _words(codes, "codes"), k)
 
 
 def _words(codes: NDArray[np.uint8] | NDArray[np.uint64], name: str) -> NDArray[np.uint64]:

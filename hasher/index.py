@@ -88,7 +88,8 @@ class SearchResult:
         products: `(q, k)` uint64, the product of each id; short rows end with :data:`NO_ID`.
         scores: `(q, k)` float32, cosine in -1..1, descending, ties by ascending id; short rows end
             with `-inf`.
-        codes_scanned: `(q,)` uint64, distinct items each query was compared with.
+        codes_scanned: `(q,)` uint64, rows each query was compared with: removed ones, and those of each
+            table, count too.
         seconds: Time by stage (`hash`, `probe`, `scan`, `rerank`), summed over the queries.
     """
 
@@ -216,12 +217,14 @@ class HashIndex:
             probes: Buckets to visit, over all tables in one order. By default they are visited until 13 %
                 of the items are scanned (a falling share beyond 3,000 items), at least 100 and at least
                 `3 k`; where that is half of the index, all of it is scanned.
-            rerank: Candidates that are scored, at least `k`; by default `max(128, 8 k)`.
+            rerank: Candidates that are scored, at least `k`; by default `max(128, 8 k)`, at efforts 0
+                and 1 a quarter and four times as many.
             effort: How much work to do where `probes` or `rerank` do not say, 0 to 1. By default what
                 :meth:`tune` has set, else 0.5. 0 scans a sixteenth of the items that 0.5 does, 1 sixteen
                 times as many; what to expect of it says `recall_by_effort` of :meth:`stats`. Up to 0.75,
                 buckets that hardly hold anything better than what was found are left out.
-            filter: Which items may be found; short of `k` only where fewer pass.
+            filter: Which items may be found; short of `k` only where fewer pass. Where at most 2,000 do,
+                all of them are scored.
             group: Return the best item of each of the `k` best products.
             threads: Threads over the queries; 0 means one per core.
             exact: Compare with every stored vector; `probes` and `rerank` are then without effect.
@@ -274,6 +277,7 @@ class HashIndex:
         Raises:
             ValueError: A wrong argument, or nothing is stored.
         """
+        k = arguments.integer(k, "k", 1, 2**31 - 2)
         target = arguments.share(target_recall, "target_recall")
         if not len(self):
             raise ValueError("an empty index cannot be tuned")
@@ -309,11 +313,12 @@ class HashIndex:
     ) -> None:
         """Adds items, which can be found when this returns; an id that is present is replaced.
 
-        When the index has grown by half since its buckets were trained, or one bucket has become far larger
-        than training would leave it, the index is rebuilt: up to 20,000 items in this call, beyond that in
-        the background, while searches and writes go on with the old buckets. That takes half of the cores,
-        and the memory of all vectors as float32 and of a second index until it is done. It starts from the
-        vectors as they are kept, so that with `rerank="int8"` each rebuild rounds them once more.
+        When the index has grown by half since its buckets were trained (up to 20,000 items: by a tenth), or
+        one bucket has become far larger than training would leave it, the index is rebuilt: up to 20,000
+        items in this call, beyond that in the background, while searches and writes go on with the old
+        buckets. That takes half of the cores, and the memory of all vectors as float32 and of a second index
+        until it is done. It starts from the vectors as they are kept, so that with `rerank="int8"` each
+        rebuild rounds them once more.
 
         Args:
             vectors: `(n, d)` float32 as in :meth:`build`.
@@ -334,7 +339,7 @@ class HashIndex:
     def remove(self, ids: NDArray[np.uint64]) -> int:
         """Removes items `(n,)` uint64 and returns how many there were; unknown ids are passed over.
 
-        An index that has lost seven of eight items is rebuilt as :meth:`add` says.
+        A large index that has lost seven of eight items is rebuilt as :meth:`add` says.
         """
         return self._native.remove(arguments.ids(ids, "ids"))
 
@@ -355,6 +360,8 @@ class HashIndex:
     @classmethod
     def open(cls, folder: str | PathLike[str]) -> Self:
         """Opens a stored index; its searches answer exactly as before :meth:`save`.
+
+        What :meth:`tune` set is not kept, and an index that waited to be rebuilt is rebuilt first.
 
         Raises:
             IndexDamagedError: The file is missing, truncated, altered or of another version.

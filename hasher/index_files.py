@@ -23,6 +23,8 @@ from hasher.store import RowStore
 
 INDEX_PREFIX = "index-"
 _SAVING = "index-being-saved"
+RERANK = "f32"
+"""Exact searches of the service are exact: as good as float brute force over the stored rows."""
 log = structlog.get_logger()
 
 
@@ -49,8 +51,7 @@ def load_index(store: RowStore, folder: Path, generation: str) -> HashIndex:
         np.array(entries.product_numbers, dtype=np.uint64),
         attributes=_attributes(entries, generation),
         bits=store.spec.bits,
-        # Exact searches of the service are exact: as good as float brute force over the stored rows.
-        rerank="f32",
+        rerank=RERANK,
     )
 
 
@@ -65,10 +66,11 @@ def _open_saved(store: RowStore, folder: Path, generation: str) -> HashIndex:
     position = store.index_position
     index = HashIndex.open(folder)
     stats = index.stats()
-    if (stats["dim"], stats["bits"]) != (store.spec.dimension, store.spec.bits):
+    found = (stats["dim"], stats["bits"], stats["rerank"])
+    expected = (store.spec.dimension, store.spec.bits, RERANK)
+    if found != expected:
         raise IndexDamagedError(
-            f"the saved index has {stats['dim']} dimensions and {stats['bits']} bits, the generation"
-            f" {store.spec.dimension} and {store.spec.bits}"
+            f"the saved index has (dimension, bits, rerank) {found}, the generation {expected}"
         )
     # What was saved may already hold changes after `position`: both steps change nothing when repeated.
     deleted = store.deletions(position)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.engine.engines.base import Floats, Ids, Search, Settings, UnavailableError
 from benchmarks.engine.selection import PERCENTS, matching
+from hasher.filters import Attributes, Equals
 from hasher.index import HashIndex
 from lookalike.errors import NotSupportedError
 
@@ -21,7 +21,7 @@ class LookalikeEngine:
     """Search settings are those of `HashIndex.search`, and so are build settings but for two.
 
     `churn` is the share of items upserted after loading. `filters` adds one attribute per selectivity of
-    the filtered search, whose value is 1 for the items that match.
+    the filtered search, whose value is "1" for the items that match.
     """
 
     loads_vectors = True
@@ -32,9 +32,9 @@ class LookalikeEngine:
     def build(self, vectors: Floats, settings: Settings, threads: int) -> None:
         options = {name: value for name, value in settings.items() if name not in ("churn", "filters")}
         if settings.get("filters"):
-            options["attributes"] = {
-                f"match{percent}": matching(len(vectors), percent).astype(np.int64) for percent in PERCENTS
-            }
+            columns = {f"match{percent}": matching(len(vectors), percent) for percent in PERCENTS}
+            values = {name: ["1" if match else None for match in column] for name, column in columns.items()}
+            options["attributes"] = Attributes(values=values)
         ids = np.arange(len(vectors), dtype=np.uint64)
         try:
             self.index = HashIndex.build(np.asarray(vectors), ids, threads=threads, **options)
@@ -66,11 +66,7 @@ class LookalikeEngine:
         self, settings: Settings, k: int, percent: int, allowed: NDArray[np.bool_]
     ) -> Search:
         """As :meth:`searcher`, among the items whose attribute of `percent` is 1."""
-        try:
-            equals = import_module("hasher.filters").Equals
-        except ImportError:
-            raise UnavailableError("this version of Lookalike has no filters") from None
-        return self.searcher({**settings, "filter": equals(f"match{percent}", 1)}, k, True)
+        return self.searcher({**settings, "filter": Equals(f"match{percent}", "1")}, k, True)
 
     def index_bytes(self) -> int | None:
         return sum(value for name, value in self.index.stats().items() if name.endswith("_bytes"))  # type: ignore[misc]

@@ -5,7 +5,7 @@
 //! | 8 | magic `LKHASHIX` |
 //! | 4 | format version, u32 |
 //! | 4 | reserved, zero |
-//! | 8 × 12 | header, u64: dim, bits, family (0: learned, 1: hyperplane, 2: cross-polytope), tables, seed, form of the vectors (bytes of a coordinate), metric (0: cosine), items, removed rows, ordinals, trained_on, cells, hyperplanes per table, or cross-polytope buckets asked for |
+//! | 8 × 12 | header, u64: dim, bits, family (0: learned, 1: hyperplane, 2: cross-polytope), tables, seed, form of the vectors (bytes of a coordinate), metric (0: cosine), items, removed rows, ordinals, trained_on, cells, hyperplanes per table, or cross-polytope buckets |
 //! | … | recall by effort f32 (9), slack f32; see [`crate::index::calibration`] |
 //! | … | mean f32 (dim) |
 //! | … | learned: directions, groups + 1 or 0 (u64) · centroids f32 (cells, dim) · directions f32 (directions, dim) · groups u32; hyperplane: normals f32 (tables, planes, dim) · offsets f32 (tables, planes) |
@@ -20,6 +20,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use roaring::RoaringBitmap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -44,7 +45,7 @@ use crate::probe::MAX_PLANES;
 pub const FILE_NAME: &str = "index.lkx";
 const MAGIC: &[u8; 8] = b"LKHASHIX";
 /// Raised whenever older readers could misread a file.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 const PREFIX: usize = 16;
 const HEADER_FIELDS: usize = 12;
 /// More than a build ever makes; keeps a damaged header from claiming absurd sizes.
@@ -53,7 +54,10 @@ const MAX_CELLS: usize = 1 << 20;
 /// Writes `state` to `folder`: a temporary file, synced, renamed over the old one.
 pub fn save(options: &IndexOptions, state: &State, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
-    let temporary = folder.join(format!(".{FILE_NAME}.{}.tmp", std::process::id()));
+    // Two saves at once must not write one file.
+    static SAVES: AtomicU64 = AtomicU64::new(0);
+    let number = SAVES.fetch_add(1, Ordering::Relaxed);
+    let temporary = folder.join(format!(".{FILE_NAME}.{}.{number}.tmp", std::process::id()));
     let written = write_file(options, state, &temporary)
         .and_then(|()| fs::rename(&temporary, folder.join(FILE_NAME)))
         .and_then(|()| File::open(folder)?.sync_all());
@@ -232,6 +236,10 @@ fn read_body(mut input: Input, file: &File) -> Result<(IndexOptions, State)> {
     let mut calibration = Calibration::default();
     calibration.recall.copy_from_slice(&input.f32s(STEPS)?);
     calibration.slack = input.f32s(1)?[0];
+    let shares = calibration.recall.iter().all(|share| (0.0..=1.0).contains(share));
+    if !shares || !calibration.recall.is_sorted() || calibration.slack.is_nan() || calibration.slack <= 0.0 {
+        return damaged(format!("{FILE_NAME} has a calibration out of range"));
+    }
     let mean = input.f32s(options.dim)?;
     let partition = read_partition(&mut input, &options, &mean, per_table)?;
     let codebook = Codebook::new(options.layout(), partition, mean, trained_on, options.seed);

@@ -8,11 +8,14 @@ use super::policy;
 use super::search::search_here;
 use super::state::State;
 use crate::partition::Partition;
+use crate::threads::Stop;
 
 /// Efforts measured: 0 to 1 in equal steps.
 pub const STEPS: usize = 9;
 /// Results that recall is counted over.
 const K: usize = 10;
+/// Results that are searched for: the vector itself is among them.
+pub const RESULTS: usize = K + 1;
 /// Most vectors searched for, and the share of all that may be kept from training for it.
 const SAMPLE: usize = 256;
 const SHARE: usize = 20;
@@ -22,12 +25,12 @@ const SMALL_SAMPLE: usize = 32;
 const LOSS: f64 = 0.001;
 const LOOKED_AT: [usize; 3] = [1, 4, 6];
 /// The last of these steps as an effort: beyond, searches do not stop early.
-pub const FARTHEST_STOP: f32 = 0.75;
+pub const FARTHEST_STOP: f32 = LOOKED_AT[LOOKED_AT.len() - 1] as f32 / (STEPS - 1) as f32;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Calibration {
-    /// Recall of effort 0, 1/8, …, 1, never falling.
+    /// Recall of effort 0, 1/8, …, 1 without an early stop, against what effort 1 finds; never falling.
     pub recall: [f32; STEPS],
     /// How much better than the centre of its bucket a result is at most, but for very few: buckets further away
     /// than this from the results so far are left out. Infinite where this is not known.
@@ -42,11 +45,13 @@ impl Default for Calibration {
 
 impl Calibration {
     /// Measures a snapshot that was just trained on `vectors`.
-    pub fn of(state: &State, vectors: &[f32]) -> Self {
+    ///
+    /// None once `stop` is set.
+    pub fn of(stop: &Stop, state: &State, vectors: &[f32]) -> Option<Self> {
         let mut state = state.clone();
         state.calibration = Self::default();
         if state.live <= policy::BRUTE_FORCE_ITEMS {
-            return state.calibration;
+            return Some(state.calibration);
         }
         let learned = matches!(state.codebook.partition, Some(Partition::Learned(_)));
         let dim = state.layout().dim;
@@ -57,6 +62,7 @@ impl Calibration {
             few.flat_map(|number| &vectors[*number as usize * dim..][..dim]).copied().collect();
         let truth = found(&state, &queries, 1.0);
         for step in 0..STEPS {
+            stop.check()?;
             state.calibration.recall[step] = recall(&truth, &found(&state, &queries, effort(step))) as f32;
         }
         for step in 1..STEPS {
@@ -68,6 +74,7 @@ impl Calibration {
             let all = LOOKED_AT.map(|step| measured(&state, step));
             // Downwards: the first that loses too much ends the search.
             for slack in [0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05] {
+                stop.check()?;
                 let before = std::mem::replace(&mut state.calibration.slack, slack);
                 if LOOKED_AT.iter().zip(all).any(|(step, all)| measured(&state, *step) < all - LOSS) {
                     state.calibration.slack = before;
@@ -75,7 +82,7 @@ impl Calibration {
                 }
             }
         }
-        state.calibration
+        Some(state.calibration)
     }
 }
 
@@ -91,9 +98,9 @@ fn effort(step: usize) -> f32 {
 
 /// Ids found for each query at some effort, without the query itself.
 fn found(state: &State, queries: &[f32], effort: f32) -> Vec<Vec<u64>> {
-    let options = SearchOptions { k: K + 1, effort: Some(effort), ..SearchOptions::default() };
+    let options = SearchOptions { k: RESULTS, effort: Some(effort), ..SearchOptions::default() };
     let out = search_here(state, queries, &options);
-    out.ids.chunks_exact(K + 1).map(|ids| ids[1..].to_vec()).collect()
+    out.ids.chunks_exact(RESULTS).map(|ids| ids[1..].to_vec()).collect()
 }
 
 /// Share of the `truth` that was found.

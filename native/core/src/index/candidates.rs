@@ -47,12 +47,13 @@ impl Candidates {
         if self.entries.len() > self.keep {
             self.entries.select_nth_unstable_by(self.keep - 1, order);
             self.entries.truncate(self.keep);
-            self.threshold = self.entries[self.keep - 1].estimate;
+            // Equal estimates are still offered: their order alone decides, not the order of the visits.
+            self.threshold = self.entries[self.keep - 1].estimate.next_down();
         }
     }
 
-    /// Estimate number `k` from the best; none if there are fewer.
-    pub fn number(&self, k: usize) -> Option<f32> {
+    /// The `k`-th best estimate; none if there are fewer.
+    pub fn kth_best(&self, k: usize) -> Option<f32> {
         let mut estimates: Vec<f32> = self.entries.iter().map(|candidate| candidate.estimate).collect();
         (estimates.len() >= k).then(|| *estimates.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1)
     }

@@ -97,7 +97,7 @@ pub struct Stats {
     pub bucket_bytes: usize,
     /// Bytes of categories and attributes.
     pub attribute_bytes: usize,
-    /// Recall that searches for 10 of each of the [`calibration::STEPS`] efforts from 0 to 1 had when the codebook was trained.
+    /// What searches of each of [`calibration::STEPS`] efforts find; see [`calibration::Calibration::recall`].
     pub recall_by_effort: Vec<f32>,
     /// Whether a new codebook is being trained in the background.
     pub rebuilding: bool,
@@ -159,7 +159,7 @@ impl HashIndex {
 
     /// Adds items; one whose id is present replaces it. The items can be found when this returns.
     ///
-    /// The index is rebuilt when it has grown by half since its codebook was trained, or a bucket is far larger
+    /// The index is rebuilt when it has grown by half (up to 20,000 items: by a tenth) since its codebook was trained, or a bucket is far larger
     /// than training would leave it: here while it is small, else in the background, beside searches and
     /// writes. A rebuild in the background takes half of the cores, and the memory of all vectors as `f32`
     /// and of a second index. Vectors kept as [`Rerank::Int8`] are rounded once more by each.
@@ -179,7 +179,7 @@ impl HashIndex {
 
     /// Removes items and returns how many there were; unknown ids are passed over.
     ///
-    /// An index that has lost seven of eight items is rebuilt as [`HashIndex::add`] says.
+    /// A large index that has lost seven of eight items is rebuilt as [`HashIndex::add`] says.
     pub fn remove(&self, ids: &[u64]) -> usize {
         self.shared.write(ids, &Items::default()).expect("only additions are refused")
     }

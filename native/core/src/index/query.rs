@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::calibration::FARTHEST_STOP;
+use super::calibration::{self, FARTHEST_STOP};
 use super::candidates::{Candidate, Candidates};
 use super::list::Run;
 use super::options::{Estimate, SearchOptions};
@@ -42,6 +42,8 @@ pub struct Trip {
     /// Buckets, nearest first.
     pub visits: Vec<Visit>,
     candidates: Candidates,
+    /// Rows looked at on the present way, and on all ways.
+    on_this_way: usize,
     scanned: usize,
 }
 
@@ -146,15 +148,16 @@ impl<'a> Search<'a> {
             }
         }
         trip.effort = Effort::of(self.options, self.state, self.matches);
+        trip.scanned = 0;
     }
 
     /// Chooses the buckets that the effort of the trip allows for.
     pub fn plan(&self, query: &[f32], trip: &mut Trip, order: &mut Visits) {
-        let Trip { effort, visits, candidates, scanned, .. } = trip;
+        let Trip { effort, visits, candidates, on_this_way, .. } = trip;
         let codebook = &*self.state.codebook;
         candidates.start(effort.rerank);
         visits.clear();
-        *scanned = 0;
+        *on_this_way = 0;
         let Some(partition) = &codebook.partition else {
             visits.push(Visit { bucket: 0, base: dot(query, &codebook.mean), rows: usize::MAX });
             return;
@@ -209,12 +212,15 @@ impl<'a> Search<'a> {
     /// better than the `k` best so far.
     pub fn stage(&self, trip: &Trip, stage: usize) -> Range<usize> {
         let all = trip.visits.len();
-        let [start, end] = [stage, stage + 1].map(|stage| [0, all.div_ceil(8), all.div_ceil(2), all][stage]);
+        let bounds = [0, all.div_ceil(8), all.div_ceil(2), all];
+        let (start, end) = (bounds[stage], bounds[stage + 1]);
         let slack = self.state.calibration.slack;
         // Who chose the buckets, or more effort than was looked at, wants them all.
         let free = self.options.probes.is_none() && self.options.effort.is_none_or(|e| e <= FARTHEST_STOP);
-        let stops = stage > 0 && slack.is_finite() && free && !self.options.group;
-        let Some(found) = stops.then(|| trip.candidates.number(self.options.k)).flatten() else {
+        let measured = slack.is_finite() && self.options.estimate == Estimate::Asymmetric;
+        let stops = stage > 0 && measured && free && !self.options.group;
+        let wanted = self.options.k.max(calibration::RESULTS);
+        let Some(found) = stops.then(|| trip.candidates.kth_best(wanted)).flatten() else {
             return start..end;
         };
         let near = |visit: &Visit| visit.base + slack >= found;
@@ -223,13 +229,14 @@ impl<'a> Search<'a> {
 
     /// Estimates the rows of bucket number `at` of the trip and keeps the best as candidates.
     pub fn visit(&self, trip: &mut Trip, at: usize, ahead: &mut Ahead) {
-        let Trip { table, visits, candidates, scanned, .. } = trip;
+        let Trip { table, visits, candidates, on_this_way, scanned, .. } = trip;
         let Visit { bucket, base, rows: mut most } = visits[at];
         let block_size = block_bytes(self.state.layout().bits);
         let (mut estimates, mut above) = ([[0.0; BLOCK]; PIECE], [0; PIECE]);
         for (part, run) in self.runs(bucket).enumerate() {
             let rows = run.chunk().len().min(most);
             most -= rows;
+            *on_this_way += rows;
             *scanned += rows;
             let run_number = (2 * at + part) as u32;
             let blocks = &run.chunk().blocks()[..rows.div_ceil(BLOCK) * block_size];
@@ -282,7 +289,7 @@ impl<'a> Search<'a> {
         let enough = hits.len() == self.options.k.min(self.matches);
         let cut = places.len() == trip.effort.rerank;
         // Everything was scanned, or just what was asked for.
-        let at_end = || self.options.probes.is_some() || trip.scanned >= self.state.rows();
+        let at_end = || self.options.probes.is_some() || trip.on_this_way >= self.state.rows();
         (enough || !cut && at_end()).then_some(Answer { hits, scanned: trip.scanned as u64 })
     }
 

@@ -199,9 +199,10 @@ fn half_of_the_cores() -> usize {
 fn catch_up(shared: &Weak<Shared>, mut new: State, stop: &Stop) -> Option<()> {
     let mut writer = Writer::of(&new);
     for round in 1.. {
-        stop.check()?;
         let shared = shared.upgrade()?;
         let mut writing = shared.lock();
+        // Under the lock, as it is set: else the next rebuild could begin for an index that is gone.
+        stop.check()?;
         let mut touched: Vec<u64> = writing.rebuild.as_mut()?.touched.drain().collect();
         touched.sort_unstable();
         let current = shared.state.load_full();

@@ -85,7 +85,7 @@ impl State {
         stop.check()?;
         let codebook = Codebook::new(layout, partition.flatten(), mean, count, options.seed);
         let mut state = Self::filled(stop, codebook, items)?;
-        state.calibration = Calibration::of(&state, &items.vectors);
+        state.calibration = Calibration::of(stop, &state, &items.vectors)?;
         Some(state)
     }
 
