@@ -114,6 +114,9 @@ def _prebuild(context: Context) -> None:
 
 def _real(context: Context) -> None:
     a = context.arguments
+    if a.photos is None:
+        print("real: left out, pass the folder of the photos as --photos", file=sys.stderr)
+        return
     try:
         catalogue = real.load_or_make(a.photos, a.bundle, a.augment, a.cache, context.options.progress)
     except FileNotFoundError as error:
@@ -132,13 +135,15 @@ def _build(context: Context) -> None:
 
 def _filtered(context: Context) -> None:
     for catalogue in context.catalogues():
-        context.write(f"filtered-{catalogue.name}", *filtered.run(catalogue, context.options))
+        figures = filtered.run(catalogue, context.arguments.engines, context.options)
+        context.write(f"filtered-{catalogue.name}", *figures)
 
 
 def _live(context: Context) -> None:
     a = context.arguments
     for catalogue in context.catalogues():
-        context.write(f"live-{catalogue.name}", *live.run(catalogue, a.seconds, a.upserts, context.options))
+        figures = live.run(catalogue, a.engines, a.seconds, a.upserts, context.options)
+        context.write(f"live-{catalogue.name}", *figures)
 
 
 def _scale(context: Context) -> None:
@@ -201,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--memory-gib", type=float, help="for loaded indexes; default: 70 %% of what is free")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the run with upserts")
     parser.add_argument("--upserts", type=int, default=20_000, help="upserts a second in that run")
-    parser.add_argument("--photos", type=Path, default=Path("../shared/data"), help="folder of real photos")
+    parser.add_argument("--photos", type=Path, help="folder of real photos; without it, real is left out")
     parser.add_argument("--bundle", type=Path, default=Path("build/bundles/efficientnet-lite0"))
     parser.add_argument("--augment", type=int, default=20, help="views made of each real photo")
     parser.add_argument(

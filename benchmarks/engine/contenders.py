@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
@@ -256,12 +257,12 @@ def contenders(section: str, dim: int, items: int, only: Iterable[str] = ()) -> 
         section: A key of :data:`GROUPS`.
         dim: Dimensions.
         items: Vectors.
-        only: Names of makers to keep, such as `faiss_pq`; all of them by default.
+        only: Names of makers to keep, such as `faiss_pq`; all of them by default. `faiss` also stands for the
+            section's own `faiss_filtered` or `faiss_to_build`.
     """
     wanted = set(only)
-    return [
-        contender
-        for make in GROUPS[section]
-        if not wanted or make.__name__ in wanted
-        for contender in make(dim, items)
-    ]
+
+    def chosen(name: str) -> bool:
+        return not wanted or not wanted.isdisjoint((name, re.sub(f"(_to)?_{section}$", "", name)))
+
+    return [contender for make in GROUPS[section] if chosen(make.__name__) for contender in make(dim, items)]

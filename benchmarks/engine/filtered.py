@@ -24,10 +24,10 @@ LEVELS = (0.95, 0.98, 0.99)
 QUERIES = 1_000
 
 
-def run(catalogue: Catalogue, options: Options) -> tuple[dict[str, Any], str]:
+def run(catalogue: Catalogue, engines: Sequence[str], options: Options) -> tuple[dict[str, Any], str]:
     """Rates of single queries at recall levels among the matching items, engine by engine."""
     count, dim = catalogue.vectors.shape
-    runs, left_out = prepare(contenders("filtered", dim, count), catalogue, options)
+    runs, left_out = prepare(contenders("filtered", dim, count, engines), catalogue, options)
     points: dict[tuple[int, str], list[Point]] = {}
     raw = []
     for percent in PERCENTS:

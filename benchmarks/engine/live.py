@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,11 @@ NEW_ID = 2**40
 
 
 def run(
-    catalogue: Catalogue, seconds: float, upserts_per_second: int, options: Options
+    catalogue: Catalogue, engines: Sequence[str], seconds: float, upserts_per_second: int, options: Options
 ) -> tuple[dict[str, Any], str]:
     """Idle, then upserts of existing ids at the given rate, then inserts as fast as they go."""
     count, dim = catalogue.vectors.shape
-    chosen = contenders("live", dim, count)
+    chosen = contenders("live", dim, count, engines)
     runs, left_out = prepare(chosen, catalogue, options)
     figures: dict[str, Any] = {"left_out": left_out}
     rows = []

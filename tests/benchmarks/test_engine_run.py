@@ -112,6 +112,24 @@ def test_the_cost_against_size_is_one_table(cache: Path) -> None:
     assert sum("1,000 × 32" in row or "2,000 × 32" in row for row in rows) == 2
 
 
+def test_real_photos_must_be_named(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--only", "real", "--cache", str(cache), "--out", str(cache / "real")]) == 0
+    assert "--photos" in capsys.readouterr().err
+    assert not (cache / "real").exists()
+
+
+def test_engines_are_chosen_in_every_section(cache: Path) -> None:
+    assert {c.adapter for c in contenders.contenders("filtered", 32, 2_000, ["lookalike"])} == {"lookalike"}
+    assert {c.adapter for c in contenders.contenders("build", 32, 2_000, ["scann"])} == {"scann"}
+    arguments = [*SMALL, "--rounds", "1", "--only", "filtered", "--engines", "lookalike"]
+    assert main([*arguments, "--cache", str(cache), "--out", str(cache / "out")]) == 0
+    figures = json.loads((cache / "out/filtered-cat-32-2000-seed7-200-queries.json").read_text())
+    names = {entry["engine"] for entry in figures["measured"]}
+    assert names
+    assert all(name.startswith("Lookalike") for name in names)
+    assert not figures["left_out"]
+
+
 def test_an_unknown_section_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--only", "curves,nothing"])

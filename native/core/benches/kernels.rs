@@ -3,9 +3,10 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use half::f16;
 use lookalike_core::cells::{Cells, CoarseScratch};
 use lookalike_core::codes::{EncodeScratch, Encoder};
-use lookalike_core::quantise::{quantise_i8, to_f16};
+use lookalike_core::quantise::quantise_i8;
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::Rotation;
 use lookalike_core::{coarse, dot, hamming, isa};
@@ -13,9 +14,9 @@ use lookalike_core::{coarse, dot, hamming, isa};
 fn kernels(criterion: &mut Criterion) {
     let mut rng = SplitMix64::new(1);
     let floats: Vec<f32> = (0..2 * 287).map(|_| rng.next_bell()).collect();
-    let (mut integers, mut halves) = ([0; 287], [0; 287]);
+    let mut integers = [0; 287];
     quantise_i8(&floats[..287], &mut integers);
-    to_f16(&floats[..287], &mut halves);
+    let halves: Vec<u16> = floats[..287].iter().map(|v| f16::from_f32(*v).to_bits()).collect();
     for isa in isa::available() {
         isa::force(Some(isa.name())).expect("listed as available");
         for words in [4, 7] {
@@ -50,7 +51,7 @@ fn kernels(criterion: &mut Criterion) {
                 b.iter(|| rotation.apply(black_box(&floats[..dim]), &mut scratch, black_box(&mut out)));
             });
         }
-        let encoder = Encoder::new(vec![0.0; 256], 256, 1);
+        let encoder = Encoder::new(256, 256, 1);
         let (mut scratch, mut code) = (EncodeScratch::default(), [0; 4]);
         criterion.bench_function(&format!("encode 256 to 256 bits, {}", isa.name()), |b| {
             b.iter(|| encoder.encode(black_box(&floats[..256]), &mut scratch, black_box(&mut code)));

@@ -1,4 +1,4 @@
-//! The stored rows of one bucket, in two runs of bytes: codes in blocks for the scan, and the columns that
+//! The stored rows of one run of a bucket, in two buffers: codes in blocks for the scan, and the columns that
 //! only the best rows are looked up in. Apart, the codes of all buckets lie close together.
 //!
 //! | blocks | type | per |
@@ -41,6 +41,13 @@ pub enum Rerank {
 }
 
 impl Rerank {
+    const ALL: [Self; 3] = [Self::Int8, Self::F16, Self::F32];
+
+    /// The form of this [`Rerank::name`].
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rerank| rerank.name() == name)
+    }
+
     /// Bytes of one coordinate.
     pub fn width(self) -> usize {
         match self {
@@ -112,7 +119,7 @@ impl Layout {
     }
 }
 
-/// The immutable rows of one bucket. Clones share the memory.
+/// The immutable rows of one run of a bucket. Clones share the memory.
 #[derive(Clone, Debug)]
 pub struct Chunk {
     blocks: Buffer,

@@ -24,27 +24,20 @@ pub fn check_bits(bits: usize) -> Result<()> {
 /// Reusable buffers of [`Encoder::encode`].
 #[derive(Default)]
 pub struct EncodeScratch {
-    centred: Vec<f32>,
     padded: Vec<f32>,
     rotated: Vec<f32>,
 }
 
-/// Turns vectors into codes: subtract the mean, rotate, keep the signs.
+/// Turns vectors into codes around the origin: rotate, keep the signs.
 #[derive(Clone, Debug)]
 pub struct Encoder {
     rotation: Rotation,
-    mean: Vec<f32>,
 }
 
 impl Encoder {
-    /// An encoder of `bits` bits around `mean`, which fixes the dimension.
-    pub fn new(mean: Vec<f32>, bits: usize, seed: u64) -> Self {
-        Self { rotation: Rotation::new(mean.len(), bits, seed), mean }
-    }
-
-    /// The centre that is subtracted before the rotation.
-    pub fn mean(&self) -> &[f32] {
-        &self.mean
+    /// An encoder of vectors of length `dim` to `bits` bits.
+    pub fn new(dim: usize, bits: usize, seed: u64) -> Self {
+        Self { rotation: Rotation::new(dim, bits, seed) }
     }
 
     /// 64-bit words in a code.
@@ -54,11 +47,8 @@ impl Encoder {
 
     /// Writes the code of `x` (length `dim`) to `out` (length `words`).
     pub fn encode(&self, x: &[f32], scratch: &mut EncodeScratch, out: &mut [u64]) {
-        assert_eq!(x.len(), self.mean.len(), "vector length");
-        scratch.centred.clear();
-        scratch.centred.extend(x.iter().zip(&self.mean).map(|(v, m)| v - m));
         scratch.rotated.resize(self.rotation.width(), 0.0);
-        self.rotation.apply(&scratch.centred, &mut scratch.padded, &mut scratch.rotated);
+        self.rotation.apply(x, &mut scratch.padded, &mut scratch.rotated);
         pack_signs(&scratch.rotated, out);
     }
 }
@@ -89,7 +79,7 @@ mod tests {
     #[test]
     fn bits_differ_with_probability_angle_over_pi() {
         let dim = 64;
-        let encoder = Encoder::new(vec![0.0; dim], 2048, 3);
+        let encoder = Encoder::new(dim, 2048, 3);
         let angle = 1.0f32;
         let (mut x, mut y) = (vec![0.0; dim], vec![0.0; dim]);
         (x[3], y[3], y[40]) = (1.0, angle.cos(), angle.sin());

@@ -16,6 +16,7 @@ pub const MAX_BUCKETS: usize = 1 << 24;
 /// `tables` independent hash functions around one centre, defined by the seed.
 #[derive(Clone, Debug)]
 pub struct CrossPolytopes {
+    /// The centre that is subtracted before the rotations.
     mean: Vec<f32>,
     tables: usize,
     /// One for each round of each table, laid out (table, round).
@@ -46,11 +47,6 @@ impl CrossPolytopes {
             .map(|width| Rotation::new(mean.len(), *width, rng.next_u64()))
             .collect();
         Self { mean, tables, rotations, rounds: widths.len() }
-    }
-
-    /// The centre that is subtracted before the rotations.
-    pub fn mean(&self) -> &[f32] {
-        &self.mean
     }
 
     /// Number of tables.
@@ -111,10 +107,8 @@ fn widths(dim: usize, buckets: usize) -> Vec<usize> {
         widths.push(dim);
         left /= 2.0 * dim as f64;
     }
-    let last = (left / 2.0).round() as usize;
-    if last > 0 || widths.is_empty() {
-        widths.push(last.max(1));
-    }
+    // More than 1 is left, or the 2 wanted: half of it rounds to 1 at least.
+    widths.push((left / 2.0).round() as usize);
     widths
 }
 

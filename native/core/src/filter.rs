@@ -74,11 +74,6 @@ impl Filter {
     pub fn none(&self) -> &[Condition] {
         &self.none
     }
-
-    /// Whether every item passes.
-    pub fn is_empty(&self) -> bool {
-        self.all.is_empty() && self.any.is_empty() && self.none.is_empty()
-    }
 }
 
 impl Condition {

@@ -11,7 +11,7 @@ use crate::error::{Result, invalid};
 pub enum Isa {
     /// Plain Rust: the reference that every other one must equal.
     Scalar = 1,
-    /// x86-64 with AVX2, POPCNT and F16C.
+    /// x86-64 with AVX2, BMI1, POPCNT and F16C.
     Avx2 = 2,
     /// x86-64 with AVX-512 F, BW, VL, VNNI and VPOPCNTDQ.
     Avx512 = 3,
@@ -42,6 +42,7 @@ static FORCED: AtomicU8 = AtomicU8::new(0);
 fn detect() -> Vec<Isa> {
     let mut found = vec![Isa::Scalar];
     if is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("bmi1")
         && is_x86_feature_detected!("popcnt")
         && is_x86_feature_detected!("f16c")
     {

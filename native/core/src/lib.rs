@@ -21,7 +21,7 @@
 compile_error!("stored rows are little-endian and used as they lie in memory");
 
 pub mod attributes;
-pub mod bitset;
+mod bitset;
 pub mod cells;
 pub mod chunk;
 pub mod coarse;

@@ -113,7 +113,7 @@ impl BufferMut {
         match &mut self.0 {
             Owner::Heap(lines) => bytemuck::cast_slice_mut(lines),
             Owner::Pages(pages) => pages,
-            Owner::File(_) => &mut [],
+            Owner::File(_) => unreachable!("mapped files are only read"),
         }
     }
 

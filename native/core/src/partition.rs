@@ -20,6 +20,13 @@ pub enum Family {
 }
 
 impl Family {
+    const ALL: [Self; 3] = [Self::Learned, Self::Hyperplane, Self::CrossPolytope];
+
+    /// The family of this [`Family::name`].
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|family| family.name() == name)
+    }
+
     /// The name used in settings and statistics.
     pub fn name(self) -> &'static str {
         match self {

@@ -100,7 +100,7 @@ fn centred_sample(vectors: &[f32], dim: usize) -> Sample {
     Sample { mean, rows }
 }
 
-/// The mean of rows of length `dim`.
+/// The mean of the rows (row, dim); zeros without rows.
 pub fn mean_of(rows: &[f32], dim: usize) -> Vec<f32> {
     let mut sums = vec![0.0f64; dim];
     for row in rows.chunks_exact(dim) {

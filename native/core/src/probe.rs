@@ -81,8 +81,6 @@ pub struct ProbeSequence {
     alternatives: Vec<Alternative>,
     rounds: Vec<Round>,
     heap: BinaryHeap<Combination>,
-    /// Buckets in an order given from outside, the last one first.
-    ranked: Vec<Probe>,
     next: Option<Probe>,
 }
 
@@ -107,7 +105,6 @@ impl ProbeSequence {
         R: Iterator<Item = Alternative>,
     {
         self.heap.clear();
-        self.ranked.clear();
         self.alternatives.clear();
         self.rounds.clear();
         for round in rounds {
@@ -125,15 +122,6 @@ impl ProbeSequence {
         self.next = Some(home);
     }
 
-    /// Starts a sequence of the given buckets, lowest score first, equal ones by number.
-    pub fn start_ranked(&mut self, probes: impl Iterator<Item = Probe>) {
-        self.heap.clear();
-        self.ranked.clear();
-        self.ranked.extend(probes);
-        self.ranked.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(b.bucket.cmp(&a.bucket)));
-        self.next = self.ranked.pop();
-    }
-
     /// The next bucket, without visiting it; `None` when all have been visited.
     pub fn peek(&self) -> Option<Probe> {
         self.next
@@ -142,7 +130,7 @@ impl ProbeSequence {
     /// Moves on to the bucket after the one of [`ProbeSequence::peek`].
     pub fn advance(&mut self) {
         let Some(Combination { probe, before, round, at }) = self.heap.pop() else {
-            self.next = self.ranked.pop();
+            self.next = None;
             return;
         };
         self.next = Some(probe);

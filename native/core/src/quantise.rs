@@ -1,7 +1,4 @@
-//! How vectors are stored for the rerank: 8-bit integers with one scale, or half precision.
-
-use half::f16;
-use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+//! How vectors are stored for the rerank unless as floats: 8-bit integers with one scale.
 
 /// Writes the integers nearest to `x / scale` to `out` and returns `scale = max |x| / 127`.
 ///
@@ -30,14 +27,6 @@ fn nearest_i8(v: f32) -> i8 {
     (v + LAST_BIT_IS_ONE).to_bits() as i8
 }
 
-/// Writes the bits of the nearest half-precision floats (IEEE binary16, ties to even) to `out`.
-///
-/// Values beyond ±65,504 become infinite. Panics if the lengths differ.
-pub fn to_f16(x: &[f32], out: &mut [u16]) {
-    assert_eq!(x.len(), out.len(), "one half-precision float for each value");
-    out.reinterpret_cast_mut::<f16>().convert_from_f32_slice(x);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,14 +47,6 @@ mod tests {
             assert_eq!(out, [0; 3]);
         }
         assert_eq!(quantise_i8(&[], &mut []), 0.0);
-    }
-
-    #[test]
-    fn half_precision_rounds_to_nearest_even() {
-        let x = [1.0, -2.0, 65_504.0, 1e6, 1.0 + 1.0 / 2048.0, 1.0 + 3.0 / 2048.0, 6e-8];
-        let mut out = [0; 7];
-        to_f16(&x, &mut out);
-        assert_eq!(out, [0x3C00, 0xC000, 0x7BFF, 0x7C00, 0x3C00, 0x3C02, 1]);
     }
 
     proptest! {

@@ -56,11 +56,6 @@ impl Rotation {
         rotation
     }
 
-    /// Number of inputs.
-    pub fn dim(&self) -> usize {
-        self.dim
-    }
-
     /// Number of outputs.
     pub fn width(&self) -> usize {
         self.width

@@ -71,18 +71,8 @@ impl NativeIndex {
         seed: u64,
         threads: usize,
     ) -> PyResult<Self> {
-        let family = match family {
-            "learned" => Family::Learned,
-            "hyperplane" => Family::Hyperplane,
-            "cross_polytope" => Family::CrossPolytope,
-            other => return Err(PyValueError::new_err(format!("there is no family {other:?}"))),
-        };
-        let rerank = match rerank {
-            "int8" => Rerank::Int8,
-            "f16" => Rerank::F16,
-            "f32" => Rerank::F32,
-            other => return Err(PyValueError::new_err(format!("there is no rerank {other:?}"))),
-        };
+        let family = known(Family::named(family), "family", family)?;
+        let rerank = known(Rerank::named(rerank), "rerank", rerank)?;
         let options = IndexOptions { dim: vectors.shape()[1], bits, family, tables, rerank, seed };
         check_rows(&vectors, &ids)?;
         let (vectors, ids, products) = (vectors.as_slice()?, ids.as_slice()?, products.as_slice()?);
@@ -149,11 +139,7 @@ impl NativeIndex {
     ) -> PyResult<SearchTuple<'py>> {
         check_dim(self.0.options().dim, queries.shape()[1])?;
         let filter = filter.map(filter_from_py).transpose()?;
-        let estimate = match estimate {
-            "asymmetric" => Estimate::Asymmetric,
-            "hamming" => Estimate::Hamming,
-            other => return Err(PyValueError::new_err(format!("there is no estimate {other:?}"))),
-        };
+        let estimate = known(Estimate::named(estimate), "estimate", estimate)?;
         let options = SearchOptions { k, probes, rerank, group, exact, effort, filter, estimate };
         let queries = queries.as_slice()?;
         let out = py.detach(|| self.0.search(queries, &options, threads)).map_err(to_py)?;
@@ -193,6 +179,10 @@ impl NativeIndex {
         out.set_item("failed_rebuilds", stats.failed_rebuilds)?;
         Ok(out)
     }
+}
+
+fn known<T>(found: Option<T>, what: &str, name: &str) -> PyResult<T> {
+    found.ok_or_else(|| PyValueError::new_err(format!("there is no {what} {name:?}")))
 }
 
 fn attributes_of(attributes: Option<&Bound<'_, PyAny>>, items: usize) -> PyResult<Vec<ItemAttributes>> {
@@ -249,7 +239,7 @@ fn encode<'py>(
     let dim = check_shape(&vectors, bits)?;
     let values = vectors.as_slice()?;
     let out = py.detach(|| {
-        let encoder = Encoder::new(vec![0.0; dim], bits, seed);
+        let encoder = Encoder::new(dim, bits, seed);
         let mut out = vec![0; values.len() / dim * encoder.words()];
         let mut scratch = EncodeScratch::default();
         for (row, code) in values.chunks_exact(dim).zip(out.chunks_exact_mut(encoder.words())) {
@@ -299,9 +289,14 @@ fn hamming_top_k<'py>(
     k: usize,
 ) -> PyResult<(Bound<'py, PyArray2<i32>>, Bound<'py, PyArray2<i64>>)> {
     let (words, [rows, width]) = (queries.shape()[1], [codes.shape()[0], codes.shape()[1]]);
-    if words == 0 || words != width || u32::try_from(64 * words).is_err() {
+    if words == 0 || words != width {
         return Err(PyValueError::new_err(format!(
             "queries have {words} words, codes have {width}; both need the same number, at least 1"
+        )));
+    }
+    if i32::try_from(64 * words).is_err() {
+        return Err(PyValueError::new_err(format!(
+            "codes have {words} words; their bits must be fewer than 2**31"
         )));
     }
     if k == 0 || u32::try_from(rows).is_err() {

@@ -3,9 +3,9 @@
 
 use rayon::prelude::*;
 
-use super::spectrum;
 use crate::coarse::{self, BLOCK, OFFSET, STEP, TILE};
 use crate::dot::dot;
+use crate::planes::mean_of;
 
 /// Largest code and query coordinate.
 const LIMIT: f32 = 127.0;
@@ -51,7 +51,7 @@ impl Levels {
     pub(super) fn new(centroids: &[f32], dim: usize, directions: Vec<f32>, starts: Vec<u32>) -> Self {
         let basis = tiles(&directions, dim);
         let lead = basis.len() / dim;
-        let mean = spectrum::mean(centroids, dim);
+        let mean = mean_of(centroids, dim);
         let apart = |x: &[f32]| x.iter().zip(&mean).map(|(x, m)| x - m).collect::<Vec<f32>>();
         let mut coordinates = vec![0.0; centroids.len() / dim * lead];
         let outputs = coordinates.par_chunks_exact_mut(lead).zip(centroids.par_chunks_exact(dim));
@@ -62,7 +62,7 @@ impl Levels {
         let mut middles = vec![0.0; (starts.len() - 1) * lead];
         for (out, range) in middles.chunks_exact_mut(lead).zip(starts.windows(2)) {
             let of_group = &centroids[range[0] as usize * dim..range[1] as usize * dim];
-            let middle = apart(&unit(spectrum::mean(of_group, dim)));
+            let middle = apart(&unit(mean_of(of_group, dim)));
             coarse::project(&basis, &middle, out);
         }
         let scale = scale_of(&coordinates);
@@ -80,13 +80,6 @@ impl Levels {
     /// The directions and the starts of the groups.
     pub(super) fn into_parts(self) -> (Vec<f32>, Vec<u32>) {
         (self.directions, self.starts)
-    }
-
-    /// Bytes held.
-    pub(super) fn bytes(&self) -> usize {
-        let floats = self.directions.len() + self.basis.len();
-        let integers = self.starts.len() + self.blocks.len();
-        4 * (floats + integers) + self.codes.len() + self.group_codes.len()
     }
 
     /// Number of groups.

@@ -19,7 +19,6 @@ mod spectrum;
 mod train;
 
 use crate::coarse::{self, LANES, TILE, UNIT};
-use crate::dot::dot;
 use crate::threads::Stop;
 pub use levels::CoarseScratch;
 use levels::Levels;
@@ -125,12 +124,6 @@ impl Cells {
         cell as usize >= self.ordinary
     }
 
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        let levels = self.levels.as_ref().map_or(0, Levels::bytes);
-        size_of_val(&self.centroids[..]) + size_of_val(&self.short[..]) + levels
-    }
-
     /// The cell of `x` and its similarity to the centroid.
     ///
     /// With many cells it is the nearest one nearly always, else one of the nearest. Only copies go to a
@@ -175,11 +168,6 @@ impl Cells {
         ranked.truncate(count);
         ranked.sort_unstable_by_key(place);
         ranked
-    }
-
-    /// The similarity of `x` to every centroid.
-    pub fn similarities<'a>(&'a self, x: &'a [f32]) -> impl Iterator<Item = f32> + 'a {
-        self.centroids.chunks_exact(self.dim).map(move |centroid| dot(centroid, x))
     }
 
     /// Writes the exact similarities of the cells found to `scratch.ranked`.
@@ -242,6 +230,7 @@ fn place((similarity, cell): &(f32, u32)) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dot::dot;
     use crate::rng::SplitMix64;
 
     /// Unit vectors around `clusters` random directions, cluster after cluster.
@@ -341,7 +330,8 @@ mod tests {
         let mut scratch = CoarseScratch::default();
         let (mut right, mut found, mut queries) = (0, 0, 0);
         for row in rows.chunks_exact(dim).step_by(13) {
-            let mut exact: Vec<(f32, u32)> = cells.similarities(row).zip(0..).collect();
+            let similarities = cells.centroids.chunks_exact(dim).map(|centroid| dot(centroid, row));
+            let mut exact: Vec<(f32, u32)> = similarities.zip(0..).collect();
             exact.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             queries += 1;
             right += usize::from(cells.nearest(row, &mut scratch).1 == exact[0].0);

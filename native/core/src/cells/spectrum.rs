@@ -4,6 +4,7 @@
 use rayon::prelude::*;
 
 use crate::dot::dot;
+use crate::planes::mean_of;
 use crate::rng::SplitMix64;
 
 const ITERATIONS: usize = 6;
@@ -40,23 +41,13 @@ pub fn leading(rows: &[f32], dim: usize, most: usize, step: usize, share: f64, s
     basis
 }
 
-/// The mean of the rows (row, dim).
-pub fn mean(rows: &[f32], dim: usize) -> Vec<f32> {
-    let mut sums = vec![0.0f64; dim];
-    for row in rows.chunks_exact(dim) {
-        sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += f64::from(*v));
-    }
-    let count = (rows.len() / dim).max(1) as f64;
-    sums.into_iter().map(|sum| (sum / count) as f32).collect()
-}
-
 /// Evenly spaced rows without their mean.
 fn centred(rows: &[f32], dim: usize) -> Vec<f32> {
     let count = rows.len() / dim;
     let wanted = (MOST_VALUES / dim).max(FEWEST_ROWS).min(count);
     let taken = (0..wanted).flat_map(|at| &rows[at * count / wanted * dim..][..dim]);
     let mut taken: Vec<f32> = taken.copied().collect();
-    let mean = mean(&taken, dim);
+    let mean = mean_of(&taken, dim);
     taken.chunks_exact_mut(dim).for_each(|row| row.iter_mut().zip(&mean).for_each(|(v, m)| *v -= m));
     taken
 }

@@ -5,6 +5,7 @@
 //! one fixed order, so all instruction sets give the same bits.
 
 use crate::isa::{self, Isa};
+use crate::prefetch::prefetch;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -101,15 +102,7 @@ pub fn similarities(rows: &[i16], query: &[f32], numbers: &[u32], out: &mut Vec<
 /// The row after the next few, so that it is on its way from memory when its turn comes.
 #[inline(always)]
 fn prefetch_row(rows: &[i16], length: usize, numbers: &[u32], at: usize) {
-    #[cfg(target_arch = "x86_64")]
     if let Some(number) = numbers.get(at) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let row = &rows[*number as usize * length..][..length];
-        for line in row.chunks(32) {
-            // SAFETY: a prefetch reads nothing, and the address lies inside the row.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-        }
+        prefetch(&rows[*number as usize * length..][..length]);
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (rows, length, numbers, at);
 }

@@ -4,22 +4,18 @@ use std::arch::x86_64::*;
 
 use super::{AHEAD, BLOCK, LANES, OFFSET, STEP, UNIT, prefetch_row, scalar};
 
-/// Compiles the portable kernels for the instruction sets of the module.
-macro_rules! portable_kernels {
-    ($features:literal) => {
-        #[doc = concat!("See [`crate::coarse::project`].\n\n# Safety\nThe CPU has ", $features, ".")]
-        #[target_feature(enable = $features)]
-        pub unsafe fn project(basis: &[f32], x: &[f32], out: &mut [f32]) {
-            scalar::project(basis, x, out);
-        }
-    };
-}
-
 /// Kernels for AVX-512 with VNNI.
 pub mod avx512 {
     use super::*;
 
-    portable_kernels!("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,popcnt,bmi1");
+    /// See [`crate::coarse::project`].
+    ///
+    /// # Safety
+    /// The CPU has AVX-512 F and VL.
+    #[target_feature(enable = "avx512f,avx512vl")]
+    pub unsafe fn project(basis: &[f32], x: &[f32], out: &mut [f32]) {
+        scalar::project(basis, x, out);
+    }
 
     /// See [`crate::coarse::scores`].
     ///
@@ -114,7 +110,7 @@ pub mod avx512 {
     /// See [`crate::coarse::similarities`].
     ///
     /// # Safety
-    /// The CPU has AVX-512 F; every numbered row of `query.len()` lies in `rows`.
+    /// The CPU has AVX-512 F and BW; every numbered row of `query.len()` lies in `rows`.
     #[target_feature(enable = "avx512f,avx512bw")]
     pub unsafe fn similarities(rows: &[i16], query: &[f32], numbers: &[u32], out: &mut Vec<(f32, u32)>) {
         (0..AHEAD).for_each(|at| prefetch_row(rows, query.len(), numbers, at));
@@ -153,7 +149,14 @@ pub mod avx512 {
 pub mod avx2 {
     use super::*;
 
-    portable_kernels!("avx2,popcnt,bmi1");
+    /// See [`crate::coarse::project`].
+    ///
+    /// # Safety
+    /// The CPU has AVX2.
+    #[target_feature(enable = "avx2")]
+    pub unsafe fn project(basis: &[f32], x: &[f32], out: &mut [f32]) {
+        scalar::project(basis, x, out);
+    }
 
     /// See [`crate::coarse::scores`]. Bytes are widened first: products of unsigned and signed bytes
     /// would not fit the 16 bits of `pmaddubsw`.
@@ -206,7 +209,7 @@ pub mod avx2 {
     /// See [`crate::coarse::collect_at_least`].
     ///
     /// # Safety
-    /// The CPU has AVX2.
+    /// The CPU has AVX2 and BMI1.
     #[target_feature(enable = "avx2,bmi1")]
     pub unsafe fn collect_at_least(scores: &[i32], threshold: i32, out: &mut Vec<u32>) {
         scalar::collect_at_least(scores, threshold, out);

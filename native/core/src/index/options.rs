@@ -13,6 +13,23 @@ pub enum Estimate {
     Hamming,
 }
 
+impl Estimate {
+    const ALL: [Self; 2] = [Self::Asymmetric, Self::Hamming];
+
+    /// The name used in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Asymmetric => "asymmetric",
+            Self::Hamming => "hamming",
+        }
+    }
+
+    /// The estimate of this [`Estimate::name`].
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|estimate| estimate.name() == name)
+    }
+}
+
 /// What one search asks for.
 #[derive(Clone, Debug, Default)]
 pub struct SearchOptions {

@@ -21,8 +21,7 @@ pub fn cross_polytope_buckets(items: usize) -> usize {
     (items / 32).clamp(64, 16_384)
 }
 
-/// Cells for `items` items: so many that a tenth of the items is spread over about twenty of them, and
-/// no more than a query can compare itself with in passing.
+/// Cells for `items` items: as many as pay, found by measurement; see `docs/adr/0007-rows-by-bucket.md`.
 pub fn cell_count(items: usize) -> usize {
     (8.0 * (items as f64).sqrt()).min(32_768.0) as usize
 }

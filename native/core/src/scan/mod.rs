@@ -4,7 +4,7 @@
 //! to the sum `S = <s, Pq>` of a code's signs `s` with the rotated query `Pq`, rounded to 6 bits with one
 //! step for all nibbles, so that four entries add up within a byte. A byte shuffle looks up 32 rows at a
 //! time (André, Kermarrec & Le Scouarnec, "Cache locality is not enough", VLDB 2015). The estimate of a
-//! row is `base + f · S + g` with its own constants `f` and `g`; see [`crate::codes`].
+//! row is `base + f · S + g` with its own constants `f` and `g`; see [`crate::codebook`].
 //!
 //! A block is laid out in columns: byte `j` of every row's code, 32 bytes together, for each `j`; then the
 //! 32 factors `f` and the 32 offsets `g` as half-precision floats. Rows 0 to 15 lie at the even bytes of a
