@@ -96,8 +96,8 @@ def test_codes_that_do_not_fit_are_refused() -> None:
         hamming.top_k(codes, np.zeros((4, 12), np.uint8))
     with pytest.raises(ValueError, match="two-dimensional array of uint8 or uint64"):
         hamming.top_k(codes[0], codes)
-    for k in [0, -1, 1.5, True]:
-        with pytest.raises(ValueError, match="k must be an integer of at least 1"):
+    for k in [0, -1, 2**63, 1.5, True]:
+        with pytest.raises(ValueError, match="k must be "):
             hamming.top_k(codes, codes, k)  # type: ignore[arg-type]
 
 
