@@ -28,6 +28,7 @@ class _Stats(TypedDict):
     family: str
     tables: int
     rerank: str
+    rotation: str
     seed: int
     trained_on: int
     buckets_per_table: int
@@ -54,6 +55,7 @@ class NativeIndex:
         family: str,
         tables: int,
         rerank: str,
+        rotation: str,
         seed: int,
         threads: int,
     ) -> NativeIndex: ...

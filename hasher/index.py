@@ -32,6 +32,9 @@ NO_ID: Final = 2**64 - 1
 RERANKS: Final = ("int8", "f16", "f32")
 """What the final scores can be computed from."""
 
+ROTATIONS: Final = ("random", "learned")
+"""What vectors can be turned by before their signs are taken."""
+
 ESTIMATES: Final = ("asymmetric", "hamming")
 """What rows can be estimated from before the best are scored."""
 
@@ -76,6 +79,7 @@ class IndexStats(TypedDict):
     failed_rebuilds: int
     family: str
     rerank: str
+    rotation: str
     isa: str
 
 
@@ -119,6 +123,7 @@ class HashIndex:
         family: str = "learned",
         tables: int | None = None,
         rerank: str = "int8",
+        rotation: str = "random",
         seed: int = 0,
         threads: int = 0,
     ) -> Self:
@@ -137,6 +142,8 @@ class HashIndex:
             rerank: What the final scores are computed from: `"int8"`, a byte a coordinate, scores within
                 about 0.005 of the cosine; `"f16"`, twice that memory, within about 0.0005; `"f32"`, four
                 times, the vectors as they are. `exact` searches and rebuilds know no more than that.
+            rotation: What turns vectors before their signs are taken: `"random"`; or `"learned"`, which lets
+                codes of fewer bits than dimensions look along the directions in which vectors differ most.
             seed: Seed of the rotation and the buckets, 0 to 2**64-1.
             threads: Threads of the build; 0 means one per core.
 
@@ -148,6 +155,8 @@ class HashIndex:
             raise arguments.not_supported("family", f"use one of {', '.join(DEFAULT_TABLES)}", family)
         if rerank not in RERANKS:
             raise arguments.not_supported("rerank", f"use one of {', '.join(RERANKS)}", rerank)
+        if rotation not in ROTATIONS:
+            raise arguments.not_supported("rotation", f"use one of {', '.join(ROTATIONS)}", rotation)
         native = _native.NativeIndex.build(
             arguments.vectors(vectors, "vectors"),
             arguments.ids(ids, "ids"),
@@ -157,6 +166,7 @@ class HashIndex:
             family=family,
             tables=arguments.integer(DEFAULT_TABLES[family] if tables is None else tables, "tables", 1, 64),
             rerank=rerank,
+            rotation=rotation,
             seed=arguments.integer(seed, "seed", 0, 2**64 - 1),
             threads=arguments.integer(threads, "threads", 0, 1024),
         )

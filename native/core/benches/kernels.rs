@@ -8,7 +8,7 @@ use lookalike_core::cells::{Cells, CoarseScratch};
 use lookalike_core::codes::{EncodeScratch, Encoder};
 use lookalike_core::quantise::quantise_i8;
 use lookalike_core::rng::SplitMix64;
-use lookalike_core::rotation::Rotation;
+use lookalike_core::rotation::RandomRotation;
 use lookalike_core::{coarse, dot, hamming, isa};
 
 fn kernels(criterion: &mut Criterion) {
@@ -45,7 +45,7 @@ fn kernels(criterion: &mut Criterion) {
             });
         }
         for dim in [256, 287] {
-            let rotation = Rotation::new(dim, dim, 1);
+            let rotation = RandomRotation::new(dim, dim, 1);
             let (mut scratch, mut out) = (Vec::new(), vec![0.0; dim]);
             criterion.bench_function(&format!("rotate {dim}, {}", isa.name()), |b| {
                 b.iter(|| rotation.apply(black_box(&floats[..dim]), &mut scratch, black_box(&mut out)));

@@ -12,14 +12,17 @@ use crate::chunk::{Layout, Record, Rerank, Row};
 use crate::dot::dot;
 use crate::partition::{Partition, Visits};
 use crate::quantise::quantise_i8;
-use crate::rotation::Rotation;
+use crate::rotation::{LearnedRotation, RandomRotation, Rotation};
+
+/// Most vectors that a rotation is learned from.
+const ROTATION_SAMPLE: usize = 8192;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Codebook {
     /// Shape of the stored rows.
     pub layout: Layout,
-    /// `max(dim, bits)` outputs.
+    /// At least `dim` and at least `bits` outputs.
     pub rotation: Rotation,
     /// Vectors to buckets; none while everything lies in one.
     pub partition: Option<Partition>,
@@ -48,7 +51,7 @@ pub struct Encoder<'a> {
 }
 
 impl Codebook {
-    /// A codebook; the rotation follows from the seed.
+    /// A codebook with the random rotation of `seed`.
     pub fn new(
         layout: Layout,
         partition: Option<Partition>,
@@ -56,8 +59,24 @@ impl Codebook {
         trained_on: usize,
         seed: u64,
     ) -> Self {
-        let rotation = Rotation::new(layout.dim, layout.dim.max(layout.bits), seed);
+        let rotation = RandomRotation::new(layout.dim, layout.dim.max(layout.bits), seed);
+        let rotation = Rotation::Random(rotation);
         Self { layout, rotation, partition, mean, trained_on }
+    }
+
+    /// Replaces the rotation by one that is learned from what the centres leave of some of `vectors`.
+    pub fn learn_rotation(&mut self, vectors: &[f32], seed: u64) {
+        let Layout { dim, bits, .. } = self.layout;
+        let count = vectors.len() / dim;
+        let taken = count.min(ROTATION_SAMPLE);
+        let (mut visits, mut buckets) = (Visits::default(), vec![0; self.tables()]);
+        let mut residuals = Vec::with_capacity(taken * dim);
+        for row in (0..taken).map(|at| at * count / taken) {
+            let vector = &vectors[row * dim..][..dim];
+            self.assign(vector, &mut visits, &mut buckets);
+            residuals.extend(vector.iter().zip(self.centre(buckets[0])).map(|(v, c)| v - c));
+        }
+        self.rotation = Rotation::Learned(LearnedRotation::train(&residuals, dim, bits.min(dim), seed));
     }
 
     /// Number of buckets over all tables.

@@ -5,7 +5,7 @@
 //! the least significant, of word `i / 64`; it is set when coordinate `i` is not negative.
 
 use crate::error::{Result, invalid};
-use crate::rotation::Rotation;
+use crate::rotation::RandomRotation;
 use crate::signs::pack_signs;
 
 /// Fewest bits in a code.
@@ -31,13 +31,13 @@ pub struct EncodeScratch {
 /// Turns vectors into codes around the origin: rotate, keep the signs.
 #[derive(Clone, Debug)]
 pub struct Encoder {
-    rotation: Rotation,
+    rotation: RandomRotation,
 }
 
 impl Encoder {
     /// An encoder of vectors of length `dim` to `bits` bits.
     pub fn new(dim: usize, bits: usize, seed: u64) -> Self {
-        Self { rotation: Rotation::new(dim, bits, seed) }
+        Self { rotation: RandomRotation::new(dim, bits, seed) }
     }
 
     /// 64-bit words in a code.

@@ -8,7 +8,7 @@
 
 use crate::probe::{Alternative, ProbeSequence};
 use crate::rng::SplitMix64;
-use crate::rotation::Rotation;
+use crate::rotation::RandomRotation;
 
 /// Most buckets that may be wanted of one table.
 pub const MAX_BUCKETS: usize = 1 << 24;
@@ -20,7 +20,7 @@ pub struct CrossPolytopes {
     mean: Vec<f32>,
     tables: usize,
     /// One for each round of each table, laid out (table, round).
-    rotations: Vec<Rotation>,
+    rotations: Vec<RandomRotation>,
     rounds: usize,
 }
 
@@ -44,7 +44,7 @@ impl CrossPolytopes {
         let mut rng = SplitMix64::new(seed);
         let rotations = (0..tables)
             .flat_map(|_| &widths)
-            .map(|width| Rotation::new(mean.len(), *width, rng.next_u64()))
+            .map(|width| RandomRotation::new(mean.len(), *width, rng.next_u64()))
             .collect();
         Self { mean, tables, rotations, rounds: widths.len() }
     }
@@ -112,13 +112,13 @@ fn widths(dim: usize, buckets: usize) -> Vec<usize> {
     widths
 }
 
-fn vertices(rotation: &Rotation) -> usize {
+fn vertices(rotation: &RandomRotation) -> usize {
     2 * rotation.width()
 }
 
 /// Rotates the centred vector for all rounds of one table.
-fn rotate(table: &[Rotation], scratch: &mut CrossPolytopeScratch) {
-    scratch.rotated.resize(table.iter().map(Rotation::width).sum(), 0.0);
+fn rotate(table: &[RandomRotation], scratch: &mut CrossPolytopeScratch) {
+    scratch.rotated.resize(table.iter().map(RandomRotation::width).sum(), 0.0);
     let mut rest = &mut scratch.rotated[..];
     for rotation in table {
         let (out, after) = rest.split_at_mut(rotation.width());
@@ -129,7 +129,7 @@ fn rotate(table: &[Rotation], scratch: &mut CrossPolytopeScratch) {
 
 /// For each round of a table: by how much one vertex further moves the bucket number, and the rotated
 /// values.
-fn by_round<'a>(table: &'a [Rotation], rotated: &'a [f32]) -> impl Iterator<Item = (u32, &'a [f32])> {
+fn by_round<'a>(table: &'a [RandomRotation], rotated: &'a [f32]) -> impl Iterator<Item = (u32, &'a [f32])> {
     let (mut radix, mut rest) = (1, rotated);
     table.iter().map(move |rotation| {
         let this = radix;
@@ -138,7 +138,7 @@ fn by_round<'a>(table: &'a [Rotation], rotated: &'a [f32]) -> impl Iterator<Item
     })
 }
 
-fn bucket_of(table: &[Rotation], rotated: &[f32]) -> u32 {
+fn bucket_of(table: &[RandomRotation], rotated: &[f32]) -> u32 {
     by_round(table, rotated).map(|(radix, values)| radix * nearest_vertex(values)).sum()
 }
 

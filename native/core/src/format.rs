@@ -5,9 +5,9 @@
 //! | 8 | magic `LKHASHIX` |
 //! | 4 | format version, u32 |
 //! | 4 | reserved, zero |
-//! | 8 × 12 | header, u64: dim, bits, family (0: learned, 1: hyperplane, 2: cross-polytope), tables, seed, form of the vectors (bytes of a coordinate), metric (0: cosine), items, removed rows, ordinals, trained_on, cells, hyperplanes per table, or cross-polytope buckets |
+//! | 8 × 13 | header, u64: dim, bits, family (0: learned, 1: hyperplane, 2: cross-polytope), tables, seed, form of the vectors (bytes of a coordinate), metric (0: cosine), items, removed rows, ordinals, trained_on, cells, hyperplanes per table, or cross-polytope buckets, rotation (0: random, 1: learned) |
 //! | … | recall by effort f32 (9), slack f32; see [`crate::index::calibration`] |
-//! | … | mean f32 (dim) |
+//! | … | mean f32 (dim) · learned rotation: matrix f32 (dim, dim) |
 //! | … | learned: directions, groups + 1 or 0 (u64) · centroids f32 (cells, dim) · directions f32 (directions, dim) · groups u32; hyperplane: normals f32 (tables, planes, dim) · offsets f32 (tables, planes) |
 //! | … | rows of each list, u32 (tables × buckets) · ordinals of removed rows, u32 · length u64 and bytes of the attributes, see [`crate::attributes`]; zeros up to a multiple of 64 bytes |
 //! | … | the blocks of the lists, one after another, then their columns; see [`crate::chunk`] |
@@ -40,14 +40,15 @@ use crate::memory::{ALIGN, Buffer};
 use crate::partition::{Family, Partition};
 use crate::planes::Planes;
 use crate::probe::MAX_PLANES;
+use crate::rotation::{LearnedRotation, Rotation, RotationKind};
 
 /// The file inside the folder.
 pub const FILE_NAME: &str = "index.lkx";
 const MAGIC: &[u8; 8] = b"LKHASHIX";
 /// Raised whenever older readers could misread a file.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 const PREFIX: usize = 16;
-const HEADER_FIELDS: usize = 12;
+const HEADER_FIELDS: usize = 13;
 /// More than a build ever makes; keeps a damaged header from claiming absurd sizes.
 const MAX_CELLS: usize = 1 << 20;
 
@@ -110,11 +111,18 @@ fn write_file(options: &IndexOptions, state: &State, path: &Path) -> io::Result<
             Some(Partition::Hyperplane(planes)) => planes.per_table as u64,
             Some(Partition::CrossPolytope(polytopes)) => polytopes.buckets() as u64,
         },
+        match options.rotation {
+            RotationKind::Random => 0,
+            RotationKind::Learned => 1,
+        },
     ];
     out.put_all(header.map(u64::to_le_bytes))?;
     out.put(bytemuck::cast_slice(&state.calibration.recall))?;
     out.put(&state.calibration.slack.to_le_bytes())?;
     out.put(bytemuck::cast_slice(&codebook.mean))?;
+    if let Rotation::Learned(rotation) = &codebook.rotation {
+        out.put(bytemuck::cast_slice(rotation.matrix()))?;
+    }
     match partition {
         None | Some(Partition::CrossPolytope(_)) => {}
         Some(Partition::Learned(cells)) => {
@@ -220,8 +228,13 @@ fn read_body(mut input: Input, file: &File) -> Result<(IndexOptions, State)> {
         4 => Rerank::F32,
         other => return damaged(format!("{FILE_NAME} has vectors of {other} bytes a coordinate")),
     };
-    let options =
-        IndexOptions { dim: size(0), bits: size(1), family, tables: size(3), rerank, seed: header[4] };
+    let rotation = match header[12] {
+        0 => RotationKind::Random,
+        1 => RotationKind::Learned,
+        other => return damaged(format!("{FILE_NAME} names the unknown rotation {other}")),
+    };
+    let (dim, bits, tables, seed) = (size(0), size(1), size(3), header[4]);
+    let options = IndexOptions { dim, bits, family, tables, rerank, rotation, seed };
     options.check().or_else(|error| damaged(error.to_string()))?;
     let (live, removed, ordinals, trained_on, per_table) = (size(7), size(8), size(9), size(10), size(11));
     let most = match family {
@@ -241,8 +254,12 @@ fn read_body(mut input: Input, file: &File) -> Result<(IndexOptions, State)> {
         return damaged(format!("{FILE_NAME} has a calibration out of range"));
     }
     let mean = input.f32s(options.dim)?;
+    let matrix = (rotation == RotationKind::Learned).then(|| input.f32s(dim * dim)).transpose()?;
     let partition = read_partition(&mut input, &options, &mean, per_table)?;
-    let codebook = Codebook::new(options.layout(), partition, mean, trained_on, options.seed);
+    let mut codebook = Codebook::new(options.layout(), partition, mean, trained_on, seed);
+    if let Some(matrix) = matrix {
+        codebook.rotation = Rotation::Learned(LearnedRotation::from_matrix(dim, matrix));
+    }
     let sizes = input.u32s(codebook.buckets())?;
     let mut dead = RoaringBitmap::new();
     if input.u32s(removed)?.iter().any(|ordinal| *ordinal as usize >= ordinals || !dead.insert(*ordinal)) {

@@ -38,6 +38,7 @@ pub mod index;
 pub mod input;
 pub mod isa;
 pub mod memory;
+mod orthonormal;
 pub mod partition;
 pub mod planes;
 pub mod prefetch;
@@ -48,6 +49,7 @@ pub mod rng;
 pub mod rotation;
 pub mod scan;
 pub mod signs;
+mod spectrum;
 pub mod threads;
 
 pub use error::Error;

@@ -10,6 +10,7 @@ use lookalike_core::attributes::ItemAttributes;
 use lookalike_core::chunk::Rerank;
 use lookalike_core::filter::{Condition, Filter};
 use lookalike_core::rng::SplitMix64;
+use lookalike_core::rotation::RotationKind;
 use lookalike_core::{Family, HashIndex, IndexOptions, SearchOptions, Stats};
 
 const DIM: usize = 32;
@@ -67,7 +68,7 @@ fn replacing_items_takes_no_more_and_more_memory() {
         (Family::Hyperplane, 2, Rerank::F16),
         (Family::CrossPolytope, 2, Rerank::F32),
     ] {
-        let options = IndexOptions { dim: DIM, bits: 64, family, tables, rerank, seed: 1 };
+        let options = IndexOptions { dim: DIM, bits: 64, family, tables, rerank, rotation: RotationKind::Random, seed: 1 };
         let index = HashIndex::build(options, &[], &[], &[], Vec::new(), 1).unwrap();
         let ids: Vec<u64> = (0..ITEMS).collect();
         upsert(&index, &ids, 0);

@@ -6,6 +6,7 @@ use lookalike_core::attributes::ItemAttributes;
 use lookalike_core::chunk::Rerank;
 use lookalike_core::filter::{Condition, Filter};
 use lookalike_core::rng::SplitMix64;
+use lookalike_core::rotation::RotationKind;
 use lookalike_core::{Family, HashIndex, IndexOptions, SearchOptions};
 
 const DIM: usize = 32;
@@ -49,7 +50,7 @@ fn item(id: u64) -> ItemAttributes {
 }
 
 fn options(family: Family, tables: usize, rerank: Rerank) -> IndexOptions {
-    IndexOptions { dim: DIM, bits: 128, family, tables, rerank, seed: 1 }
+    IndexOptions { dim: DIM, bits: 128, family, tables, rerank, rotation: RotationKind::Random, seed: 1 }
 }
 
 fn build(options: IndexOptions, ids: impl Iterator<Item = u64>) -> HashIndex {

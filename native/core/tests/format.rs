@@ -16,12 +16,13 @@ use damage::{open_and_use, seal};
 use lookalike_core::chunk::Rerank;
 use lookalike_core::format::{FILE_NAME, VERSION};
 use lookalike_core::rng::SplitMix64;
+use lookalike_core::rotation::RotationKind;
 use lookalike_core::{Error, Family, HashIndex, IndexOptions, SearchOptions};
 use stored::{FAMILIES, varied};
 use xxhash_rust::xxh3::xxh3_64;
 
 fn saved(folder: &Path, items: u64, (family, tables): (Family, usize)) -> HashIndex {
-    let options = IndexOptions { dim: 10, bits: 128, family, tables, rerank: Rerank::F32, seed: 3 };
+    let options = IndexOptions { dim: 10, bits: 128, family, tables, rerank: Rerank::F32, rotation: RotationKind::Random, seed: 3 };
     let mut rng = SplitMix64::new(5);
     let vectors: Vec<f32> = (0..items * 10).map(|_| rng.next_bell()).collect();
     let ids: Vec<u64> = (0..items).collect();

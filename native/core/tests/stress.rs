@@ -11,6 +11,7 @@ use lookalike_core::attributes::ItemAttributes;
 use lookalike_core::chunk::Rerank;
 use lookalike_core::filter::{Condition, Filter};
 use lookalike_core::rng::SplitMix64;
+use lookalike_core::rotation::RotationKind;
 use lookalike_core::{Family, HashIndex, IndexOptions, SearchOptions};
 
 const DIM: usize = 16;
@@ -130,7 +131,7 @@ fn searches_beside_a_writer_see_whole_batches_and_never_the_past() {
         (Family::Hyperplane, 2, Rerank::F32),
         (Family::CrossPolytope, 2, Rerank::F16),
     ] {
-        let options = IndexOptions { dim: DIM, bits: 64, family, tables, rerank, seed: 1 };
+        let options = IndexOptions { dim: DIM, bits: 64, family, tables, rerank, rotation: RotationKind::Random, seed: 1 };
         let index = HashIndex::build(options, &[], &[], &[], Vec::new(), 1).unwrap();
         let counters = |start: u64| {
             (0..MOST_GROUPS).map(|g| AtomicU64::new(u64::from(g < START_GROUPS) * start)).collect()

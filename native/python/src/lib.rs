@@ -11,7 +11,7 @@ use lookalike_core::attributes::ItemAttributes;
 use lookalike_core::chunk::Rerank;
 use lookalike_core::codes::{EncodeScratch, Encoder, check_bits};
 use lookalike_core::input::MAX_DIM;
-use lookalike_core::rotation::Rotation;
+use lookalike_core::rotation::{RandomRotation, RotationKind};
 use lookalike_core::{Error, Estimate, Family, HashIndex, IndexOptions, SearchOptions, dot, hamming, isa};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::create_exception;
@@ -56,7 +56,7 @@ struct NativeIndex(HashIndex);
 #[pymethods]
 impl NativeIndex {
     #[staticmethod]
-    #[pyo3(signature = (vectors, ids, products, *, attributes, bits, family, tables, rerank, seed, threads))]
+    #[pyo3(signature = (vectors, ids, products, *, attributes, bits, family, tables, rerank, rotation, seed, threads))]
     #[allow(clippy::too_many_arguments)]
     fn build(
         py: Python<'_>,
@@ -68,12 +68,15 @@ impl NativeIndex {
         family: &str,
         tables: usize,
         rerank: &str,
+        rotation: &str,
         seed: u64,
         threads: usize,
     ) -> PyResult<Self> {
         let family = known(Family::named(family), "family", family)?;
         let rerank = known(Rerank::named(rerank), "rerank", rerank)?;
-        let options = IndexOptions { dim: vectors.shape()[1], bits, family, tables, rerank, seed };
+        let rotation = known(RotationKind::named(rotation), "rotation", rotation)?;
+        let dim = vectors.shape()[1];
+        let options = IndexOptions { dim, bits, family, tables, rerank, rotation, seed };
         check_rows(&vectors, &ids)?;
         let (vectors, ids, products) = (vectors.as_slice()?, ids.as_slice()?, products.as_slice()?);
         let attributes = attributes_of(attributes, ids.len())?;
@@ -167,6 +170,7 @@ impl NativeIndex {
         out.set_item("family", options.family.name())?;
         out.set_item("tables", options.tables)?;
         out.set_item("rerank", options.rerank.name())?;
+        out.set_item("rotation", options.rotation.name())?;
         out.set_item("seed", options.seed)?;
         out.set_item("trained_on", stats.trained_on)?;
         out.set_item("buckets_per_table", stats.buckets_per_table)?;
@@ -216,7 +220,7 @@ fn rotate<'py>(
     let dim = check_shape(&vectors, bits)?;
     let values = vectors.as_slice()?;
     let out = py.detach(|| {
-        let rotation = Rotation::new(dim, bits, seed);
+        let rotation = RandomRotation::new(dim, bits, seed);
         let mut out = vec![0.0; values.len() / dim * bits];
         let mut scratch = Vec::new();
         for (row, out) in values.chunks_exact(dim).zip(out.chunks_exact_mut(bits)) {

@@ -15,7 +15,7 @@
 
 mod kmeans;
 mod levels;
-mod spectrum;
+
 mod train;
 
 use crate::coarse::{self, LANES, TILE, UNIT};

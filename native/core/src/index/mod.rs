@@ -27,6 +27,7 @@ use crate::codes::check_bits;
 use crate::error::{Result, invalid};
 use crate::input::{MAX_DIM, check_ids, unit_vectors};
 use crate::partition::Family;
+use crate::rotation::RotationKind;
 use crate::threads;
 use list::List;
 use rebuild::Shared;
@@ -38,6 +39,9 @@ pub use search::SearchOutput;
 
 /// Most bucket tables.
 pub const MAX_TABLES: usize = 64;
+
+/// Most dimensions of a learned rotation, whose matrix has the square of them.
+pub const MAX_LEARNED_DIM: usize = 4_096;
 
 /// What is fixed for the life of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +56,8 @@ pub struct IndexOptions {
     pub tables: usize,
     /// What the final scores are computed from.
     pub rerank: Rerank,
+    /// Rotation of the codes; a learned one needs fewer bits than dimensions.
+    pub rotation: RotationKind,
     /// Seed of the rotation and the buckets.
     pub seed: u64,
 }
@@ -73,6 +79,13 @@ impl IndexOptions {
         }
         if self.family == Family::Learned && self.tables != 1 {
             return invalid(format!("the learned family has 1 table, not {}", self.tables));
+        }
+        if self.rotation == RotationKind::Learned && (self.bits >= self.dim || self.dim > MAX_LEARNED_DIM) {
+            return invalid(format!(
+                "a learned rotation needs fewer bits than dimensions, and {MAX_LEARNED_DIM} dimensions at most: \
+                 not {} bits of {} dimensions",
+                self.bits, self.dim
+            ));
         }
         Ok(())
     }

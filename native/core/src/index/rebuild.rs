@@ -232,6 +232,7 @@ mod tests {
     use crate::chunk::Rerank;
     use crate::partition::Family;
     use crate::rng::SplitMix64;
+    use crate::rotation::RotationKind;
     use crate::{HashIndex, SearchOptions};
 
     const DIM: usize = 8;
@@ -252,7 +253,7 @@ mod tests {
 
     fn index(items: u64) -> HashIndex {
         let (family, rerank) = (Family::Learned, Rerank::F32);
-        let options = IndexOptions { dim: DIM, bits: 64, family, tables: 1, rerank, seed: 1 };
+        let options = IndexOptions { dim: DIM, bits: 64, family, tables: 1, rerank, rotation: RotationKind::Random, seed: 1 };
         let ids: Vec<u64> = (0..items).collect();
         HashIndex::build(options, &vectors(&ids, 1), &ids, &vec![1; ids.len()], Vec::new(), 1).unwrap()
     }

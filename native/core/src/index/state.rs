@@ -17,6 +17,7 @@ use crate::cross_polytope::CrossPolytopes;
 use crate::memory::BufferMut;
 use crate::partition::{Family, Partition, Visits};
 use crate::planes::{Planes, mean_of};
+use crate::rotation::RotationKind;
 use crate::threads::Stop;
 
 /// Keeps the buckets independent of the code's rotation although both come from one seed.
@@ -83,7 +84,11 @@ impl State {
             }
         });
         stop.check()?;
-        let codebook = Codebook::new(layout, partition.flatten(), mean, count, options.seed);
+        let mut codebook = Codebook::new(layout, partition.flatten(), mean, count, options.seed);
+        if options.rotation == RotationKind::Learned {
+            codebook.learn_rotation(&items.vectors, options.seed);
+        }
+        stop.check()?;
         let mut state = Self::filled(stop, codebook, items)?;
         state.calibration = Calibration::of(stop, &state, &items.vectors)?;
         Some(state)

@@ -7,6 +7,7 @@ use lookalike_core::attributes::ItemAttributes;
 use lookalike_core::chunk::Rerank;
 use lookalike_core::format::FILE_NAME;
 use lookalike_core::rng::SplitMix64;
+use lookalike_core::rotation::RotationKind;
 use lookalike_core::{Family, HashIndex, IndexOptions};
 
 /// Families, and tables for each.
@@ -19,10 +20,11 @@ pub const FAMILIES: [(Family, usize); 3] =
 pub fn varied(folder: &Path, kept: usize) -> Vec<Vec<u8>> {
     let mut rng = SplitMix64::new(6);
     let reranks = [Rerank::Int8, Rerank::F16, Rerank::F32];
-    let kinds = FAMILIES.into_iter().cycle().zip(reranks).chain([(FAMILIES[0], Rerank::Int8); 2]);
-    let shapes = [(300, 10, 128), (260, 5, 64), (330, 12, 192), (100, 7, 64), (2300, 3, 64)];
+    let kinds = FAMILIES.into_iter().cycle().zip(reranks).chain([(FAMILIES[0], Rerank::Int8); 3]);
+    let shapes = [(300, 10, 128), (260, 5, 64), (330, 12, 192), (100, 7, 64), (2300, 3, 64), (280, 70, 64)];
     let stored = kinds.zip(shapes).map(|(((family, tables), rerank), (items, dim, bits))| {
-        let options = IndexOptions { dim, bits, family, tables, rerank, seed: 3 };
+        let rotation = if bits < dim { RotationKind::Learned } else { RotationKind::Random };
+        let options = IndexOptions { dim, bits, family, tables, rerank, rotation, seed: 3 };
         let vectors: Vec<f32> = (0..items * dim).map(|_| rng.next_bell()).collect();
         let ids: Vec<u64> = (0..items as u64).collect();
         let attributes = ids.iter().map(|id| {

@@ -22,7 +22,7 @@ const LINE: usize = 16;
 /// The first `dim` outputs are the coordinates of one rotation, which keeps norms and inner products;
 /// beyond that, independent rotations are stacked. A smaller width gives a prefix of the outputs.
 #[derive(Clone, Debug)]
-pub struct Rotation {
+pub struct RandomRotation {
     dim: usize,
     width: usize,
     /// `P`: the length of the transforms.
@@ -32,7 +32,7 @@ pub struct Rotation {
     scales: Vec<f32>,
 }
 
-impl Rotation {
+impl RandomRotation {
     /// The rotation of `seed`. Panics if `dim` or `width` is zero.
     pub fn new(dim: usize, width: usize, seed: u64) -> Self {
         assert!(dim > 0 && width > 0, "a rotation needs inputs and outputs");
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn rotate(rotation: &Rotation, x: &[f32]) -> Vec<f32> {
+    fn rotate(rotation: &RandomRotation, x: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; rotation.width()];
         rotation.apply(x, &mut Vec::new(), &mut out);
         out
@@ -150,11 +150,11 @@ mod tests {
     #[test]
     fn seeds_define_the_rotation_and_widths_its_prefix() {
         let x: Vec<f32> = (0..96).map(|i| (i as f32).sin()).collect();
-        let out = rotate(&Rotation::new(96, 320, 5), &x);
-        assert_eq!(out, rotate(&Rotation::new(96, 320, 5), &x));
-        assert_ne!(out, rotate(&Rotation::new(96, 320, 6), &x));
+        let out = rotate(&RandomRotation::new(96, 320, 5), &x);
+        assert_eq!(out, rotate(&RandomRotation::new(96, 320, 5), &x));
+        assert_ne!(out, rotate(&RandomRotation::new(96, 320, 6), &x));
         for width in [1, 64, 96, 97, 200] {
-            assert_eq!(out[..width], rotate(&Rotation::new(96, width, 5), &x)[..]);
+            assert_eq!(out[..width], rotate(&RandomRotation::new(96, width, 5), &x)[..]);
         }
         assert_ne!(out[..96], out[96..192], "stacked rotations are independent");
     }
@@ -173,7 +173,7 @@ mod tests {
                 let unit = dim as f64 / dot(x, x);
                 let (mut squares, mut fourth) = (vec![0.0; dim], 0.0);
                 for seed in 0..SEEDS {
-                    for (square, v) in squares.iter_mut().zip(rotate(&Rotation::new(dim, dim, seed), x)) {
+                    for (square, v) in squares.iter_mut().zip(rotate(&RandomRotation::new(dim, dim, seed), x)) {
                         let v = f64::from(v) * f64::from(v) * unit / SEEDS as f64;
                         *square += v;
                         fourth += v * v * SEEDS as f64 / dim as f64;
@@ -196,7 +196,7 @@ mod tests {
             values in prop::collection::vec(-1f32..1.0, 600),
         ) {
             let (x, y) = (&values[..dim], &values[300..300 + dim]);
-            let rotation = Rotation::new(dim, dim, seed);
+            let rotation = RandomRotation::new(dim, dim, seed);
             let (rx, ry) = (rotate(&rotation, x), rotate(&rotation, y));
             prop_assert!((dot(&rx, &rx) - dot(x, x)).abs() < 1e-3);
             prop_assert!((dot(&rx, &ry) - dot(x, y)).abs() < 1e-3);
