@@ -6,14 +6,14 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::check::check_rows;
+use super::check::findable;
 use super::input::Input;
 use super::{FILE_NAME, HEADER_FIELDS, MAGIC, VERSION};
 use crate::attributes::Attributes;
 use crate::cells::{Cells, CellsParts};
 use crate::chunk::{Chunk, Rerank};
 use crate::codebook::Codebook;
-use crate::cross_polytope::{CrossPolytopes, MAX_BUCKETS};
+use crate::cross_polytope::CrossPolytopes;
 use crate::error::{Result, damaged};
 use crate::index::IndexOptions;
 use crate::index::calibration::{Calibration, STEPS};
@@ -22,10 +22,12 @@ use crate::index::state::{BUCKETS_SEED, State};
 use crate::memory::{ALIGN, Buffer};
 use crate::partition::{Family, Partition};
 use crate::planes::Planes;
-use crate::probe::MAX_PLANES;
 
-/// More than a build ever makes; keeps a damaged header from claiming absurd sizes.
-const MAX_CELLS: usize = 1 << 20;
+/// Cells, hyperplanes and buckets of cross-polytopes of one table: more than a build ever makes. They keep a small
+/// file from asking for absurdly much memory: an empty bucket takes 4 bytes of it, a list in memory some 150.
+const MAX_CELLS: usize = 1 << 17;
+const MAX_PLANES: usize = 20;
+const MAX_BUCKETS: usize = 1 << 16;
 
 /// Checks start and end of a file and reads what lies between; `bytes` are all of it.
 pub fn read(file: &File, bytes: &[u8]) -> Result<(IndexOptions, State)> {
@@ -109,15 +111,12 @@ fn read_body(mut input: Input, file: &File) -> Result<(IndexOptions, State)> {
     let length = usize::try_from(input.u64s(1)?[0]).unwrap_or(usize::MAX);
     let attributes = input.take::<1>(length)?.as_flattened();
     let lists = read_lists(input, file, &codebook, &sizes, &dead)?;
-    if live > lists.iter().map(List::rows).sum() {
-        return damaged(format!("{FILE_NAME} does not hold the rows that its header says"));
-    }
-    let attributes = Attributes::deserialise(attributes, ordinals)?;
+    let tables: Vec<&[List]> = lists.chunks(lists.len() / codebook.tables()).collect();
+    let findable = findable(&tables, &codebook.layout, live, ordinals)?;
+    let attributes = Attributes::deserialise(attributes, &findable)?;
     let removed = lists.iter().map(List::removed).sum();
     let codebook = Arc::new(codebook);
-    let state = State { codebook, lists, live, removed, ordinals, attributes, calibration };
-    check_rows(&state)?;
-    Ok((options, state))
+    Ok((options, State { codebook, lists, live, removed, ordinals, attributes, calibration }))
 }
 
 fn read_partition(
