@@ -22,7 +22,11 @@ pub fn answer(search: &Search, queries: &[f32], worker: &mut Worker) -> (Vec<Ans
         worker.trips.resize_with(together, Trip::default);
     }
     let answers = queries.chunks(together).flat_map(|queries| travel(search, queries, worker, &mut seconds));
-    (answers.collect(), seconds)
+    let answers = answers.collect();
+    // The buffers of a large batch would else stay with this thread for ever.
+    worker.trips.truncate(1);
+    worker.trips.shrink_to_fit();
+    (answers, seconds)
 }
 
 /// Takes each query along its way; all visits happen in the order of the buckets.
