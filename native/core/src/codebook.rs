@@ -10,7 +10,7 @@ use half::f16;
 
 use crate::chunk::{Layout, Record, Rerank, Row};
 use crate::dot::dot;
-use crate::partition::{Partition, Visits};
+use crate::partition::{Partition, ProbeOrder};
 use crate::quantise::quantise_i8;
 use crate::rotation::Rotation;
 
@@ -29,7 +29,7 @@ pub struct Codebook {
     pub trained_on: usize,
 }
 
-/// Buffers of [`Encoder`].
+/// Buffers of [`RowEncoder`].
 #[derive(Default)]
 struct Scratch {
     residual: Vec<f32>,
@@ -40,7 +40,7 @@ struct Scratch {
 }
 
 /// Turns vectors of one bucket into rows.
-pub struct Encoder<'a> {
+pub struct RowEncoder<'a> {
     codebook: &'a Codebook,
     centre: &'a [f32],
     rotated_centre: Vec<f32>,
@@ -71,10 +71,10 @@ impl Codebook {
     }
 
     /// The bucket of `x` in every table, numbered over all tables, into `out` (length tables).
-    pub fn assign(&self, x: &[f32], visits: &mut Visits, out: &mut [u32]) {
+    pub fn assign(&self, x: &[f32], order: &mut ProbeOrder, out: &mut [u32]) {
         match &self.partition {
             None => out[0] = 0,
-            Some(partition) => partition.assign(x, visits, out),
+            Some(partition) => partition.assign(x, order, out),
         }
     }
 
@@ -92,10 +92,10 @@ impl Codebook {
     }
 
     /// The encoder of a bucket.
-    pub fn encoder(&self, bucket: u32) -> Encoder<'_> {
+    pub fn encoder(&self, bucket: u32) -> RowEncoder<'_> {
         let centre = self.centre(bucket);
         let mut encoder =
-            Encoder { codebook: self, centre, rotated_centre: Vec::new(), scratch: Scratch::default() };
+            RowEncoder { codebook: self, centre, rotated_centre: Vec::new(), scratch: Scratch::default() };
         encoder.rotated_centre.resize(self.rotation.width(), 0.0);
         self.rotation.apply(centre, &mut encoder.scratch.rotation, &mut encoder.rotated_centre);
         encoder
@@ -121,7 +121,7 @@ impl Codebook {
     }
 }
 
-impl Encoder<'_> {
+impl RowEncoder<'_> {
     /// Fills code, constants and vector of `row` from the unit vector `x`.
     pub fn encode(&mut self, x: &[f32], row: &mut Row) {
         let Self { codebook, centre, rotated_centre, scratch } = self;
