@@ -67,7 +67,8 @@ fn attributes(criterion: &mut Criterion) {
     let mut bytes = Vec::new();
     attributes.serialise(&mut bytes);
     println!("{} bytes stored", bytes.len());
-    criterion.bench_function("deserialise", |b| b.iter(|| Attributes::deserialise(&bytes, u32::MAX)));
+    let live = attributes.evaluate(&Filter::default());
+    criterion.bench_function("deserialise", |b| b.iter(|| Attributes::deserialise(&bytes, &live)));
 
     let mut with_tail = attributes.clone();
     let changed: Vec<ItemAttributes> = (0..4000).map(|i| item(1 << 40 | i)).collect();

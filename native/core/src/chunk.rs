@@ -264,6 +264,18 @@ impl<'a> View<'a> {
     }
 }
 
+/// Writes the columns of one chunk that has the rows of all `views`, one after another.
+pub fn put_columns<E>(views: &[View], mut put: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    let columns: [for<'v> fn(&'v View) -> &'v [u8]; 2] =
+        [|view| bytemuck::cast_slice(view.ordinals), |view| view.records];
+    for column in columns {
+        views.iter().try_for_each(|view| put(column(view)))?;
+        let length: usize = views.iter().map(|view| column(view).len()).sum();
+        put(&[0; ALIGN][..length.next_multiple_of(ALIGN) - length])?;
+    }
+    Ok(())
+}
+
 /// Fills the zeroed bytes of a chunk of a known number of rows, row after row.
 pub struct ChunkWriter<'a> {
     layout: Layout,

@@ -10,7 +10,7 @@ use half::f16;
 
 use crate::chunk::{Layout, Record, Rerank, Row};
 use crate::dot::dot;
-use crate::partition::{Partition, Visits};
+use crate::partition::{Partition, ProbeOrder};
 use crate::quantise::quantise_i8;
 use crate::rotation::{LearnedRotation, RandomRotation, Rotation};
 
@@ -32,7 +32,7 @@ pub struct Codebook {
     pub trained_on: usize,
 }
 
-/// Buffers of [`Encoder`].
+/// Buffers of [`RowEncoder`].
 #[derive(Default)]
 struct Scratch {
     residual: Vec<f32>,
@@ -43,7 +43,7 @@ struct Scratch {
 }
 
 /// Turns vectors of one bucket into rows.
-pub struct Encoder<'a> {
+pub struct RowEncoder<'a> {
     codebook: &'a Codebook,
     centre: &'a [f32],
     rotated_centre: Vec<f32>,
@@ -69,11 +69,11 @@ impl Codebook {
         let Layout { dim, bits, .. } = self.layout;
         let count = vectors.len() / dim;
         let taken = count.min(ROTATION_SAMPLE);
-        let (mut visits, mut buckets) = (Visits::default(), vec![0; self.tables()]);
+        let (mut order, mut buckets) = (ProbeOrder::default(), vec![0; self.tables()]);
         let mut residuals = Vec::with_capacity(taken * dim);
         for row in (0..taken).map(|at| at * count / taken) {
             let vector = &vectors[row * dim..][..dim];
-            self.assign(vector, &mut visits, &mut buckets);
+            self.assign(vector, &mut order, &mut buckets);
             residuals.extend(vector.iter().zip(self.centre(buckets[0])).map(|(v, c)| v - c));
         }
         self.rotation = Rotation::Learned(LearnedRotation::train(&residuals, dim, bits.min(dim), seed));
@@ -90,10 +90,10 @@ impl Codebook {
     }
 
     /// The bucket of `x` in every table, numbered over all tables, into `out` (length tables).
-    pub fn assign(&self, x: &[f32], visits: &mut Visits, out: &mut [u32]) {
+    pub fn assign(&self, x: &[f32], order: &mut ProbeOrder, out: &mut [u32]) {
         match &self.partition {
             None => out[0] = 0,
-            Some(partition) => partition.assign(x, visits, out),
+            Some(partition) => partition.assign(x, order, out),
         }
     }
 
@@ -111,10 +111,10 @@ impl Codebook {
     }
 
     /// The encoder of a bucket.
-    pub fn encoder(&self, bucket: u32) -> Encoder<'_> {
+    pub fn encoder(&self, bucket: u32) -> RowEncoder<'_> {
         let centre = self.centre(bucket);
         let mut encoder =
-            Encoder { codebook: self, centre, rotated_centre: Vec::new(), scratch: Scratch::default() };
+            RowEncoder { codebook: self, centre, rotated_centre: Vec::new(), scratch: Scratch::default() };
         encoder.rotated_centre.resize(self.rotation.width(), 0.0);
         self.rotation.apply(centre, &mut encoder.scratch.rotation, &mut encoder.rotated_centre);
         encoder
@@ -140,7 +140,7 @@ impl Codebook {
     }
 }
 
-impl Encoder<'_> {
+impl RowEncoder<'_> {
     /// Fills code, constants and vector of `row` from the unit vector `x`.
     pub fn encode(&mut self, x: &[f32], row: &mut Row) {
         let Self { codebook, centre, rotated_centre, scratch } = self;

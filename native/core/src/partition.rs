@@ -48,9 +48,9 @@ pub enum Partition {
     CrossPolytope(CrossPolytopes),
 }
 
-/// The buckets of one query in the order in which to visit them. Reusable.
+/// The buckets of one query over all tables, in the order in which to probe them. Reusable.
 #[derive(Debug, Default)]
-pub struct Visits {
+pub struct ProbeOrder {
     margins: Vec<f32>,
     polytopes: CrossPolytopeScratch,
     sequences: Vec<ProbeSequence>,
@@ -82,14 +82,14 @@ impl Partition {
     }
 
     /// The bucket of `x` in every table, numbered over all tables.
-    pub fn assign(&self, x: &[f32], visits: &mut Visits, out: &mut [u32]) {
+    pub fn assign(&self, x: &[f32], order: &mut ProbeOrder, out: &mut [u32]) {
         let of_tables = match self {
             Self::Learned(cells) => {
-                out[0] = cells.nearest(x, &mut visits.coarse).0;
+                out[0] = cells.nearest(x, &mut order.coarse).0;
                 return;
             }
             Self::Hyperplane(planes) => planes.buckets(x),
-            Self::CrossPolytope(polytopes) => polytopes.assign(x, &mut visits.polytopes),
+            Self::CrossPolytope(polytopes) => polytopes.assign(x, &mut order.polytopes),
         };
         let per_table = self.buckets();
         for (table, (out, bucket)) in out.iter_mut().zip(of_tables).enumerate() {
@@ -98,54 +98,54 @@ impl Partition {
     }
 
     /// Starts with the buckets of `query`; about `wanted` of them will be visited.
-    pub fn start(&self, query: &[f32], mean: &[f32], wanted: usize, visits: &mut Visits) {
+    pub fn start(&self, query: &[f32], mean: &[f32], wanted: usize, order: &mut ProbeOrder) {
         match self {
             Self::Learned(cells) => {
-                visits.at = 0;
-                visits.ranked.clear();
-                visits.ranked.extend_from_slice(cells.rank(query, wanted, &mut visits.coarse));
+                order.at = 0;
+                order.ranked.clear();
+                order.ranked.extend_from_slice(cells.rank(query, wanted, &mut order.coarse));
             }
             Self::Hyperplane(planes) => {
-                visits.base = dot(query, mean);
-                visits.sequences.resize_with(self.tables(), ProbeSequence::default);
-                planes.margins(query, &mut visits.margins);
-                let margins = visits.margins.chunks_exact(planes.per_table);
-                for (sequence, margins) in visits.sequences.iter_mut().zip(margins) {
+                order.base = dot(query, mean);
+                order.sequences.resize_with(self.tables(), ProbeSequence::default);
+                planes.margins(query, &mut order.margins);
+                let margins = order.margins.chunks_exact(planes.per_table);
+                for (sequence, margins) in order.sequences.iter_mut().zip(margins) {
                     sequence.start(margins);
                 }
             }
             Self::CrossPolytope(polytopes) => {
-                visits.base = dot(query, mean);
-                polytopes.start(query, &mut visits.polytopes, &mut visits.sequences);
+                order.base = dot(query, mean);
+                polytopes.start(query, &mut order.polytopes, &mut order.sequences);
             }
         }
     }
 
     /// The next bucket, numbered over all tables, and the similarity of the query to its centre.
-    pub fn next(&self, query: &[f32], visits: &mut Visits) -> Option<(u32, f32)> {
+    pub fn next(&self, query: &[f32], order: &mut ProbeOrder) -> Option<(u32, f32)> {
         match self {
             Self::Learned(cells) => {
-                if visits.at == visits.ranked.len() && visits.at < cells.count() {
-                    visits.rank_the_others(cells, query);
+                if order.at == order.ranked.len() && order.at < cells.count() {
+                    order.rank_the_others(cells, query);
                 }
-                let (similarity, cell) = *visits.ranked.get(visits.at)?;
-                visits.at += 1;
+                let (similarity, cell) = *order.ranked.get(order.at)?;
+                order.at += 1;
                 Some((cell, similarity))
             }
             Self::Hyperplane(_) | Self::CrossPolytope(_) => {
                 let first = |s: &ProbeSequence| s.peek().map(|probe: Probe| probe.score);
-                let scores = visits.sequences.iter().map(first).enumerate();
+                let scores = order.sequences.iter().map(first).enumerate();
                 let best = scores.filter_map(|(table, score)| Some((table, score?)));
                 let (table, _) = best.min_by(|a, b| a.1.total_cmp(&b.1))?;
-                let bucket = visits.sequences[table].peek()?.bucket;
-                visits.sequences[table].advance();
-                Some(((table * self.buckets()) as u32 + bucket, visits.base))
+                let bucket = order.sequences[table].peek()?.bucket;
+                order.sequences[table].advance();
+                Some(((table * self.buckets()) as u32 + bucket, order.base))
             }
         }
     }
 }
 
-impl Visits {
+impl ProbeOrder {
     /// Appends the cells that were not ranked at first: the order was asked for too few.
     fn rank_the_others(&mut self, cells: &Cells, query: &[f32]) {
         let mut known = Bitset::default();

@@ -52,7 +52,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 fn reload(attributes: &Attributes) -> Attributes {
     let mut bytes = Vec::new();
     attributes.serialise(&mut bytes);
-    Attributes::deserialise(&bytes, u32::MAX).unwrap()
+    Attributes::deserialise(&bytes, &attributes.evaluate(&Filter::default())).unwrap()
 }
 
 proptest! {
@@ -95,17 +95,18 @@ proptest! {
 
     #[test]
     fn refuses_any_other_bytes(noise in prop::collection::vec(any::<u8>(), 0..200), at: prop::sample::Index, to: u8) {
-        let _ = Attributes::deserialise(&noise, 3000);
+        let _ = Attributes::deserialise(&noise, &RoaringBitmap::from_iter(0..3000));
         let mut attributes = Attributes::default();
         let items: Vec<ItemAttributes> = (0..20).map(item).collect();
         attributes.insert((0..).zip(&items));
         attributes.remove([3, 4, 11]);
+        let live = attributes.evaluate(&Filter::default());
         let mut bytes = Vec::new();
         attributes.serialise(&mut bytes);
         let cut = at.index(bytes.len());
-        prop_assert!(Attributes::deserialise(&bytes[..cut], 3000).is_err());
+        prop_assert!(Attributes::deserialise(&bytes[..cut], &live).is_err());
         bytes[cut] = to;
-        if let Ok(altered) = Attributes::deserialise(&bytes, 3000) {
+        if let Ok(altered) = Attributes::deserialise(&bytes, &live) {
             for ordinal in altered.evaluate(&Filter::default()) {
                 altered.get(ordinal);
             }
@@ -162,12 +163,17 @@ fn items_without_attributes_cost_next_to_nothing() {
     let mut bytes = Vec::new();
     attributes.serialise(&mut bytes);
     assert_eq!(bytes.len(), 4 + 4 + 100 * 8 + 4);
-    let opened = Attributes::deserialise(&bytes, 1_000_000).unwrap();
+    let mut live = attributes.evaluate(&Filter::default());
+    let opened = Attributes::deserialise(&bytes, &live).unwrap();
     assert!(opened.bytes() < 400_000, "{} bytes", opened.bytes());
     let all = opened.evaluate(&Filter::default());
     assert_eq!(all, attributes.evaluate(&Filter::default()));
     assert_eq!((all.len(), all.contains(0), all.contains(1)), (999_900, false, true));
-    assert!(Attributes::deserialise(&bytes, 999_999).is_err(), "an ordinal out of range");
+    live.insert(20_000);
+    assert!(Attributes::deserialise(&bytes, &live).is_err(), "an item without attributes");
+    live.remove(20_000);
+    live.remove(999_999);
+    assert!(Attributes::deserialise(&bytes, &live).is_err(), "attributes without an item");
 }
 
 /// Values that no item has any more leave the dictionary.

@@ -23,7 +23,8 @@ fn catalogue(items: usize, seed: u64) -> Vec<f32> {
 }
 
 fn built(family: Family, tables: usize, rerank: Rerank) -> HashIndex {
-    let options = IndexOptions { dim: DIM, bits: 64, family, tables, rerank, rotation: RotationKind::Random, seed: 9 };
+    let options =
+        IndexOptions { dim: DIM, bits: 64, family, tables, rerank, rotation: RotationKind::Random, seed: 9 };
     let mut vectors = catalogue(12_000, 1);
     // Copies have equal estimates: what is kept of them must not depend on the order of the visits.
     for copy in 1..500 {
@@ -96,7 +97,15 @@ fn effort_finds_what_was_measured_at_build() {
     };
     let (queries, vectors) = (rows(&asked), rows(&ids));
     for (family, tables) in [(Family::Learned, 1), (Family::Hyperplane, 1), (Family::CrossPolytope, 4)] {
-        let options = IndexOptions { dim: DIM, bits: 256, family, tables, rerank: Rerank::F32, rotation: RotationKind::Random, seed: 9 };
+        let options = IndexOptions {
+            dim: DIM,
+            bits: 256,
+            family,
+            tables,
+            rerank: Rerank::F32,
+            rotation: RotationKind::Random,
+            seed: 9,
+        };
         let index = HashIndex::build(options, &vectors, &ids, &ids, vec![], 0).unwrap();
         let promised = index.stats().recall_by_effort;
         assert!(promised.is_sorted() && promised[0] < 0.999, "{promised:?}");

@@ -68,7 +68,15 @@ fn replacing_items_takes_no_more_and_more_memory() {
         (Family::Hyperplane, 2, Rerank::F16),
         (Family::CrossPolytope, 2, Rerank::F32),
     ] {
-        let options = IndexOptions { dim: DIM, bits: 64, family, tables, rerank, rotation: RotationKind::Random, seed: 1 };
+        let options = IndexOptions {
+            dim: DIM,
+            bits: 64,
+            family,
+            tables,
+            rerank,
+            rotation: RotationKind::Random,
+            seed: 1,
+        };
         let index = HashIndex::build(options, &[], &[], &[], Vec::new(), 1).unwrap();
         let ids: Vec<u64> = (0..ITEMS).collect();
         upsert(&index, &ids, 0);

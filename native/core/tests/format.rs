@@ -4,25 +4,37 @@
 mod counting;
 #[path = "common/damage.rs"]
 mod damage;
+#[path = "common/parts.rs"]
+mod parts;
 #[path = "common/stored.rs"]
 mod stored;
+#[path = "common/survives.rs"]
+mod survives;
 
 use std::fs;
-use std::panic::catch_unwind;
 use std::path::Path;
 
-use counting::held_and_most;
-use damage::{open_and_use, seal};
+use damage::seal;
 use lookalike_core::chunk::Rerank;
 use lookalike_core::format::{FILE_NAME, VERSION};
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::RotationKind;
 use lookalike_core::{Error, Family, HashIndex, IndexOptions, SearchOptions};
+use parts::{Parts, parts};
 use stored::{FAMILIES, varied};
+use survives::survives;
 use xxhash_rust::xxh3::xxh3_64;
 
 fn saved(folder: &Path, items: u64, (family, tables): (Family, usize)) -> HashIndex {
-    let options = IndexOptions { dim: 10, bits: 128, family, tables, rerank: Rerank::F32, rotation: RotationKind::Random, seed: 3 };
+    let options = IndexOptions {
+        dim: 10,
+        bits: 128,
+        family,
+        tables,
+        rerank: Rerank::F32,
+        rotation: RotationKind::Random,
+        seed: 3,
+    };
     let mut rng = SplitMix64::new(5);
     let vectors: Vec<f32> = (0..items * 10).map(|_| rng.next_bell()).collect();
     let ids: Vec<u64> = (0..items).collect();
@@ -146,38 +158,6 @@ fn the_first_version_is_named_even_where_its_file_is_short() {
     assert!(message.contains(&expected), "{message}");
 }
 
-/// Far more than any file of these tests needs, other tests beside it included.
-const ABSURD_BYTES: usize = 256 << 20;
-
-/// Where the parts of a file lie that [`varied`] made.
-struct Parts {
-    mean: usize,
-    partition: usize,
-    lists: usize,
-    attributes: usize,
-    rows: usize,
-}
-
-fn parts(bytes: &[u8]) -> Parts {
-    let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
-    let header: Vec<usize> = (0..12).map(|field| u64_at(16 + 8 * field)).collect();
-    let [dim, _, family, tables, _, _, _, _, removed, _, _, per_table] = header[..] else { unreachable!() };
-    let (mean, partition) = (152, 152 + 4 * dim);
-    let (size, lists) = match family {
-        _ if per_table == 0 => (0, 1),
-        0 => {
-            let [directions, groups] = [u64_at(partition), u64_at(partition + 8)];
-            (16 + 4 * dim * (per_table + directions) + 4 * groups, per_table)
-        }
-        1 => (4 * tables * per_table * (dim + 1), tables << per_table),
-        _ => (0, tables * per_table),
-    };
-    let (start, lists) = (partition + size, 4 * lists);
-    let attributes = start + lists + 4 * removed;
-    let rows = (attributes + 8 + u64_at(attributes)).next_multiple_of(64);
-    Parts { mean, partition, lists: start, attributes, rows }
-}
-
 const INTERESTING: [u32; 14] = [
     0,
     1,
@@ -226,15 +206,6 @@ fn alter(bytes: &mut Vec<u8>, other: &[u8], rng: &mut SplitMix64) {
             _ => drop(bytes.splice(at..at, vec![0; 4 * below(40)])),
         },
     }
-}
-
-/// Opens and uses the file, and reports which one it was if that panics or takes absurdly much memory.
-fn survives(folder: &Path, bytes: &[u8], what: &str) -> bool {
-    let (before, _) = held_and_most();
-    let Ok(opened) = catch_unwind(|| open_and_use(folder, bytes)) else { panic!("panicked with {what}") };
-    let held = held_and_most().1.saturating_sub(before);
-    assert!(held < ABSURD_BYTES, "{held} bytes held with {what}");
-    opened
 }
 
 #[test]

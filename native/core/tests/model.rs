@@ -210,7 +210,8 @@ fn check_contents(index: &HashIndex, model: &Model, tolerance: f64) {
 fn built(combination: usize, items: &Model) -> (HashIndex, f64) {
     let ((family, tables), (rerank, tolerance)) = (FAMILIES[combination % 3], RERANKS[combination / 3 % 3]);
     let bits = [64, 128][combination / 9 % 2];
-    let options = IndexOptions { dim: DIM, bits, family, tables, rerank, rotation: RotationKind::Random, seed: 1 };
+    let options =
+        IndexOptions { dim: DIM, bits, family, tables, rerank, rotation: RotationKind::Random, seed: 1 };
     let (vectors, ids, products, attributes) = columns(items);
     (HashIndex::build(options, &vectors, &ids, &products, attributes, 1).unwrap(), tolerance)
 }
@@ -293,7 +294,8 @@ fn losing_most_items_starts_anew() {
         bits: 64,
         family: Family::CrossPolytope,
         tables: 1,
-        rerank: Rerank::F32, rotation: RotationKind::Random,
+        rerank: Rerank::F32,
+        rotation: RotationKind::Random,
         seed: 1,
     };
     let count = 70_000;

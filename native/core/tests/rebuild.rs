@@ -63,7 +63,15 @@ fn an_index_that_grows_is_rebuilt_beside_its_writer() {
         (Family::Hyperplane, 2, Rerank::F32, 1e-6),
         (Family::CrossPolytope, 2, Rerank::F16, 1e-3),
     ] {
-        let options = IndexOptions { dim: DIM, bits: 64, family, tables, rerank, rotation: RotationKind::Random, seed: 1 };
+        let options = IndexOptions {
+            dim: DIM,
+            bits: 64,
+            family,
+            tables,
+            rerank,
+            rotation: RotationKind::Random,
+            seed: 1,
+        };
         let mut model: Model = (0..START).map(|id| (id, 0)).collect();
         let (vectors, ids, products, attributes) = columns(&model);
         let index = HashIndex::build(options, &vectors, &ids, &products, attributes, 0).unwrap();
@@ -98,7 +106,15 @@ fn an_index_that_grows_is_rebuilt_beside_its_writer() {
 #[test]
 fn an_index_may_go_while_it_is_rebuilt() {
     let (family, rerank) = (Family::Learned, Rerank::F16);
-    let options = IndexOptions { dim: DIM, bits: 64, family, tables: 1, rerank, rotation: RotationKind::Random, seed: 1 };
+    let options = IndexOptions {
+        dim: DIM,
+        bits: 64,
+        family,
+        tables: 1,
+        rerank,
+        rotation: RotationKind::Random,
+        seed: 1,
+    };
     let mut model: Model = (0..START).map(|id| (id, 0)).collect();
     let (vectors, ids, products, attributes) = columns(&model);
     let index = HashIndex::build(options, &vectors, &ids, &products, attributes, 0).unwrap();
@@ -112,7 +128,15 @@ fn an_index_may_go_while_it_is_rebuilt() {
 #[test]
 fn what_is_stored_before_a_rebuild_is_through_can_be_opened() {
     let (family, rerank) = (Family::CrossPolytope, Rerank::F32);
-    let options = IndexOptions { dim: DIM, bits: 64, family, tables: 1, rerank, rotation: RotationKind::Random, seed: 1 };
+    let options = IndexOptions {
+        dim: DIM,
+        bits: 64,
+        family,
+        tables: 1,
+        rerank,
+        rotation: RotationKind::Random,
+        seed: 1,
+    };
     let mut model: Model = (0..70_000).map(|id| (id, 0)).collect();
     let (vectors, ids, products, attributes) = columns(&model);
     let index = HashIndex::build(options, &vectors, &ids, &products, attributes, 0).unwrap();

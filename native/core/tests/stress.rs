@@ -131,7 +131,15 @@ fn searches_beside_a_writer_see_whole_batches_and_never_the_past() {
         (Family::Hyperplane, 2, Rerank::F32),
         (Family::CrossPolytope, 2, Rerank::F16),
     ] {
-        let options = IndexOptions { dim: DIM, bits: 64, family, tables, rerank, rotation: RotationKind::Random, seed: 1 };
+        let options = IndexOptions {
+            dim: DIM,
+            bits: 64,
+            family,
+            tables,
+            rerank,
+            rotation: RotationKind::Random,
+            seed: 1,
+        };
         let index = HashIndex::build(options, &[], &[], &[], Vec::new(), 1).unwrap();
         let counters = |start: u64| {
             (0..MOST_GROUPS).map(|g| AtomicU64::new(u64::from(g < START_GROUPS) * start)).collect()

@@ -47,11 +47,11 @@ pub fn write(base: &Base, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads the stored form of items whose ordinals are below `ordinals`; every byte is checked.
-pub fn read(bytes: &[u8], ordinals: u32) -> Result<Base> {
+/// Reads the stored form of the items with the ordinals `live`; every byte is checked.
+pub fn read(bytes: &[u8], live: &RoaringBitmap) -> Result<Base> {
     let mut input = Input { bytes };
     let (terms, kinds) = read_terms(&mut input)?;
-    let live = read_live(&mut input, ordinals)?;
+    check_live(&mut input, live)?;
     let mut rows = Vec::new();
     let mut flat = Vec::new();
     for _ in 0..input.u32()? {
@@ -75,25 +75,27 @@ pub fn read(bytes: &[u8], ordinals: u32) -> Result<Base> {
     let starts = std::iter::once(0).chain(rows.iter().map(|row| row.1));
     let slices: Vec<(u32, &[u32])> =
         rows.iter().zip(starts).map(|((ordinal, end), start)| (*ordinal, &flat[start..*end])).collect();
-    Ok(Base::from_rows(terms, live, &slices))
+    Ok(Base::from_rows(terms, live.clone(), &slices))
 }
 
-/// The ordinals that have an item.
-fn read_live(input: &mut Input<'_>, ordinals: u32) -> Result<RoaringBitmap> {
-    let mut live = RoaringBitmap::new();
-    let mut end = 0;
+/// Checks that the runs of ordinals are those of the items.
+fn check_live(input: &mut Input<'_>, live: &RoaringBitmap) -> Result<()> {
+    let (mut end, mut count) = (0, 0);
     for _ in 0..input.u32()? {
         let (first, length) = (input.u32()?, input.u32()?);
         if length == 0 || first < end {
             return damaged("the items of the stored attributes are not in order");
         }
         end = match first.checked_add(length) {
-            Some(end) if end <= ordinals => end,
+            Some(end) if live.contains_range(first..end) => end,
             _ => return damaged("the stored attributes have an item that the index does not have"),
         };
-        live.insert_range(first..end);
+        count += u64::from(length);
     }
-    Ok(live)
+    if count != live.len() {
+        return damaged("the stored attributes do not have all items of the index");
+    }
+    Ok(())
 }
 
 fn read_terms(input: &mut Input<'_>) -> Result<(Terms, Vec<Kind>)> {

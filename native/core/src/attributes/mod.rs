@@ -175,11 +175,11 @@ impl Attributes {
         codec::write(&merged.base, out);
     }
 
-    /// Reads the stored form of items whose ordinals are below `ordinals`.
+    /// Reads the stored form of the items with these ordinals.
     ///
     /// # Errors
     /// [`crate::Error::Damaged`] if the bytes are anything else.
-    pub fn deserialise(bytes: &[u8], ordinals: u32) -> Result<Self> {
-        codec::read(bytes, ordinals).map(Self::from_base)
+    pub fn deserialise(bytes: &[u8], items: &RoaringBitmap) -> Result<Self> {
+        codec::read(bytes, items).map(Self::from_base)
     }
 }

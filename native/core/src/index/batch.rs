@@ -1,14 +1,14 @@
-//! Queries that travel together: a bucket that many of them visit is read from memory once.
+//! Queries answered together: a bucket that many of them probe is read from memory once.
 //!
-//! The answers are those of the same queries alone: the order of the visits decides nothing but ties, which
+//! The answers are those of the same queries alone: the order of the probes decides nothing but ties, which
 //! are broken by the place of a bucket in the query's own order.
 
 use super::clock::{Clock, StageSeconds};
-use super::query::{AHEAD, Ahead, STAGES, Search, Trip, Worker};
+use super::query::{AHEAD, Ahead, QueryScratch, STAGES, Search, Worker};
 use super::search::Answer;
-use crate::partition::Visits;
+use crate::partition::ProbeOrder;
 
-/// Most queries that travel together: their tables should stay within the cache.
+/// Most queries answered together: their tables should stay within the cache.
 pub const MOST: usize = 1_024;
 /// Fewer queries hardly ever meet in a bucket.
 const FEWEST: usize = 16;
@@ -18,90 +18,97 @@ pub fn answer(search: &Search, queries: &[f32], worker: &mut Worker) -> (Vec<Ans
     let queries: Vec<&[f32]> = queries.chunks_exact(search.dim()).collect();
     let mut seconds = StageSeconds::default();
     let together = if queries.len() < FEWEST || search.is_exact() { 1 } else { queries.len() };
-    if worker.trips.len() < together {
-        worker.trips.resize_with(together, Trip::default);
+    if worker.scratches.len() < together {
+        worker.scratches.resize_with(together, QueryScratch::default);
     }
-    let answers = queries.chunks(together).flat_map(|queries| travel(search, queries, worker, &mut seconds));
-    (answers.collect(), seconds)
+    let answers =
+        queries.chunks(together).flat_map(|queries| answer_together(search, queries, worker, &mut seconds));
+    let answers = answers.collect();
+    // The buffers of a large batch would else stay with this thread for ever.
+    worker.scratches.truncate(1);
+    worker.scratches.shrink_to_fit();
+    (answers, seconds)
 }
 
-/// Takes each query along its way; all visits happen in the order of the buckets.
-fn travel(
+/// Takes all queries through one stage after another; they probe in the order of the buckets.
+fn answer_together(
     search: &Search,
     queries: &[&[f32]],
-    Worker { rotation, order, trips }: &mut Worker,
+    Worker { rotation, order, scratches }: &mut Worker,
     seconds: &mut StageSeconds,
 ) -> Vec<Answer> {
     let mut clock = Clock::start();
-    let trips = &mut trips[..queries.len()];
-    for (query, trip) in queries.iter().zip(&mut *trips) {
-        search.prepare(query, trip, rotation);
+    let scratches = &mut scratches[..queries.len()];
+    for (query, scratch) in queries.iter().zip(&mut *scratches) {
+        search.prepare(query, scratch, rotation);
     }
     seconds.hash += clock.lap();
     if search.is_exact() {
-        let answers = queries.iter().zip(&*trips).map(|(query, trip)| search.exact(query, trip)).collect();
+        let answers =
+            queries.iter().zip(&*scratches).map(|(query, scratch)| search.exact(query, scratch)).collect();
         seconds.rerank += clock.lap();
         return answers;
     }
-    for (query, trip) in queries.iter().zip(&mut *trips) {
-        search.plan(query, trip, order);
+    for (query, scratch) in queries.iter().zip(&mut *scratches) {
+        search.plan(query, scratch, order);
     }
     seconds.probe += clock.lap();
-    match &mut *trips {
-        [trip] => search.scan(trip),
-        trips => scan(search, trips),
+    match &mut *scratches {
+        [scratch] => search.scan(scratch),
+        scratches => scan(search, scratches),
     }
     seconds.scan += clock.lap();
     let mut answers = Vec::with_capacity(queries.len());
-    let mut next = trips.first_mut().map(|trip| search.reach(trip));
+    let mut next = scratches.first_mut().map(|scratch| search.locate(scratch));
     for at in 0..queries.len() {
         // While the vectors of the next query are on their way, those of this one are scored.
-        let places = std::mem::replace(&mut next, trips.get_mut(at + 1).map(|trip| search.reach(trip)));
-        let found = search.conclude(queries[at], &trips[at], &places.unwrap_or_default());
-        answers.push(found.unwrap_or_else(|| go_further(search, queries[at], &mut trips[at], order)));
+        let rows =
+            std::mem::replace(&mut next, scratches.get_mut(at + 1).map(|scratch| search.locate(scratch)));
+        let found = search.conclude(queries[at], &scratches[at], &rows.unwrap_or_default());
+        answers.push(found.unwrap_or_else(|| widen(search, queries[at], &mut scratches[at], order)));
     }
     seconds.rerank += clock.lap();
     answers
 }
 
-/// A few products own the near buckets, or most rows there are gone: looks on until enough is found.
-fn go_further(search: &Search, query: &[f32], trip: &mut Trip, order: &mut Visits) -> Answer {
-    while search.go_further(trip) {
-        search.plan(query, trip, order);
-        search.scan(trip);
-        let places = search.reach(trip);
-        if let Some(answer) = search.conclude(query, trip, &places) {
+/// A few products own the near buckets, or most rows there are gone: probes more until enough is found.
+fn widen(search: &Search, query: &[f32], scratch: &mut QueryScratch, order: &mut ProbeOrder) -> Answer {
+    while search.widen(scratch) {
+        search.plan(query, scratch, order);
+        search.scan(scratch);
+        let rows = search.locate(scratch);
+        if let Some(answer) = search.conclude(query, scratch, &rows) {
             return answer;
         }
     }
-    search.exact(query, trip)
+    search.exact(query, scratch)
 }
 
-/// Scans the buckets of all trips, stage by stage, and within a stage in the order of the buckets.
-fn scan(search: &Search, trips: &mut [Trip]) {
+/// Scans the buckets of all queries, stage by stage, and within a stage in the order of the buckets.
+fn scan(search: &Search, scratches: &mut [QueryScratch]) {
     for stage in 0..STAGES {
-        let mut visits: Vec<(u32, u32, u32)> = Vec::new();
-        for (number, trip) in trips.iter().enumerate() {
-            let bucket = |at: usize| (trip.visits[at].bucket, number as u32, at as u32);
-            visits.extend(search.stage(trip, stage).map(bucket));
+        let mut probes: Vec<(u32, u32, u32)> = Vec::new();
+        for (number, scratch) in scratches.iter().enumerate() {
+            let bucket = |at: usize| (scratch.probes[at].bucket, number as u32, at as u32);
+            probes.extend(search.stage(scratch, stage).map(bucket));
         }
-        visits.sort_unstable();
-        visit_all(search, trips, &visits);
+        probes.sort_unstable();
+        scan_buckets(search, scratches, &probes);
     }
 }
 
-/// Makes visits (bucket, trip, number of the visit) in their order.
-fn visit_all(search: &Search, trips: &mut [Trip], visits: &[(u32, u32, u32)]) {
-    let mut buckets = visits.chunk_by(|a, b| a.0 == b.0).map(|group| group[0].0);
+/// Scans (bucket, number of the query, number of the bucket within it) in their order.
+fn scan_buckets(search: &Search, scratches: &mut [QueryScratch], probes: &[(u32, u32, u32)]) {
+    let mut buckets = probes.chunk_by(|a, b| a.0 == b.0).map(|group| group[0].0);
     let mut ahead = Ahead::default();
     buckets.by_ref().take(AHEAD).for_each(|bucket| ahead.start(search, bucket));
     let mut last = None;
-    for (bucket, trip, at) in visits {
+    for (bucket, query, at) in probes {
         if last.replace(*bucket) != Some(*bucket)
             && let Some(bucket) = buckets.next()
         {
             ahead.start(search, bucket);
         }
-        search.visit(&mut trips[*trip as usize], *at as usize, &mut ahead);
+        search.scan_bucket(&mut scratches[*query as usize], *at as usize, &mut ahead);
     }
 }

@@ -4,9 +4,9 @@
 //! is searched for as if it were not stored itself, and compared with what the greatest effort finds for it.
 
 use super::options::SearchOptions;
-use super::policy;
 use super::search::search_here;
 use super::state::State;
+use super::training;
 use crate::partition::Partition;
 use crate::threads::Stop;
 
@@ -50,7 +50,7 @@ impl Calibration {
     pub fn of(stop: &Stop, state: &State, vectors: &[f32]) -> Option<Self> {
         let mut state = state.clone();
         state.calibration = Self::default();
-        if state.live <= policy::BRUTE_FORCE_ITEMS {
+        if state.live <= training::BRUTE_FORCE_ITEMS {
             return Some(state.calibration);
         }
         let learned = matches!(state.codebook.partition, Some(Partition::Learned(_)));

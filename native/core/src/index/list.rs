@@ -157,7 +157,7 @@ impl List {
     }
 
     /// All rows in one run, removed ones included, as a file keeps them.
-    pub fn stored(&self, codebook: &Codebook, bucket: u32) -> Option<Chunk> {
+    pub fn in_one_run(&self, codebook: &Codebook, bucket: u32) -> Option<Chunk> {
         let whole = |run: &Option<Run>| run.as_ref().map(|run| Run::new(run.chunk.clone()));
         match (whole(&self.main), whole(&self.tail)) {
             (main, None) => main.map(|run| run.chunk),

@@ -9,13 +9,14 @@ mod batch;
 pub mod calibration;
 mod candidates;
 mod clock;
+mod effort;
 pub mod list;
 mod options;
-pub(crate) mod policy;
 mod query;
 mod rebuild;
 mod search;
 pub mod state;
+mod training;
 mod writer;
 
 use std::path::Path;
@@ -218,7 +219,7 @@ impl HashIndex {
     pub fn open(folder: &Path) -> Result<Self> {
         let (options, state) = crate::format::open(folder)?;
         // What is sized by the ordinals would be far larger than the items need, or a damaged file may ask for.
-        let shrunk = policy::shrunk(state.live, state.ordinals as usize);
+        let shrunk = training::shrunk(state.live, state.ordinals as usize);
         let state = if shrunk { State::train(&options, &state.items()) } else { state };
         Ok(Self::from_state(options, state))
     }

@@ -1,4 +1,4 @@
-//! One query against one snapshot, step by step: its table, its way through the buckets, estimates of their
+//! One query against one snapshot, step by step: its table, the buckets to probe, estimates of their
 //! rows, scores of the best.
 
 use std::cell::RefCell;
@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use super::calibration::{self, FARTHEST_STOP};
 use super::candidates::{Candidate, Candidates};
+use super::effort::{self, Effort};
 use super::list::Run;
 use super::options::{Estimate, SearchOptions};
-use super::policy::{self, Effort};
 use super::search::Answer;
 use super::state::State;
 use crate::attributes::to_bitset;
@@ -16,14 +16,14 @@ use crate::bitset::Bitset;
 use crate::cells;
 use crate::chunk::{Record, Rerank};
 use crate::dot::{dot, dot_f16, dot_i8};
-use crate::partition::Visits;
+use crate::partition::ProbeOrder;
 use crate::prefetch::prefetch;
 use crate::rank::{Hit, keep_best_of_each_product, keep_top};
 use crate::scan::{self, BLOCK, QueryTable, block_bytes};
 
-/// A bucket on the way of a query.
+/// A bucket that a query looks at.
 #[derive(Clone, Copy, Debug)]
-pub struct Visit {
+pub struct BucketProbe {
     /// The bucket, numbered over all tables.
     pub bucket: u32,
     /// Inner product of the query with its centre.
@@ -32,29 +32,29 @@ pub struct Visit {
     rows: usize,
 }
 
-/// What a query carries along. Reusable.
+/// What one query has computed and found so far. Reusable.
 #[derive(Default)]
-pub struct Trip {
+pub struct QueryScratch {
     /// `Pq`.
     rotated: Vec<f32>,
     table: QueryTable,
     effort: Effort,
     /// Buckets, nearest first.
-    pub visits: Vec<Visit>,
+    pub probes: Vec<BucketProbe>,
     candidates: Candidates,
-    /// Rows looked at on the present way, and on all ways.
-    on_this_way: usize,
+    /// Rows looked at with the present effort, and in all.
+    scanned_now: usize,
     scanned: usize,
 }
 
-/// Where a candidate lies.
-pub struct Place<'a> {
+/// A candidate's row, to be scored.
+pub struct CandidateRow<'a> {
     /// Inner product of the query with the centre of its bucket.
     base: f32,
     record: Record<'a>,
 }
 
-impl Place<'_> {
+impl CandidateRow<'_> {
     fn hit(&self, score: f32) -> Hit {
         Hit { score, id: self.record.id(), product: self.record.product() }
     }
@@ -66,9 +66,9 @@ pub struct Worker {
     /// For [`Search::prepare`].
     pub rotation: Vec<f32>,
     /// For [`Search::plan`].
-    pub order: Visits,
+    pub order: ProbeOrder,
     /// One for each query of a batch.
-    pub trips: Vec<Trip>,
+    pub scratches: Vec<QueryScratch>,
 }
 
 /// Lends the buffers of this thread.
@@ -132,47 +132,47 @@ impl<'a> Search<'a> {
 
     /// Whether every row that may be found is scored, rather than the best of the near buckets.
     pub fn is_exact(&self) -> bool {
-        self.options.exact || self.allowed.is_some() && policy::few(self.matches)
+        self.options.exact || self.allowed.is_some() && effort::few(self.matches)
     }
 
     /// Rotates the query and fills its table.
-    pub fn prepare(&self, query: &[f32], trip: &mut Trip, rotation: &mut Vec<f32>) {
+    pub fn prepare(&self, query: &[f32], scratch: &mut QueryScratch, rotation: &mut Vec<f32>) {
         let codebook = &self.state.codebook;
-        trip.rotated.resize(codebook.rotation.width(), 0.0);
-        codebook.rotation.apply(query, rotation, &mut trip.rotated);
+        scratch.rotated.resize(codebook.rotation.width(), 0.0);
+        codebook.rotation.apply(query, rotation, &mut scratch.rotated);
         if !self.is_exact() {
-            let rotated = &trip.rotated[..codebook.layout.bits];
+            let rotated = &scratch.rotated[..codebook.layout.bits];
             match self.options.estimate {
-                Estimate::Asymmetric => trip.table.fill(rotated),
-                Estimate::Hamming => trip.table.fill_signs(rotated),
+                Estimate::Asymmetric => scratch.table.fill(rotated),
+                Estimate::Hamming => scratch.table.fill_signs(rotated),
             }
         }
-        trip.effort = Effort::of(self.options, self.state, self.matches);
-        trip.scanned = 0;
+        scratch.effort = Effort::of(self.options, self.state, self.matches);
+        scratch.scanned = 0;
     }
 
-    /// Chooses the buckets that the effort of the trip allows for.
-    pub fn plan(&self, query: &[f32], trip: &mut Trip, order: &mut Visits) {
-        let Trip { effort, visits, candidates, on_this_way, .. } = trip;
+    /// Chooses the buckets that the effort of the query allows for.
+    pub fn plan(&self, query: &[f32], scratch: &mut QueryScratch, order: &mut ProbeOrder) {
+        let QueryScratch { effort, probes, candidates, scanned_now, .. } = scratch;
         let codebook = &*self.state.codebook;
         candidates.start(effort.rerank);
-        visits.clear();
-        *on_this_way = 0;
+        probes.clear();
+        *scanned_now = 0;
         let Some(partition) = &codebook.partition else {
-            visits.push(Visit { bucket: 0, base: dot(query, &codebook.mean), rows: usize::MAX });
+            probes.push(BucketProbe { bucket: 0, base: dot(query, &codebook.mean), rows: usize::MAX });
             return;
         };
         partition.start(query, &codebook.mean, effort.buckets, order);
         let mut left = effort.rows;
-        while visits.len() < effort.probes && left > 0 {
+        while probes.len() < effort.probes && left > 0 {
             let Some((bucket, base)) = partition.next(query, order) else { break };
             let rows = self.rows_worth(bucket, left);
             // The last bucket should not go far beyond what was asked for.
-            if !visits.is_empty() && rows > left {
+            if !probes.is_empty() && rows > left {
                 break;
             }
             left = left.saturating_sub(rows);
-            visits.push(Visit { bucket, base, rows });
+            probes.push(BucketProbe { bucket, base, rows });
         }
     }
 
@@ -186,32 +186,35 @@ impl<'a> Search<'a> {
             return rows;
         }
         let only_copies = || state.codebook.takes_only_copies(bucket);
-        policy::rows_worth(rows, left, self.cap, only_copies)
+        effort::rows_worth(rows, left, self.cap, only_copies)
     }
 
     fn runs(&self, bucket: u32) -> impl Iterator<Item = &'a Run> + use<'a> {
         self.state.lists[bucket as usize].runs()
     }
 
-    /// Scans the buckets of the trip, nearest first.
-    pub fn scan(&self, trip: &mut Trip) {
+    /// Scans the buckets of the query, nearest first.
+    pub fn scan(&self, scratch: &mut QueryScratch) {
         for stage in 0..STAGES {
             let mut ahead = Ahead::default();
-            let visits = self.stage(trip, stage);
-            trip.visits[visits.clone()].iter().take(AHEAD).for_each(|visit| ahead.start(self, visit.bucket));
-            for at in visits.clone() {
-                if let Some(visit) = trip.visits[..visits.end].get(at + AHEAD) {
-                    ahead.start(self, visit.bucket);
+            let probes = self.stage(scratch, stage);
+            scratch.probes[probes.clone()]
+                .iter()
+                .take(AHEAD)
+                .for_each(|probe| ahead.start(self, probe.bucket));
+            for at in probes.clone() {
+                if let Some(probe) = scratch.probes[..probes.end].get(at + AHEAD) {
+                    ahead.start(self, probe.bucket);
                 }
-                self.visit(trip, at, &mut ahead);
+                self.scan_bucket(scratch, at, &mut ahead);
             }
         }
     }
 
-    /// The visits of one of the [`STAGES`] of a trip: those that are left out by then can hardly find anything
+    /// The buckets of one of the [`STAGES`] of a query: those that are left out by then can hardly find anything
     /// better than the `k` best so far.
-    pub fn stage(&self, trip: &Trip, stage: usize) -> Range<usize> {
-        let all = trip.visits.len();
+    pub fn stage(&self, scratch: &QueryScratch, stage: usize) -> Range<usize> {
+        let all = scratch.probes.len();
         let bounds = [0, all.div_ceil(8), all.div_ceil(2), all];
         let (start, end) = (bounds[stage], bounds[stage + 1]);
         let slack = self.state.calibration.slack;
@@ -220,23 +223,23 @@ impl<'a> Search<'a> {
         let measured = slack.is_finite() && self.options.estimate == Estimate::Asymmetric;
         let stops = stage > 0 && measured && free && !self.options.group;
         let wanted = self.options.k.max(calibration::RESULTS);
-        let Some(found) = stops.then(|| trip.candidates.kth_best(wanted)).flatten() else {
+        let Some(found) = stops.then(|| scratch.candidates.kth_best(wanted)).flatten() else {
             return start..end;
         };
-        let near = |visit: &Visit| visit.base + slack >= found;
-        start..start + trip.visits[start..end].iter().position(|visit| !near(visit)).unwrap_or(end - start)
+        let near = |probe: &BucketProbe| probe.base + slack >= found;
+        start..start + scratch.probes[start..end].iter().position(|probe| !near(probe)).unwrap_or(end - start)
     }
 
-    /// Estimates the rows of bucket number `at` of the trip and keeps the best as candidates.
-    pub fn visit(&self, trip: &mut Trip, at: usize, ahead: &mut Ahead) {
-        let Trip { table, visits, candidates, on_this_way, scanned, .. } = trip;
-        let Visit { bucket, base, rows: mut most } = visits[at];
+    /// Estimates the rows of the query's bucket number `at` and keeps the best as candidates.
+    pub fn scan_bucket(&self, scratch: &mut QueryScratch, at: usize, ahead: &mut Ahead) {
+        let QueryScratch { table, probes, candidates, scanned_now, scanned, .. } = scratch;
+        let BucketProbe { bucket, base, rows: mut most } = probes[at];
         let block_size = block_bytes(self.state.layout().bits);
         let (mut estimates, mut above) = ([[0.0; BLOCK]; PIECE], [0; PIECE]);
         for (part, run) in self.runs(bucket).enumerate() {
             let rows = run.chunk().len().min(most);
             most -= rows;
-            *on_this_way += rows;
+            *scanned_now += rows;
             *scanned += rows;
             let run_number = (2 * at + part) as u32;
             let blocks = &run.chunk().blocks()[..rows.div_ceil(BLOCK) * block_size];
@@ -269,46 +272,46 @@ impl<'a> Search<'a> {
         self.allowed.as_ref().is_none_or(|allowed| allowed.contains(ordinal()))
     }
 
-    /// Finds where the candidates of a trip lie and asks for their vectors.
-    pub fn reach(&self, trip: &mut Trip) -> Vec<Place<'a>> {
+    /// Finds the rows of the candidates and asks for their vectors.
+    pub fn locate(&self, scratch: &mut QueryScratch) -> Vec<CandidateRow<'a>> {
         let layout = self.state.layout();
-        let Trip { visits, candidates, .. } = trip;
-        let places = candidates.best().iter().map(|candidate| {
-            let Visit { bucket, base, .. } = visits[candidate.run as usize / 2];
+        let QueryScratch { probes, candidates, .. } = scratch;
+        let rows = candidates.best().iter().map(|candidate| {
+            let BucketProbe { bucket, base, .. } = probes[candidate.run as usize / 2];
             let run = self.runs(bucket).nth(candidate.run as usize % 2).expect("a run that was visited");
             let record = run.chunk().view(layout).record(layout, candidate.row as usize);
             prefetch(record.bytes());
-            Place { base, record }
+            CandidateRow { base, record }
         });
-        places.collect()
+        rows.collect()
     }
 
-    /// Scores the candidates of a trip; none if too few were found and a further way should be taken.
-    pub fn conclude(&self, query: &[f32], trip: &Trip, places: &[Place]) -> Option<Answer> {
-        let hits = self.rerank(query, trip, places);
+    /// Scores the candidates; none if too few were found and more buckets should be probed.
+    pub fn conclude(&self, query: &[f32], scratch: &QueryScratch, rows: &[CandidateRow]) -> Option<Answer> {
+        let hits = self.rerank(query, scratch, rows);
         let enough = hits.len() == self.options.k.min(self.matches);
-        let cut = places.len() == trip.effort.rerank;
+        let cut = rows.len() == scratch.effort.rerank;
         // Everything was scanned, or just what was asked for.
-        let at_end = || self.options.probes.is_some() || trip.on_this_way >= self.state.rows();
-        (enough || !cut && at_end()).then_some(Answer { hits, scanned: trip.scanned as u64 })
+        let at_end = || self.options.probes.is_some() || scratch.scanned_now >= self.state.rows();
+        (enough || !cut && at_end()).then_some(Answer { hits, scanned: scratch.scanned as u64 })
     }
 
-    /// Takes a way four times as far; false where scoring every row is no further.
-    pub fn go_further(&self, trip: &mut Trip) -> bool {
-        trip.effort = trip.effort.further();
-        trip.effort.rows < self.state.live || self.options.probes.is_some()
+    /// Multiplies the effort by four; false where scoring every row is no more work.
+    pub fn widen(&self, scratch: &mut QueryScratch) -> bool {
+        scratch.effort = scratch.effort.further();
+        scratch.effort.rows < self.state.live || self.options.probes.is_some()
     }
 
-    fn rerank(&self, query: &[f32], trip: &Trip, places: &[Place]) -> Vec<Hit> {
-        let score = |place: &Place| self.score(query, trip, place);
-        let mut scored: Vec<(f32, &Place)> = places.iter().map(|place| (score(place), place)).collect();
+    fn rerank(&self, query: &[f32], scratch: &QueryScratch, rows: &[CandidateRow]) -> Vec<Hit> {
+        let score = |row: &CandidateRow| self.score(query, scratch, row);
+        let mut scored: Vec<(f32, &CandidateRow)> = rows.iter().map(|row| (score(row), row)).collect();
         let several_tables = self.state.codebook.tables() > 1;
         let k = self.options.k;
         if !self.options.group && !several_tables && scored.len() > k {
             let enough = scored.select_nth_unstable_by(k - 1, |a, b| b.0.total_cmp(&a.0)).1.0;
             scored.retain(|(score, _)| *score >= enough);
         }
-        let mut hits: Vec<Hit> = scored.into_iter().map(|(score, place)| place.hit(score)).collect();
+        let mut hits: Vec<Hit> = scored.into_iter().map(|(score, row)| row.hit(score)).collect();
         if several_tables {
             hits.sort_unstable_by_key(|hit| hit.id);
             hits.dedup_by_key(|hit| hit.id);
@@ -317,13 +320,13 @@ impl<'a> Search<'a> {
         hits
     }
 
-    fn score(&self, query: &[f32], trip: &Trip, place: &Place) -> f32 {
+    fn score(&self, query: &[f32], scratch: &QueryScratch, row: &CandidateRow) -> f32 {
         let layout = self.state.layout();
-        let vector = place.record.vector();
+        let vector = row.record.vector();
         match layout.rerank {
             Rerank::Int8 => {
                 let eighths = bytemuck::cast_slice(vector);
-                place.base + place.record.scale() * dot_i8(&trip.rotated[..layout.dim], eighths)
+                row.base + row.record.scale() * dot_i8(&scratch.rotated[..layout.dim], eighths)
             }
             Rerank::F16 => dot_f16(query, bytemuck::cast_slice(vector)),
             Rerank::F32 => dot(query, bytemuck::cast_slice(vector)),
@@ -331,7 +334,7 @@ impl<'a> Search<'a> {
     }
 
     /// Scores every row that may be found.
-    pub fn exact(&self, query: &[f32], trip: &Trip) -> Answer {
+    pub fn exact(&self, query: &[f32], scratch: &QueryScratch) -> Answer {
         let state = self.state;
         let mut hits = Vec::with_capacity(self.matches);
         for (bucket, list) in state.first_table().iter().enumerate() {
@@ -340,8 +343,8 @@ impl<'a> Search<'a> {
                 let view = run.chunk().view(state.layout());
                 let found = run.live_rows().filter(|row| self.lets_through(run, *row));
                 hits.extend(found.map(|row| {
-                    let place = Place { base, record: view.record(state.layout(), row) };
-                    place.hit(self.score(query, trip, &place))
+                    let row = CandidateRow { base, record: view.record(state.layout(), row) };
+                    row.hit(self.score(query, scratch, &row))
                 }));
             }
         }
@@ -362,7 +365,7 @@ impl<'a> Search<'a> {
 
 /// Buckets whose codes are asked for before their turn.
 pub const AHEAD: usize = 2;
-/// Parts of a trip between looks at what was found.
+/// Parts of a query's buckets between looks at what was found.
 pub const STAGES: usize = 3;
 /// Blocks estimated at a time.
 const PIECE: usize = 2;

@@ -15,8 +15,8 @@ use arc_swap::ArcSwap;
 use rayon::ThreadPoolBuilder;
 
 use super::IndexOptions;
-use super::policy;
 use super::state::{Items, State};
+use super::training;
 use super::writer::Writer;
 use crate::error::{Result, invalid};
 use crate::threads::Stop;
@@ -117,7 +117,7 @@ impl Shared {
         if writing.rebuild.is_some() || !is_due(&state, writing) {
             return;
         }
-        if state.live <= policy::CHEAP {
+        if state.live <= training::CHEAP {
             writing.writer = None;
             self.state.store(Arc::new(State::train(&self.options, &state.items())));
         } else {
@@ -183,10 +183,10 @@ pub(super) fn stop(shared: &Shared) {
 }
 
 fn is_due(state: &State, writing: &Writing) -> bool {
-    let due = policy::outgrown(state.live, state.codebook.trained_on)
-        || policy::shrunk(state.live, state.ordinals as usize)
+    let due = training::outgrown(state.live, state.codebook.trained_on)
+        || training::shrunk(state.live, state.ordinals as usize)
         || writing.writer.as_ref().is_some_and(|writer| writer.is_crowded(state));
-    due && writing.failed_at.is_none_or(|failed_at| policy::worth_another_try(state.live, failed_at))
+    due && writing.failed_at.is_none_or(|failed_at| training::worth_another_try(state.live, failed_at))
 }
 
 fn half_of_the_cores() -> usize {
@@ -253,7 +253,15 @@ mod tests {
 
     fn index(items: u64) -> HashIndex {
         let (family, rerank) = (Family::Learned, Rerank::F32);
-        let options = IndexOptions { dim: DIM, bits: 64, family, tables: 1, rerank, rotation: RotationKind::Random, seed: 1 };
+        let options = IndexOptions {
+            dim: DIM,
+            bits: 64,
+            family,
+            tables: 1,
+            rerank,
+            rotation: RotationKind::Random,
+            seed: 1,
+        };
         let ids: Vec<u64> = (0..items).collect();
         HashIndex::build(options, &vectors(&ids, 1), &ids, &vec![1; ids.len()], Vec::new(), 1).unwrap()
     }

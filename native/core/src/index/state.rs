@@ -8,14 +8,14 @@ use rayon::prelude::*;
 use super::IndexOptions;
 use super::calibration::{self, Calibration};
 use super::list::{List, NewRow, write_new};
-use super::policy::{BRUTE_FORCE_ITEMS, cell_count, cross_polytope_buckets, planes_per_table};
+use super::training::{BRUTE_FORCE_ITEMS, cell_count, cross_polytope_buckets, planes_per_table};
 use crate::attributes::{Attributes, ItemAttributes};
 use crate::cells::Cells;
 use crate::chunk::{Chunk, ChunkWriter, Layout, View};
 use crate::codebook::Codebook;
 use crate::cross_polytope::CrossPolytopes;
 use crate::memory::BufferMut;
-use crate::partition::{Family, Partition, Visits};
+use crate::partition::{Family, Partition, ProbeOrder};
 use crate::planes::{Planes, mean_of};
 use crate::rotation::RotationKind;
 use crate::threads::Stop;
@@ -103,8 +103,8 @@ impl State {
             .par_chunks_exact_mut(tables)
             .zip(items.vectors.par_chunks_exact(dim))
             .with_min_len(64)
-            .try_for_each_init(Visits::default, |visits, (buckets, vector)| {
-                codebook.assign(vector, visits, buckets);
+            .try_for_each_init(ProbeOrder::default, |order, (buckets, vector)| {
+                codebook.assign(vector, order, buckets);
                 stop.check()
             })?;
         let (starts, rows) = grouped(&buckets, tables, codebook.buckets());
@@ -180,41 +180,41 @@ impl State {
     /// index rounds them once more.
     pub fn items(&self) -> Items {
         let lists = self.first_table().iter().zip(0..);
-        self.copied(lists.flat_map(|(list, bucket)| self.places(list, bucket, |_| true)).collect())
+        self.copied(lists.flat_map(|(list, bucket)| self.locations(list, bucket, |_| true)).collect())
     }
 
     /// Copies out the items with some ordinals (ascending), which are given by their list of the first table.
     pub fn items_at(&self, ordinals: &BTreeMap<u32, Vec<u32>>) -> Items {
-        let places = ordinals.iter().flat_map(|(bucket, wanted)| {
+        let locations = ordinals.iter().flat_map(|(bucket, wanted)| {
             let list = &self.lists[*bucket as usize];
-            self.places(list, *bucket, |ordinal| wanted.binary_search(&ordinal).is_ok())
+            self.locations(list, *bucket, |ordinal| wanted.binary_search(&ordinal).is_ok())
         });
-        self.copied(places.collect())
+        self.copied(locations.collect())
     }
 
-    fn places<'a>(
+    fn locations<'a>(
         &'a self,
         list: &'a List,
         bucket: u32,
         wanted: impl Fn(u32) -> bool + Copy + 'a,
-    ) -> impl Iterator<Item = Place<'a>> {
+    ) -> impl Iterator<Item = RowLocation<'a>> {
         list.runs().flat_map(move |run| {
             let view = run.chunk().view(self.layout());
             let rows = run.live_rows().filter(move |at| wanted(view.ordinals[*at]));
-            rows.map(move |at| Place { ordinal: view.ordinals[at], bucket, view, at })
+            rows.map(move |at| RowLocation { ordinal: view.ordinals[at], bucket, view, at })
         })
     }
 
-    fn copied(&self, mut places: Vec<Place>) -> Items {
+    fn copied(&self, mut locations: Vec<RowLocation>) -> Items {
         let layout = self.layout();
-        places.par_sort_unstable_by_key(|place| place.ordinal);
-        let mut items = Items { vectors: vec![0.0; places.len() * layout.dim], ..Items::default() };
-        let rows = items.vectors.par_chunks_exact_mut(layout.dim).zip(&places).with_min_len(64);
-        rows.for_each_init(Vec::new, |vector, (out, Place { bucket, view, at, .. })| {
+        locations.par_sort_unstable_by_key(|location| location.ordinal);
+        let mut items = Items { vectors: vec![0.0; locations.len() * layout.dim], ..Items::default() };
+        let rows = items.vectors.par_chunks_exact_mut(layout.dim).zip(&locations).with_min_len(64);
+        rows.for_each_init(Vec::new, |vector, (out, RowLocation { bucket, view, at, .. })| {
             self.codebook.decode(*bucket, view.record(layout, *at), vector);
             out.copy_from_slice(vector);
         });
-        for Place { ordinal, view, at, .. } in places {
+        for RowLocation { ordinal, view, at, .. } in locations {
             items.attributes.push(self.attributes.get(ordinal));
             let record = view.record(layout, at);
             items.ids.push(record.id());
@@ -225,7 +225,7 @@ impl State {
 }
 
 /// Where a row lies.
-struct Place<'a> {
+struct RowLocation<'a> {
     ordinal: u32,
     bucket: u32,
     view: View<'a>,

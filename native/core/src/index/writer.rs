@@ -6,9 +6,9 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::list::{List, NewRow};
-use super::policy;
 use super::state::{Items, State};
-use crate::partition::{Partition, Visits};
+use super::training;
+use crate::partition::{Partition, ProbeOrder};
 
 /// The side of the index that its one writer at a time sees.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ impl Writer {
     pub fn is_crowded(&self, state: &State) -> bool {
         let codebook = &state.codebook;
         matches!(codebook.partition, Some(Partition::Learned(_)))
-            && policy::crowded(self.largest, self.settled, state.live, codebook.buckets())
+            && training::crowded(self.largest, self.settled, state.live, codebook.buckets())
     }
 
     /// Ordinals of the items with these ids that can be found, ascending, by their list of the first table.
@@ -139,8 +139,8 @@ impl Writer {
             .par_chunks_exact_mut(tables)
             .zip(items.vectors.par_chunks_exact(dim))
             .with_min_len(256)
-            .for_each_init(Visits::default, |visits, (buckets, vector)| {
-                codebook.assign(vector, visits, buckets);
+            .for_each_init(ProbeOrder::default, |order, (buckets, vector)| {
+                codebook.assign(vector, order, buckets);
             });
         let mut new: BTreeMap<u32, Vec<NewRow>> = BTreeMap::new();
         let mut ordinals = Vec::with_capacity(items.ids.len());

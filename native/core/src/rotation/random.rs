@@ -173,7 +173,8 @@ mod tests {
                 let unit = dim as f64 / dot(x, x);
                 let (mut squares, mut fourth) = (vec![0.0; dim], 0.0);
                 for seed in 0..SEEDS {
-                    for (square, v) in squares.iter_mut().zip(rotate(&RandomRotation::new(dim, dim, seed), x)) {
+                    for (square, v) in squares.iter_mut().zip(rotate(&RandomRotation::new(dim, dim, seed), x))
+                    {
                         let v = f64::from(v) * f64::from(v) * unit / SEEDS as f64;
                         *square += v;
                         fourth += v * v * SEEDS as f64 / dim as f64;

@@ -1,0 +1,74 @@
+//! The stored form: one little-endian file, `index.lkx`, in a folder of its own, mapped when it is opened.
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 8 | magic `LKHASHIX` |
+//! | 4 | format version, u32 |
+//! | 4 | reserved, zero |
+//! | 8 × 13 | header, u64: dim, bits, family (0: learned, 1: hyperplane, 2: cross-polytope), tables, seed, form of the vectors (bytes of a coordinate), metric (0: cosine), items, removed rows, ordinals, trained_on, cells, hyperplanes per table, or cross-polytope buckets, rotation (0: random, 1: learned) |
+//! | … | recall by effort f32 (9), slack f32; see [`crate::index::calibration`] |
+//! | … | mean f32 (dim); learned rotation: matrix f32 (dim, dim) |
+//! | … | learned: directions, groups + 1 or 0 (u64) · centroids f32 (cells, dim) · directions f32 (directions, dim) · groups u32; hyperplane: normals f32 (tables, planes, dim) · offsets f32 (tables, planes) |
+//! | … | rows of each list, u32 (tables × buckets) · ordinals of removed rows, u32 · length u64 and bytes of the attributes, see [`crate::attributes`]; zeros up to a multiple of 64 bytes |
+//! | … | the blocks of the lists, one after another, then their columns; see [`crate::chunk`] |
+//! | 8 | XXH3-64 of all bytes before |
+//!
+//! With few items there are no buckets, nor what makes them.
+//!
+//! `write` and `read` follow the table from top to bottom; what the rows must be like for an index to work with
+//! them is in `check`.
+
+mod check;
+mod input;
+mod read;
+mod write;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result, damaged};
+use crate::index::IndexOptions;
+use crate::index::state::State;
+use crate::memory::Buffer;
+use read::read;
+use write::write_file;
+
+/// The file inside the folder.
+pub const FILE_NAME: &str = "index.lkx";
+const MAGIC: &[u8; 8] = b"LKHASHIX";
+/// Raised whenever older readers could misread a file.
+pub const VERSION: u32 = 5;
+const PREFIX: usize = 16;
+const HEADER_FIELDS: usize = 13;
+
+/// Writes `state` to `folder`: a temporary file, synced, renamed over the old one.
+pub fn save(options: &IndexOptions, state: &State, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    // Two saves at once must not write one file.
+    static SAVES: AtomicU64 = AtomicU64::new(0);
+    let number = SAVES.fetch_add(1, Ordering::Relaxed);
+    let temporary = folder.join(format!(".{FILE_NAME}.{}.{number}.tmp", std::process::id()));
+    let written = write_file(options, state, &temporary)
+        .and_then(|()| fs::rename(&temporary, folder.join(FILE_NAME)))
+        .and_then(|()| File::open(folder)?.sync_all());
+    if written.is_err() {
+        // The first error is the one to report; a left-over temporary file is never read.
+        let _ = fs::remove_file(&temporary);
+    }
+    Ok(written?)
+}
+
+/// Maps `folder` back, checking every byte before use.
+pub fn open(folder: &Path) -> Result<(IndexOptions, State)> {
+    let file = File::open(folder.join(FILE_NAME)).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => damaged(format!("no stored index: {FILE_NAME} is missing")),
+        _ => Err(Error::Io(error)),
+    })?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if length < PREFIX + 8 {
+        return damaged(format!("{FILE_NAME} is not a hash index, or its start is lost"));
+    }
+    read(&file, &Buffer::map(&file, 0..length)?)
+}
