@@ -17,6 +17,7 @@ use damage::seal;
 use lookalike_core::chunk::Rerank;
 use lookalike_core::format::FILE_NAME;
 use lookalike_core::rng::SplitMix64;
+use lookalike_core::rotation::RotationKind;
 use lookalike_core::{Error, Family, HashIndex, IndexOptions};
 use parts::{Parts, parts};
 use survives::{ABSURD_BYTES, survives};
@@ -28,7 +29,15 @@ const MARK: u64 = 0xA5C3_0000_0000_0000;
 
 /// A stored index of 300 items whose ids, from [`MARK`] on, are found in its bytes nowhere else.
 fn marked(folder: &Path, (family, tables): (Family, usize)) -> Vec<u8> {
-    let options = IndexOptions { dim: 10, bits: 128, family, tables, rerank: Rerank::F32, seed: 3 };
+    let options = IndexOptions {
+        dim: 10,
+        bits: 128,
+        family,
+        tables,
+        rerank: Rerank::F32,
+        rotation: RotationKind::Random,
+        seed: 3,
+    };
     let mut rng = SplitMix64::new(5);
     let vectors: Vec<f32> = (0..300 * 10).map(|_| rng.next_bell()).collect();
     let ids: Vec<u64> = (MARK..MARK + 300).collect();
