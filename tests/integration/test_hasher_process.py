@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from hasher.index import NO_ID, HashIndex
 from lookalike.v1 import collection_pb2, hasher_pb2, hasher_pb2_grpc, types_pb2
 from lookalike.vectors import to_bytes
 
@@ -219,6 +220,52 @@ def test_clean_stop_saves_the_index_and_metrics_are_served(launch: Any) -> None:
     check_all(again.wait_ready(), {f"i{n}": 0 for n in range(100)})
     assert again.events("index_rebuilt") == []
     assert again.end(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"probes": 3}, {"effort": 0.1}, {"exact": True}, {"group": True, "effort": 0.6}],
+    ids=lambda parameters: " ".join(parameters) or "defaults",
+)
+def test_answers_are_those_of_the_index_with_the_same_parameters(
+    saved_index: tuple[Any, HashIndex], parameters: dict[str, Any]
+) -> None:
+    stub, index = saved_index
+    queries = np.random.default_rng(9).standard_normal((50, DIMENSION)).astype(np.float32)
+    expected = index.search_detailed(queries, 10, **parameters)
+    named = {"group_by_product" if name == "group" else name: value for name, value in parameters.items()}
+    found = stub.Search(
+        hasher_pb2.HasherServiceSearchRequest(
+            generation="g", model_version="m", vectors_f32_le=to_bytes(queries), k=10, **named
+        )
+    )
+    for result, ids, scores, scanned in zip(
+        found.results, expected.ids, expected.scores, expected.codes_scanned, strict=True
+    ):
+        # Rows are numbered from 1 in the order in which they came; few buckets may hold fewer than ten.
+        there = ids != NO_ID
+        assert [hit.item.item_id for hit in result.hits] == [f"i{number - 1}" for number in ids[there]]
+        assert [hit.score for hit in result.hits] == scores[there].tolist()
+        assert result.codes_scanned == scanned
+
+
+@pytest.fixture(scope="module")
+def saved_index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, HashIndex]]:
+    """A hasher that opened a saved index, and the same saved index opened here."""
+    data = tmp_path_factory.mktemp("answers") / "data"
+    first = Process(data)
+    stub = first.wait_ready()
+    create(stub)
+    for start in range(0, 3_000, 500):
+        request = hasher_pb2.ApplyRequest(generation="g", request_id=f"r{start}")
+        request.write.model_version = "m"
+        request.write.mutations.extend(mutation(f"i{n}", 0) for n in range(start, start + 500))
+        stub.Apply(request)
+    assert first.end(signal.SIGTERM) == 0
+    (folder,) = (data / "g").glob("index-*")
+    second = Process(data)
+    yield second.wait_ready(), HashIndex.open(folder)
+    second.end(signal.SIGKILL)
 
 
 def test_second_process_on_a_folder_is_refused(launch: Any) -> None:
