@@ -60,7 +60,7 @@ pub fn save(options: &IndexOptions, state: &State, folder: &Path) -> Result<()> 
     Ok(written?)
 }
 
-/// Maps `folder` back, checking every byte before use.
+/// Maps `folder` back, checking every byte before use. An index that has lost most of its items is trained anew.
 pub fn open(folder: &Path) -> Result<(IndexOptions, State)> {
     let file = File::open(folder.join(FILE_NAME)).or_else(|error| match error.kind() {
         io::ErrorKind::NotFound => damaged(format!("no stored index: {FILE_NAME} is missing")),

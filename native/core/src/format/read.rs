@@ -18,14 +18,16 @@ use crate::error::{Result, damaged};
 use crate::index::IndexOptions;
 use crate::index::calibration::{Calibration, STEPS};
 use crate::index::list::List;
+use crate::index::placement::Placement;
 use crate::index::state::{BUCKETS_SEED, State};
+use crate::index::training;
 use crate::memory::{ALIGN, Buffer};
 use crate::partition::{Family, Partition};
 use crate::planes::Planes;
 use crate::rotation::{LearnedRotation, Rotation, RotationKind};
 
 /// Cells, hyperplanes and buckets of cross-polytopes of one table: more than a build ever makes. They keep a small
-/// file from asking for absurdly much memory: an empty bucket takes 4 bytes of it, a list in memory some 150.
+/// file from asking for absurdly much memory: an empty bucket takes 4 bytes of it, a list in memory 160.
 const MAX_CELLS: usize = 1 << 17;
 const MAX_PLANES: usize = 20;
 const MAX_BUCKETS: usize = 1 << 16;
@@ -127,7 +129,15 @@ fn read_body(mut input: Input, file: &File) -> Result<(IndexOptions, State)> {
     let attributes = Attributes::deserialise(attributes, &findable)?;
     let removed = lists.iter().map(List::removed).sum();
     let codebook = Arc::new(codebook);
-    Ok((options, State { codebook, lists, live, removed, ordinals, attributes, calibration }))
+    let placement = Placement::default();
+    let state = State { codebook, lists, live, removed, ordinals, placement, attributes, calibration };
+    // What is sized by the ordinals would be far larger than the items need, or a damaged file may ask for.
+    if training::shrunk(live, ordinals as usize) {
+        let state = State::train(&options, &state.items());
+        return Ok((options, state));
+    }
+    let placement = Placement::of(&state.lists, state.layout(), state.codebook.tables(), ordinals);
+    Ok((options, State { placement, ..state }))
 }
 
 fn read_partition(

@@ -31,11 +31,6 @@ pub fn rows_worth(rows: usize, left: usize, most: usize, only_copies: impl FnOnc
 /// Efforts 0 and 1 look at `2^-(RANGE / 2)` and `2^(RANGE / 2)` times as many rows as 0.5.
 const RANGE: f64 = 8.0;
 
-/// Whether so few items pass a filter that scoring them all is cheaper than looking for the best.
-pub fn few(matches: usize) -> bool {
-    matches <= 2_000
-}
-
 /// Candidates whose score is computed for `k` results.
 fn rerank_depth(k: usize) -> usize {
     (8 * k).max(128)

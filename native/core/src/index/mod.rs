@@ -10,13 +10,15 @@ pub mod calibration;
 mod candidates;
 mod clock;
 mod effort;
+mod filtered;
 pub mod list;
 mod options;
+pub mod placement;
 mod query;
 mod rebuild;
 mod search;
 pub mod state;
-mod training;
+pub(crate) mod training;
 mod writer;
 
 use std::path::Path;
@@ -218,9 +220,6 @@ impl HashIndex {
     /// [`crate::Error::Io`] if it cannot be read.
     pub fn open(folder: &Path) -> Result<Self> {
         let (options, state) = crate::format::open(folder)?;
-        // What is sized by the ordinals would be far larger than the items need, or a damaged file may ask for.
-        let shrunk = training::shrunk(state.live, state.ordinals as usize);
-        let state = if shrunk { State::train(&options, &state.items()) } else { state };
         Ok(Self::from_state(options, state))
     }
 

@@ -3,10 +3,14 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
+use std::sync::OnceLock;
+
+use roaring::RoaringBitmap;
 
 use super::calibration::{self, FARTHEST_STOP};
 use super::candidates::{Candidate, Candidates};
 use super::effort::{self, Effort};
+use super::filtered;
 use super::list::Run;
 use super::options::{Estimate, SearchOptions};
 use super::search::Answer;
@@ -107,6 +111,10 @@ pub struct Search<'a> {
     options: &'a SearchOptions,
     /// The items that the filter lets through, by ordinal.
     allowed: Option<Bitset>,
+    /// Their rows, where all of them are scored, each with its list.
+    matching: OnceLock<Vec<(u32, Record<'a>)>>,
+    passing: RoaringBitmap,
+    exact: bool,
     /// Items that may be found.
     matches: usize,
     /// Rows that training means a bucket to have at most.
@@ -116,13 +124,17 @@ pub struct Search<'a> {
 impl<'a> Search<'a> {
     /// Evaluates the filter.
     pub fn new(state: &'a State, options: &'a SearchOptions) -> Self {
-        let allowed = options.filter.as_ref().map(|filter| {
-            let ordinals = state.attributes.evaluate(filter);
-            Bitset::from_words(to_bitset(&ordinals, state.ordinals as usize))
-        });
+        let filter = options.filter.as_ref().map(|filter| state.attributes.evaluate(filter));
+        let allowed =
+            filter.as_ref().map(|ordinals| Bitset::from_words(to_bitset(ordinals, state.ordinals as usize)));
         let matches = allowed.as_ref().map_or(state.live, Bitset::len);
+        let exact = match &allowed {
+            None => options.exact,
+            Some(_) => filtered::scores_all(options, state, matches),
+        };
         let cap = cells::cap(state.live, state.first_table().len());
-        Self { state, options, allowed, matches, cap }
+        let (matching, passing) = (OnceLock::new(), filter.unwrap_or_default());
+        Self { state, options, allowed, matching, passing, exact, matches, cap }
     }
 
     /// Vector dimension.
@@ -132,7 +144,7 @@ impl<'a> Search<'a> {
 
     /// Whether every row that may be found is scored, rather than the best of the near buckets.
     pub fn is_exact(&self) -> bool {
-        self.options.exact || self.allowed.is_some() && effort::few(self.matches)
+        self.exact
     }
 
     /// Rotates the query and fills its table.
@@ -337,15 +349,22 @@ impl<'a> Search<'a> {
     pub fn exact(&self, query: &[f32], scratch: &QueryScratch) -> Answer {
         let state = self.state;
         let mut hits = Vec::with_capacity(self.matches);
-        for (bucket, list) in state.first_table().iter().enumerate() {
-            let base = dot(query, state.codebook.centre(bucket as u32));
-            for run in list.runs() {
-                let view = run.chunk().view(state.layout());
-                let found = run.live_rows().filter(|row| self.lets_through(run, *row));
-                hits.extend(found.map(|row| {
-                    let row = CandidateRow { base, record: view.record(state.layout(), row) };
-                    row.hit(self.score(query, scratch, &row))
-                }));
+        match &self.allowed {
+            Some(allowed) => {
+                let matching = || filtered::matching_rows(state, &self.passing, allowed);
+                for rows in self.matching.get_or_init(matching).chunk_by(|a, b| a.0 == b.0) {
+                    let records = rows.iter().map(|(_, record)| *record);
+                    hits.extend(self.scored(query, scratch, rows[0].0, records));
+                }
+            }
+            None => {
+                for (bucket, list) in (0..).zip(state.first_table()) {
+                    let live = |run: &'a Run| {
+                        let view = run.chunk().view(state.layout());
+                        run.live_rows().map(move |row| view.record(state.layout(), row))
+                    };
+                    hits.extend(self.scored(query, scratch, bucket, list.runs().flat_map(live)));
+                }
             }
         }
         let scanned = hits.len() as u64;
@@ -353,6 +372,21 @@ impl<'a> Search<'a> {
         // Thousands of queries would else keep the room of all rows each until the last is answered.
         hits.shrink_to_fit();
         Answer { hits, scanned }
+    }
+
+    /// Scores rows of one bucket.
+    fn scored(
+        &self,
+        query: &[f32],
+        scratch: &QueryScratch,
+        bucket: u32,
+        records: impl Iterator<Item = Record<'a>>,
+    ) -> impl Iterator<Item = Hit> {
+        let base = dot(query, self.state.codebook.centre(bucket));
+        records.map(move |record| {
+            let row = CandidateRow { base, record };
+            row.hit(self.score(query, scratch, &row))
+        })
     }
 
     fn order(&self, hits: &mut Vec<Hit>) {

@@ -206,7 +206,8 @@ fn catch_up(shared: &Weak<Shared>, mut new: State, stop: &Stop) -> Option<()> {
         let mut touched: Vec<u64> = writing.rebuild.as_mut()?.touched.drain().collect();
         touched.sort_unstable();
         let current = shared.state.load_full();
-        let places = writing.writer.get_or_insert_with(|| Writer::of(&current)).located(&touched);
+        let writer_now = writing.writer.get_or_insert_with(|| Writer::of(&current));
+        let places = writer_now.located(&current, &touched);
         let last = touched.len() <= FEW || round == ROUNDS;
         let writing = last.then_some(writing);
         writer.change(&mut new, &touched, &current.items_at(&places));

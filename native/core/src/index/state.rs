@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::IndexOptions;
 use super::calibration::{self, Calibration};
 use super::list::{List, NewRow, write_new};
+use super::placement::Placement;
 use super::training::{BRUTE_FORCE_ITEMS, cell_count, cross_polytope_buckets, planes_per_table};
 use crate::attributes::{Attributes, ItemAttributes};
 use crate::cells::Cells;
@@ -49,6 +50,8 @@ pub struct State {
     pub removed: usize,
     /// One more than the highest ordinal ever given.
     pub ordinals: u32,
+    /// Lists of the items by ordinal.
+    pub placement: Placement,
     /// Categories and attribute values by ordinal.
     pub attributes: Attributes,
     /// What searches of each effort find.
@@ -133,7 +136,8 @@ impl State {
         let mut attributes = Attributes::default();
         attributes.insert((0..).zip(&items.attributes));
         let (ordinals, codebook, calibration) = (count as u32, Arc::new(codebook), Calibration::default());
-        Some(Self { lists, live: count, removed: 0, ordinals, attributes, calibration, codebook })
+        let placement = Placement::new(&buckets, tables);
+        Some(Self { lists, live: count, removed: 0, ordinals, placement, attributes, calibration, codebook })
     }
 
     /// Shape of the rows.

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::list::{List, NewRow};
+use super::placement::Placement;
 use super::state::{Items, State};
 use super::training;
+use crate::bitset::Bitset;
 use crate::partition::{Partition, ProbeOrder};
 
 /// The side of the index that its one writer at a time sees.
@@ -15,13 +17,10 @@ use crate::partition::{Partition, ProbeOrder};
 pub struct Writer {
     /// Ordinal of each findable item.
     ordinal_of: HashMap<u64, u32>,
-    /// Buckets of each ordinal, laid out (ordinal, table).
-    buckets_of: Vec<u32>,
     /// Ordinals whose rows are in no list any more.
     free: Vec<u32>,
     /// Rows that removed ordinals still have in lists.
     rows_left: HashMap<u32, usize>,
-    tables: usize,
     /// Rows of the largest bucket at first, and of the largest that the last change touched.
     settled: usize,
     largest: usize,
@@ -30,19 +29,13 @@ pub struct Writer {
 impl Writer {
     /// The writer's view of a snapshot.
     pub fn of(state: &State) -> Self {
-        let tables = state.codebook.tables();
-        let mut writer = Self {
-            ordinal_of: HashMap::with_capacity(state.live),
-            buckets_of: vec![u32::MAX; state.ordinals as usize * tables],
-            tables,
-            ..Self::default()
-        };
-        let per_table = state.lists.len() / tables;
-        for (bucket, list) in state.lists.iter().enumerate() {
+        let mut writer = Self { ordinal_of: HashMap::with_capacity(state.live), ..Self::default() };
+        let mut used = Bitset::default();
+        for list in &state.lists {
             for run in list.runs() {
                 let view = run.chunk().view(state.layout());
                 for (row, ordinal) in view.ordinals.iter().enumerate() {
-                    writer.buckets_of[*ordinal as usize * tables + bucket / per_table] = bucket as u32;
+                    used.insert(*ordinal);
                     if run.is_live(row) {
                         writer.ordinal_of.insert(view.record(state.layout(), row).id(), *ordinal);
                     } else {
@@ -51,8 +44,7 @@ impl Writer {
                 }
             }
         }
-        let used = writer.buckets_of.chunks_exact(tables).map(|b| b.iter().any(|b| *b != u32::MAX));
-        writer.free = used.zip(0..).filter(|(used, _)| !used).map(|(_, ordinal)| ordinal).collect();
+        writer.free = (0..state.ordinals).filter(|ordinal| !used.contains(*ordinal)).collect();
         let sizes = state.lists.iter().zip(0..).map(|(list, bucket)| crowd(state, bucket, list));
         writer.settled = sizes.max().unwrap_or(0);
         writer
@@ -61,7 +53,7 @@ impl Writer {
     /// Takes the items with the ids `gone` out of `state`, whose writer this is, and puts `new` ones in, none of
     /// whose ids are there then. Returns how many were taken out.
     pub fn change(&mut self, state: &mut State, gone: &[u64], new: &Items) -> usize {
-        let (killed, removed) = self.kill(gone);
+        let (killed, removed) = self.kill(&state.placement, gone);
         let count = removed.len();
         state.live = state.live - count + new.ids.len();
         state.attributes.remove(removed);
@@ -78,23 +70,24 @@ impl Writer {
     }
 
     /// Ordinals of the items with these ids that can be found, ascending, by their list of the first table.
-    pub fn located(&self, ids: &[u64]) -> BTreeMap<u32, Vec<u32>> {
+    pub fn located(&self, state: &State, ids: &[u64]) -> BTreeMap<u32, Vec<u32>> {
         let mut by_list: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for ordinal in ids.iter().filter_map(|id| self.ordinal_of.get(id)) {
-            by_list.entry(self.buckets_of[*ordinal as usize * self.tables]).or_default().push(*ordinal);
+            by_list.entry(state.placement.get(*ordinal)[0]).or_default().push(*ordinal);
         }
         by_list.values_mut().for_each(|ordinals| ordinals.sort_unstable());
         by_list
     }
 
     /// Takes items out; their ordinals by list, ascending, and how many there were.
-    fn kill(&mut self, ids: &[u64]) -> (BTreeMap<u32, Vec<u32>>, Vec<u32>) {
+    fn kill(&mut self, placement: &Placement, ids: &[u64]) -> (BTreeMap<u32, Vec<u32>>, Vec<u32>) {
         let mut by_list: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         let mut ordinals = Vec::new();
         for ordinal in ids.iter().filter_map(|id| self.ordinal_of.remove(id)) {
             ordinals.push(ordinal);
-            self.rows_left.insert(ordinal, self.tables);
-            for bucket in &self.buckets_of[ordinal as usize * self.tables..][..self.tables] {
+            let buckets = placement.get(ordinal);
+            self.rows_left.insert(ordinal, buckets.len());
+            for bucket in buckets {
                 by_list.entry(*bucket).or_default().push(ordinal);
             }
         }
@@ -102,17 +95,13 @@ impl Writer {
         (by_list, ordinals)
     }
 
-    /// Gives an item a number; `buckets` are its lists, `next` the first number never given.
-    fn place(&mut self, id: u64, buckets: &[u32], next: &mut u32) -> u32 {
+    /// Gives an item a number; `buckets` are its lists.
+    fn place(&mut self, state: &mut State, id: u64, buckets: &[u32]) -> u32 {
         let ordinal = self.free.pop().unwrap_or_else(|| {
-            *next += 1;
-            *next - 1
+            state.ordinals += 1;
+            state.ordinals - 1
         });
-        let start = ordinal as usize * self.tables;
-        if self.buckets_of.len() < start + self.tables {
-            self.buckets_of.resize(start + self.tables, u32::MAX);
-        }
-        self.buckets_of[start..start + self.tables].copy_from_slice(buckets);
+        state.placement.set(ordinal, buckets);
         self.ordinal_of.insert(id, ordinal);
         ordinal
     }
@@ -146,7 +135,7 @@ impl Writer {
         let mut ordinals = Vec::with_capacity(items.ids.len());
         let rows = items.ids.iter().zip(&items.products).zip(items.vectors.chunks_exact(dim));
         for (((id, product), vector), buckets) in rows.zip(buckets.chunks_exact(tables)) {
-            let ordinal = self.place(*id, buckets, &mut state.ordinals);
+            let ordinal = self.place(state, *id, buckets);
             let row = NewRow { ordinal, id: *id, product: *product, vector };
             ordinals.push(ordinal);
             buckets.iter().for_each(|bucket| new.entry(*bucket).or_default().push(row));
