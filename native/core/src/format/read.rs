@@ -1,7 +1,7 @@
 //! Reading the stored form, part after part in the order of the file; every byte is checked before use.
 
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringBitmap;
 use xxhash_rust::xxh3::xxh3_64;
@@ -18,7 +18,6 @@ use crate::error::{Result, damaged};
 use crate::index::IndexOptions;
 use crate::index::calibration::{Calibration, STEPS};
 use crate::index::list::List;
-use crate::index::placement::Placement;
 use crate::index::state::{BUCKETS_SEED, State};
 use crate::index::training;
 use crate::memory::{ALIGN, Buffer};
@@ -129,15 +128,12 @@ fn read_body(mut input: Input, file: &File) -> Result<(IndexOptions, State)> {
     let attributes = Attributes::deserialise(attributes, &findable)?;
     let removed = lists.iter().map(List::removed).sum();
     let codebook = Arc::new(codebook);
-    let placement = Placement::default();
+    let placement = OnceLock::new();
     let state = State { codebook, lists, live, removed, ordinals, placement, attributes, calibration };
     // What is sized by the ordinals would be far larger than the items need, or a damaged file may ask for.
-    if training::shrunk(live, ordinals as usize) {
-        let state = State::train(&options, &state.items());
-        return Ok((options, state));
-    }
-    let placement = Placement::of(&state.lists, state.layout(), state.codebook.tables(), ordinals);
-    Ok((options, State { placement, ..state }))
+    let shrunk = training::shrunk(live, ordinals as usize);
+    let state = if shrunk { State::train(&options, &state.items()) } else { state };
+    Ok((options, state))
 }
 
 fn read_partition(

@@ -40,9 +40,10 @@ pub fn matching_rows<'a>(
     passing: &RoaringBitmap,
     allowed: &Bitset,
 ) -> Vec<(u32, Record<'a>)> {
+    let placement = state.placement();
     let mut lists = Bitset::default();
     passing.iter().for_each(|ordinal| {
-        lists.insert(state.placement.get(ordinal)[0]);
+        lists.insert(placement.get(ordinal)[0]);
     });
     let mut rows = Vec::with_capacity(allowed.len());
     for (number, list) in (0..).zip(state.first_table()).filter(|(number, _)| lists.contains(*number)) {
@@ -64,6 +65,7 @@ mod tests {
     use crate::filter::{Condition, Filter};
     use crate::partition::Family;
     use crate::rng::SplitMix64;
+    use crate::rotation::RotationKind;
     use crate::{HashIndex, IndexOptions};
 
     const DIM: usize = 12;
@@ -76,7 +78,15 @@ mod tests {
     /// Items with the prices 0, 1, 2, …
     fn priced(family: Family, items: u64, vectors: &[f32]) -> HashIndex {
         let rerank = Rerank::F32;
-        let options = IndexOptions { dim: DIM, bits: 64, family, tables: 1, rerank, seed: 1 };
+        let options = IndexOptions {
+            dim: DIM,
+            bits: 64,
+            family,
+            tables: 1,
+            rerank,
+            rotation: RotationKind::Random,
+            seed: 1,
+        };
         let ids: Vec<u64> = (0..items).collect();
         let price = |id: &u64| vec![("price".to_owned(), id.to_string())];
         let attributes = ids.iter().map(|id| ItemAttributes::new(vec![], price(id)).unwrap()).collect();

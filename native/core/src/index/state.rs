@@ -1,7 +1,7 @@
 //! One immutable snapshot of the index: what a search reads.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
@@ -50,8 +50,8 @@ pub struct State {
     pub removed: usize,
     /// One more than the highest ordinal ever given.
     pub ordinals: u32,
-    /// Lists of the items by ordinal.
-    pub placement: Placement,
+    /// See [`State::placement`].
+    pub placement: OnceLock<Placement>,
     /// Categories and attribute values by ordinal.
     pub attributes: Attributes,
     /// What searches of each effort find.
@@ -136,8 +136,20 @@ impl State {
         let mut attributes = Attributes::default();
         attributes.insert((0..).zip(&items.attributes));
         let (ordinals, codebook, calibration) = (count as u32, Arc::new(codebook), Calibration::default());
-        let placement = Placement::new(&buckets, tables);
+        let placement = OnceLock::new();
         Some(Self { lists, live: count, removed: 0, ordinals, placement, attributes, calibration, codebook })
+    }
+
+    /// Lists of the items by ordinal. Made when a write or a filter first asks, as many indexes never see either.
+    pub fn placement(&self) -> &Placement {
+        self.placement
+            .get_or_init(|| Placement::of(&self.lists, self.layout(), self.codebook.tables(), self.ordinals))
+    }
+
+    /// [`State::placement`], to be changed.
+    pub fn placement_mut(&mut self) -> &mut Placement {
+        self.placement();
+        self.placement.get_mut().expect("made above")
     }
 
     /// Shape of the rows.

@@ -53,7 +53,7 @@ impl Writer {
     /// Takes the items with the ids `gone` out of `state`, whose writer this is, and puts `new` ones in, none of
     /// whose ids are there then. Returns how many were taken out.
     pub fn change(&mut self, state: &mut State, gone: &[u64], new: &Items) -> usize {
-        let (killed, removed) = self.kill(&state.placement, gone);
+        let (killed, removed) = self.kill(state.placement(), gone);
         let count = removed.len();
         state.live = state.live - count + new.ids.len();
         state.attributes.remove(removed);
@@ -73,7 +73,7 @@ impl Writer {
     pub fn located(&self, state: &State, ids: &[u64]) -> BTreeMap<u32, Vec<u32>> {
         let mut by_list: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for ordinal in ids.iter().filter_map(|id| self.ordinal_of.get(id)) {
-            by_list.entry(state.placement.get(*ordinal)[0]).or_default().push(*ordinal);
+            by_list.entry(state.placement().get(*ordinal)[0]).or_default().push(*ordinal);
         }
         by_list.values_mut().for_each(|ordinals| ordinals.sort_unstable());
         by_list
@@ -101,7 +101,7 @@ impl Writer {
             state.ordinals += 1;
             state.ordinals - 1
         });
-        state.placement.set(ordinal, buckets);
+        state.placement_mut().set(ordinal, buckets);
         self.ordinal_of.insert(id, ordinal);
         ordinal
     }
