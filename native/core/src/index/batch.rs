@@ -3,8 +3,9 @@
 //! The answers are those of the same queries alone: the order of the probes decides nothing but ties, which
 //! are broken by the place of a bucket in the query's own order.
 
+use super::ahead::{AHEAD, Ahead};
 use super::clock::{Clock, StageSeconds};
-use super::query::{AHEAD, Ahead, QueryScratch, STAGES, Search, Worker};
+use super::query::{QueryScratch, STAGES, Search, Worker};
 use super::search::Answer;
 use crate::partition::ProbeOrder;
 

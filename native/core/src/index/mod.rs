@@ -5,6 +5,7 @@
 //! nearly everything with the old snapshot, and swap it in. Where the codebook no longer fits its items,
 //! `rebuild` trains another one beside searches and writes.
 
+mod ahead;
 mod batch;
 pub mod calibration;
 mod candidates;

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use roaring::RoaringBitmap;
 
+use super::ahead::{AHEAD, Ahead};
 use super::calibration::{self, FARTHEST_STOP};
 use super::candidates::{Candidate, Candidates};
 use super::effort::{self, Effort};
@@ -81,28 +82,6 @@ pub fn with_worker<T>(work: impl FnOnce(&mut Worker) -> T) -> T {
         static WORKER: RefCell<Worker> = RefCell::default();
     }
     WORKER.with_borrow_mut(work)
-}
-
-/// Blocks that are asked for piece by piece while others are read, so that memory is never idle.
-#[derive(Default)]
-pub struct Ahead<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Ahead<'a> {
-    /// Goes on to the rows of another bucket.
-    pub fn start(&mut self, search: &Search<'a>, bucket: u32) {
-        for run in search.runs(bucket) {
-            prefetch(self.rest);
-            self.rest = run.chunk().blocks();
-        }
-    }
-
-    fn step(&mut self, bytes: usize) {
-        let (now, later) = self.rest.split_at(bytes.min(self.rest.len()));
-        prefetch(now);
-        self.rest = later;
-    }
 }
 
 /// What all queries of one call have in common.
@@ -201,7 +180,8 @@ impl<'a> Search<'a> {
         effort::rows_worth(rows, left, self.cap, only_copies)
     }
 
-    fn runs(&self, bucket: u32) -> impl Iterator<Item = &'a Run> + use<'a> {
+    /// The runs of a bucket.
+    pub fn runs(&self, bucket: u32) -> impl Iterator<Item = &'a Run> + use<'a> {
         self.state.lists[bucket as usize].runs()
     }
 
@@ -397,8 +377,6 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Buckets whose codes are asked for before their turn.
-pub const AHEAD: usize = 2;
 /// Parts of a query's buckets between looks at what was found.
 pub const STAGES: usize = 3;
 /// Blocks estimated at a time.

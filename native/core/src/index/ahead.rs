@@ -1,0 +1,30 @@
+//! Asking for codes before their turn, so that memory and arithmetic overlap.
+
+use super::query::Search;
+use crate::prefetch::prefetch;
+
+/// Buckets whose codes are asked for before their turn.
+pub const AHEAD: usize = 2;
+
+/// Blocks that are asked for piece by piece while others are read, so that memory is never idle.
+#[derive(Default)]
+pub struct Ahead<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Ahead<'a> {
+    /// Goes on to the rows of another bucket.
+    pub fn start(&mut self, search: &Search<'a>, bucket: u32) {
+        for run in search.runs(bucket) {
+            prefetch(self.rest);
+            self.rest = run.chunk().blocks();
+        }
+    }
+
+    /// Asks for the next `bytes`.
+    pub fn step(&mut self, bytes: usize) {
+        let (now, later) = self.rest.split_at(bytes.min(self.rest.len()));
+        prefetch(now);
+        self.rest = later;
+    }
+}
