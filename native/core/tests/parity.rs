@@ -56,6 +56,8 @@ fn nearest_codes_equal_a_sort(rng: &mut SplitMix64) {
                     expected,
                     "{words} words, {rows} rows"
                 );
+                for_each_isa("top_k of one", || hamming::top_k(&queries[..words], &codes, words, k));
+                assert_eq!(hamming::top_k(&queries[..words], &codes, words, k), expected[..1]);
             }
         }
     }

@@ -26,6 +26,11 @@ pub fn top_k(queries: &[u64], codes: &[u64], words: usize, k: usize) -> Vec<Vec<
     assert!(u32::try_from(rows).is_ok(), "fewer than 2^32 codes");
     let mut blocks = Vec::new();
     let mut out = Vec::with_capacity(queries.len() / words);
+    if queries.len() == words
+        && let Some(nearest) = row_by_row(queries, codes, k)
+    {
+        return vec![nearest];
+    }
     for queries in queries.chunks(GROUP * words) {
         let tile =
             (LEAST_TILE * queries.len() / words).min(MOST_TILE).div_ceil(words).next_multiple_of(BLOCK);
@@ -40,6 +45,24 @@ pub fn top_k(queries: &[u64], codes: &[u64], words: usize, k: usize) -> Vec<Vec<
         out.extend(nearest.into_iter().map(Nearest::into_sorted));
     }
     out
+}
+
+/// The answer to one query without turning the codes, where there is a kernel for that.
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
+fn row_by_row(query: &[u64], codes: &[u64], k: usize) -> Option<Vec<(u32, usize)>> {
+    #[cfg(target_arch = "x86_64")]
+    if let (Ok(query), Isa::Avx512) = (<&[u64; 4]>::try_from(query), active()) {
+        let codes = codes.as_chunks::<4>().0;
+        let (whole, rest) = codes.split_at(codes.len() / BLOCK * BLOCK);
+        let mut nearest = Nearest::new(k, codes.len(), 64 * query.len());
+        // SAFETY: `active` only returns what the CPU was found to have.
+        unsafe { super::x86::scan_rows_avx512(query, whole, 0, &mut nearest) };
+        let mut blocks = Vec::new();
+        transpose(rest.as_flattened(), query.len(), &mut blocks);
+        scan(query, &blocks, whole.len(), &mut nearest);
+        return Some(nearest.into_sorted());
+    }
+    None
 }
 
 /// Lays codes out in blocks of [`BLOCK`]: the first word of each, then the second of each, and so on.

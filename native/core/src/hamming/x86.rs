@@ -137,6 +137,44 @@ pub unsafe fn scan_avx512(query: &[u64], blocks: &[u64], first: usize, nearest: 
     }
 }
 
+/// As [`scan_avx512`] for codes of 4 words as they lie: one query does not pay for columns.
+///
+/// # Safety
+/// The CPU has AVX-512 F, BW and VPOPCNTDQ.
+#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
+pub unsafe fn scan_rows_avx512(query: &[u64; 4], codes: &[[u64; 4]], first: usize, nearest: &mut Nearest) {
+    // SAFETY: an unaligned load of 4 words.
+    let query = _mm512_broadcast_i64x4(unsafe { _mm256_loadu_si256(query.as_ptr().cast()) });
+    for (block, first) in codes.as_chunks::<BLOCK>().0.iter().zip((first..).step_by(BLOCK)) {
+        let differing = |pair: usize| {
+            // SAFETY: an unaligned load of two codes: `pair` is below 8.
+            let codes = unsafe { _mm512_loadu_epi64(block.as_ptr().add(2 * pair).cast()) };
+            _mm512_popcnt_epi64(_mm512_xor_si512(query, codes))
+        };
+        // Four pairs of codes share a register, in 16-bit fields; the sum of its four words is then in all of them.
+        let sums = [0, 4].map(|pair| {
+            let low = _mm512_or_si512(differing(pair), _mm512_slli_epi64::<16>(differing(pair + 1)));
+            let high = _mm512_or_si512(differing(pair + 2), _mm512_slli_epi64::<16>(differing(pair + 3)));
+            let words = _mm512_or_si512(low, _mm512_slli_epi64::<32>(high));
+            let twos = _mm512_add_epi64(words, _mm512_permutex_epi64::<0xB1>(words));
+            _mm512_add_epi64(twos, _mm512_permutex_epi64::<0x4E>(twos))
+        });
+        let limit = _mm512_set1_epi16(nearest.limit() as i16);
+        if sums.iter().any(|sums| _mm512_cmplt_epu16_mask(*sums, limit) != 0) {
+            let mut distances = [0; BLOCK];
+            for (sums, out) in sums.into_iter().zip(distances.as_chunks_mut::<8>().0) {
+                let mut fields = [0u16; 32];
+                // SAFETY: an unaligned store of 32 fields.
+                unsafe { _mm512_storeu_epi16(fields.as_mut_ptr().cast(), sums) };
+                // First codes of the pairs lie in the low half, second ones in the high half.
+                let of_code = |code: usize| u64::from(fields[code / 2 + code % 2 * 16]);
+                *out = std::array::from_fn(of_code);
+            }
+            nearest.offer(first, &distances);
+        }
+    }
+}
+
 /// Lays out the words of a whole block but for the last `words % 4` of each code; see [`super::top::transpose`].
 ///
 /// # Safety
