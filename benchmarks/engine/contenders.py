@@ -211,8 +211,12 @@ def faiss_filtered(dim: int, items: int) -> list[Contender]:
 
 
 def lookalike_filtered(dim: int, items: int) -> list[Contender]:
+    # With an effort the index itself chooses between the scan and scoring all that passes.
+    efforts = grid(effort=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75))
     return [
-        Contender(LOOKALIKE, f"{c.label}, filters", c.adapter, {**c.build, "filters": True}, c.searches)
+        Contender(
+            LOOKALIKE, f"{c.label}, filters", c.adapter, {**c.build, "filters": True}, c.searches + efforts
+        )
         for c in lookalike(dim, items)
     ]
 
