@@ -58,8 +58,9 @@ class IndexStats(TypedDict):
 
     `recall_by_effort` is the recall of searches for 10 at efforts 0, 1/8, …, 1, measured when the buckets
     were trained, on vectors that they were trained without and against what effort 1 finds.
-    `rebuilding` says whether new buckets are being trained in the background; `failed_rebuilds` how often
-    that failed since the index was built or opened, in which case it went on with the buckets it had.
+    `rebuilding` says whether the index is being trained anew or compacted in the background;
+    `failed_rebuilds` how often that failed since the index was built or opened, in which case it went on
+    with the buckets it had.
     """
 
     items: int
@@ -328,7 +329,8 @@ class HashIndex:
         items in this call, beyond that in the background, while searches and writes go on with the old
         buckets. That takes half of the cores, and the memory of all vectors as float32 and of a second index
         until it is done. It starts from the vectors as they are kept, so that with `rerank="int8"` each
-        rebuild rounds them once more.
+        rebuild rounds them once more. Beyond 20,000 items the rows are also compacted in the background
+        whenever an eighth of them has been replaced, which needs the memory of a second index for a moment.
 
         Args:
             vectors: `(n, d)` float32 as in :meth:`build`.

@@ -53,6 +53,7 @@ class LookalikeEngine:
             for batch in np.array_split(rows, max(1, len(rows) // CHURN_BATCH)):
                 ids = batch.astype(np.uint64)
                 self.index.add(np.ascontiguousarray(vectors[batch]), ids, ids)
+            self.index.wait_for_rebuild()
 
     def searcher(self, settings: Settings, k: int, single: bool) -> Search:
         search = self.index.search

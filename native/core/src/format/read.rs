@@ -129,7 +129,8 @@ fn read_body(mut input: Input, file: &File) -> Result<(IndexOptions, State)> {
     let removed = lists.iter().map(List::removed).sum();
     let codebook = Arc::new(codebook);
     let placement = OnceLock::new();
-    let state = State { codebook, lists, live, removed, ordinals, placement, attributes, calibration };
+    let state =
+        State { codebook, lists, live, removed, changes: 0, ordinals, placement, attributes, calibration };
     // What is sized by the ordinals would be far larger than the items need, or a damaged file may ask for.
     let shrunk = training::shrunk(live, ordinals as usize);
     let state = if shrunk { State::train(&options, &state.items()) } else { state };

@@ -179,21 +179,24 @@ fn join(
     let rows = old().map(|run| run.chunk.len() - run.removed as usize).sum::<usize>() + new.len();
     let mut parts = layout.chunk_bytes(rows).map(BufferMut::zeroed);
     let mut writer = ChunkWriter::new(layout, rows, parts.each_mut().map(BufferMut::bytes_mut));
-    let mut row = Row::default();
     for run in old() {
-        let view: View = run.chunk.view(&layout);
-        for at in 0..run.chunk.len() {
-            if run.is_live(at) {
-                view.read(&layout, at, &mut row);
-                writer.push(&row);
-            } else {
-                purged.push(view.ordinals[at]);
-            }
-        }
+        let ordinals = run.chunk.view(&layout).ordinals;
+        purged.extend((0..ordinals.len()).filter(|at| !run.is_live(*at)).map(|at| ordinals[at]));
+        write_live(run, &layout, &mut writer);
     }
     write_new(codebook, bucket, new.iter().copied(), &mut writer);
     writer.finish();
     (rows > 0).then(|| Chunk::new(parts.map(BufferMut::freeze), rows, &layout))
+}
+
+/// Copies the rows of a run that can be found.
+pub fn write_live(run: &Run, layout: &Layout, writer: &mut ChunkWriter) {
+    let view: View = run.chunk.view(layout);
+    let mut row = Row::default();
+    for at in run.live_rows() {
+        view.read(layout, at, &mut row);
+        writer.push(&row);
+    }
 }
 
 /// Encodes rows into a run.

@@ -116,7 +116,7 @@ pub struct Stats {
     pub attribute_bytes: usize,
     /// What searches of each of [`calibration::STEPS`] efforts find; see [`calibration::Calibration::recall`].
     pub recall_by_effort: Vec<f32>,
-    /// Whether a new codebook is being trained in the background.
+    /// Whether a new codebook is being trained, or the rows are being compacted, in the background.
     pub rebuilding: bool,
     /// Background trainings that failed since the index was built or opened; the codebook before them stayed.
     pub failed_rebuilds: usize,
@@ -176,10 +176,11 @@ impl HashIndex {
 
     /// Adds items; one whose id is present replaces it. The items can be found when this returns.
     ///
-    /// The index is rebuilt when it has grown by half (up to 20,000 items: by a tenth) since its codebook was trained, or a bucket is far larger
-    /// than training would leave it: here while it is small, else in the background, beside searches and
-    /// writes. A rebuild in the background takes half of the cores, and the memory of all vectors as `f32`
-    /// and of a second index. Vectors kept as [`Rerank::Int8`] are rounded once more by each.
+    /// The index is rebuilt when it has grown by half (up to 20,000 items: by a tenth) since its codebook was trained, or
+    /// a bucket is far larger than training would leave it: here while it is small, else in the background, beside
+    /// searches and writes. A rebuild in the background takes half of the cores, and the memory of all vectors as `f32`
+    /// and of a second index. Vectors kept as [`Rerank::Int8`] are rounded once more by each. Rows of a larger index
+    /// are compacted in the background when an eighth of them has been replaced.
     ///
     /// # Errors
     /// [`crate::Error::Invalid`] if a vector or an id is not acceptable; nothing is added then.

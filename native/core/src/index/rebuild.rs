@@ -1,6 +1,7 @@
 //! The side of the index that writers take turns at, and training anew in the background beside them.
 //!
-//! A rebuild trains and fills a new state from a snapshot, on a thread of its own. Writes go on with the old
+//! A rebuild trains and fills a new state from a snapshot, or only writes its rows side by side again, on a thread of
+//! its own. Writes go on with the old
 //! codebook meanwhile and note the ids that they touch. The rebuild then brings the new state up to date: for
 //! each touched id it takes the item over as it is by then. It does so without the lock until few are left,
 //! and with it for those, and swaps the new state in. Searches never wait.
@@ -114,10 +115,16 @@ impl Shared {
 
     fn rebuild_if_due(self: &Arc<Self>, writing: &mut Writing) {
         let state = self.state.load_full();
-        if writing.rebuild.is_some() || !is_due(&state, writing) {
+        if writing.rebuild.is_some()
+            || writing.failed_at.is_some_and(|items| !training::worth_another_try(state.live, items))
+        {
             return;
         }
-        if state.live <= training::CHEAP {
+        if !is_due(&state, writing) {
+            if training::scattered(state.live, state.changes) {
+                self.start(writing, |state, stop| state.compacted(stop));
+            }
+        } else if state.live <= training::CHEAP {
             writing.writer = None;
             self.state.store(Arc::new(State::train(&self.options, &state.items())));
         } else {
@@ -183,10 +190,9 @@ pub(super) fn stop(shared: &Shared) {
 }
 
 fn is_due(state: &State, writing: &Writing) -> bool {
-    let due = training::outgrown(state.live, state.codebook.trained_on)
+    training::outgrown(state.live, state.codebook.trained_on)
         || training::shrunk(state.live, state.ordinals as usize)
-        || writing.writer.as_ref().is_some_and(|writer| writer.is_crowded(state));
-    due && writing.failed_at.is_none_or(|failed_at| training::worth_another_try(state.live, failed_at))
+        || writing.writer.as_ref().is_some_and(|writer| writer.is_crowded(state))
 }
 
 fn half_of_the_cores() -> usize {
@@ -273,13 +279,18 @@ mod tests {
 
     #[test]
     fn what_is_written_meanwhile_is_in_the_new_state() {
+        written_meanwhile(|options, state, stop| State::train_until(stop, options, &state.items()));
+        written_meanwhile(|_, state, stop| state.compacted(stop));
+    }
+
+    fn written_meanwhile(remake: fn(&IndexOptions, &State, &Stop) -> Option<State>) {
         let index = index(6_000);
         let (go, wait) = channel::<()>();
         let options = index.options().clone();
         start(&index, move |state, stop| {
-            let items = state.items();
+            let new = remake(&options, &state, stop);
             wait.recv().unwrap();
-            State::train_until(stop, &options, &items)
+            new
         });
         assert!(index.stats().rebuilding);
         add(&index, 0..2_000, 2);
@@ -313,6 +324,28 @@ mod tests {
         let found =
             index.search(&vectors(&[2_550], 4), &SearchOptions { k: 1, ..Default::default() }, 1).unwrap();
         assert_eq!((found.ids[0], found.products[0]), (2_550, 4));
+    }
+
+    #[test]
+    fn rows_are_written_side_by_side_again_when_an_eighth_was_replaced() {
+        let index = index(24_000);
+        add(&index, 0..2_500, 2);
+        index.wait_for_rebuild();
+        assert!(index.stats().dead_rows > 0, "too few for a compaction");
+        let before = index.snapshot().items();
+        assert_eq!(index.remove(&(3_000..4_100).collect::<Vec<u64>>()), 1_100);
+        index.wait_for_rebuild();
+        let state = index.snapshot();
+        assert_eq!((index.stats().dead_rows, state.changes, state.live), (0, 0, 22_900));
+        assert_eq!((index.stats().trained_on, index.stats().failed_rebuilds), (24_000, 0));
+        let (after, gone) = (state.items(), 3_000..4_100);
+        let kept: Vec<usize> = (0..before.ids.len()).filter(|at| !gone.contains(&before.ids[*at])).collect();
+        assert_eq!(after.ids, kept.iter().map(|at| before.ids[*at]).collect::<Vec<_>>());
+        let rows = |items: &Items, at: usize| items.vectors[at * DIM..][..DIM].to_vec();
+        assert!(kept.iter().enumerate().all(|(new, old)| rows(&after, new) == rows(&before, *old)));
+        // Numbers of the rows that went are given again.
+        add(&index, 30_000..31_000, 1);
+        assert_eq!(index.snapshot().ordinals, state.ordinals);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::IndexOptions;
 use super::calibration::{self, Calibration};
-use super::list::{List, NewRow, write_new};
+use super::list::{List, NewRow, write_live, write_new};
 use super::placement::Placement;
 use super::training::{BRUTE_FORCE_ITEMS, cell_count, cross_polytope_buckets, planes_per_table};
 use crate::attributes::{Attributes, ItemAttributes};
@@ -48,6 +48,8 @@ pub struct State {
     pub live: usize,
     /// Removed rows that are still in the lists.
     pub removed: usize,
+    /// Items put in and taken out since the rows of all lists were written side by side.
+    pub changes: usize,
     /// One more than the highest ordinal ever given.
     pub ordinals: u32,
     /// See [`State::placement`].
@@ -112,32 +114,26 @@ impl State {
             })?;
         let (starts, rows) = grouped(&buckets, tables, codebook.buckets());
         let rows_of = |bucket: usize| &rows[starts[bucket] as usize..starts[bucket + 1] as usize];
-        let sizes: Vec<[usize; 2]> =
-            (0..codebook.buckets()).map(|bucket| layout.chunk_bytes(rows_of(bucket).len())).collect();
-        let sizes = [0, 1].map(|part| sizes.iter().map(|size| size[part]).collect::<Vec<usize>>());
-        let mut buffers = sizes.each_ref().map(|sizes| BufferMut::zeroed(sizes.iter().sum()));
-        let [blocks, columns] = buffers.each_mut();
-        let chunks =
-            cut(blocks.bytes_mut(), &sizes[0]).into_par_iter().zip(cut(columns.bytes_mut(), &sizes[1]));
-        chunks.enumerate().try_for_each(|(bucket, (blocks, columns))| {
+        let counts: Vec<usize> = (0..codebook.buckets()).map(|bucket| rows_of(bucket).len()).collect();
+        let lists = packed(stop, &layout, &counts, |bucket, writer| {
             let new = rows_of(bucket).iter().map(|row| items.row(dim, *row));
-            let mut writer = ChunkWriter::new(layout, new.len(), [blocks, columns]);
-            write_new(&codebook, bucket as u32, new, &mut writer);
-            writer.finish();
-            stop.check()
+            write_new(&codebook, bucket as u32, new, writer);
         })?;
-        let [blocks, columns] = buffers.map(BufferMut::freeze);
-        let chunks = blocks.cut(&sizes[0]).zip(columns.cut(&sizes[1])).enumerate();
-        let lists = chunks.map(|(bucket, (blocks, columns))| {
-            let rows = rows_of(bucket).len();
-            List::of((rows > 0).then(|| Chunk::new([blocks, columns], rows, &layout)))
-        });
-        let lists = lists.collect();
         let mut attributes = Attributes::default();
         attributes.insert((0..).zip(&items.attributes));
         let (ordinals, codebook, calibration) = (count as u32, Arc::new(codebook), Calibration::default());
         let placement = OnceLock::new();
-        Some(Self { lists, live: count, removed: 0, ordinals, placement, attributes, calibration, codebook })
+        let (live, removed, changes) = (count, 0, 0);
+        Some(Self { codebook, lists, live, removed, changes, ordinals, placement, attributes, calibration })
+    }
+
+    /// The same rows side by side again and without the removed ones, or nothing once `stop` is set.
+    pub fn compacted(&self, stop: &Stop) -> Option<Self> {
+        let counts: Vec<usize> = self.lists.iter().map(|list| list.rows() - list.removed()).collect();
+        let lists = packed(stop, self.layout(), &counts, |bucket, writer| {
+            self.lists[bucket].runs().for_each(|run| write_live(run, self.layout(), writer));
+        })?;
+        Some(Self { lists, removed: 0, changes: 0, ..self.clone() })
     }
 
     /// Lists of the items by ordinal. Made when a write or a filter first asks, as many indexes never see either.
@@ -258,6 +254,32 @@ impl Items {
             vector: &self.vectors[at * dim..][..dim],
         }
     }
+}
+
+/// Lists of `counts` rows, each of which `write` writes, side by side in memory; nothing once `stop` is set.
+fn packed(
+    stop: &Stop,
+    layout: &Layout,
+    counts: &[usize],
+    write: impl Fn(usize, &mut ChunkWriter) + Sync,
+) -> Option<Vec<List>> {
+    let sizes =
+        [0, 1].map(|part| counts.iter().map(|rows| layout.chunk_bytes(*rows)[part]).collect::<Vec<_>>());
+    let mut buffers = sizes.each_ref().map(|sizes| BufferMut::zeroed(sizes.iter().sum()));
+    let [blocks, columns] = buffers.each_mut();
+    let chunks = cut(blocks.bytes_mut(), &sizes[0]).into_par_iter().zip(cut(columns.bytes_mut(), &sizes[1]));
+    chunks.enumerate().try_for_each(|(bucket, (blocks, columns))| {
+        let mut writer = ChunkWriter::new(*layout, counts[bucket], [blocks, columns]);
+        write(bucket, &mut writer);
+        writer.finish();
+        stop.check()
+    })?;
+    let [blocks, columns] = buffers.map(BufferMut::freeze);
+    let chunks = blocks.cut(&sizes[0]).zip(columns.cut(&sizes[1])).zip(counts);
+    let lists = chunks.map(|((blocks, columns), rows)| {
+        List::of((*rows > 0).then(|| Chunk::new([blocks, columns], *rows, layout)))
+    });
+    Some(lists.collect())
 }
 
 /// Consecutive parts of `bytes`.

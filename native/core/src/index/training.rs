@@ -1,4 +1,4 @@
-//! When an index is trained, and how many buckets it then gets: measured by `benchmarks/hash_index.py`.
+//! When an index is trained or its rows are compacted, and how many buckets it gets: measured by `benchmarks/hash_index.py`.
 
 use crate::cells;
 use crate::probe::MAX_PLANES;
@@ -48,6 +48,12 @@ pub fn shrunk(items: usize, ordinals: usize) -> bool {
 /// `settled` is the largest one that the last training left: what it could not divide it would not now.
 pub fn crowded(largest: usize, settled: usize, items: usize, buckets: usize) -> bool {
     largest > 2 * cells::cap(items, buckets).max(settled)
+}
+
+/// Whether rows lie so scattered after `changes` that they should be copied side by side again: an eighth of the items
+/// was replaced, or a quarter added or removed. Searches were a third slower after a fifth was replaced.
+pub fn scattered(items: usize, changes: usize) -> bool {
+    items > CHEAP && 4 * changes > items
 }
 
 /// Whether training that failed with `failed_at` items may be tried again: not before half of them are new.

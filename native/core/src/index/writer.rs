@@ -56,6 +56,7 @@ impl Writer {
         let (killed, removed) = self.kill(state.placement(), gone);
         let count = removed.len();
         state.live = state.live - count + new.ids.len();
+        state.changes += count + new.ids.len();
         state.attributes.remove(removed);
         let placed = self.place_all(state, new);
         self.rewrite(state, &killed, &placed);
