@@ -53,6 +53,8 @@ def cells(reference: int, items: int) -> int:
 
 def lookalike(dim: int, items: int) -> list[Contender]:
     searches = grid(probes=(16, 24, 32, 48, 64, 96, 128, 192), rerank=(40, 80, 160))
+    # What users ask with: the index chooses, and leaves out buckets that can hardly hold anything better.
+    searches += grid(effort=(0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.75))
     return [
         Contender(LOOKALIKE, rerank, "lookalike", {"rerank": rerank, "seed": 0}, searches)
         for rerank in ("int8", "f16")
@@ -211,12 +213,8 @@ def faiss_filtered(dim: int, items: int) -> list[Contender]:
 
 
 def lookalike_filtered(dim: int, items: int) -> list[Contender]:
-    # With an effort the index itself chooses between the scan and scoring all that passes.
-    efforts = grid(effort=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75))
     return [
-        Contender(
-            LOOKALIKE, f"{c.label}, filters", c.adapter, {**c.build, "filters": True}, c.searches + efforts
-        )
+        Contender(LOOKALIKE, f"{c.label}, filters", c.adapter, {**c.build, "filters": True}, c.searches)
         for c in lookalike(dim, items)
     ]
 

@@ -126,7 +126,7 @@ impl Partition {
         match self {
             Self::Learned(cells) => {
                 if order.at == order.ranked.len() && order.at < cells.count() {
-                    order.rank_the_others(cells, query);
+                    order.rank_more(cells, query);
                 }
                 let (similarity, cell) = *order.ranked.get(order.at)?;
                 order.at += 1;
@@ -146,13 +146,19 @@ impl Partition {
 }
 
 impl ProbeOrder {
-    /// Appends the cells that were not ranked at first: the order was asked for too few.
-    fn rank_the_others(&mut self, cells: &Cells, query: &[f32]) {
+    /// Appends as many cells again, as too few were asked for: where the cells near a query are small.
+    fn rank_more(&mut self, cells: &Cells, query: &[f32]) {
         let mut known = Bitset::default();
         self.ranked.iter().for_each(|(_, cell)| {
             known.insert(*cell);
         });
-        let all = cells.rank(query, cells.count(), &mut self.coarse);
-        self.ranked.extend(all.iter().filter(|(_, cell)| !known.contains(*cell)));
+        let before = self.ranked.len();
+        let mut wanted = 2 * before + 8;
+        // The codes that cells are found by may find the same ones again.
+        while self.ranked.len() == before {
+            let ranked = cells.rank(query, wanted, &mut self.coarse);
+            self.ranked.extend(ranked.iter().filter(|(_, cell)| !known.contains(*cell)));
+            wanted *= 2;
+        }
     }
 }
