@@ -178,11 +178,11 @@ def textbook(dim: int, items: int) -> list[Contender]:
             f"{LOOKALIKE} {family}",
             f"{tables} tables",
             "lookalike",
-            {"family": family, "tables": tables, "rerank": "f32", "seed": 0},
+            {"family": family, "tables": tables, "rerank": "int8", "seed": 0},
             searches,
         )
         for family in ("hyperplane", "cross_polytope")
-        for tables in (4, 8, 16)
+        for tables in (1, 4, 8)
     ]
 
 
