@@ -83,4 +83,6 @@ def _units(
         return differences, np.ones(len(differences))
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     unit = np.array([numbers[group] for group in groups])
-    return np.bincount(unit, weights=differences), np.bincount(unit, weights=np.ones(len(unit)))
+    sums = np.zeros(len(numbers))
+    np.add.at(sums, unit, differences)
+    return sums, np.bincount(unit).astype(np.float64)

@@ -119,8 +119,7 @@ def _by_distance(distances: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
 
 def _mutual(places: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.bool_]:
     """Return who is among whose ``k`` nearest in both directions; everyone with itself, at place 0."""
-    near: npt.NDArray[np.bool_] = places <= k
-    return np.logical_and(near, near.transpose(0, 2, 1))
+    return np.less_equal(np.maximum(places, places.transpose(0, 2, 1)), k)
 
 
 def _expanded(mutual: npt.NDArray[np.bool_], half: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -129,4 +128,5 @@ def _expanded(mutual: npt.NDArray[np.bool_], half: npt.NDArray[np.bool_]) -> npt
     overlap = wide @ narrow.transpose(0, 2, 1)
     sizes = narrow.sum(axis=2)[:, None, :]
     joining = (wide * (3 * overlap >= 2 * sizes)) @ narrow
-    return mutual | (joining > 0)
+    expanded: npt.NDArray[np.bool_] = mutual | (joining > 0)
+    return expanded

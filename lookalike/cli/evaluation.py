@@ -11,7 +11,8 @@ import numpy as np
 
 from lookalike.catalog import LEVELS, Catalog
 from lookalike.cli.console import Update
-from lookalike.cli.ranking import Ranking, ask, questions
+from lookalike.cli.ranking import Ranking, ask
+from lookalike.questions import questions
 
 if TYPE_CHECKING:
     from lookalike.client import Client

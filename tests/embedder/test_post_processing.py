@@ -171,9 +171,8 @@ def naive_distances(query: Vectors, candidates: Vectors, k1: int, k2: int, weigh
     """Section 3 of the paper, set by set."""
     nodes = [query, *candidates]
     count = len(nodes)
-    plain = [
-        [max(0.0, 2 - 2 * float(a.astype("f8") @ b)) if a is not b else 0.0 for b in nodes] for a in nodes
-    ]
+    exact = [node.astype(np.float64) for node in nodes]
+    plain = [[0.0 if a is b else max(0.0, 2 - 2 * float(a @ b)) for b in exact] for a in exact]
     plain = [[d / max(row) if max(row) else 0.0 for d in row] for row in plain]
     order = [sorted(range(count), key=lambda j, i=i: (j != i, plain[i][j], j)) for i in range(count)]
 
@@ -186,18 +185,16 @@ def naive_distances(query: Vectors, candidates: Vectors, k1: int, k2: int, weigh
         expanded = set(members)
         for j in members:
             half = reciprocal(j, round(k1 / 2))
-            if len(half & members) >= 2 / 3 * len(half):
+            if 3 * len(half & members) >= 2 * len(half):
                 expanded |= half
         weights = [np.exp(-plain[i][j]) if j in expanded else 0.0 for j in range(count)]
         encodings.append([w / sum(weights) for w in weights])
     averaged = [np.mean([encodings[j] for j in order[i][:k2]], axis=0) for i in range(count)]
     found = []
     for j in range(1, count):
-        shared, either = (
-            np.minimum(averaged[0], averaged[j]).sum(),
-            np.maximum(averaged[0], averaged[j]).sum(),
-        )
-        found.append((1 - weight) * (1 - shared / either) + weight * plain[0][j])
+        pair = averaged[0], averaged[j]
+        jaccard = 1 - np.minimum(*pair).sum() / np.maximum(*pair).sum()
+        found.append((1 - weight) * jaccard + weight * plain[0][j])
     return found
 
 

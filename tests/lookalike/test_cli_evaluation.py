@@ -11,9 +11,10 @@ import pytest
 from lookalike.catalog import Catalog, CatalogItem
 from lookalike.cli.app import run
 from lookalike.cli.evaluation import classification_figures, retrieval_figures
-from lookalike.cli.ranking import Question, Ranking, questions
+from lookalike.cli.ranking import Ranking
 from lookalike.client import Hit
 from lookalike.errors import InvalidInputError
+from lookalike.questions import Question, questions
 
 FIGURES = {
     "queries",
