@@ -10,7 +10,7 @@ import numpy.typing as npt
 from embedder.evaluation.expansion import expand_queries
 from embedder.evaluation.reranking import CANDIDATES, rerank
 from embedder.evaluation.search import NOBODY, Neighbours, nearest
-from embedder.evaluation.whitening import fit_whitening
+from embedder.evaluation.whitening import SHRINKAGE, fit_whitening
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,13 @@ class Options:
 
     Attributes:
         whiten: Whiten all vectors, fitted on the index.
+        shrinkage: Of the whitening.
         expand: Search again with each query's this many first results added; 0 does not.
         rerank: Re-rank the first 100 by their mutual neighbourhoods.
     """
 
     whiten: bool = False
+    shrinkage: float = SHRINKAGE
     expand: int = 0
     rerank: bool = False
 
@@ -41,7 +43,7 @@ class Options:
         """Return what to compare: nothing, each step alone, and all that was asked for."""
         single = [
             Options(),
-            *([Options(whiten=True)] if self.whiten else []),
+            *([Options(whiten=True, shrinkage=self.shrinkage)] if self.whiten else []),
             *([Options(expand=self.expand)] if self.expand else []),
             *([Options(rerank=True)] if self.rerank else []),
         ]
@@ -74,7 +76,7 @@ def search(
         InvalidInputError: Whitening with fewer than two different vectors in the index.
     """
     if options.whiten:
-        whitening = fit_whitening(index)
+        whitening = fit_whitening(index, shrinkage=options.shrinkage)
         queries, index = whitening.apply(queries), whitening.apply(index)
     if options.expand:
         first = nearest(queries, index, options.expand, own)

@@ -19,6 +19,7 @@ from lookalike.errors import InvalidInputError, Reason, UnavailableError
 _ONLINE = {"gateway": "--gateway", "collection": "--collection", "concurrency": "--concurrency"}
 _OFFLINE = {
     "whiten": "--whiten",
+    "shrinkage": "--shrinkage",
     "expand": "--expand",
     "rerank": "--rerank",
     "against": "--against",
@@ -40,6 +41,9 @@ def evaluate(
         int, typer.Option(min=1, max=64, help="Queries under way at the same time; latencies are taken so.")
     ] = 2,
     whiten: Annotated[bool, typer.Option("--whiten", help="Whiten vectors, fitted on the index.")] = False,
+    shrinkage: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of the whitening: 0 is full, 1 only centres.")
+    ] = None,
     expand: Annotated[
         int, typer.Option(min=0, max=100, metavar="N", help="Search again with the first N results added.")
     ] = 0,
@@ -68,7 +72,7 @@ def evaluate(
     _require_one_mode(context, offline=bundle is not None)
     rows = open_catalog(catalog, catalog_format, split_by_product)
     if bundle:
-        post_processing = {"whiten": whiten, "expand": expand, "rerank": rerank}
+        post_processing = {"whiten": whiten, "shrinkage": shrinkage, "expand": expand, "rerank": rerank}
         figures = _offline(rows, bundle, post_processing, k, against, submission)
     else:
         figures = _online(rows, gateway, collection, k, concurrency)
@@ -122,10 +126,9 @@ def _offline(
         raise InvalidInputError(
             f"a submission needs {ANSWERS} or more rows in the index", reason=Reason.CATALOG_INVALID
         )
+    options = Options(**{name: value for name, value in post_processing.items() if value is not None})
     with progress("Embedding photos") as update:
-        measured = evaluate_bundle(
-            rows, bundle, options=Options(**post_processing), k=k, baseline=against, update=update
-        )
+        measured = evaluate_bundle(rows, bundle, options=options, k=k, baseline=against, update=update)
     bad_photos: dict[str, str] = measured.figures["bad_photos"]
     for item_id, problem in list(bad_photos.items())[:_BAD_PHOTOS_SHOWN]:
         note(f"cannot be read: {item_id}: {plain(problem)}")
