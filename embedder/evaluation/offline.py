@@ -43,7 +43,8 @@ class OfflineEvaluation:
         figures: As ``lookalike evaluate`` writes them.
         questions: Every query of the catalogue, also those without a right answer.
         outcomes: The ranking of each with the options asked for, own item left out.
-        measures: Each measure of each of them with these options.
+        measures: Each measure of each of them with these options; empty if none has a right answer.
+        baseline_measures: The same of the model compared with; empty without one.
         fallback: Ids of the index for a query that could not be read but must be answered.
     """
 
@@ -51,6 +52,7 @@ class OfflineEvaluation:
     questions: list[Question]
     outcomes: list[Query]
     measures: PerQuery
+    baseline_measures: PerQuery
     fallback: list[str]
 
     def answers(self) -> list[tuple[str, Sequence[str]]]:
@@ -104,11 +106,15 @@ def evaluate_bundle(
     model, *others = models
     measured, outcomes = _measure_variants(model, catalog, questions, options, k)
     figures = _figures(model, catalog, questions, measured, options)
+    measures = measured.get(options.name, {})
+    theirs: PerQuery = {}
     for other in others:
-        compared, _ = _measure_variants(other, catalog, questions, options, k)
-        figures["against"] = _against(other, measured, compared, options, questions)
+        index_ids = [item.item_id for item in catalog.index_items()]
+        if measures:
+            theirs = full_ranking_measures(rank_items(questions, index_ids, other.vectors, options, k), k)
+        figures["against"] = _against(other, measures, theirs, questions)
     readable = sorted(item.item_id for item in catalog.index_items() if item.item_id in model.vectors)
-    return OfflineEvaluation(figures, questions, outcomes, measured.get(options.name, {}), readable)
+    return OfflineEvaluation(figures, questions, outcomes, measures, theirs, readable)
 
 
 def rank_items(
@@ -255,15 +261,10 @@ def _variant_figures(measured: Mapping[str, PerQuery], questions: Sequence[Quest
 
 
 def _against(
-    other: _Model,
-    measured: Mapping[str, PerQuery],
-    compared: Mapping[str, PerQuery],
-    options: Options,
-    questions: Sequence[Question],
+    other: _Model, mine: PerQuery, theirs: PerQuery, questions: Sequence[Question]
 ) -> dict[str, Any]:
     figures: dict[str, Any] = {"model_version": other.bundle.model_version, "bad_photos": other.problems}
-    if compared:
+    if theirs:
         products = [question.item.product_id for question in questions]
-        mine, theirs = measured[options.name], compared[options.name]
         figures |= {**means(theirs), "difference": differences(mine, theirs, products)}
     return figures

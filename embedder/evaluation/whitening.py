@@ -17,8 +17,8 @@ import numpy.typing as npt
 from lookalike.errors import InvalidInputError, Reason
 
 SHRINKAGE = 0.9
-"""Chosen among 0.03 to 1 on training photos of the Grocery Store Dataset, with features of EfficientNet-Lite0,
-searched for among 81 and among 800 others (docs/evaluation.md)."""
+"""Chosen among 0.03 to 1 on training photos of the Grocery Store Dataset with features of
+EfficientNet-Lite0; docs/evaluation.md has the figures."""
 
 _SMALLEST_SHARE = 1e-9
 _VALUES_AT_ONCE = 16_000_000
