@@ -12,12 +12,14 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+
+import xxhash
 
 from lookalike import limits
+from lookalike.catalog_rows import CatalogRows
 from lookalike.errors import InvalidInputError, Reason
 
 LEVELS = ("meta", "level2", "leaf")
@@ -99,18 +101,67 @@ def read_catalog(path: str | os.PathLike[str], *, check_images: bool = True) -> 
             The reason is ``CATEGORY_INVALID`` for a gap in a category path, ``PRODUCT_CONFLICT`` for
             one item with two products, and ``CATALOG_INVALID`` for everything else.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            items, lines = _read_rows(path, file)
-    except OSError as error:
-        problem = f"cannot read the catalogue {path.name}: {error.strerror or error}"
-        raise InvalidInputError(problem, reason=Reason.CATALOG_INVALID) from None
+    rows = CatalogRows(Path(path), COLUMNS)
+    items, lines = _read_rows(rows)
     if not items:
-        raise _problem(path, 1, "the catalogue has no rows; it needs at least one below the header")
+        raise rows.problem("the catalogue has no rows; it needs at least one below the header", line=1)
     if check_images:
-        _require_images(path, items, lines)
-    return Catalog(items=tuple(items), root=path.parent)
+        require_images(rows, items, lines)
+    return Catalog(items=tuple(items), root=rows.path.parent)
+
+
+def product_fold(product_id: str, folds: int, seed: int = 0) -> int:
+    """Return the fold that a product belongs to, in ``0..folds - 1``.
+
+    It depends on the product's id alone, so that photos added to a catalogue move no other.
+    """
+    return xxhash.xxh64_intdigest(product_id.encode(), seed) % folds
+
+
+def split_by_product(catalog: Catalog, fold: int, folds: int = 5, seed: int = 0) -> Catalog:
+    """Hold one fold of the products out, so that none is both trained on and searched for.
+
+    A row of a held-out product is neither trained on nor chosen by: ``train`` and ``val`` are taken from
+    it. A row of any other product is not searched for: its ``query`` is taken, and ``both`` becomes
+    ``index``, so that the index stays as large and as hard. Where the catalogue says nothing of a purpose,
+    it is given one: without any ``train`` row the other products' indexed rows are trained on, and without
+    any query the held-out rows become ``both``.
+
+    Args:
+        catalog: The catalogue.
+        fold: The fold to hold out, ``0..folds - 1``.
+        folds: Number of folds, at least 2; over all of them every product is held out once.
+        seed: Another seed makes other folds.
+
+    Returns:
+        The same rows with other splits.
+
+    Raises:
+        InvalidInputError: The numbers do not fit, or a side of the split has no rows.
+    """
+    if folds < 2 or not 0 <= fold < folds:
+        raise InvalidInputError(
+            f"a split by product needs two folds or more and a fold below their number, not {fold}/{folds}",
+            reason=Reason.FIELD_OUT_OF_RANGE,
+        )
+    has_train, has_queries = bool(catalog.rows("train")), bool(catalog.query_items())
+    items = []
+    for item in catalog.items:
+        if product_fold(item.product_id, folds, seed) == fold:
+            splits = item.splits - {"train", "val"} if has_queries else {"both"}
+        else:
+            indexed = {"index"} if item.splits & {"index", "both"} else set()
+            trained = {"train"} if indexed and not has_train else set()
+            splits = (item.splits - {"query", "both"}) | indexed | trained
+        items.append(replace(item, splits=frozenset(splits)))
+    split = Catalog(tuple(items), catalog.root)
+    if not split.rows("train") or not split.query_items():
+        lacking = "train on" if split.query_items() else "search for"
+        raise InvalidInputError(
+            f"fold {fold} of {folds} leaves no product to {lacking}; take another fold or fewer of them",
+            reason=Reason.CATALOG_INVALID,
+        )
+    return split
 
 
 def write_catalog(path: str | os.PathLike[str], items: Iterable[CatalogItem]) -> None:
@@ -133,84 +184,51 @@ def write_catalog(path: str | os.PathLike[str], items: Iterable[CatalogItem]) ->
             writer.writerow([item.item_id, item.product_id, photo, item.title, *levels, splits, *extra])
 
 
-def _problem(
-    path: Path, line: int, text: str, *, reason: Reason = Reason.CATALOG_INVALID, column: str = ""
-) -> InvalidInputError:
-    return InvalidInputError(f"{path.name}, line {line}: {text}", reason=reason, field=column)
-
-
-def _text_lines(path: Path, file: BinaryIO) -> Iterator[str]:
-    """Decode line by line, so that a bad byte is reported with its own line number."""
-    for number, raw in enumerate(file, start=1):
-        try:
-            yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError:
-            raise _problem(path, number, "not UTF-8 text; save the catalogue as UTF-8 CSV") from None
-
-
-def _read_rows(path: Path, file: BinaryIO) -> tuple[list[CatalogItem], list[int]]:
+def _read_rows(rows: CatalogRows) -> tuple[list[CatalogItem], list[int]]:
     """Return the items and the line on which each one ends."""
-    reader = csv.reader(_text_lines(path, file), strict=True)
     items: list[CatalogItem] = []
     lines: list[int] = []
     seen: dict[str, tuple[str, int]] = {}
-    try:
-        header = _checked_header(path, next(reader, []))
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                wrong = f"{len(cells)} cells where the header has {len(header)} columns"
-                raise _problem(path, reader.line_num, wrong)
-            row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
-            item = _item(path, reader.line_num, row)
-            _require_new(path, reader.line_num, item, seen)
-            items.append(item)
-            lines.append(reader.line_num)
-    except csv.Error as error:
-        raise _problem(path, reader.line_num, f"not a well-formed CSV row: {error}") from None
+    for row in rows:
+        item = _item(rows, row)
+        _require_new(rows, item, seen)
+        items.append(item)
+        lines.append(rows.line)
     return items, lines
 
 
-def _checked_header(path: Path, cells: list[str]) -> list[str]:
-    header = [cell.strip() for cell in cells]
-    if not any(header):
-        raise _problem(path, 1, f"there is no header; it must name the columns {', '.join(COLUMNS)}")
-    if "" in header:
-        raise _problem(path, 1, f"column {header.index('') + 1} has no name")
-    repeated = [name for position, name in enumerate(header) if name in header[:position]]
-    if repeated:
-        raise _problem(path, 1, f"the column {repeated[0]} appears more than once", column=repeated[0])
-    missing = [name for name in COLUMNS if name not in header]
-    if missing:
-        raise _problem(path, 1, f"missing column {', '.join(missing)}", column=missing[0])
-    return header
-
-
-def _item(path: Path, line: int, row: dict[str, str]) -> CatalogItem:
+def _item(rows: CatalogRows, row: dict[str, str]) -> CatalogItem:
     """Build one item; consumes ``row``, so that what is left over are the attributes."""
     values = {name: row.pop(name) for name in COLUMNS}
     for name in ("item_id", "product_id", "image_path"):
         if not values[name]:
-            raise _problem(path, line, f"the {name} is empty", column=name)
+            raise rows.problem(f"the {name} is empty", column=name)
     item = CatalogItem(
         item_id=values["item_id"],
         product_id=values["product_id"],
-        image_path=path.parent / values["image_path"],
+        image_path=rows.path.parent / values["image_path"],
         title=values["title"],
-        categories=_categories(path, line, [values[name] for name in LEVELS]),
+        categories=category_path(rows, [values[name] for name in LEVELS], LEVELS),
         attributes={name: value for name, value in row.items() if value},
-        splits=_splits(path, line, values["split"]),
+        splits=_splits(rows, values["split"]),
     )
-    _require_limits(path, line, item)
+    require_limits(rows, item)
     return item
 
 
-def _require_limits(path: Path, line: int, item: CatalogItem) -> None:
-    """Refuse here, with the line, what the server would refuse in the middle of a load."""
+def require_limits(rows: CatalogRows, item: CatalogItem) -> None:
+    """Refuse here, with the line, what the server would refuse in the middle of a load.
+
+    Args:
+        rows: Where the item comes from; its present row is the item's.
+        item: The item.
+
+    Raises:
+        InvalidInputError: An id, title, category or attribute is too long, or there are too many.
+    """
     if len(item.attributes) > limits.MAX_ATTRIBUTES:
         text = f"{len(item.attributes)} further columns are filled; at most {limits.MAX_ATTRIBUTES} can be"
-        raise _problem(path, line, text)
+        raise rows.problem(text)
     sized = [
         ("item_id", item.item_id, limits.MAX_ID_BYTES),
         ("product_id", item.product_id, limits.MAX_ID_BYTES),
@@ -224,47 +242,67 @@ def _require_limits(path: Path, line: int, item: CatalogItem) -> None:
     for column, value, max_bytes in sized:
         if len(column.encode()) > limits.MAX_ATTRIBUTE_NAME_BYTES:
             text = f"a column's name has more than {limits.MAX_ATTRIBUTE_NAME_BYTES} bytes: {column[:32]}..."
-            raise _problem(path, 1, text)
+            raise rows.problem(text, line=1)
         if (size := len(value.encode())) > max_bytes:
-            raise _problem(
-                path, line, f"the {column} has {size} bytes, at most {max_bytes} are allowed", column=column
+            raise rows.problem(
+                f"the {column} has {size} bytes, at most {max_bytes} are allowed", column=column
             )
 
 
-def _categories(path: Path, line: int, levels: list[str]) -> tuple[str, ...]:
-    depth = max((position for position, name in enumerate(levels, start=1) if name), default=0)
+def category_path(rows: CatalogRows, names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    """Return a category path without its trailing empty levels.
+
+    Args:
+        rows: Where the names come from, for the error.
+        names: From the top level down; lower ones may be empty.
+        columns: The columns that they come from.
+
+    Raises:
+        InvalidInputError: A level is empty above a filled one (``CATEGORY_INVALID``).
+    """
+    depth = max((position for position, name in enumerate(names, start=1) if name), default=0)
     for position in range(depth):
-        if not levels[position]:
-            empty, filled = LEVELS[position], LEVELS[depth - 1]
-            text = f"the category level {empty} is empty above {filled} {levels[depth - 1]!r}"
-            raise _problem(path, line, text, reason=Reason.CATEGORY_INVALID, column=empty)
-    return tuple(levels[:depth])
+        if not names[position]:
+            empty, filled = columns[position], columns[depth - 1]
+            text = f"the category level {empty} is empty above {filled} {names[depth - 1]!r}"
+            raise rows.problem(text, reason=Reason.CATEGORY_INVALID, column=empty)
+    return tuple(names[:depth])
 
 
-def _splits(path: Path, line: int, cell: str) -> frozenset[str]:
+def _splits(rows: CatalogRows, cell: str) -> frozenset[str]:
     splits = frozenset(filter(None, re.split(r"[\s|;]+", cell)))
     unknown = sorted(splits.difference(SPLITS))
     if unknown:
         text = f"unknown split {unknown[0]!r}; it must be empty or any of {', '.join(SPLITS)}"
-        raise _problem(path, line, text, column="split")
+        raise rows.problem(text, column="split")
     return splits
 
 
-def _require_new(path: Path, line: int, item: CatalogItem, seen: dict[str, tuple[str, int]]) -> None:
-    product, first = seen.setdefault(item.item_id, (item.product_id, line))
-    if first == line:
+def _require_new(rows: CatalogRows, item: CatalogItem, seen: dict[str, tuple[str, int]]) -> None:
+    product, first = seen.setdefault(item.item_id, (item.product_id, rows.line))
+    if first == rows.line:
         return
     if product != item.product_id:
         text = f"item {item.item_id!r} has product {item.product_id!r} here but {product!r} on line {first}"
-        raise _problem(path, line, text, reason=Reason.PRODUCT_CONFLICT, column="product_id")
-    raise _problem(path, line, f"item {item.item_id!r} is already on line {first}", column="item_id")
+        raise rows.problem(text, reason=Reason.PRODUCT_CONFLICT, column="product_id")
+    raise rows.problem(f"item {item.item_id!r} is already on line {first}", column="item_id")
 
 
-def _require_images(path: Path, items: list[CatalogItem], lines: list[int]) -> None:
+def require_images(rows: CatalogRows, items: Sequence[CatalogItem], lines: Sequence[int]) -> None:
+    """Refuse a catalogue whose photos are not all there.
+
+    Args:
+        rows: The file that the items come from.
+        items: The items.
+        lines: The line of each.
+
+    Raises:
+        InvalidInputError: Photos are missing; the message counts them and names the first.
+    """
     missing = [(item, line) for item, line in zip(items, lines, strict=True) if not item.image_path.is_file()]
     if not missing:
         return
-    shown = [os.path.relpath(item.image_path, path.parent) for item, _ in missing[:_MISSING_SHOWN]]
+    shown = [os.path.relpath(item.image_path, rows.path.parent) for item, _ in missing[:_MISSING_SHOWN]]
     more = ", ..." if len(missing) > _MISSING_SHOWN else ""
     text = f"{len(missing)} of {len(items)} image files are missing: {', '.join(shown)}{more}"
-    raise _problem(path, missing[0][1], text, column="image_path")
+    raise rows.problem(text, line=missing[0][1], column="image_path")

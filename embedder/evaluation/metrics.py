@@ -9,18 +9,24 @@ Fixed for the cases that the definition leaves open: a query without right answe
 counted; an id that a ranking repeats counts once, at its best place; fewer than k results are allowed
 and more are cut; unknown ids are misses; the query's own id is taken out of its ranking and of its
 right answers; equal scores are ordered by id, so that equal runs give equal figures.
+
+Every measure of a ranking comes per query, so that two systems can be compared query by query
+(:func:`embedder.evaluation.bootstrap.paired_bootstrap`), and as its mean.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from lookalike.errors import InvalidInputError, Reason
+
+CategoryPath = tuple[str, ...]
+"""A category with all those above it, from the top down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,32 +85,104 @@ def rank_by_score(ids: Sequence[str], scores: npt.NDArray[np.float32]) -> list[s
     return [ids[i] for i in order]
 
 
-def mean_average_recall(queries: Sequence[Query], k: int, *, capped: bool = False) -> Mean:
-    """Return MAR@k.
+def recalls(queries: Sequence[Query], k: int, *, capped: bool = False) -> npt.NDArray[np.float64]:
+    """Return each query's recall@k.
 
     Args:
         queries: The outcomes.
         k: Results that count, at least 1.
         capped: Divide by ``min(k, |right answers|)`` instead of ``|right answers|``.
 
+    Returns:
+        ``(Q,)`` in 0..1; NaN for a query without right answers.
+
+    Raises:
+        InvalidInputError: ``k`` is below 1.
+    """
+    if k < 1:
+        raise InvalidInputError("k must be at least 1", reason=Reason.FIELD_OUT_OF_RANGE, field="k")
+
+    def recall(results: list[str], relevant: set[str]) -> float:
+        denominator = min(k, len(relevant)) if capped else len(relevant)
+        return len(relevant.intersection(results[:k])) / denominator
+
+    return _per_query(queries, recall)
+
+
+def first_hits(queries: Sequence[Query]) -> npt.NDArray[np.float64]:
+    """Return 1 for each query whose first result is a right answer, else 0; NaN without right answers."""
+    return _per_query(queries, lambda results, relevant: float(not relevant.isdisjoint(results[:1])))
+
+
+def average_precisions_at_r(queries: Sequence[Query]) -> npt.NDArray[np.float64]:
+    """Return each query's AP@R: the mean over the first R places of the precision up to a right answer there.
+
+    With R right answers, ``AP@R = 1/R * sum over i <= R of (precision@i if result i is right else 0)``
+    (Musgrave, Belongie and Lim, "A Metric Learning Reality Check", ECCV 2020). Unlike R@1 it
+    judges the order of the first R places; unlike average precision it ignores what follows them.
+
+    Args:
+        queries: The outcomes; a ranking shorter than R has misses in its missing places.
+
+    Returns:
+        ``(Q,)`` in 0..1; NaN for a query without right answers.
+    """
+
+    def average_precision(results: list[str], relevant: set[str]) -> float:
+        right = 0
+        total = 0.0
+        for place, result in enumerate(results[: len(relevant)], start=1):
+            if result in relevant:
+                right += 1
+                total += right / place
+        return total / len(relevant)
+
+    return _per_query(queries, average_precision)
+
+
+def mean_over_queries(values: npt.NDArray[np.float64]) -> Mean:
+    """Average a measure over the queries that have right answers.
+
+    Args:
+        values: ``(Q,)``; NaN for a query without right answers.
+
     Raises:
         InvalidInputError: No query has a right answer.
     """
+    counted = values[~np.isnan(values)]
+    if not len(counted):
+        raise InvalidInputError(
+            "no query has a right answer in the index, so there is nothing to measure",
+            reason=Reason.CATALOG_INVALID,
+        )
+    return Mean(float(counted.mean()), len(counted), len(values) - len(counted))
 
-    def recall(top: list[str], relevant: set[str]) -> float:
-        denominator = min(k, len(relevant)) if capped else len(relevant)
-        return len(relevant.intersection(top)) / denominator
 
-    return _mean(queries, k, recall)
+def mean_average_recall(queries: Sequence[Query], k: int, *, capped: bool = False) -> Mean:
+    """Return MAR@k, the mean of :func:`recalls`.
+
+    Raises:
+        InvalidInputError: No query has a right answer, or ``k`` is below 1.
+    """
+    return mean_over_queries(recalls(queries, k, capped=capped))
 
 
 def recall_at_1(queries: Sequence[Query]) -> Mean:
-    """Return the share of queries whose first result is one of their right answers.
+    """Return R@1, the share of queries whose first result is one of their right answers.
 
     Raises:
         InvalidInputError: No query has a right answer.
     """
-    return _mean(queries, 1, lambda top, relevant: float(not relevant.isdisjoint(top)))
+    return mean_over_queries(first_hits(queries))
+
+
+def mean_average_precision_at_r(queries: Sequence[Query]) -> Mean:
+    """Return mAP@R, the mean of :func:`average_precisions_at_r`.
+
+    Raises:
+        InvalidInputError: No query has a right answer.
+    """
+    return mean_over_queries(average_precisions_at_r(queries))
 
 
 def accuracy(predicted: Sequence[Hashable], actual: Sequence[Hashable | None]) -> Accuracy | None:
@@ -146,22 +224,48 @@ def violation_rate(predicted: Sequence[npt.NDArray[np.int64]], parents: Sequence
     return float(violated.mean())
 
 
-def _top(query: Query, k: int) -> list[str]:
-    distinct = dict.fromkeys(result for result in query.ranked if result != query.own_id)
-    return list(distinct)[:k]
+def lca_heights(
+    predicted: Sequence[CategoryPath], actual: Sequence[CategoryPath], categories: Iterable[CategoryPath]
+) -> npt.NDArray[np.int64]:
+    """Return for each row how far up the tree the lowest common ancestor of prediction and truth lies.
+
+    The height of a node is the length of the longest way from it down to a leaf (Deng et al., ECCV 2010);
+    its mean over the mistakes is their severity (Bertinetto et al., "Making Better Mistakes", CVPR 2020).
+
+    In a ragged tree the truth may end above the leaves. What is predicted below it is neither right nor
+    wrong: a prediction that agrees down to the truth's own depth is no mistake and has height 0. A mistake
+    has a height of at least 1; a prediction that stops above the truth is one.
+
+    Args:
+        predicted: For each row its category path; deeper than the truth's where the model goes further.
+        actual: For each row its true category path, one or more names; it may be unknown to the model.
+        categories: The tree, as paths (those above are implied); the rows' own paths are added to it.
+
+    Returns:
+        ``(n,)`` heights.
+    """
+    height: dict[CategoryPath, int] = {}
+    for path in {*categories, *predicted, *actual}:
+        for depth in range(len(path) + 1):
+            node = path[:depth]
+            height[node] = max(height.get(node, 0), len(path) - depth)
+    heights = []
+    for guess, truth in zip(predicted, actual, strict=True):
+        shared = 0
+        while shared < min(len(guess), len(truth)) and guess[shared] == truth[shared]:
+            shared += 1
+        heights.append(0 if shared == len(truth) else height[truth[:shared]])
+    return np.array(heights, dtype=np.int64)
 
 
-def _mean(queries: Sequence[Query], k: int, score: Callable[[list[str], set[str]], float]) -> Mean:
-    if k < 1:
-        raise InvalidInputError("k must be at least 1", reason=Reason.FIELD_OUT_OF_RANGE, field="k")
-    scores = []
-    for query in queries:
+def _per_query(
+    queries: Sequence[Query], score: Callable[[list[str], set[str]], float]
+) -> npt.NDArray[np.float64]:
+    """Score each query's distinct results other than itself against its right answers."""
+    values = np.full(len(queries), np.nan)
+    for number, query in enumerate(queries):
         relevant = set(query.relevant) - {query.own_id}
         if relevant:
-            scores.append(score(_top(query, k), relevant))
-    if not scores:
-        raise InvalidInputError(
-            "no query has a right answer in the index, so there is nothing to measure",
-            reason=Reason.CATALOG_INVALID,
-        )
-    return Mean(sum(scores) / len(scores), len(scores), len(queries) - len(scores))
+            results = dict.fromkeys(result for result in query.ranked if result != query.own_id)
+            values[number] = score(list(results), relevant)
+    return values

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.addresses import DEFAULT_GATEWAY
-from lookalike.catalog import Catalog, read_catalog
+from lookalike.catalog import Catalog
+from lookalike.cli.catalogs import CatalogFormat, Format, open_catalog
 from lookalike.cli.console import Update, note, plain, print_json, progress
 from lookalike.cli.options import (
     DEFAULT_COLLECTION,
@@ -47,13 +48,14 @@ def index(
     catalog: CatalogFile,
     collection: CollectionName = DEFAULT_COLLECTION,
     gateway: Gateway = DEFAULT_GATEWAY,
+    catalog_format: Format = CatalogFormat.CSV,
     in_flight: Annotated[int, typer.Option(min=1, max=16, help="Batches sent and not yet answered.")] = 3,
     as_json: AsJson = False,
 ) -> None:
     """Load a catalogue: the rows whose split is index or both. Loading it again changes nothing."""
     from lookalike.client import Client
 
-    rows = read_catalog(catalog)
+    rows = open_catalog(catalog, catalog_format)
     with Client(gateway) as client, progress("Indexing") as update:
         indexed = index_catalog(client, rows, collection, in_flight=in_flight, update=update)
     failures = indexed.report.failures

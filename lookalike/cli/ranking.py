@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lookalike.catalog import Catalog, CatalogItem
 from lookalike.cli.console import Update
-from lookalike.errors import InvalidInputError, Reason
+from lookalike.questions import Question
 
 if TYPE_CHECKING:
     from lookalike.client import Client, Hit, SearchResult
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A row to search for, and the ids of the indexed items of its product, itself not among them."""
-
-    item: CatalogItem
-    relevant: frozenset[str]
-    indexed: bool
-    """Whether the photo itself is in the index, and will be found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,30 +34,6 @@ class Ranking:
     seconds: float
     scanned_fraction: float
     model_version: str
-
-
-def questions(catalog: Catalog) -> list[Question]:
-    """Returns the rows with split ``query`` or ``both`` that have at least one right answer in the index.
-
-    Raises:
-        InvalidInputError: There is none.
-    """
-    by_product: dict[str, set[str]] = defaultdict(set)
-    for item in catalog.index_items():
-        by_product[item.product_id].add(item.item_id)
-    found = []
-    for item in catalog.query_items():
-        same = by_product[item.product_id]
-        if relevant := frozenset(same - {item.item_id}):
-            found.append(Question(item, relevant, indexed=item.item_id in same))
-    if not found:
-        raise InvalidInputError(
-            "the catalogue has no query with a right answer: no row with split query or both has another"
-            " row of its product with split index or both",
-            reason=Reason.CATALOG_INVALID,
-            field="split",
-        )
-    return found
 
 
 def ask(

@@ -8,9 +8,14 @@ from hypothesis import strategies as st
 from embedder.evaluation.metrics import (
     Query,
     accuracy,
+    average_precisions_at_r,
+    first_hits,
+    lca_heights,
+    mean_average_precision_at_r,
     mean_average_recall,
     rank_by_score,
     recall_at_1,
+    recalls,
     violation_rate,
 )
 from lookalike.errors import InvalidInputError
@@ -21,14 +26,19 @@ QUERIES = st.lists(
 )
 
 
-def naive_recall(query: Query, k: int, capped: bool) -> float | None:
-    truth = [i for i in set(query.relevant) if i != query.own_id]
-    if not truth:
-        return None
+def naive_top(query: Query, k: int) -> tuple[list[str], list[str]]:
+    """The first k results, and the right answers."""
     top: list[str] = []
     for result in query.ranked:
         if result not in top and result != query.own_id and len(top) < k:
             top.append(result)
+    return top, [i for i in set(query.relevant) if i != query.own_id]
+
+
+def naive_recall(query: Query, k: int, capped: bool) -> float | None:
+    top, truth = naive_top(query, k)
+    if not truth:
+        return None
     found = sum(1 for i in truth if i in top)
     return found / (min(k, len(truth)) if capped else len(truth))
 
@@ -43,6 +53,43 @@ def test_mar_equals_a_naive_version(queries: list[Query], k: int, capped: bool) 
     actual = mean_average_recall(queries, k, capped=capped)
     assert actual.value == pytest.approx(np.mean(expected))
     assert (actual.queries, actual.without_truth) == (len(expected), len(queries) - len(expected))
+
+
+@given(QUERIES)
+def test_r_at_1_and_map_at_r_equal_naive_versions(queries: list[Query]) -> None:
+    first: list[float] = []
+    precise: list[float] = []
+    for query in queries:
+        top, truth = naive_top(query, 100)
+        if not truth:
+            continue
+        first.append(1.0 if top and top[0] in truth else 0.0)
+        places = range(1, min(len(truth), len(top)) + 1)
+        hits = [sum(r in truth for r in top[:i]) / i for i in places if top[i - 1] in truth]
+        precise.append(sum(hits) / len(truth))
+    if not first:
+        with pytest.raises(InvalidInputError):
+            mean_average_precision_at_r(queries)
+        return
+    assert recall_at_1(queries).value == pytest.approx(np.mean(first))
+    assert mean_average_precision_at_r(queries).value == pytest.approx(np.mean(precise))
+
+
+@given(QUERIES)
+def test_the_measures_agree_where_they_must(queries: list[Query]) -> None:
+    """AP@R is at most recall@R, equal to R@1 with one right answer, and 1 if all R are in front."""
+    precise, first = average_precisions_at_r(queries), first_hits(queries)
+    for number, query in enumerate(queries):
+        truth = set(query.relevant) - {query.own_id}
+        if not truth:
+            assert np.isnan(precise[number])
+            assert np.isnan(first[number])
+            continue
+        at_r = recalls([query], len(truth))[0]
+        assert 0 <= precise[number] <= at_r + 1e-12
+        assert (precise[number] == pytest.approx(1)) == (at_r == 1)
+        if len(truth) == 1:
+            assert precise[number] == first[number]
 
 
 @given(QUERIES, st.integers(1, 15))
@@ -110,3 +157,41 @@ def test_violations_are_children_of_another_parent() -> None:
     meta, level2, leaf = np.array([0, 0, 1, 1]), np.array([0, 2, 2, 2]), np.array([0, 2, 2, 0])
     assert violation_rate([meta, level2, leaf], parents) == 0.5
     assert violation_rate([meta], parents) == 0
+
+
+PATHS = st.lists(st.sampled_from("ab"), min_size=1, max_size=3).map(tuple)
+ROWS = st.lists(st.tuples(PATHS, PATHS), min_size=1, max_size=8)
+
+
+def naive_height(node: tuple[str, ...], nodes: set[tuple[str, ...]]) -> int:
+    children = [other for other in nodes if len(other) == len(node) + 1 and other[:-1] == node]
+    return 1 + max(naive_height(child, nodes) for child in children) if children else 0
+
+
+@given(ROWS, st.lists(PATHS, max_size=8))
+def test_lca_heights_equal_a_naive_version(
+    rows: list[tuple[tuple[str, ...], tuple[str, ...]]], categories: list[tuple[str, ...]]
+) -> None:
+    predicted, actual = [p for p, _ in rows], [a for _, a in rows]
+    nodes = {path[:depth] for path in [*predicted, *actual, *categories] for depth in range(len(path) + 1)}
+    for height, (guess, truth) in zip(lca_heights(predicted, actual, categories), rows, strict=True):
+        ancestors = [truth[:depth] for depth in range(len(truth), -1, -1)]
+        lowest = next(node for node in ancestors if node == guess[: len(node)])
+        assert height == (0 if lowest == truth else naive_height(lowest, nodes))
+        assert (height == 0) == (guess[: len(truth)] == truth)
+
+
+def test_lca_heights_of_a_ragged_tree() -> None:
+    tree = [("a", "x", "1"), ("a", "x", "2"), ("a", "y"), ("b",)]
+    cases = [
+        (("a", "x", "1"), ("a", "x", "1"), 0),
+        (("a", "x", "2"), ("a", "x", "1"), 1),
+        (("a", "x", "1"), ("a", "y"), 2),  # "a" has leaves one and two levels below
+        (("b",), ("a", "x", "1"), 3),
+        (("a", "x", "1"), ("a",), 0),  # the truth says no more than "a"
+        (("a", "x"), ("a", "x", "1"), 1),  # stopped too early
+        (("a", "x", "1"), ("a", "x", "unseen"), 1),
+        (("a", "x", "1"), ("new", "unseen"), 3),
+    ]
+    found = lca_heights([p for p, _, _ in cases], [a for _, a, _ in cases], tree)
+    assert found.tolist() == [height for _, _, height in cases]

@@ -123,6 +123,17 @@ def test_demo_from_photos_to_a_report_and_a_search(
     for name in ("queries", "mar@1", "mar@10", "mar@10_capped", "recall@1", "accuracy", "model_version"):
         assert again[name] == report[name]
 
+    # The services and the model by itself say the same, but for the precision of the stored vectors.
+    offline = run_cli(
+        "evaluate", "--bundle", out / "bundle", "--catalog", catalog.root / "catalog.csv", "--json", figures
+    )
+    assert offline.returncode == 0, offline.stderr
+    alone = json.loads(figures.read_text())
+    for name in ("queries", "accuracy", "violation_rate", "lca_height", "mistakes", "model_version"):
+        assert alone[name] == again[name]
+    for name in ("exact_mar@10", "exact_mar@10_capped", "exact_recall@1"):
+        assert alone[name] == pytest.approx(again[name], abs=0.02)
+
     second = run_cli("demo", "--once", "--out", out)
     assert second.returncode == 2
     assert "another demo is running" in second.stderr

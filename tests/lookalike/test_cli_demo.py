@@ -15,9 +15,10 @@ from lookalike.cli.demo.folder import DemoFolder
 from lookalike.cli.demo.page import render_page
 from lookalike.cli.demo.report import DemoReport, print_report
 from lookalike.cli.demo.sheet import RIGHT, WRONG, draw_sheet
-from lookalike.cli.ranking import Question, Ranking
+from lookalike.cli.ranking import Ranking
 from lookalike.client import Hit
 from lookalike.errors import FailedPreconditionError, InvalidInputError
+from lookalike.questions import Question
 
 FIGURES: dict[str, Any] = {
     "queries": 400,

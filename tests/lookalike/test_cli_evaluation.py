@@ -11,15 +11,16 @@ import pytest
 from lookalike.catalog import Catalog, CatalogItem
 from lookalike.cli.app import run
 from lookalike.cli.evaluation import classification_figures, retrieval_figures
-from lookalike.cli.ranking import Question, Ranking, questions
+from lookalike.cli.ranking import Ranking
 from lookalike.client import Hit
 from lookalike.errors import InvalidInputError
+from lookalike.questions import Question, questions
 
 FIGURES = {
     "queries",
     *("mar@1", "mar@10", "mar@10_capped", "recall@1"),
     *("exact_mar@10", "exact_mar@10_capped", "exact_recall@1"),
-    *("accuracy", "violation_rate", "latency_ms", "model_version"),
+    *("accuracy", "violation_rate", "lca_height", "mistakes", "latency_ms", "model_version"),
     *("codes_scanned_fraction", "throughput_qps"),
 }
 
@@ -95,11 +96,17 @@ def test_classification_counts_whole_paths_and_broken_trees() -> None:
     assert found["accuracy"]["level2"] == pytest.approx({"micro": 2 / 3, "macro": 1 / 2})
     assert found["accuracy"]["leaf"] is None
     assert found["violation_rate"] == 2 / 4
+    # The third is right in "B" and wrong below nothing: its prediction lies under "A", at the root.
+    assert found["mistakes"] == 1 / 4
+    assert found["lca_height"] == 2
 
 
 def test_a_model_without_categories_has_no_accuracy() -> None:
     found = classification_figures([ranking([], {"r"}, ("A",))])
-    assert found == {"accuracy": {"meta": None, "level2": None, "leaf": None}, "violation_rate": None}
+    assert found == {
+        "accuracy": {"meta": None, "level2": None, "leaf": None},
+        **dict.fromkeys(("violation_rate", "lca_height", "mistakes")),
+    }
 
 
 def test_evaluate_writes_the_promised_fields(

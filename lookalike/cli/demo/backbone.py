@@ -9,7 +9,7 @@ import numpy as np
 
 from lookalike.catalog import Catalog
 from lookalike.cli.console import Update
-from lookalike.cli.ranking import questions
+from lookalike.questions import questions
 
 # Ten answers, the query itself, and room for equal scores at the end.
 _DEPTH = 32

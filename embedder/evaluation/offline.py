@@ -1,0 +1,270 @@
+"""Measuring a model bundle with a catalogue's queries, without any service.
+
+Photos go through the bundle's own preprocessing and its ONNX network; search compares each query with the
+whole index in float32. A photo that cannot be read is listed and left out: as a query it finds nothing,
+in the index it is found by nothing, and nothing is said about its category.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.backends.onnx import OnnxEncoder
+from embedder.bundle import Bundle, load_bundle
+from embedder.evaluation.embedding import embed_photos
+from embedder.evaluation.figures import (
+    PerQuery,
+    classification_figures,
+    differences,
+    full_ranking_measures,
+    means,
+)
+from embedder.evaluation.metrics import CategoryPath, Query
+from embedder.evaluation.retrieval import PLAIN, Options, search
+from embedder.evaluation.search import NOBODY
+from lookalike.catalog import Catalog, CatalogItem
+from lookalike.errors import InvalidInputError, Reason
+from lookalike.questions import Question, all_questions
+
+Update = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineEvaluation:
+    """What was measured.
+
+    Attributes:
+        figures: As ``lookalike evaluate`` writes them.
+        questions: Every query of the catalogue, also those without a right answer.
+        outcomes: The ranking of each with the options asked for, own item left out.
+        measures: Each measure of each of them with these options; empty if none has a right answer.
+        baseline_measures: The same of the model compared with; empty without one.
+        fallback: Ids of the index for a query that could not be read but must be answered.
+    """
+
+    figures: dict[str, Any]
+    questions: list[Question]
+    outcomes: list[Query]
+    measures: PerQuery
+    baseline_measures: PerQuery
+    fallback: list[str]
+
+    def answers(self) -> list[tuple[str, Sequence[str]]]:
+        """Return each query's id with its ranking; a query that could not be read gets the fallback."""
+        pairs = zip(self.questions, self.outcomes, strict=True)
+        return [(asked.item.item_id, outcome.ranked or self.fallback) for asked, outcome in pairs]
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A bundle and what it says about each readable photo, by item id."""
+
+    bundle: Bundle
+    vectors: dict[str, npt.NDArray[np.float32]]
+    predicted: dict[str, dict[str, CategoryPath]]
+    problems: dict[str, str]
+
+
+def evaluate_bundle(
+    catalog: Catalog,
+    bundle: Path,
+    *,
+    options: Options = PLAIN,
+    k: int = 10,
+    baseline: Path | None = None,
+    update: Update,
+) -> OfflineEvaluation:
+    """Measure how well a model finds a catalogue's products and tells its categories.
+
+    Args:
+        catalog: Rows with split ``query`` or ``both`` are searched for among those with ``index`` or
+            ``both``, their own item left out; categories are also measured on the ``val`` rows.
+        bundle: Folder of the model.
+        options: Post-processing; the plain search is measured beside it.
+        k: Another depth of MAR@k beside 1 and 10.
+        baseline: Folder of a model to compare with, with the same options.
+        update: Told how many photos are done.
+
+    Raises:
+        InvalidInputError: A bundle is invalid, or the catalogue has nothing to measure.
+    """
+    questions = all_questions(catalog)
+    model_folders = [bundle, *([baseline] if baseline else [])]
+    bundles = [load_bundle(folder) for folder in model_folders]
+    rows = _rows_to_embed(catalog, questions, bundles[0])
+    total = len(rows) * len(bundles)
+    models = [
+        _embed(one, rows, _later_part(update, number * len(rows), total))
+        for number, one in enumerate(bundles)
+    ]
+    model, *others = models
+    measured, outcomes = _measure_variants(model, catalog, questions, options, k)
+    figures = _figures(model, catalog, questions, measured, options)
+    measures = measured.get(options.name, {})
+    theirs: PerQuery = {}
+    for other in others:
+        index_ids = [item.item_id for item in catalog.index_items()]
+        if measures:
+            theirs = full_ranking_measures(rank_items(questions, index_ids, other.vectors, options, k), k)
+        figures["against"] = _against(other, measures, theirs, questions)
+    readable = sorted(item.item_id for item in catalog.index_items() if item.item_id in model.vectors)
+    return OfflineEvaluation(figures, questions, outcomes, measures, theirs, readable)
+
+
+def rank_items(
+    questions: Sequence[Question],
+    index_ids: Sequence[str],
+    vectors: Mapping[str, npt.NDArray[np.float32]],
+    options: Options = PLAIN,
+    k: int = 10,
+) -> list[Query]:
+    """Rank the index for each query, deep enough for every measure.
+
+    Args:
+        questions: The queries.
+        index_ids: Ids of the index; those without a vector are never found.
+        vectors: By item id ``(D,)`` float32 of unit norm. A query without one has an empty ranking.
+        options: Post-processing.
+        k: At least this many results; as many as a query has right answers, if those are more.
+    """
+    present = sorted(item_id for item_id in index_ids if item_id in vectors)
+    asked = [number for number, question in enumerate(questions) if question.item.item_id in vectors]
+    outcomes = [Query([], question.relevant) for question in questions]
+    if not present or not asked:
+        return outcomes
+    place = {item_id: row for row, item_id in enumerate(present)}
+    names = [questions[number].item.item_id for number in asked]
+    positions = search(
+        np.stack([vectors[name] for name in names]),
+        np.stack([vectors[item_id] for item_id in present]),
+        np.array([place.get(name, NOBODY) for name in names], dtype=np.int64),
+        max(10, k, *(len(question.relevant) for question in questions)),
+        options,
+    )
+    for number, found in zip(asked, positions.tolist(), strict=True):
+        ranked = [present[row] for row in found if row != NOBODY]
+        outcomes[number] = Query(ranked, questions[number].relevant)
+    return outcomes
+
+
+def _rows_to_embed(catalog: Catalog, questions: Sequence[Question], bundle: Bundle) -> list[CatalogItem]:
+    index, held_out = catalog.index_items(), _labelled(catalog, bundle)
+    if questions and not index:
+        raise InvalidInputError(
+            "the catalogue has queries but no index to search: no row's split names index or both",
+            reason=Reason.CATALOG_INVALID,
+            field="split",
+        )
+    if not questions and not held_out:
+        raise InvalidInputError(
+            "the catalogue has nothing to measure: no row's split names query or both, and none is a val row"
+            " with a category that the model could predict",
+            reason=Reason.CATALOG_INVALID,
+            field="split",
+        )
+    asked = [question.item for question in questions]
+    # A row may be both indexed and asked for; it is embedded once.
+    return list({item.item_id: item for item in [*(index if asked else []), *asked, *held_out]}.values())
+
+
+def _labelled(catalog: Catalog, bundle: Bundle) -> list[CatalogItem]:
+    return [item for item in catalog.rows("val") if item.categories and bundle.levels]
+
+
+def _embed(bundle: Bundle, rows: Sequence[CatalogItem], update: Update) -> _Model:
+    embedded = embed_photos(bundle, OnnxEncoder(bundle), [item.image_path for item in rows], update)
+    model = _Model(bundle, {}, {}, {})
+    for number, item in enumerate(rows):
+        if number in embedded.problems:
+            model.problems[item.item_id] = embedded.problems[number]
+            continue
+        model.vectors[item.item_id] = embedded.vectors[number]
+        model.predicted[item.item_id] = {
+            level: paths[int(classes[number])]
+            for level, paths, classes in zip(
+                bundle.levels, bundle.taxonomy.paths, embedded.classes, strict=True
+            )
+        }
+    return model
+
+
+def _later_part(update: Update, before: int, total: int) -> Update:
+    return lambda done, _: update(before + done, total)
+
+
+def _measure_variants(
+    model: _Model, catalog: Catalog, questions: Sequence[Question], options: Options, k: int
+) -> tuple[dict[str, PerQuery], list[Query]]:
+    """Return each variant's measures by its name, none if no query has a right answer; and the rankings."""
+    index_ids = [item.item_id for item in catalog.index_items()]
+    if not any(question.relevant for question in questions):
+        return {}, rank_items(questions, index_ids, model.vectors, options, k)
+    measured: dict[str, PerQuery] = {}
+    outcomes: list[Query] = []
+    for variant in options.variants():
+        outcomes = rank_items(questions, index_ids, model.vectors, variant, k)
+        measured[variant.name] = full_ranking_measures(outcomes, k)
+    return measured, outcomes
+
+
+def _figures(
+    model: _Model,
+    catalog: Catalog,
+    questions: Sequence[Question],
+    measured: Mapping[str, PerQuery],
+    options: Options,
+) -> dict[str, Any]:
+    counted = [question for question in questions if question.relevant]
+    plain = means(measured["plain"]) if measured else {}
+    asked_for = means(measured[options.name]) if measured else {}
+    figures: dict[str, Any] = {
+        "queries": len(counted),
+        "queries_without_answer": len(questions) - len(counted),
+        "index": len(catalog.index_items()),
+        **asked_for,
+        **{f"exact_{name}": value for name, value in plain.items() if name != "mar@1"},
+        **_classification(model, [question.item for question in counted], catalog),
+        "val": None,
+        "options": _variant_figures(measured, questions),
+        "bad_photos": model.problems,
+        "model_version": model.bundle.model_version,
+    }
+    if held_out := _labelled(catalog, model.bundle):
+        figures["val"] = {"rows": len(held_out), **_classification(model, held_out, catalog)}
+    return figures
+
+
+def _classification(model: _Model, rows: Sequence[CatalogItem], catalog: Catalog) -> dict[str, Any]:
+    readable = [item for item in rows if item.item_id in model.predicted]
+    return classification_figures(
+        [model.predicted[item.item_id] for item in readable],
+        [item.categories for item in readable],
+        {item.categories for item in catalog.items},
+    )
+
+
+def _variant_figures(measured: Mapping[str, PerQuery], questions: Sequence[Question]) -> dict[str, Any]:
+    """Return each variant's figures, and how they differ from the plain search."""
+    products = [question.item.product_id for question in questions]
+    found: dict[str, Any] = {}
+    for name, measures in measured.items():
+        found[name] = means(measures)
+        if name != "plain":
+            found[name]["difference_to_plain"] = differences(measures, measured["plain"], products)
+    return found
+
+
+def _against(
+    other: _Model, mine: PerQuery, theirs: PerQuery, questions: Sequence[Question]
+) -> dict[str, Any]:
+    figures: dict[str, Any] = {"model_version": other.bundle.model_version, "bad_photos": other.problems}
+    if theirs:
+        products = [question.item.product_id for question in questions]
+        figures |= {**means(theirs), "difference": differences(mine, theirs, products)}
+    return figures
