@@ -1,6 +1,6 @@
 """Writes model bundles as versions of a model in a Triton model repository.
 
-DIR/<model>/config.pbtxt     shapes, batching, warm-up, instances, which versions to load, which bundle each is
+DIR/<model>/config.pbtxt     shapes, batching, warm-up, instances, and which bundle each version is
 DIR/<model>/<n>/model.onnx   the network of version n, for Triton's ONNX Runtime backend
 DIR/<model>/<n>/model.py     what runs it, for Triton's Python backend alone
 """
