@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from embedder.backends.base import Encoder
@@ -28,7 +29,7 @@ from lookalike.errors import InvalidInputError, Reason
 GOLDEN_TOLERANCE = 1e-2
 """Processors with and without VNNI round 8-bit sums differently."""
 MIN_PICTURES = 8
-_QUANTISED_OPERATORS = ["Conv", "MatMul", "Gemm"]
+_FIRST_KEPT = 2
 _BATCH = 8
 
 
@@ -79,8 +80,10 @@ def quantise(
             str(network),
             _Pictures(photos[::2], params),
             quant_format=QuantFormat.QDQ,
+            # Unsigned activations run twice as fast as signed ones on AVX-512 VNNI.
+            activation_type=QuantType.QUInt8,
             per_channel=True,
-            op_types_to_quantize=_QUANTISED_OPERATORS,
+            nodes_to_exclude=_kept_in_float(prepared),
         )
         manifest = bundle.manifest
         parts: dict[str, Any] = {
@@ -107,7 +110,21 @@ def quantise(
     return written, cost
 
 
-class _Pictures(CalibrationDataReader):  # type: ignore[misc]
+def _kept_in_float(network: Path) -> list[str]:
+    """Name the operators that stay in float32: the first two convolutions, and all from the last one on.
+
+    They cost little time, and half of what eight bits lose: measured on EfficientNet-Lite0, a mean cosine
+    distance of 0.008 instead of 0.013.
+    """
+    nodes = onnx.load(str(network), load_external_data=False).graph.node
+    convolutions = [position for position, node in enumerate(nodes) if node.op_type == "Conv"]
+    kept = set(convolutions[:_FIRST_KEPT])
+    if len(convolutions) > _FIRST_KEPT:
+        kept.update(range(convolutions[-1], len(nodes)))
+    return [nodes[position].name for position in sorted(kept)]
+
+
+class _Pictures(CalibrationDataReader):
     """Feeds prepared pictures to the calibration, one at a time."""
 
     def __init__(self, photos: Sequence[Path], params: PreprocessParams) -> None:

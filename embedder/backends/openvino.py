@@ -22,7 +22,8 @@ from lookalike.errors import InvalidInputError, Reason
 
 Precision = Literal["auto", "f32", "bf16"]
 
-BF16_TOLERANCE = 2e-3
+BF16_TOLERANCE = 1e-2
+"""Measured: up to 3e-3 with EfficientNet-Lite0, where a wrong preprocessing makes 1e-1."""
 _TRIALS = 5
 _MIN_GAIN = 1.1
 
