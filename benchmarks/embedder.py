@@ -35,7 +35,9 @@ from embedder.preprocess import decode_image, fit_square, preprocess, to_tensor
 SIDES = (512, 1600, 4000)
 """Longest sides of the JPEGs to decode, in pixels: a shop's, a message's and a phone's."""
 VERSIONS = ("numpy", "pillow", "onnxruntime", "openvino", "torch", "tritonclient")
-_MIN_CALLS = 5
+_MIN_CALLS = 3
+_DECODED = 4
+_CALIBRATION = 64
 
 
 @dataclass
@@ -78,6 +80,7 @@ class Options:
     threads: int
     agree: int
     engines: tuple[str, ...]
+    sides: tuple[int, ...] = SIDES
 
 
 def simulated_photos(count: int, folder: Path) -> list[bytes]:
@@ -101,8 +104,8 @@ def decoding(photos: Sequence[bytes], bundle: Bundle, options: Options) -> list[
     """One photo at a time on one thread: decode in full, decode scaled, and all of preprocessing."""
     params = bundle.preprocess
     rows = []
-    for side in SIDES:
-        files = [resized(photo, side) for photo in photos[:8]]
+    for side in options.sides:
+        files = [resized(photo, side) for photo in photos[:_DECODED]]
         steps: dict[str, Callable[[bytes], object]] = {
             "decode in full": decode_image,
             "decode with DCT scaling": lambda data: decode_image(data, min_side=2 * params.size),
@@ -205,11 +208,11 @@ def measure(bundle: Bundle, options: Options) -> dict[str, Any]:
     facts["versions"] = {name: version(name) for name in VERSIONS}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        photos = simulated_photos(max(options.agree, 64), folder)
+        photos = simulated_photos(max(options.agree, _DECODED if options.engines else _CALIBRATION), folder)
         images = np.stack([preprocess(photo, bundle.preprocess) for photo in photos])
         decoded = decoding(photos, bundle, options)
         engines, left_out = open_engines(
-            bundle, photos[:64], options.engines, options.threads, max(8, *options.batches), stack
+            bundle, photos[:_CALIBRATION], options.engines, options.threads, max(8, *options.batches), stack
         )
         sections: dict[str, list[dict[str, Any]]] = {
             "Decoding and preprocessing, one thread": decoded,

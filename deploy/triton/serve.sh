@@ -4,7 +4,7 @@
 #   deploy/triton/serve.sh install                       make the environment (once; 220 MB)
 #   deploy/triton/serve.sh REPOSITORY [tritonserver options]
 #
-#   PYTHON                a Python 3.8 to 3.13 to make the environment with
+#   PYTHON                a Python 3.10 to 3.13 to make the environment with
 #   LOOKALIKE_TRITON_ENV  where it is kept; default build/triton
 #   TRITON_GRPC_PORT, TRITON_HTTP_PORT, TRITON_METRICS_PORT   8001, 8000, 8002
 #
@@ -23,6 +23,10 @@ install() {
     wanted="$server ${packages[*]}"
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
     echo "Installing Triton into $home ..." >&2
+    "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || {
+        echo "error: Triton's wheel has stubs for Python 3.10 to 3.13; set PYTHON to one of them" >&2
+        exit 1
+    }
     rm -rf "$home"
     mkdir -p "$home"
     "$python" -m venv "$home/venv"
