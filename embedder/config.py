@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from embedder.triton.naming import DEFAULT_MODEL, DEFAULT_URL
-from lookalike.addresses import EMBEDDER_PORT
+from embedder.triton.naming import DEFAULT_MODEL
+from lookalike.addresses import DEFAULT_TRITON, EMBEDDER_PORT
 from lookalike.runtime.settings import Port, ServerSettings, settings_config
 
 
@@ -30,7 +30,7 @@ class EmbedderSettings(ServerSettings):
     """What OpenVINO computes in; auto takes bfloat16 where the processor has it and it is faster."""
     threads: int = Field(default=0, ge=0)
     """Threads that share the encoding of one batch in process; 0 takes one per core."""
-    triton_url: str = DEFAULT_URL
+    triton_url: str = DEFAULT_TRITON
     """gRPC address of Triton, ``host:port``."""
     triton_model: str = DEFAULT_MODEL
     """Name of the model in Triton."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 DEFAULT_MODEL = "lookalike"
-DEFAULT_URL = "127.0.0.1:8001"
-"""Where Triton's gRPC listens unless it is told otherwise."""
 _PREFIX = "lookalike.version."
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from embedder.bundle import Bundle
     from embedder.triton.repository import RepositoryOptions
 
+DEFAULT_MODEL = "lookalike"
 _CALIBRATION_PHOTOS = 128
 _SIMULATED_PRODUCTS = 32
 
@@ -40,7 +41,7 @@ def export(
     bundle: BundleFolder,
     triton: Annotated[Path | None, typer.Option(help="Folder of a Triton model repository.")] = None,
     backend: TritonBackend = "onnxruntime",
-    model: ModelName = "lookalike",
+    model: ModelName = DEFAULT_MODEL,
     device: Device = "cpu",
     instances: Instances = 1,
     max_batch: MaxBatch = 16,

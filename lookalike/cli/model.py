@@ -13,8 +13,10 @@ from typing import Annotated
 import grpc
 import typer
 
+from lookalike.addresses import DEFAULT_TRITON
 from lookalike.cli.console import note, print_json
 from lookalike.cli.export import (
+    DEFAULT_MODEL,
     BundleFolder,
     Device,
     Instances,
@@ -32,7 +34,6 @@ from lookalike.v1 import embedder_pb2, embedder_pb2_grpc
 app = typer.Typer(help="Load, list, switch and retire the models that are served.")
 app.callback(invoke_without_command=True)(help_without_command)
 
-DEFAULT_TRITON = "127.0.0.1:8001"
 _POLL_SECONDS = 0.2
 
 Repository = Annotated[Path, typer.Option("--triton", help="The model repository that Triton reads.")]
@@ -40,7 +41,7 @@ Url = Annotated[str, typer.Option("--triton-url", metavar="HOST:PORT", help="Tri
 
 
 @app.command("list")
-def list_all(url: Url = DEFAULT_TRITON, model: ModelName = "lookalike", as_json: AsJson = False) -> None:
+def list_all(url: Url = DEFAULT_TRITON, model: ModelName = DEFAULT_MODEL, as_json: AsJson = False) -> None:
     """List the versions of a model in Triton, and which bundle each is."""
     from embedder.triton import control
 
@@ -58,7 +59,7 @@ def load(
     triton: Repository,
     url: Url = DEFAULT_TRITON,
     backend: TritonBackend = "onnxruntime",
-    model: ModelName = "lookalike",
+    model: ModelName = DEFAULT_MODEL,
     device: Device = "cpu",
     instances: Instances = 1,
     max_batch: MaxBatch = 16,
@@ -79,7 +80,7 @@ def retire(
     keep: Annotated[int, typer.Option(min=1, help="Number of the version that stays.")],
     triton: Repository,
     url: Url = DEFAULT_TRITON,
-    model: ModelName = "lookalike",
+    model: ModelName = DEFAULT_MODEL,
 ) -> None:
     """Unload all versions but one from Triton and delete their files."""
     from embedder.triton import control
@@ -100,7 +101,7 @@ def switch(
     ] = None,
     url: Url = DEFAULT_TRITON,
     backend: TritonBackend = "onnxruntime",
-    model: ModelName = "lookalike",
+    model: ModelName = DEFAULT_MODEL,
     device: Device = "cpu",
     instances: Instances = 1,
     max_batch: MaxBatch = 16,
