@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
@@ -46,6 +47,9 @@ _CHANNEL = [
 ]
 _CHECK_SECONDS = 2.0
 _FIRST_BACKOFF_SECONDS = 0.05
+_UNAVAILABLE = "StatusCode.UNAVAILABLE"
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -209,7 +213,10 @@ class TritonEncoder:
 
     def _failure(self, error: InferenceServerException) -> LookalikeError:
         make = _FAILURES.get(error.status() or "")
-        return make(_words(error)) if make else LookalikeError(f"Triton failed: {_words(error)}")
+        if make is None:
+            log.error("triton_failed", status=error.status(), reason=error.message())
+            return LookalikeError("the model server failed; the embedder's log says how")
+        return make(_words(error))
 
 
 def _inline(images: npt.NDArray[np.float32]) -> InferInput:
@@ -219,7 +226,9 @@ def _inline(images: npt.NDArray[np.float32]) -> InferInput:
 
 
 def _words(error: InferenceServerException) -> str:
-    """Return the first line of what Triton or gRPC says."""
+    """Return what went wrong without addresses: callers of the gateway may read it."""
+    if error.status() == _UNAVAILABLE:
+        return "it cannot be reached or is stopping"
     return (error.message() or "no reason given").splitlines()[0][:200]
 
 
@@ -232,7 +241,7 @@ def _not_available(problem: str) -> UnavailableError:
 
 
 _FAILURES: dict[str, Callable[[str], LookalikeError]] = {
-    "StatusCode.UNAVAILABLE": _not_available,
+    _UNAVAILABLE: _not_available,
     # A version that was unloaded, or a server that has not loaded it yet.
     "StatusCode.NOT_FOUND": _not_available,
     "StatusCode.DEADLINE_EXCEEDED": lambda _: DeadlineError("the deadline passed before Triton answered"),

@@ -287,6 +287,7 @@ async def test_a_killed_server_is_unavailable_until_it_is_back(triton: Any, tiny
             await stub.Embed(image, timeout=20)
         assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
         assert "model server cannot answer" in str(failed.value.details())
+        assert triton.url not in str(failed.value.details())
         with pytest.raises(UnavailableError) as lost:
             await encoder.encode(pictures(1))
         assert lost.value.reason is Reason.MODEL_SERVER_UNAVAILABLE
