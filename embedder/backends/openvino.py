@@ -7,18 +7,22 @@ On processors with AMX or AVX512_BF16 it can compute in bfloat16: rows stay of u
 from __future__ import annotations
 
 import statistics
+import sys
 import threading
 import time
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import openvino
 
 from embedder.backends.base import Encoded, check_batch, check_signature
 from embedder.bundle import Bundle
 from embedder.golden import FLOAT32_TOLERANCE
 from lookalike.errors import InvalidInputError, Reason
+
+# OpenVINO's package reports its use over the network, from a forked process, unless this one is missing.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+import openvino  # noqa: E402
 
 Precision = Literal["auto", "f32", "bf16"]
 
@@ -63,13 +67,12 @@ class OpenVinoEncoder:
             {port.any_name: port.partial_shape[-1].get_length() for port in model.outputs},
             bundle.outputs,
         )
-        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if precision == "bf16" and not has_bf16:
+        if precision == "bf16" and not has_bf16():
             raise InvalidInputError(
                 "this processor cannot compute in bfloat16; set the precision to auto or f32",
                 reason=Reason.CONFIG_INVALID,
             )
-        wanted = ["f32", "bf16"] if precision == "auto" and has_bf16 else [precision.replace("auto", "f32")]
+        wanted = ["f32", "bf16"] if precision == "auto" and has_bf16() else [precision.replace("auto", "f32")]
         compiled = {name: core.compile_model(model, "CPU", _options(name, threads)) for name in wanted}
         self.precision = wanted[0]
         if len(compiled) > 1 and self._seconds(compiled["bf16"]) * _MIN_GAIN < self._seconds(compiled["f32"]):
@@ -100,6 +103,11 @@ class OpenVinoEncoder:
             request.infer({"images": picture})
             times.append(time.perf_counter() - start)
         return statistics.median(times)
+
+
+def has_bf16() -> bool:
+    """Return whether the processor can compute in bfloat16."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _options(precision: str, threads: int) -> dict[str, object]:

@@ -1,20 +1,19 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import openvino
 import pytest
 
 from embedder.backends.onnx import OnnxEncoder
-from embedder.backends.openvino import BF16_TOLERANCE, OpenVinoEncoder
+from embedder.backends.openvino import BF16_TOLERANCE, OpenVinoEncoder, has_bf16
 from embedder.bundle import Bundle, load_bundle, write_bundle
 from embedder.golden import FLOAT32_TOLERANCE, cosine_distance
 from lookalike.errors import InvalidInputError
-
-HAS_BF16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def pictures(count: int, size: int = 32) -> np.ndarray:
@@ -52,7 +51,7 @@ def test_answers_are_not_overwritten_by_later_ones_and_threads_do_not_meet(tiny_
 
 
 def test_bfloat16_where_the_processor_has_it(default_bundle: Bundle) -> None:
-    if not HAS_BF16:
+    if not has_bf16():
         with pytest.raises(InvalidInputError, match="cannot compute in bfloat16"):
             OpenVinoEncoder(default_bundle, 1, "bf16")
         assert OpenVinoEncoder(default_bundle, 1, "auto").precision == "f32"
@@ -78,3 +77,18 @@ def test_bad_networks_are_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("not a network")
     with pytest.raises(InvalidInputError, match="cannot load"):
         OpenVinoEncoder(broken(tiny, tmp_path / "broken", tmp_path / "text.onnx", dim=16), 1)
+
+
+def test_it_forks_nothing_and_reports_to_nobody() -> None:
+    code = (
+        "import os, sys, threading\n"
+        "forks = []\n"
+        "os.register_at_fork(before=lambda: forks.append(1))\n"
+        "import embedder.backends.openvino\n"
+        "for thread in threading.enumerate():\n"
+        "    thread is threading.main_thread() or thread.join()\n"
+        "assert not forks, 'a process was forked'\n"
+        "assert not [m for m in sys.modules if m.startswith('openvino_telemetry.')]\n"
+    )
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stderr
