@@ -67,6 +67,20 @@ $(STAMPS)/bench: $(STAMPS)/python
 	$(BIN)/pip install --quiet -c constraints.txt -r $(STAMPS)/bench.txt
 	@touch $@
 
+.PHONY: triton-install
+triton-install: $(STAMPS)/python ## Install a real Triton (Python backend) into build/triton, an environment of its own
+	@PYTHON=$(CURDIR)/$(BIN)/python deploy/triton/serve.sh install
+
+.PHONY: triton
+triton: setup triton-install ## Export the default model to build/triton-models and serve it with Triton on 127.0.0.1:8001
+	$(BIN)/lookalike export --bundle $(DEFAULT_BUNDLE) --triton build/triton-models --backend python
+	@echo "Beside it: $(BIN)/lookalike serve embedder --bundle $(DEFAULT_BUNDLE) --backend triton"
+	@deploy/triton/serve.sh build/triton-models --load-model=lookalike $(ARGS)
+
+.PHONY: bench-embedder
+bench-embedder: setup triton-install ## Measure decoding, preprocessing and every inference engine (ARGS=--help shows the options)
+	$(BIN)/python -m benchmarks.embedder --bundle $(DEFAULT_BUNDLE) $(ARGS)
+
 .PHONY: bench-engine
 bench-engine: setup $(STAMPS)/bench ## Measure the hash index beside other libraries (ARGS=--help shows the options)
 	$(BIN)/python -m benchmarks.engine $(ARGS)
@@ -75,6 +89,7 @@ bench-engine: setup $(STAMPS)/bench ## Measure the hash index beside other libra
 
 .PHONY: test
 test: setup ## Run every test, Rust and Python (ARGS go to pytest)
+	@$(MAKE) --no-print-directory triton-install || echo "warning: Triton cannot be installed here; its tests are skipped" >&2
 	cargo test --quiet --release --manifest-path native/Cargo.toml -p lookalike-core
 	$(BIN)/python -m pytest $(ARGS)
 

@@ -1,7 +1,8 @@
 """Micro-batching: requests that arrive while a batch runs share the next one.
 
 With the default wait of zero a lone request is never delayed: it starts at once, and batches form only
-when the encoder is busy, which is when they pay.
+when the encoder is busy, which is when they pay. An engine in this process works on one batch at a time; a
+model server may be given several, which it merges as it sees fit.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from lookalike.errors import OverloadedError, Reason, UnavailableError
@@ -27,9 +27,10 @@ class MicroBatcher(Generic[T, R]):
     Create it and call :meth:`start` within the event loop that will use it.
 
     Args:
-        run_batch: Maps a batch to as many results, in order. It runs in one worker thread; an exception
-            reaches every request of its batch.
+        run_batch: Maps a batch to as many results, in order. An exception reaches every request of its
+            batch.
         max_batch: Largest batch.
+        max_running: Batches that run at the same time.
         max_wait_seconds: How long an incomplete batch waits for company.
         max_queue: Requests that may wait; beyond that :meth:`submit` refuses.
         on_batch: Called with the size of every batch, before it runs.
@@ -37,9 +38,10 @@ class MicroBatcher(Generic[T, R]):
 
     def __init__(
         self,
-        run_batch: Callable[[Sequence[T]], Sequence[R]],
+        run_batch: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
         *,
         max_batch: int = 16,
+        max_running: int = 1,
         max_wait_seconds: float = 0.0,
         max_queue: int = 256,
         on_batch: Callable[[int], None] | None = None,
@@ -53,7 +55,9 @@ class MicroBatcher(Generic[T, R]):
         self._changed = asyncio.Event()
         self._closing = False
         self._batch_seconds = 0.0
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode")
+        self._free = asyncio.Semaphore(max_running)
+        self._max_running = max_running
+        self._running: set[asyncio.Task[None]] = set()
         self._worker: asyncio.Task[None] | None = None
 
     @property
@@ -79,7 +83,7 @@ class MicroBatcher(Generic[T, R]):
         if len(self._queue) >= self._max_queue:
             self._drop_cancelled()
         if len(self._queue) >= self._max_queue:
-            batches = -(-len(self._queue) // self._max_batch)
+            batches = -(-len(self._queue) // (self._max_batch * self._max_running))
             raise OverloadedError(
                 f"{len(self._queue)} pictures already wait to be encoded; try again later",
                 retry_after_seconds=batches * self._batch_seconds,
@@ -95,7 +99,7 @@ class MicroBatcher(Generic[T, R]):
         self._changed.set()
         if self._worker is not None:
             await self._worker
-        self._executor.shutdown()
+        await asyncio.gather(*self._running)
 
     async def _work(self) -> None:
         while True:
@@ -104,10 +108,19 @@ class MicroBatcher(Generic[T, R]):
                     return
                 self._changed.clear()
                 await self._changed.wait()
+            await self._free.acquire()
             await self._wait_for_company()
             batch = self._take()
-            if batch:
-                await self._run(batch)
+            if not batch:
+                self._free.release()
+                continue
+            task = asyncio.get_running_loop().create_task(self._run(batch), name="batch")
+            self._running.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._free.release()
 
     async def _wait_for_company(self) -> None:
         deadline = time.monotonic() + self._max_wait_seconds
@@ -138,7 +151,7 @@ class MicroBatcher(Generic[T, R]):
         items = [item for item, _ in batch]
         started = time.monotonic()
         try:
-            results = await asyncio.get_running_loop().run_in_executor(self._executor, self._run_batch, items)
+            results = await self._run_batch(items)
             if len(results) != len(batch):
                 raise RuntimeError(f"{len(results)} results for a batch of {len(batch)}")
         except Exception as error:  # whatever went wrong belongs to the waiting requests, not to this loop

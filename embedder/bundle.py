@@ -3,6 +3,8 @@
 ``model.onnx`` maps ``images (B, 3, H, W)`` float32 to ``embedding (B, D)`` float32 of unit norm and, for
 each level of the taxonomy, to probabilities ``meta``, ``level2``, ``leaf`` ``(B, C_l)`` float32.
 ``model_version`` is a hash over the network and the rest of the JSON: equal versions mean equal vectors.
+``golden.npz`` holds photos with the embeddings that this network gives them; bundles made before it existed
+have none, and are served without that check. It proves the version and is no part of it.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from embedder.golden import GoldenImages
 from embedder.model.taxonomy import Taxonomy
 from embedder.preprocess import PreprocessParams
 from lookalike.catalog import LEVELS
@@ -25,6 +28,8 @@ from lookalike.errors import InvalidInputError, Reason
 SCHEMA = 1
 MANIFEST_NAME = "bundle.json"
 NETWORK_NAME = "model.onnx"
+GOLDEN_NAME = "golden.npz"
+_NAMES = {MANIFEST_NAME, NETWORK_NAME, GOLDEN_NAME}
 _VERSION_HEX_DIGITS = 16
 
 
@@ -40,6 +45,7 @@ class BundleManifest(BaseModel):
         network_sha256: SHA-256 of ``model.onnx``.
         provenance: How the model came about: catalogue, settings, seed, library versions.
         metrics: Figures measured when it was made.
+        golden_sha256: SHA-256 of ``golden.npz``; empty if the bundle has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -52,6 +58,7 @@ class BundleManifest(BaseModel):
     network_sha256: str
     provenance: dict[str, Any]
     metrics: dict[str, float]
+    golden_sha256: str = ""
 
     @model_validator(mode="after")
     def _check_hash(self) -> BundleManifest:
@@ -61,9 +68,8 @@ class BundleManifest(BaseModel):
 
     def version(self) -> str:
         """Return the content hash that names this model."""
-        content = json.dumps(
-            self.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":")
-        )
+        identity = self.model_dump(mode="json", by_alias=True, exclude={"golden_sha256"})
+        content = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()[:_VERSION_HEX_DIGITS]
 
 
@@ -86,6 +92,14 @@ class Bundle(BaseModel):
         """Width of the embedding."""
         return self.manifest.dim
 
+    def golden(self) -> GoldenImages | None:
+        """Read the golden images; None if the bundle has none.
+
+        Raises:
+            InvalidInputError: The file is damaged (``BUNDLE_INVALID``).
+        """
+        return GoldenImages.load(self.path / GOLDEN_NAME) if self.manifest.golden_sha256 else None
+
     @property
     def taxonomy(self) -> Taxonomy:
         """The category tree; without levels if the model does not classify."""
@@ -100,6 +114,11 @@ class Bundle(BaseModel):
     def levels(self) -> tuple[str, ...]:
         """Names of the levels that the model classifies, from the root down."""
         return LEVELS[: len(self.taxonomy.paths)]
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """The network's outputs in their order: name and width of each."""
+        return {"embedding": self.dim, **dict(zip(self.levels, self.taxonomy.sizes, strict=True))}
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -130,6 +149,8 @@ def load_bundle(path: Path) -> Bundle:
         raise _invalid(path, f"in {MANIFEST_NAME}, {where}: {first['msg']}") from error
     if manifest.network_sha256 != network_sha256:
         raise _invalid(path, f"{NETWORK_NAME} is not the file that {MANIFEST_NAME} describes")
+    if manifest.golden_sha256 and not _is_file_of(path / GOLDEN_NAME, manifest.golden_sha256):
+        raise _invalid(path, f"{GOLDEN_NAME} is not the file that {MANIFEST_NAME} describes")
     if manifest.version() != version:
         raise _invalid(path, f"{MANIFEST_NAME} was changed after it was written")
     return Bundle(path=path, model_version=manifest.version(), manifest=manifest)
@@ -144,6 +165,7 @@ def write_bundle(
     preprocess: PreprocessParams,
     provenance: dict[str, Any],
     metrics: dict[str, float],
+    golden: GoldenImages | None = None,
 ) -> Bundle:
     """Write a model bundle so that ``out`` is at any time either the old one, absent or the new one.
 
@@ -155,35 +177,49 @@ def write_bundle(
         preprocess: Parameters that pictures must be prepared with.
         provenance: How the model came about; JSON values only, nothing that changes between equal runs.
         metrics: Figures measured when it was made.
+        golden: Photos with this network's embeddings.
 
     Raises:
         InvalidInputError: ``out`` is a file or a folder that holds something else.
     """
     check_replaceable(out)
-    manifest = BundleManifest(
-        dim=dim,
-        taxonomy=taxonomy,
-        preprocess=preprocess,
-        preprocess_hash=preprocess.hash(),
-        network_sha256=sha256_of(network),
-        provenance=provenance,
-        metrics=metrics,
-    )
-    # Reading it back in makes the version that of the JSON's values, not of their Python originals.
-    manifest = BundleManifest.model_validate_json(manifest.model_dump_json(by_alias=True))
-    content = {"model_version": manifest.version(), **manifest.model_dump(mode="json", by_alias=True)}
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         fresh = Path(scratch) / "new"
         fresh.mkdir()
         shutil.copyfile(network, fresh / NETWORK_NAME)
+        if golden is not None:
+            golden.save(fresh / GOLDEN_NAME)
+        manifest = BundleManifest(
+            dim=dim,
+            taxonomy=taxonomy,
+            preprocess=preprocess,
+            preprocess_hash=preprocess.hash(),
+            network_sha256=sha256_of(fresh / NETWORK_NAME),
+            provenance=provenance,
+            metrics=metrics,
+            golden_sha256=sha256_of(fresh / GOLDEN_NAME) if golden is not None else "",
+        )
+        # Reading it back in makes the version that of the JSON's values, not of their Python originals.
+        manifest = BundleManifest.model_validate_json(manifest.model_dump_json(by_alias=True))
+        content = {"model_version": manifest.version(), **manifest.model_dump(mode="json", by_alias=True)}
         (fresh / MANIFEST_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        for file in fresh.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-        if out.exists():
-            out.rename(Path(scratch) / "old")
-        fresh.rename(out)
+        _publish(fresh, out, Path(scratch))
+    return load_bundle(out)
+
+
+def copy_bundle(bundle: Bundle, out: Path) -> Bundle:
+    """Copy a bundle to another folder, in one step for whoever reads there; see :func:`write_bundle`.
+
+    Raises:
+        InvalidInputError: ``out`` is a file or a folder that holds something else.
+    """
+    check_replaceable(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        fresh = Path(scratch) / "new"
+        shutil.copytree(bundle.path, fresh)
+        _publish(fresh, out, Path(scratch))
     return load_bundle(out)
 
 
@@ -195,7 +231,7 @@ def check_replaceable(out: Path) -> None:
     """
     if not out.exists():
         return
-    if not out.is_dir() or not {entry.name for entry in out.iterdir()} <= {MANIFEST_NAME, NETWORK_NAME}:
+    if not out.is_dir() or not {entry.name for entry in out.iterdir()} <= _NAMES:
         raise InvalidInputError(
             f"{out} exists and is not a model bundle; choose another folder", reason=Reason.BUNDLE_INVALID
         )
@@ -205,6 +241,20 @@ def sha256_of(file: Path) -> str:
     """Return the SHA-256 (hex) of a file."""
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _publish(fresh: Path, out: Path, scratch: Path) -> None:
+    """Put a finished folder in the place of ``out``."""
+    for file in fresh.iterdir():
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+    if out.exists():
+        out.rename(scratch / "old")
+    fresh.rename(out)
+
+
+def _is_file_of(file: Path, sha256: str) -> bool:
+    return file.is_file() and sha256_of(file) == sha256
 
 
 def _invalid(path: Path, problem: str) -> InvalidInputError:

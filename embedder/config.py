@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from lookalike.addresses import EMBEDDER_PORT
+from embedder.triton.naming import DEFAULT_MODEL
+from lookalike.addresses import DEFAULT_TRITON, EMBEDDER_PORT
 from lookalike.runtime.settings import Port, ServerSettings, settings_config
 
 
@@ -20,10 +21,29 @@ class EmbedderSettings(ServerSettings):
     """gRPC port; 0 takes a free one."""
     bundle: Path
     """Folder of the model bundle to serve."""
-    backend: Literal["onnx"] = "onnx"
-    """Inference engine: ONNX Runtime on the CPU, in process."""
+    follow_seconds: float = Field(default=2.0, ge=0)
+    """How often the bundle's folder is looked at; another bundle there takes over without a failed call once
+    it has passed its checks. 0: never."""
+    backend: Literal["onnx", "openvino", "triton"] = "onnx"
+    """Inference engine: ONNX Runtime or OpenVINO on the CPU, in process, or Triton Inference Server."""
+    precision: Literal["auto", "f32", "bf16"] = "auto"
+    """What OpenVINO computes in; auto takes bfloat16 where the processor has it and it is faster."""
     threads: int = Field(default=0, ge=0)
-    """Threads that share the encoding of one batch; 0 takes one per core."""
+    """Threads that share the encoding of one batch in process; 0 takes one per core."""
+    triton_url: str = DEFAULT_TRITON
+    """gRPC address of Triton, ``host:port``."""
+    triton_model: str = DEFAULT_MODEL
+    """Name of the model in Triton."""
+    triton_timeout_seconds: float = Field(default=30.0, gt=0)
+    """Longest time for one request to Triton; a caller's own deadline counts where it is sooner."""
+    triton_retries: int = Field(default=2, ge=0, le=10)
+    """Further tries, with jitter and within the deadline, where Triton is UNAVAILABLE."""
+    triton_requests: int = Field(default=8, ge=1, le=256)
+    """Batches in Triton at the same time; it merges them as its model's configuration says."""
+    triton_shared_memory: bool = False
+    """Hand pictures over in shared memory; only for a Triton on this machine that shares /dev/shm."""
+    golden_tolerance: float = Field(default=0.0, ge=0, le=2)
+    """Cosine distance allowed from the bundle's golden embeddings; 0 takes what engine and bundle say."""
     preprocess_workers: int = Field(default=0, ge=0)
     """Photos decoded at the same time; 0 takes one per core."""
     max_batch: int = Field(default=2, ge=1, le=256)

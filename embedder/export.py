@@ -22,6 +22,7 @@ from torch import nn
 from embedder.backends.base import Encoded
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle, check_replaceable, load_bundle, write_bundle
+from embedder.golden import GoldenImages
 from embedder.model.backbone import Backbone, BackboneSpec, load_backbone
 from embedder.model.network import EmbeddingNetwork
 from embedder.model.taxonomy import Taxonomy
@@ -74,8 +75,9 @@ def export_bundle(
             provenance={**provenance, "versions": _versions()},
             metrics=metrics,
         )
-        check_parity(network, write(Path(scratch) / "bundle"))
-        return write(out)
+        trial = write(Path(scratch) / "bundle")
+        check_parity(network, trial)
+        return write(out, golden=GoldenImages.of(OnnxEncoder(trial), preprocess))
 
 
 def check_parity(network: nn.Module, bundle: Bundle) -> float:
@@ -148,7 +150,8 @@ def export_default_bundle(out: Path) -> Bundle:
     except InvalidInputError:
         return _export_backbone(backbone, spec, out)
     same_weights = present.manifest.provenance.get("weights_sha256") == backbone.weights_sha256
-    if same_weights and present.preprocess == backbone.preprocess and not present.levels:
+    same_kind = present.preprocess == backbone.preprocess and not present.levels
+    if same_weights and same_kind and present.manifest.golden_sha256:
         return present
     return _export_backbone(backbone, spec, out)
 

@@ -8,6 +8,7 @@ single photo waits for a few batches per other call and never for the whole of a
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -17,16 +18,24 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from embedder.backends.base import Encoder
+from embedder.backends.base import AsyncEncoder
 from embedder.batching import MicroBatcher
 from embedder.bundle import Bundle
+from embedder.golden import mismatch
 from embedder.preprocess import Region, preprocess
-from lookalike.errors import InvalidInputError, OverloadedError, Reason
-from lookalike.runtime.metrics import Metrics
+from embedder.stage_metrics import StageMetrics
+from lookalike.errors import (
+    FailedPreconditionError,
+    InvalidInputError,
+    LookalikeError,
+    OverloadedError,
+    Reason,
+)
 
-BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 NORM_TOLERANCE = 1e-3
 REPEAT_TOLERANCE = 1e-5
+CHECK_SECONDS = 30.0
+"""How long a self-check waits for one answer."""
 _SMOOTHING = 0.2
 
 
@@ -79,10 +88,14 @@ class EmbedResults:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A photo ready to be encoded: ``(3, H, W)`` float32, and when it was queued (monotonic seconds)."""
+    """A photo ready to be encoded: ``(3, H, W)`` float32, when it was queued and when its caller gives up.
+
+    Both in monotonic seconds.
+    """
 
     tensor: npt.NDArray[np.float32]
     queued_at: float
+    deadline: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +119,7 @@ class EmbedPipeline:
         metrics: Takes the stages' times, batch sizes, queue depth and photo counts.
         preprocess_workers: Photos decoded at the same time; 0 takes one per core.
         max_batch: Photos encoded together at most.
+        max_running: Batches encoded at the same time; more than one is for model servers.
         max_wait_seconds: How long an incomplete batch waits for company.
         max_queue: Photos under way over all calls; :meth:`embed` refuses beyond it.
     """
@@ -113,88 +127,120 @@ class EmbedPipeline:
     def __init__(
         self,
         bundle: Bundle,
-        encoder: Encoder,
-        metrics: Metrics,
+        encoder: AsyncEncoder,
+        metrics: StageMetrics,
         *,
         preprocess_workers: int = 0,
         max_batch: int = 2,
+        max_running: int = 1,
         max_wait_seconds: float = 0.0,
         max_queue: int = 256,
     ) -> None:
         self.bundle = bundle
         self._encoder = encoder
         decoders = preprocess_workers or os.cpu_count() or 1
-        self._max_under_way = max_batch + decoders
+        self._max_batch = max_batch
+        self._max_under_way = max_batch * max_running + decoders
         self._max_queue = max_queue
         self._under_way = 0
+        self._idle = asyncio.Event()
         self._seconds_per_photo = 0.0
+        self._metrics = metrics
         self._decoders = ThreadPoolExecutor(max_workers=decoders, thread_name_prefix="preprocess")
-        stage_seconds = metrics.histogram(
-            "lookalike_embedder_stage_seconds",
-            "Seconds that a photo was preprocessed or waited, and that a batch was encoded.",
-            ("stage",),
-        )
-        self._preprocess_seconds = stage_seconds.labels("preprocess")
-        self._queue_seconds = stage_seconds.labels("queue")
-        self._encode_seconds = stage_seconds.labels("encode")
-        batch_size = metrics.histogram(
-            "lookalike_embedder_batch_size", "Photos encoded together.", buckets=BATCH_SIZE_BUCKETS
-        )
-        photos = metrics.counter(
-            "lookalike_embedder_images_total", "Photos embedded (ok) or found bad (rejected).", ("result",)
-        )
-        self._ok, self._rejected = photos.labels("ok"), photos.labels("rejected")
-        metrics.gauge(
-            "lookalike_embedder_queue_depth", "Photos under way; calls are refused when max_queue is reached."
-        ).set_function(lambda: self._under_way)
         self._batcher: MicroBatcher[_Prepared, _Row] = MicroBatcher(
             self._encode_batch,
             max_batch=max_batch,
+            max_running=max_running,
             max_wait_seconds=max_wait_seconds,
             max_queue=max_queue,
-            on_batch=batch_size.observe,
+            on_batch=metrics.batch_size.observe,
         )
 
     def start(self) -> None:
         """Begin to work on the queue."""
         self._batcher.start()
 
+    async def drain(self) -> None:
+        """Wait until no call is under way; for a model that no new call reaches."""
+        while self._under_way:
+            self._idle.clear()
+            await self._idle.wait()
+
     async def close(self) -> None:
         """Finish what is queued and stop the threads."""
         await self._batcher.close()
         self._decoders.shutdown(cancel_futures=True)
+        await self._encoder.close()
 
-    def self_check(self) -> None:
-        """Encode a test pattern twice, which also warms the engine up.
+    async def check_ready(self) -> str:
+        """Return "" if the engine can answer now, else why not."""
+        return await self._encoder.check_ready()
+
+    async def self_check(self, tolerance: float = 0.0) -> None:
+        """Encode a test pattern twice, which also warms the engine up, and then the golden images.
+
+        Args:
+            tolerance: Cosine distance allowed from the golden embeddings; 0 takes what the engine and the
+                bundle say of themselves.
 
         Raises:
             InvalidInputError: The model's answer is not what its bundle promises (``BUNDLE_INVALID``).
+            FailedPreconditionError: It gives the golden images other embeddings than when it was exported
+                (``MODEL_PARITY_FAILED``).
+            LookalikeError: The engine's own failure.
         """
         size = self.bundle.preprocess.size
         ramp = np.linspace(-1.0, 1.0, 3 * size * size, dtype=np.float32).reshape(3, size, size)
         try:
-            first, second = (
-                self._encode_batch([_Prepared(ramp, time.monotonic())])[0].vector for _ in range(2)
-            )
+            first, second = [(await self._encode([ramp]))[0] for _ in range(2)]
+        except LookalikeError:
+            raise
         except Exception as error:  # engines raise untyped errors of their own
             raise self._failed("it cannot encode a picture of its own input size") from error
         if first.shape != (self.bundle.dim,):
             raise self._failed(f"its vectors have {first.size} dimensions instead of {self.bundle.dim}")
         if not np.isfinite(first).all() or abs(float(np.linalg.norm(first)) - 1.0) > NORM_TOLERANCE:
             raise self._failed("its vectors are not of unit length")
-        if not np.allclose(first, second, atol=REPEAT_TOLERANCE):
+        if not np.allclose(first, second, atol=max(REPEAT_TOLERANCE, self._encoder.tolerance)):
             raise self._failed("it gives the same picture different vectors")
+        await self._check_golden(tolerance)
 
-    async def embed(self, photos: Sequence[Photo], predictions_k: int = 0) -> EmbedResults:
+    async def _check_golden(self, tolerance: float) -> None:
+        golden = await asyncio.to_thread(self.bundle.golden)
+        if golden is None:
+            return
+        pictures = await asyncio.to_thread(golden.prepare, self.bundle.preprocess)
+        embeddings = np.concatenate(
+            [
+                await self._encode(list(pictures[start : start + self._max_batch]))
+                for start in range(0, len(pictures), self._max_batch)
+            ]
+        )
+        allowed = tolerance or max(golden.tolerance, self._encoder.tolerance)
+        if problem := mismatch(golden.distance(embeddings), allowed):
+            raise FailedPreconditionError(
+                f"model {self.bundle.model_version} must not serve: {problem}",
+                reason=Reason.MODEL_PARITY_FAILED,
+            )
+
+    async def _encode(self, pictures: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+        return (await self._encoder.encode(np.stack(pictures), CHECK_SECONDS)).embedding
+
+    async def embed(
+        self, photos: Sequence[Photo], predictions_k: int = 0, timeout_seconds: float | None = None
+    ) -> EmbedResults:
         """Embed the photos of one call. Cancelling it takes its photos out of the queue.
 
         Args:
             photos: One or more photos.
             predictions_k: Categories to predict per level and photo; a model without categories
                 predicts none.
+            timeout_seconds: When the caller gives up; None: never.
 
         Raises:
             OverloadedError: No room for the whole call; none of its photos was embedded.
+            UnavailableError: The model server cannot be reached.
+            DeadlineError: The time was up first.
         """
         wanted = min(len(photos), self._max_under_way)
         if self._under_way + wanted > self._max_queue:
@@ -202,19 +248,26 @@ class EmbedPipeline:
                 f"the embedder has {self._under_way} photos under way; try again later",
                 retry_after_seconds=self._under_way * self._seconds_per_photo,
             )
-        self._under_way += wanted
+        self._begin(wanted)
+        deadline = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
         times = StageTimes()
         outcomes: dict[int, EmbeddedPhoto | InvalidInputError] = {}
         todo = iter(enumerate(photos))
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(wanted):
-                    group.create_task(self._work_off(todo, predictions_k, outcomes, times))
+                    group.create_task(self._work_off(todo, predictions_k, deadline, outcomes, times))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         finally:
-            self._under_way -= wanted
+            self._begin(-wanted)
         return EmbedResults([outcomes[i] for i in range(len(photos))], times)
+
+    def _begin(self, photos: int) -> None:
+        """Count photos that are under way from now on, or, if negative, no longer."""
+        self._under_way += photos
+        self._metrics.queue_depth.inc(photos)
+        self._idle.set()
 
     def _failed(self, problem: str) -> InvalidInputError:
         return InvalidInputError(
@@ -226,16 +279,17 @@ class EmbedPipeline:
         self,
         todo: Iterator[tuple[int, Photo]],
         predictions_k: int,
+        deadline: float,
         outcomes: dict[int, EmbeddedPhoto | InvalidInputError],
         times: StageTimes,
     ) -> None:
         """Embed photos until none of the call is left; several of these share ``todo``."""
         for i, photo in todo:
-            outcomes[i] = outcome = await self._embed_one(photo, predictions_k, times)
-            (self._rejected if isinstance(outcome, InvalidInputError) else self._ok).inc()
+            outcomes[i] = outcome = await self._embed_one(photo, predictions_k, deadline, times)
+            (self._metrics.rejected if isinstance(outcome, InvalidInputError) else self._metrics.ok).inc()
 
     async def _embed_one(
-        self, photo: Photo, predictions_k: int, times: StageTimes
+        self, photo: Photo, predictions_k: int, deadline: float, times: StageTimes
     ) -> EmbeddedPhoto | InvalidInputError:
         arrived = time.monotonic()
         started, prepared = await asyncio.get_running_loop().run_in_executor(
@@ -245,9 +299,9 @@ class EmbedPipeline:
         times.preprocess_seconds += queued_at - started
         if isinstance(prepared, InvalidInputError):
             return prepared
-        row = await self._batcher.submit(_Prepared(prepared, queued_at))
+        row = await self._batcher.submit(_Prepared(prepared, queued_at, deadline))
         queue_seconds = (started - arrived) + row.queue_seconds
-        self._queue_seconds.observe(queue_seconds)
+        self._metrics.queue_seconds.observe(queue_seconds)
         times.queue_seconds = max(times.queue_seconds, queue_seconds)
         times.encode_seconds = max(times.encode_seconds, row.encode_seconds)
         return EmbeddedPhoto(row.vector, self._predictions(row.probabilities, predictions_k))
@@ -255,16 +309,19 @@ class EmbedPipeline:
     def _preprocess(self, photo: Photo) -> tuple[float, npt.NDArray[np.float32] | InvalidInputError]:
         started = time.monotonic()
         try:
-            with self._preprocess_seconds.time():
+            with self._metrics.preprocess_seconds.time():
                 return started, preprocess(photo.content, self.bundle.preprocess, photo.region)
         except InvalidInputError as error:
             return started, error
 
-    def _encode_batch(self, batch: Sequence[_Prepared]) -> list[_Row]:
+    async def _encode_batch(self, batch: Sequence[_Prepared]) -> list[_Row]:
         started = time.monotonic()
-        encoded = self._encoder.encode(np.stack([prepared.tensor for prepared in batch]))
+        remaining = max(prepared.deadline for prepared in batch) - started
+        encoded = await self._encoder.encode(
+            np.stack([prepared.tensor for prepared in batch]), remaining if remaining < math.inf else None
+        )
         seconds = time.monotonic() - started
-        self._encode_seconds.observe(seconds)
+        self._metrics.encode_seconds.observe(seconds)
         self._seconds_per_photo += _SMOOTHING * (seconds / len(batch) - self._seconds_per_photo)
         return [
             _Row(

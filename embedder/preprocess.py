@@ -173,10 +173,11 @@ def fit_square(image: Image.Image, params: PreprocessParams) -> Image.Image:
 
 def to_tensor(image: Image.Image, params: PreprocessParams) -> npt.NDArray[np.float32]:
     """Normalise an RGB image of the right size: ``(3, H, W)`` float32, C-contiguous."""
-    pixels = np.asarray(image, dtype=np.float32)
-    mean = np.asarray(params.mean, dtype=np.float32)
-    std = np.asarray(params.std, dtype=np.float32)
-    return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))
+    # Channels first before the arithmetic: along the last axis of three it takes twelve times as long.
+    channels = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)).astype(np.float32)
+    channels -= np.asarray(params.mean, dtype=np.float32)[:, None, None]
+    channels /= np.asarray(params.std, dtype=np.float32)[:, None, None]
+    return channels
 
 
 def _sniff(data: bytes, limits: DecodeLimits) -> str:

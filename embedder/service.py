@@ -37,7 +37,9 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
         """See the contract in ``embedder.proto``."""
         pipeline = self._get_pipeline()
         _check_embed(request, pipeline.bundle.model_version)
-        done = await pipeline.embed([_photo(image) for image in request.images], request.predictions_k)
+        done = await pipeline.embed(
+            [_photo(image) for image in request.images], request.predictions_k, context.time_remaining()
+        )
         return embedder_pb2.EmbedResponse(
             results=[_result(outcome, f"images[{i}]") for i, outcome in enumerate(done.outcomes)],
             model_version=pipeline.bundle.model_version,
@@ -61,7 +63,9 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
                 reason=Reason.MODEL_HAS_NO_CLASSIFIER,
             )
         _check_predictions(request.k, "k")
-        done = await pipeline.embed([_photo(request.image)], request.k or DEFAULT_PREDICTIONS)
+        done = await pipeline.embed(
+            [_photo(request.image)], request.k or DEFAULT_PREDICTIONS, context.time_remaining()
+        )
         outcome = done.outcomes[0]
         if isinstance(outcome, InvalidInputError):
             raise _at(outcome, "image")

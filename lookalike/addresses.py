@@ -9,4 +9,6 @@ FIRST_HASHER_PORT = 7710
 METRICS_PORT_OFFSET = 2000
 """From a service's gRPC port to that of its ``/metrics``."""
 
+DEFAULT_TRITON = "127.0.0.1:8001"
+"""Triton's own default for gRPC."""
 DEFAULT_GATEWAY = f"127.0.0.1:{GATEWAY_PORT}"

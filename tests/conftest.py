@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -161,14 +162,17 @@ def make_tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
     """Makes real model bundles whose network is tiny: ``make(categories=..., seed=...)`` → folder."""
 
     def make(categories: tuple[tuple[str, ...], ...] = TINY_CATEGORIES, seed: int = 0) -> Path:
+        from embedder.backends.onnx import OnnxEncoder
         from embedder.bundle import write_bundle
+        from embedder.golden import GoldenImages
         from embedder.model.taxonomy import Taxonomy
         from embedder.preprocess import PreprocessParams
 
         folder = tmp_path_factory.mktemp("bundle")
         taxonomy = Taxonomy.from_categories(categories)
         _tiny_network(folder / "tiny.onnx", taxonomy.sizes, seed)
-        bundle = write_bundle(
+        write = partial(
+            write_bundle,
             folder / "tiny",
             folder / "tiny.onnx",
             dim=16,
@@ -177,7 +181,8 @@ def make_tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
             provenance={},
             metrics={},
         )
-        return bundle.path
+        bundle = write()
+        return write(golden=GoldenImages.of(OnnxEncoder(bundle, threads=1), bundle.preprocess)).path
 
     return make
 

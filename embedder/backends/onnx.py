@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from embedder.backends.base import Encoded
+from embedder.backends.base import Encoded, check_batch, check_signature
 from embedder.bundle import Bundle
 from lookalike.errors import InvalidInputError, Reason
 
@@ -40,31 +40,17 @@ class OnnxEncoder:
                 f"{bundle.path} holds a network that ONNX Runtime cannot load; export or train it again",
                 reason=Reason.BUNDLE_INVALID,
             ) from error
-        self._outputs = ["embedding", *bundle.levels]
+        self._outputs = list(bundle.outputs)
         self._shape = (3, bundle.preprocess.size, bundle.preprocess.size)
-        self._check_signature(bundle)
+        check_signature(
+            bundle.path,
+            {node.name for node in self._session.get_inputs()},
+            {node.name: node.shape[-1] for node in self._session.get_outputs()},
+            bundle.outputs,
+        )
 
     def encode(self, images: npt.NDArray[np.float32]) -> Encoded:
         """See :meth:`embedder.backends.base.Encoder.encode`."""
-        if (
-            images.ndim != 4
-            or images.shape[0] < 1
-            or images.shape[1:] != self._shape
-            or images.dtype != np.float32
-        ):
-            raise InvalidInputError(
-                f"the batch must be (B, {', '.join(map(str, self._shape))}) float32 with B >= 1",
-                reason=Reason.DIMENSION_MISMATCH,
-            )
+        check_batch(images, self._shape)
         embedding, *probabilities = self._session.run(self._outputs, {"images": images})
         return Encoded(embedding, tuple(probabilities))
-
-    def _check_signature(self, bundle: Bundle) -> None:
-        inputs = {node.name for node in self._session.get_inputs()}
-        widths = {node.name: node.shape[-1] for node in self._session.get_outputs()}
-        expected = dict(zip(self._outputs, (bundle.dim, *bundle.taxonomy.sizes), strict=True))
-        if inputs != {"images"} or widths != expected:
-            raise InvalidInputError(
-                f"{bundle.path} describes another network than it holds; export or train it again",
-                reason=Reason.BUNDLE_INVALID,
-            )

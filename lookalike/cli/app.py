@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 from lookalike import __version__
-from lookalike.cli import collection, evaluate, index, search, serve, synth, train
+from lookalike.cli import collection, evaluate, export, index, model, search, serve, synth, train
 from lookalike.cli.console import plain, stderr
 from lookalike.cli.demo import command as demo
 from lookalike.cli.options import help_without_command
@@ -51,6 +51,8 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("synth")(synth.synth)
 app.command("train")(train.train)
+app.command("export")(export.export)
+app.add_typer(model.app, name="model")
 app.add_typer(serve.app, name="serve")
 app.command("index")(index.index)
 app.command("search")(search.search)

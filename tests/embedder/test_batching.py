@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -15,22 +14,23 @@ class Gate:
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
-        self.entered = threading.Semaphore(0)
-        self._permits = threading.Semaphore(0)
+        self.entered = asyncio.Semaphore(0)
+        self._permits = asyncio.Semaphore(0)
 
     def open(self, batches: int = 1) -> None:
-        self._permits.release(batches)
+        for _ in range(batches):
+            self._permits.release()
 
-    def __call__(self, items: Sequence[int]) -> list[int]:
+    async def __call__(self, items: Sequence[int]) -> list[int]:
         self.batches.append(list(items))
         self.entered.release()
-        self._permits.acquire()
+        await self._permits.acquire()
         if 13 in items:
             raise ValueError("thirteen")
         return [2 * item for item in items]
 
     async def wait_until_entered(self) -> None:
-        await asyncio.to_thread(self.entered.acquire)
+        await self.entered.acquire()
 
 
 @pytest.fixture
@@ -128,7 +128,10 @@ async def test_an_error_reaches_its_batch_alone(gate: Gate) -> None:
 
 
 async def test_a_wrong_number_of_results_is_an_error() -> None:
-    batcher = MicroBatcher[int, int](lambda items: [])
+    async def nothing(items: Sequence[int]) -> list[int]:
+        return []
+
+    batcher = MicroBatcher[int, int](nothing)
     batcher.start()
     with pytest.raises(RuntimeError, match="0 results for a batch of 1"):
         await batcher.submit(1)
@@ -147,3 +150,31 @@ async def test_closing_finishes_the_queue_and_refuses_more(gate: Gate) -> None:
     gate.open(3)
     await closing
     assert [task.result() for task in waiting] == [2, 4, 6]
+
+
+async def test_several_batches_run_at_once_and_no_more_than_allowed(gate: Gate) -> None:
+    batcher = MicroBatcher[int, int](gate, max_batch=2, max_running=2)
+    batcher.start()
+    first = submit(batcher, 1)
+    await gate.wait_until_entered()
+    rest = submit(batcher, 2, 3, 4, 5)
+    await gate.wait_until_entered()
+    await asyncio.sleep(0.01)
+    assert gate.batches == [[1], [2, 3]]
+    gate.open(3)
+    assert await asyncio.gather(*first, *rest) == [2, 4, 6, 8, 10]
+    assert gate.batches == [[1], [2, 3], [4, 5]]
+    await batcher.close()
+
+
+async def test_closing_waits_for_running_batches(gate: Gate) -> None:
+    batcher = MicroBatcher[int, int](gate, max_running=4)
+    batcher.start()
+    running = submit(batcher, 1)
+    await gate.wait_until_entered()
+    closing = asyncio.ensure_future(batcher.close())
+    await asyncio.sleep(0.01)
+    assert not closing.done()
+    gate.open()
+    await closing
+    assert await running[0] == 2

@@ -15,10 +15,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from embedder.backends.base import Encoded, Encoder
+from embedder.backends.base import Encoded, Encoder, ThreadEncoder
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle, load_bundle
 from embedder.pipeline import EmbeddedPhoto, EmbedPipeline, Photo
+from embedder.stage_metrics import StageMetrics
 from lookalike.errors import InvalidInputError, OverloadedError, Reason
 from lookalike.runtime.metrics import Metrics
 
@@ -61,7 +62,9 @@ def bundle(tiny_bundle: Path) -> Bundle:
 async def running(
     bundle: Bundle, encoder: Encoder, metrics: Metrics | None = None, **settings: int
 ) -> AsyncIterator[EmbedPipeline]:
-    pipeline = EmbedPipeline(bundle, encoder, metrics or Metrics(), preprocess_workers=2, **settings)
+    in_thread = ThreadEncoder(encoder, 1e-4)
+    told = StageMetrics(metrics or Metrics())
+    pipeline = EmbedPipeline(bundle, in_thread, told, preprocess_workers=2, **settings)
     pipeline.start()
     try:
         yield pipeline
@@ -225,10 +228,10 @@ async def test_the_self_check_finds_a_bad_model(
 
     async with running(bundle, Wrong()) as pipeline:
         with pytest.raises(InvalidInputError, match=problem) as refused:
-            pipeline.self_check()
+            await pipeline.self_check()
     assert refused.value.reason is Reason.BUNDLE_INVALID
 
 
 async def test_the_self_check_passes_a_good_model(bundle: Bundle) -> None:
     async with running(bundle, OnnxEncoder(bundle)) as pipeline:
-        pipeline.self_check()
+        await pipeline.self_check()

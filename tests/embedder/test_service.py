@@ -15,13 +15,15 @@ import pytest
 from google.rpc import status_pb2
 from PIL import Image
 
-from embedder.backends.base import Encoded
+from embedder.backends.base import Encoded, ThreadEncoder
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import load_bundle
 from embedder.config import EmbedderSettings
 from embedder.pipeline import EmbedPipeline
-from embedder.server import FULL_NAME, ServedModel
+from embedder.served import ServedModel
+from embedder.server import FULL_NAME
 from embedder.service import EmbedderServicer
+from embedder.stage_metrics import StageMetrics
 from lookalike import vectors
 from lookalike.errors import (
     DeadlineError,
@@ -246,7 +248,9 @@ async def test_deadlines_and_overload(tiny_bundle: Path) -> None:
             gate.wait()
             return inner.encode(batch)
 
-    pipeline = EmbedPipeline(bundle, Gated(), metrics, max_batch=2, max_queue=2)
+    pipeline = EmbedPipeline(
+        bundle, ThreadEncoder(Gated(), 1e-4), StageMetrics(metrics), max_batch=2, max_queue=2
+    )
     pipeline.start()
 
     def depth() -> float | None:

@@ -1,0 +1,88 @@
+"""Opens the inference engine that the settings name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from embedder.backends.base import AsyncEncoder, ThreadEncoder
+from embedder.bundle import Bundle
+from embedder.config import EmbedderSettings
+from embedder.golden import FLOAT32_TOLERANCE
+from embedder.stage_metrics import TritonMetrics
+from lookalike.errors import InvalidInputError, Reason
+from lookalike.runtime.metrics import Metrics
+
+
+class Engines:
+    """Makes encoders of one kind.
+
+    Args:
+        settings: Name the backend and what it needs.
+        metrics: Takes the metrics of requests to Triton.
+    """
+
+    def __init__(self, settings: EmbedderSettings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._triton_metrics = TritonMetrics(metrics) if settings.backend == "triton" else None
+
+    @property
+    def max_running(self) -> int:
+        """Batches that may be encoded at the same time."""
+        return self._settings.triton_requests if self._triton_metrics else 1
+
+    async def open(self, bundle: Bundle) -> AsyncEncoder:
+        """Load a bundle, or find it in Triton.
+
+        Raises:
+            InvalidInputError: The network is not what the bundle says, or the engine is not installed.
+            UnavailableError: Triton cannot be reached, or does not have the model loaded.
+        """
+        if self._triton_metrics:
+            return await self._open_triton(bundle, self._triton_metrics)
+        return await asyncio.to_thread(self._load, bundle)
+
+    def _load(self, bundle: Bundle) -> ThreadEncoder:
+        settings = self._settings
+        with _needing_packages(settings.backend):
+            if settings.backend == "openvino":
+                from embedder.backends.openvino import OpenVinoEncoder
+
+                encoder = OpenVinoEncoder(bundle, settings.threads, settings.precision)
+                return ThreadEncoder(encoder, encoder.tolerance)
+            from embedder.backends.onnx import OnnxEncoder
+
+            return ThreadEncoder(OnnxEncoder(bundle, settings.threads), FLOAT32_TOLERANCE)
+
+    async def _open_triton(self, bundle: Bundle, metrics: TritonMetrics) -> AsyncEncoder:
+        settings = self._settings
+        with _needing_packages(settings.backend):
+            from embedder.backends.triton import TritonEncoder, TritonTarget
+        target = TritonTarget(
+            settings.triton_url,
+            settings.triton_model,
+            timeout_seconds=settings.triton_timeout_seconds,
+            retries=settings.triton_retries,
+            max_batch=settings.max_batch,
+            shared_memory=settings.triton_shared_memory,
+            regions=settings.triton_requests,
+        )
+        encoder = TritonEncoder(bundle, target, metrics)
+        try:
+            await encoder.open()
+        except BaseException:
+            await encoder.close()
+            raise
+        return encoder
+
+
+@contextmanager
+def _needing_packages(backend: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise InvalidInputError(
+            f"the {backend} backend needs the package {error.name}; install lookalike[serve-embedder]",
+            reason=Reason.CONFIG_INVALID,
+        ) from error

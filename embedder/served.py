@@ -1,0 +1,167 @@
+"""The model that one embedder serves, from its first load to its successors."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import structlog
+
+from embedder.bundle import MANIFEST_NAME, Bundle, load_bundle
+from embedder.config import EmbedderSettings
+from embedder.engines import Engines
+from embedder.pipeline import EmbedPipeline
+from embedder.stage_metrics import StageMetrics
+from lookalike.errors import (
+    FailedPreconditionError,
+    LookalikeError,
+    Reason,
+    RetryableError,
+    UnavailableError,
+)
+from lookalike.runtime.metrics import Metrics
+
+LOADING = "the model is still being loaded"
+RETRY_SECONDS = 1.0
+"""Between two tries to load a model that could not be loaded or failed its checks."""
+
+_MAY_PASS = (RetryableError, FailedPreconditionError)
+
+log = structlog.get_logger()
+
+
+class ServedModel:
+    """The model of this process: absent until it was loaded and checked, replaced without a failed call.
+
+    Args:
+        bundle: The verified bundle to begin with.
+        settings: Engine, threads, queue, and the folder to follow.
+        metrics: Handed to engines and pipelines.
+    """
+
+    def __init__(self, bundle: Bundle, settings: EmbedderSettings, metrics: Metrics) -> None:
+        self._bundle = bundle
+        self._settings = settings
+        self._engines = Engines(settings, metrics)
+        self._metrics = StageMetrics(metrics)
+        self._pipeline: EmbedPipeline | None = None
+        self._problem = LOADING
+        self._stamp = _stamp(settings.bundle)
+
+    def pipeline(self) -> EmbedPipeline:
+        """Return the loaded model.
+
+        Raises:
+            UnavailableError: It is still being loaded, or failed its checks.
+        """
+        if self._pipeline is None:
+            raise UnavailableError(
+                f"the embedder cannot answer yet: {self._problem}",
+                reason=Reason.EMBEDDER_UNAVAILABLE,
+                retry_after_seconds=RETRY_SECONDS,
+            )
+        return self._pipeline
+
+    async def check_ready(self) -> str:
+        """Return "" once the model is loaded and its engine can answer, else why it is not ready."""
+        return self._problem if self._pipeline is None else await self._pipeline.check_ready()
+
+    async def run(self) -> None:
+        """Load the model, again and again where that may help, then follow the bundle's folder for ever.
+
+        Raises:
+            InvalidInputError: The bundle cannot be served, or the engine is not installed.
+        """
+        while True:
+            try:
+                await self.load()
+                break
+            except _MAY_PASS as error:
+                if error.message != self._problem:
+                    log.warning("model_not_ready", reason=error.message)
+                self._problem = error.message
+            await asyncio.sleep(RETRY_SECONDS)
+            await self._read_again()
+        while self._settings.follow_seconds:
+            await asyncio.sleep(self._settings.follow_seconds)
+            await self.follow()
+
+    async def load(self) -> None:
+        """Load the network, check what it answers, and begin to serve it.
+
+        Raises:
+            InvalidInputError: The network is not what the bundle says, or the engine is not installed.
+            FailedPreconditionError: It does not reproduce its golden images.
+            UnavailableError: Triton cannot be reached, or does not have the model loaded.
+        """
+        self._pipeline = await self._open(self._bundle)
+        log.info("model_loaded", model_version=self._bundle.model_version, dimension=self._bundle.dim)
+
+    async def follow(self) -> None:
+        """Serve what is in the bundle's folder by now; keep the present model where that cannot be served."""
+        stamp = _stamp(self._settings.bundle)
+        if stamp in (self._stamp, None):
+            return
+        try:
+            bundle = await asyncio.to_thread(load_bundle, self._settings.bundle)
+            if bundle.model_version != self._bundle.model_version:
+                await self._switch(bundle)
+        except LookalikeError as error:
+            self._metrics.switch_failed.inc()
+            log.warning("model_switch_failed", reason=error.message, still_serving=self._bundle.model_version)
+            if isinstance(error, _MAY_PASS):
+                return
+        self._stamp = stamp
+
+    async def close(self) -> None:
+        """Stop the model's threads."""
+        if self._pipeline is not None:
+            await self._pipeline.close()
+
+    async def _switch(self, bundle: Bundle) -> None:
+        fresh = await self._open(bundle)
+        old, self._pipeline = self._pipeline, fresh
+        log.info("model_switched", model_version=bundle.model_version, before=self._bundle.model_version)
+        self._bundle = bundle
+        self._metrics.switched.inc()
+        if old is not None:
+            await old.drain()
+            await old.close()
+
+    async def _open(self, bundle: Bundle) -> EmbedPipeline:
+        settings = self._settings
+        encoder = await self._engines.open(bundle)
+        pipeline = EmbedPipeline(
+            bundle,
+            encoder,
+            self._metrics,
+            preprocess_workers=settings.preprocess_workers,
+            max_batch=settings.max_batch,
+            max_running=self._engines.max_running,
+            max_wait_seconds=settings.max_wait_seconds,
+            max_queue=settings.max_queue,
+        )
+        try:
+            await pipeline.self_check(settings.golden_tolerance)
+        except BaseException:
+            await pipeline.close()
+            raise
+        pipeline.start()
+        return pipeline
+
+    async def _read_again(self) -> None:
+        """Take what is in the bundle's folder by now, in case it was replaced by one that can be served."""
+        stamp = _stamp(self._settings.bundle)
+        if stamp in (self._stamp, None):
+            return
+        self._bundle = await asyncio.to_thread(load_bundle, self._settings.bundle)
+        self._stamp = stamp
+
+
+def _stamp(folder: Path) -> tuple[int, int] | None:
+    """Return what changes when another bundle is put into the folder; None while there is none."""
+    try:
+        status = (folder / MANIFEST_NAME).stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino

@@ -1,0 +1,1 @@
+"""Models for Triton Inference Server: their repository, and switching them in a running server."""

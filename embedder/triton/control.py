@@ -1,0 +1,175 @@
+"""Loads, proves and unloads versions of a model in a running Triton (KServe model repository API).
+
+Triton must run with ``--model-control-mode=explicit`` and read the same repository. Reloading a model swaps
+its versions without refusing a request: those under way end where they began.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from embedder.backends.triton import TritonEncoder, TritonTarget
+from embedder.bundle import Bundle
+from embedder.golden import GoldenImages, mismatch
+from embedder.stage_metrics import TritonMetrics
+from embedder.triton import naming, repository
+from embedder.triton.repository import RepositoryOptions
+from lookalike.errors import FailedPreconditionError, LookalikeError, Reason, UnavailableError
+from lookalike.runtime.metrics import Metrics
+
+LOAD_SECONDS = 300.0
+"""How long Triton may take to load and warm up a model."""
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class LoadedVersion:
+    """A version of the model in Triton.
+
+    Attributes:
+        number: Its number.
+        model_version: The bundle that it is; empty if the configuration does not say.
+        state: ``READY``, ``LOADING``, ``UNLOADING`` or ``UNAVAILABLE``.
+    """
+
+    number: int
+    model_version: str
+    state: str
+
+
+async def load(folder: Path, bundle: Bundle, url: str, options: RepositoryOptions) -> tuple[int, float]:
+    """Load a bundle beside the versions that Triton serves, and prove that it reproduces its golden images.
+
+    Args:
+        folder: The model repository that Triton reads.
+        bundle: The bundle to add.
+        url: ``host:port`` of Triton's gRPC.
+        options: How Triton shall run it.
+
+    Returns:
+        The version's number, and the largest cosine distance from the golden embeddings.
+
+    Raises:
+        FailedPreconditionError: It does not reproduce them, or the bundle has none. Triton serves what it
+            served before.
+        UnavailableError: Triton cannot be reached or cannot load it; likewise.
+    """
+    golden = bundle.golden()
+    if golden is None:
+        raise FailedPreconditionError(
+            f"{bundle.path.name} has no golden images to check it by; export or train it again",
+            reason=Reason.MODEL_PARITY_FAILED,
+        )
+    before = repository.read_config(folder, options.model)
+    known = before is not None and naming.version_of(before, bundle.model_version) is not None
+    number = repository.write_version(folder, bundle, options)
+    try:
+        await reload(url, options.model)
+        return number, await verify(bundle, golden, url, options.model)
+    except BaseException:
+        if not known:
+            await _take_back(folder, options.model, number, url, first=before is None)
+        raise
+
+
+async def retire(folder: Path, model: str, number: int, url: str) -> list[int]:
+    """Unload every version but one, and delete their files.
+
+    Returns:
+        The numbers of the versions that are gone.
+    """
+    dropped = repository.keep_only(folder, model, number)
+    await reload(url, model)
+    for other in dropped:
+        repository.delete_version(folder, model, other)
+    return dropped
+
+
+async def verify(bundle: Bundle, golden: GoldenImages, url: str, model: str) -> float:
+    """Return how far Triton's answers are from the golden embeddings, as a cosine distance.
+
+    Raises:
+        FailedPreconditionError: Too far (``MODEL_PARITY_FAILED``).
+    """
+    encoder = TritonEncoder(bundle, TritonTarget(url, model), TritonMetrics(Metrics()))
+    try:
+        await _until_open(encoder)
+        pictures = golden.prepare(bundle.preprocess)
+        rows = [(await encoder.encode(picture[None])).embedding for picture in pictures]
+        distance = golden.distance(np.concatenate(rows))
+    finally:
+        await encoder.close()
+    if problem := mismatch(distance, golden.tolerance):
+        raise FailedPreconditionError(
+            f"model {bundle.model_version} must not serve: {problem}", reason=Reason.MODEL_PARITY_FAILED
+        )
+    return distance
+
+
+async def reload(url: str, model: str) -> None:
+    """Have Triton read the model's configuration again, and load and unload what changed.
+
+    Raises:
+        UnavailableError: Triton cannot be reached or refuses.
+    """
+    async with InferenceServerClient(url) as client:
+        try:
+            await client.load_model(model, client_timeout=LOAD_SECONDS)
+        except InferenceServerException as error:
+            raise _failed(f"cannot load {model}", error) from error
+
+
+async def versions(url: str, model: str) -> list[LoadedVersion]:
+    """Return the model's versions in Triton, in rising order.
+
+    Raises:
+        UnavailableError: Triton cannot be reached.
+    """
+    async with InferenceServerClient(url) as client:
+        try:
+            index = await client.get_model_repository_index(client_timeout=_POLL_SECONDS * 10)
+            entries = [entry for entry in index.models if entry.name == model and entry.version]
+            ready = any(entry.state == "READY" for entry in entries)
+            answer = await client.get_model_config(model, client_timeout=2.0) if ready else None
+        except InferenceServerException as error:
+            raise _failed("cannot list its models", error) from error
+    bundles = naming.versions(answer.config) if answer else {}
+    found = [
+        LoadedVersion(int(entry.version), bundles.get(entry.version, ""), entry.state) for entry in entries
+    ]
+    return sorted(found, key=lambda version: version.number)
+
+
+async def _until_open(encoder: TritonEncoder) -> None:
+    """Wait until the version that was just loaded is there."""
+    deadline = time.monotonic() + LOAD_SECONDS
+    while True:
+        try:
+            return await encoder.open()
+        except UnavailableError:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _take_back(folder: Path, model: str, number: int, url: str, *, first: bool) -> None:
+    """Undo a load that failed, as far as Triton can be reached."""
+    if not first:
+        repository.remove_version(folder, model, number)
+        try:
+            await reload(url, model)
+        except LookalikeError:
+            return
+    repository.delete_version(folder, model, number)
+
+
+def _failed(what: str, error: InferenceServerException) -> UnavailableError:
+    words = (error.message() or "no reason given").splitlines()[0][:300]
+    return UnavailableError(f"Triton {what}: {words}", reason=Reason.MODEL_SERVER_UNAVAILABLE)

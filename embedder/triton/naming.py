@@ -1,0 +1,41 @@
+"""Which bundle each numbered version of a model in Triton is: parameters of the model's configuration.
+
+Triton numbers versions; a bundle is named by the hash of its content. ``parameters`` of ``config.pbtxt``
+holds ``lookalike.version.<number> = <model_version>`` for every version of the model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+DEFAULT_MODEL = "lookalike"
+_PREFIX = "lookalike.version."
+
+
+def versions(config: Any) -> dict[str, str]:
+    """Return the model's versions: number → ``model_version`` of the bundle.
+
+    Args:
+        config: An ``inference.ModelConfig``.
+    """
+    return {
+        key.removeprefix(_PREFIX): parameter.string_value
+        for key, parameter in config.parameters.items()
+        if key.startswith(_PREFIX)
+    }
+
+
+def version_of(config: Any, model_version: str) -> str | None:
+    """Return the number of a bundle's version, the highest if there are several; None if it has none."""
+    numbers = [number for number, bundle in versions(config).items() if bundle == model_version]
+    return max(numbers, key=int, default=None)
+
+
+def set_version(config: Any, number: int, model_version: str) -> None:
+    """Note down which bundle a version is."""
+    config.parameters[f"{_PREFIX}{number}"].string_value = model_version
+
+
+def drop_version(config: Any, number: int) -> None:
+    """Forget a version."""
+    config.parameters.pop(f"{_PREFIX}{number}", None)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embedder.backends.onnx import OnnxEncoder
+from embedder.backends.openvino import BF16_TOLERANCE, OpenVinoEncoder, has_bf16
+from embedder.bundle import Bundle, load_bundle, write_bundle
+from embedder.golden import FLOAT32_TOLERANCE, cosine_distance
+from lookalike.errors import InvalidInputError
+
+
+def pictures(count: int, size: int = 32) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(count, 3, size, size)).astype(np.float32)
+
+
+def broken(tiny: Bundle, out: Path, network: Path, dim: int) -> Bundle:
+    parts = {"taxonomy": tiny.taxonomy, "preprocess": tiny.preprocess, "provenance": {}, "metrics": {}}
+    return write_bundle(out, network, dim=dim, **parts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("categories", [(("a", "b"), ("a", "c")), ()])
+def test_float32_gives_what_onnx_runtime_gives(
+    make_tiny_bundle: Callable[..., Path], categories: tuple[tuple[str, ...], ...]
+) -> None:
+    bundle = load_bundle(make_tiny_bundle(categories=categories))
+    encoder = OpenVinoEncoder(bundle, 1, "f32")
+    assert (encoder.precision, encoder.tolerance) == ("f32", FLOAT32_TOLERANCE)
+    for batch in (1, 5, 3):
+        images = pictures(batch)
+        one, other = OnnxEncoder(bundle, 1).encode(images), encoder.encode(images)
+        np.testing.assert_allclose(other.embedding, one.embedding, atol=1e-5)
+        assert len(other.probabilities) == len(one.probabilities) == len(bundle.levels)
+        for a, b in zip(one.probabilities, other.probabilities, strict=True):
+            np.testing.assert_allclose(b, a, atol=1e-5)
+
+
+def test_answers_are_not_overwritten_by_later_ones_and_threads_do_not_meet(tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    encoder, images = OpenVinoEncoder(bundle, 1, "f32"), pictures(24)
+    expected = OnnxEncoder(bundle, 1).encode(images).embedding
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda i: encoder.encode(images[i : i + 1]), range(24)))
+    np.testing.assert_allclose(np.concatenate([a.embedding for a in answers]), expected, atol=1e-5)
+
+
+def test_bfloat16_where_the_processor_has_it(default_bundle: Bundle) -> None:
+    if not has_bf16():
+        with pytest.raises(InvalidInputError, match="cannot compute in bfloat16"):
+            OpenVinoEncoder(default_bundle, 1, "bf16")
+        assert OpenVinoEncoder(default_bundle, 1, "auto").precision == "f32"
+        return
+    encoder, golden = OpenVinoEncoder(default_bundle, 1, "bf16"), default_bundle.golden()
+    assert golden is not None
+    rows = encoder.encode(golden.prepare(default_bundle.preprocess)).embedding
+    assert 0 < cosine_distance(golden.embeddings, rows) <= BF16_TOLERANCE == encoder.tolerance
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3)
+    assert OpenVinoEncoder(default_bundle, 1, "auto").precision in ("f32", "bf16")
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 32, 32), (3, 32, 32), (1, 3, 32, 31)])
+def test_wrong_shapes_are_refused(tiny_bundle: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidInputError, match="must be"):
+        OpenVinoEncoder(load_bundle(tiny_bundle), 1).encode(np.zeros(shape, np.float32))
+
+
+def test_bad_networks_are_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    tiny = load_bundle(tiny_bundle)
+    with pytest.raises(InvalidInputError, match="describes another network"):
+        OpenVinoEncoder(broken(tiny, tmp_path / "other", tiny.network_path, dim=8), 1)
+    (tmp_path / "text.onnx").write_text("not a network")
+    with pytest.raises(InvalidInputError, match="cannot load"):
+        OpenVinoEncoder(broken(tiny, tmp_path / "broken", tmp_path / "text.onnx", dim=16), 1)
+
+
+def test_it_forks_nothing_and_reports_to_nobody() -> None:
+    code = (
+        "import os, sys, threading\n"
+        "forks = []\n"
+        "os.register_at_fork(before=lambda: forks.append(1))\n"
+        "import embedder.backends.openvino\n"
+        "for thread in threading.enumerate():\n"
+        "    thread is threading.main_thread() or thread.join()\n"
+        "assert not forks, 'a process was forked'\n"
+        "assert not [m for m in sys.modules if m.startswith('openvino_telemetry.')]\n"
+    )
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stderr

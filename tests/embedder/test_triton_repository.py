@@ -1,0 +1,159 @@
+"""The model repository as files; no server needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embedder.backends.onnx import OnnxEncoder
+from embedder.bundle import load_bundle
+from embedder.triton import naming
+from embedder.triton.repository import (
+    RepositoryOptions,
+    delete_version,
+    keep_only,
+    read_config,
+    remove_version,
+    write_version,
+)
+from lookalike.cli.app import run
+from lookalike.errors import FailedPreconditionError, InvalidInputError
+
+
+def config_of(repository: Path, model: str = "lookalike") -> Any:
+    config = read_config(repository, model)
+    assert config is not None
+    return config
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "python"])
+def test_the_configuration_says_what_triton_needs(tiny_bundle: Path, tmp_path: Path, backend: Any) -> None:
+    bundle = load_bundle(tiny_bundle)
+    options = RepositoryOptions(backend=backend, instances=2, max_batch=12, threads=3)
+    assert write_version(tmp_path, bundle, options) == 1
+    config = config_of(tmp_path)
+    assert (config.name, config.backend, config.max_batch_size) == ("lookalike", backend, 12)
+    assert [(tensor.name, list(tensor.dims)) for tensor in config.input] == [("images", [3, 32, 32])]
+    assert {tensor.name: list(tensor.dims) for tensor in config.output} == {
+        "embedding": [16],
+        "meta": [2],
+        "level2": [3],
+        "leaf": [3],
+    }
+    assert list(config.version_policy.specific.versions) == [1]
+    (group,) = config.instance_group
+    assert (group.count, group.kind) == (2, group.KIND_CPU)
+    assert config.parameters["intra_op_thread_count"].string_value == "3"
+    assert naming.versions(config) == {"1": bundle.model_version}
+    files = {file.name for file in (tmp_path / "lookalike" / "1").iterdir()}
+    assert files == ({"model.onnx", "model.py"} if backend == "python" else {"model.onnx"})
+
+
+def test_batches_form_without_a_delay_or_a_queue_policy_and_all_sizes_are_warmed_up(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    write_version(tmp_path, load_bundle(tiny_bundle), RepositoryOptions(max_batch=12))
+    config = config_of(tmp_path)
+    batching = config.dynamic_batching
+    assert config.HasField("dynamic_batching")
+    assert not batching.HasField("default_queue_policy")
+    assert batching.max_queue_delay_microseconds == 0
+    assert list(batching.preferred_batch_size) == [2, 4, 8, 12]
+    warmed = [(warm_up.batch_size, list(warm_up.inputs["images"].dims)) for warm_up in config.model_warmup]
+    assert warmed == [(size, [3, 32, 32]) for size in (1, 2, 4, 8, 12)]
+
+
+def test_instances_on_a_gpu(tiny_bundle: Path, tmp_path: Path) -> None:
+    write_version(tmp_path, load_bundle(tiny_bundle), RepositoryOptions(device="gpu"))
+    (group,) = config_of(tmp_path).instance_group
+    assert group.kind == group.KIND_GPU
+
+
+def test_a_bundle_is_one_version_however_often_it_is_written(
+    make_tiny_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    one, two = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (1, 2))
+    assert [write_version(tmp_path, bundle, RepositoryOptions()) for bundle in (one, two, one)] == [1, 2, 1]
+    config = config_of(tmp_path)
+    assert naming.versions(config) == {"1": one.model_version, "2": two.model_version}
+    assert list(config.version_policy.specific.versions) == [1, 2]
+    assert naming.version_of(config, two.model_version) == "2"
+    assert naming.version_of(config, "another") is None
+    written = tmp_path / "lookalike" / "2" / "model.onnx"
+    assert written.read_bytes() == two.network_path.read_bytes()
+
+
+def test_versions_leave_the_configuration_before_their_files(
+    make_tiny_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    for seed in (1, 2, 3):
+        write_version(tmp_path, load_bundle(make_tiny_bundle(seed=seed)), RepositoryOptions())
+    remove_version(tmp_path, "lookalike", 1)
+    assert list(config_of(tmp_path).version_policy.specific.versions) == [2, 3]
+    assert keep_only(tmp_path, "lookalike", 3) == [2]
+    assert set(naming.versions(config_of(tmp_path))) == {"3"}
+    assert (tmp_path / "lookalike" / "2").exists()
+    delete_version(tmp_path, "lookalike", 2)
+    assert not (tmp_path / "lookalike" / "2").exists()
+    assert write_version(tmp_path, load_bundle(make_tiny_bundle(seed=4)), RepositoryOptions()) == 4
+
+
+def test_a_bundle_of_another_shape_needs_another_name(
+    make_tiny_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    write_version(tmp_path, load_bundle(make_tiny_bundle()), RepositoryOptions())
+    other = load_bundle(make_tiny_bundle(categories=()))
+    with pytest.raises(FailedPreconditionError, match="another --model"):
+        write_version(tmp_path, other, RepositoryOptions())
+    assert write_version(tmp_path, other, RepositoryOptions(model="other")) == 1
+
+
+@pytest.mark.parametrize("content", ["", 'name: "someone-elses"', "not { a config", None])
+def test_a_foreign_model_is_never_touched(tiny_bundle: Path, tmp_path: Path, content: str | None) -> None:
+    (tmp_path / "lookalike").mkdir()
+    if content is not None:
+        (tmp_path / "lookalike" / "config.pbtxt").write_text(content)
+    with pytest.raises(InvalidInputError, match="was not written by"):
+        write_version(tmp_path, load_bundle(tiny_bundle), RepositoryOptions())
+    assert not (tmp_path / "lookalike" / "1").exists()
+
+
+def test_the_command_line_exports(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = load_bundle(tiny_bundle).model_version
+    flags = ["export", f"--bundle={tiny_bundle}", f"--triton={tmp_path}", "--backend=python", "--json"]
+    assert run(flags) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["version"], told["model_version"]) == (1, version)
+    assert naming.versions(config_of(tmp_path)) == {"1": version}
+    assert run(["export", f"--bundle={tiny_bundle}"]) == 2
+    assert "--triton DIR" in capsys.readouterr().err
+
+
+def test_int8_is_a_bundle_of_its_own_with_its_cost(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lookalike.synth import generate
+
+    csv = generate(tmp_path / "shop", products=6, views=4, seed=3, workers=1, image_size=64)
+    flags = ["export", f"--bundle={tiny_bundle}", f"--int8={tmp_path / 'int8'}", f"--catalog={csv}", "--json"]
+    assert run(flags) == 0
+    told = json.loads(capsys.readouterr().out)
+    exact, int8 = load_bundle(tiny_bundle), load_bundle(tmp_path / "int8")
+    assert int8.model_version == told["model_version"] != exact.model_version
+    assert int8.manifest.provenance["quantised_from"] == exact.model_version
+    assert 0.9 < told["int8_cosine_min"] <= told["int8_cosine_mean"] <= 1.0 + 1e-6
+    assert told["int8_cosine_min"] < 1.0 - 1e-9
+    assert 0 <= told["int8_recall_at_1_int8"] <= 1
+    assert 0 <= told["int8_recall_at_1_float32"] <= 1
+    golden, exact_golden = int8.golden(), exact.golden()
+    assert golden is not None
+    assert exact_golden is not None
+    rows = OnnxEncoder(int8, threads=1).encode(golden.prepare(int8.preprocess)).embedding
+    assert golden.distance(rows) <= 1e-6
+    assert 0 < exact_golden.distance(rows) < 0.1

@@ -1,0 +1,300 @@
+"""A real tritonserver on exported repositories: same vectors, deadlines, crashes, and switches under load."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import torch
+
+from embedder.backends.onnx import OnnxEncoder
+from embedder.backends.triton import TritonEncoder, TritonTarget
+from embedder.bundle import Bundle, copy_bundle, load_bundle, write_bundle
+from embedder.config import EmbedderSettings
+from embedder.golden import cosine_distance, golden_photos
+from embedder.model.backbone import BackboneSpec, load_backbone
+from embedder.model.network import EmbeddingNetwork
+from embedder.preprocess import preprocess
+from embedder.served import ServedModel
+from embedder.server import FULL_NAME
+from embedder.service import EmbedderServicer
+from embedder.stage_metrics import TritonMetrics
+from embedder.triton import control
+from embedder.triton.repository import RepositoryOptions
+from lookalike.cli.app import run
+from lookalike.errors import (
+    DeadlineError,
+    FailedPreconditionError,
+    InvalidInputError,
+    Reason,
+    UnavailableError,
+)
+from lookalike.runtime.channel import open_channel
+from lookalike.runtime.metrics import Metrics
+from lookalike.runtime.server import ServerRunner, Service
+from lookalike.synth import generate
+from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
+
+IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
+
+
+def options(model: str, **more: Any) -> RepositoryOptions:
+    return RepositoryOptions(backend="python", model=model, threads=1, max_batch=8, **more)
+
+
+async def load(triton: Any, bundle: Bundle, model: str) -> int:
+    number, distance = await control.load(triton.repository, bundle, triton.url, options(model))
+    assert distance <= 1e-4
+    return number
+
+
+@asynccontextmanager
+async def encoding(
+    triton: Any, bundle: Bundle, model: str, metrics: Metrics | None = None, **target: Any
+) -> AsyncIterator[TritonEncoder]:
+    told = TritonMetrics(metrics or Metrics())
+    encoder = TritonEncoder(bundle, TritonTarget(triton.url, model, **target), told)
+    try:
+        await encoder.open()
+        yield encoder
+    finally:
+        await encoder.close()
+
+
+def pictures(count: int, size: int = 32) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(count, 3, size, size)).astype(np.float32)
+
+
+async def test_torch_onnx_runtime_openvino_and_triton_agree_on_photos(
+    triton: Any, default_bundle: Bundle, tmp_path: Path
+) -> None:
+    from embedder.backends.openvino import OpenVinoEncoder
+
+    csv = generate(tmp_path, products=3, views=4, seed=5, workers=1, image_size=256)
+    photos = [path.read_bytes() for path in sorted((csv.parent / "images").rglob("*.*"))]
+    batch = np.stack([preprocess(photo, default_bundle.preprocess) for photo in photos])
+    assert len(batch) == 12
+    network = EmbeddingNetwork(load_backbone(BackboneSpec()).module).eval()
+    with torch.inference_mode():
+        eager = network(torch.from_numpy(batch))[0].numpy()
+    await load(triton, default_bundle, "default")
+    async with encoding(triton, default_bundle, "default", max_batch=8) as encoder:
+        served = np.concatenate([(await encoder.encode(batch[i : i + 6])).embedding for i in (0, 6)])
+    assert cosine_distance(eager, OnnxEncoder(default_bundle, 1).encode(batch).embedding) <= 1e-4
+    assert cosine_distance(eager, OpenVinoEncoder(default_bundle, 1, "f32").encode(batch).embedding) <= 1e-4
+    assert cosine_distance(eager, served) <= 1e-4
+
+
+async def test_merged_requests_each_get_their_own_rows(triton: Any, tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    await load(triton, bundle, "merged")
+    images = pictures(40)
+    expected = OnnxEncoder(bundle, threads=1).encode(images)
+    cuts = [(start, start + 1 + start % 3) for start in range(36)]
+    async with encoding(triton, bundle, "merged", max_batch=8) as encoder:
+        answers = await asyncio.gather(*(encoder.encode(images[a:b]) for a, b in cuts))
+    for (a, b), answer in zip(cuts, answers, strict=True):
+        np.testing.assert_allclose(answer.embedding, expected.embedding[a:b], atol=1e-5)
+        for one, other in zip(answer.probabilities, expected.probabilities, strict=True):
+            np.testing.assert_allclose(one, other[a:b], atol=1e-5)
+    text = triton.metrics()
+    executed, served = (
+        int(re.findall(rf'^{name}{{model="merged",version="1"}} (\d+)', text, re.M)[0])
+        for name in ("nv_inference_exec_count", "nv_inference_request_success")
+    )
+    assert served >= 36
+    assert executed <= served
+
+
+async def test_shared_memory_gives_the_same_answers(triton: Any, tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    await load(triton, bundle, "shared")
+    images = pictures(30)
+    expected = OnnxEncoder(bundle, threads=1).encode(images).embedding
+    before = set(Path("/dev/shm").glob("lookalike-*"))
+    async with encoding(triton, bundle, "shared", max_batch=4, shared_memory=True, regions=2) as encoder:
+        answers = await asyncio.gather(*(encoder.encode(images[i : i + 3]) for i in range(0, 30, 3)))
+        large = await encoder.encode(images[:8])  # more than a region holds goes over the connection
+    np.testing.assert_allclose(np.concatenate([a.embedding for a in answers]), expected, atol=1e-5)
+    np.testing.assert_allclose(large.embedding, expected[:8], atol=1e-5)
+    assert set(Path("/dev/shm").glob("lookalike-*")) == before
+
+
+async def test_deadlines_and_wrong_batches(triton: Any, tiny_bundle: Path) -> None:
+    bundle, metrics = load_bundle(tiny_bundle), Metrics()
+    await load(triton, bundle, "deadline")
+    async with encoding(triton, bundle, "deadline", metrics) as encoder:
+        for seconds in (1e-5, -1.0):
+            with pytest.raises(DeadlineError, match="deadline passed"):
+                await encoder.encode(pictures(8), seconds)
+        assert (await encoder.encode(pictures(1), 30.0)).embedding.shape == (1, 16)
+        with pytest.raises(InvalidInputError, match="must be"):
+            await encoder.encode(pictures(1, size=31))
+    counted = {
+        result: metrics.registry.get_sample_value(
+            "lookalike_embedder_triton_requests_total", {"result": result}
+        )
+        for result in ("ok", "deadline_exceeded")
+    }
+    assert counted == {"ok": 1, "deadline_exceeded": 2}
+    with pytest.raises(InvalidInputError, match="takes batches of 8"):
+        async with encoding(triton, bundle, "deadline", max_batch=9):
+            pass
+
+
+async def test_a_bundle_that_is_not_loaded_is_unavailable(
+    triton: Any, make_tiny_bundle: Callable[..., Path]
+) -> None:
+    one, other = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (21, 22))
+    await load(triton, one, "absent")
+    for model, bundle in (("absent", other), ("nowhere", one)):
+        with pytest.raises(UnavailableError) as failed:
+            async with encoding(triton, bundle, model):
+                pass
+        assert failed.value.reason is Reason.MODEL_SERVER_UNAVAILABLE
+
+
+async def test_a_bundle_that_fails_its_golden_images_is_taken_back(
+    triton: Any, make_tiny_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    good, other = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (31, 32))
+    await load(triton, good, "proof")
+    wrong = write_bundle(
+        tmp_path / "wrong",
+        other.network_path,
+        dim=other.dim,
+        taxonomy=other.taxonomy,
+        preprocess=replace(other.preprocess, **IMAGENET),
+        provenance={},
+        metrics={},
+        golden=other.golden(),
+    )
+    with pytest.raises(FailedPreconditionError, match="golden images come out"):
+        await control.load(triton.repository, wrong, triton.url, options("proof"))
+    left = [version for version in await control.versions(triton.url, "proof") if version.state == "READY"]
+    assert [(version.number, version.model_version) for version in left] == [(1, good.model_version)]
+    assert not (triton.repository / "proof" / "2").exists()
+    async with encoding(triton, good, "proof") as encoder:
+        await encoder.encode(pictures(1))
+
+
+@asynccontextmanager
+async def embedder(triton: Any, folder: Path, model: str) -> AsyncIterator[tuple[str, ServedModel]]:
+    """An embedder that follows a bundle's folder, with its vectors from Triton: its address and its model."""
+    metrics = Metrics()
+    settings = EmbedderSettings(
+        bundle=folder,
+        port=0,
+        metrics_port=-1,
+        backend="triton",
+        triton_url=triton.url,
+        triton_model=model,
+        follow_seconds=0.1,
+        drain_wait_seconds=0,
+    )
+    served = ServedModel(load_bundle(folder), settings, metrics)
+    servicer = EmbedderServicer(served.pipeline, "triton")
+    service = Service(
+        FULL_NAME,
+        lambda server: embedder_pb2_grpc.add_EmbedderServiceServicer_to_server(servicer, server),
+        served.check_ready,
+    )
+    runner = ServerRunner("embedder", [service], settings, metrics)
+    await runner.start()
+    running = asyncio.create_task(served.run())
+    try:
+        yield f"127.0.0.1:{runner.port}", served
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        await runner.stop()
+        await served.close()
+
+
+async def test_a_switch_under_load_fails_no_request(
+    triton: Any,
+    make_tiny_bundle: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundles = [load_bundle(make_tiny_bundle(seed=seed)) for seed in (41, 42)]
+    goldens = {bundle.model_version: golden for bundle in bundles if (golden := bundle.golden())}
+    folder = tmp_path / "served"
+    copy_bundle(bundles[0], folder)
+    await load(triton, bundles[0], "switched")
+    request = embedder_pb2.EmbedRequest(images=[types_pb2.Image(content=photo) for photo in golden_photos()])
+    answers: list[str] = []
+    stop = asyncio.Event()
+
+    async def ask(stub: embedder_pb2_grpc.EmbedderServiceStub) -> None:
+        while not stop.is_set():
+            answer = await stub.Embed(request, timeout=20)
+            rows = np.stack(
+                [np.frombuffer(result.embedded.vector_f32_le, dtype="<f4") for result in answer.results]
+            )
+            assert goldens[answer.model_version].distance(rows) <= 1e-4
+            answers.append(answer.model_version)
+
+    async with embedder(triton, folder, "switched") as (address, served):
+        while await served.check_ready():
+            await asyncio.sleep(0.05)
+        async with open_channel(address) as channel:
+            stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
+            callers = [asyncio.create_task(ask(stub)) for _ in range(3)]
+            flags = [f"--to={bundles[1].path}", f"--served={folder}", f"--embedder={address}"]
+            flags += [f"--triton={triton.repository}", f"--triton-url={triton.url}", "--model=switched"]
+            flags += ["--backend=python", "--max-batch=8", "--threads=1"]
+            assert await asyncio.to_thread(run, ["model", "switch", *flags]) == 0
+            await asyncio.sleep(0.2)
+            stop.set()
+            await asyncio.gather(*callers)
+    assert set(answers) == set(goldens)
+    assert answers[-1] == bundles[1].model_version
+    capsys.readouterr()
+    listing = ["model", "list", f"--triton-url={triton.url}", "--model=switched", "--json"]
+    assert await asyncio.to_thread(run, listing) == 0
+    states = {entry["number"]: entry["state"] for entry in json.loads(capsys.readouterr().out)}
+    assert states[2] == "READY"
+    assert states.get(1) != "READY"
+
+
+async def test_a_killed_server_is_unavailable_until_it_is_back(triton: Any, tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    await load(triton, bundle, "killed")
+    image = embedder_pb2.EmbedRequest(images=[types_pb2.Image(content=golden_photos()[0])])
+    async with (
+        embedder(triton, tiny_bundle, "killed") as (address, served),
+        open_channel(address) as channel,
+        encoding(triton, bundle, "killed", metrics := Metrics(), shared_memory=True) as encoder,
+    ):
+        stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
+        while await served.check_ready():
+            await asyncio.sleep(0.05)
+        before = (await stub.Embed(image)).results[0].embedded.vector_f32_le
+        await encoder.encode(pictures(1))
+        triton.kill()
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await stub.Embed(image, timeout=20)
+        assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert "model server cannot answer" in str(failed.value.details())
+        assert triton.url not in str(failed.value.details())
+        with pytest.raises(UnavailableError) as lost:
+            await encoder.encode(pictures(1))
+        assert lost.value.reason is Reason.MODEL_SERVER_UNAVAILABLE
+        assert metrics.registry.get_sample_value("lookalike_embedder_triton_retries_total") == 2
+        assert "does not answer" in await served.check_ready()
+        await asyncio.to_thread(triton.start, "killed")
+        while await served.check_ready():
+            await asyncio.sleep(0.05)
+        assert (await stub.Embed(image)).results[0].embedded.vector_f32_le == before
+        await encoder.encode(pictures(1))
