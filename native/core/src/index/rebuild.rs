@@ -1,10 +1,10 @@
 //! The side of the index that writers take turns at, and training anew in the background beside them.
 //!
-//! A rebuild trains and fills a new state from a snapshot, or only writes its rows side by side again, on a thread of
-//! its own. Writes go on with the old
-//! codebook meanwhile and note the ids that they touch. The rebuild then brings the new state up to date: for
-//! each touched id it takes the item over as it is by then. It does so without the lock until few are left,
-//! and with it for those, and swaps the new state in. Searches never wait.
+//! A rebuild trains and fills a new state from a snapshot, or only writes its rows side by side again, on threads of
+//! its own that give way to searches and writes. Writes go on with the old codebook meanwhile and note the ids that
+//! they touch. The rebuild then brings the new state up to date: for each touched id it takes the item over as it is
+//! by then. It does so without the lock until few are left, and with it for those, and swaps the new state in.
+//! Searches never wait.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,14 +13,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
 use arc_swap::ArcSwap;
-use rayon::ThreadPoolBuilder;
+use rayon::ThreadPool;
 
 use super::IndexOptions;
 use super::state::{Items, State};
 use super::training;
 use super::writer::Writer;
 use crate::error::{Result, invalid};
-use crate::threads::Stop;
+use crate::threads::{self, Stop};
 
 /// Touched items that are few enough to be brought up to date while writers wait.
 const FEW: usize = 1_000;
@@ -151,10 +151,9 @@ impl Shared {
         let run = move || {
             let rebuilt = catch_unwind(AssertUnwindSafe(|| {
                 // Not a pool that searches use: they would queue behind its work.
-                let pool = ThreadPoolBuilder::new().num_threads(half_of_the_cores()).build().ok()?;
+                let pool = threads::background_pool(half_of_the_cores()).ok()?;
                 let new = pool.install(|| train(snapshot, &stop))?;
-                // On all cores, as writers are: else it might never catch up with them.
-                catch_up(&shared, new, &stop)
+                catch_up(&shared, new, &stop, &pool)
             }));
             // The panic itself has gone to the panic hook.
             if !matches!(rebuilt, Ok(Some(())))
@@ -202,8 +201,9 @@ fn half_of_the_cores() -> usize {
 /// Brings `new` up to date with the writes since its snapshot and makes it current.
 ///
 /// `None` if the index is gone.
-fn catch_up(shared: &Weak<Shared>, mut new: State, stop: &Stop) -> Option<()> {
+fn catch_up(shared: &Weak<Shared>, mut new: State, stop: &Stop, background: &ThreadPool) -> Option<()> {
     let mut writer = Writer::of(&new);
+    let mut before = usize::MAX;
     for round in 1.. {
         let shared = shared.upgrade()?;
         let mut writing = shared.lock();
@@ -216,7 +216,14 @@ fn catch_up(shared: &Weak<Shared>, mut new: State, stop: &Stop) -> Option<()> {
         let places = writer_now.located(&current, &touched);
         let last = touched.len() <= FEW || round == ROUNDS;
         let writing = last.then_some(writing);
-        writer.change(&mut new, &touched, &current.items_at(&places));
+        let mut change = || writer.change(&mut new, &touched, &current.items_at(&places));
+        if last || touched.len() > before / 2 {
+            // On all cores, as writers are: else they wait for long, or it never catches up with them.
+            change();
+        } else {
+            background.install(change);
+        }
+        before = touched.len();
         if let Some(mut writing) = writing {
             writing.writer = Some(writer);
             writing.failed_at = None;
