@@ -133,7 +133,8 @@ def test_progress_is_told_and_features_are_computed_once(
 
     train(toy_catalog, tmp_path / "bundle", config, on_progress)
     assert told[0] == ("features", 72, 72)  # at once: they were kept
-    assert [entry[1:] for entry in told if entry[0] == "train"] == [(n, 20) for n in range(1, 21)]
+    steps = 20 * (36 // 8)
+    assert [entry[1:] for entry in told if entry[0] == "train"] == [(n, steps) for n in range(1, steps + 1)]
     assert told[-1] == ("export", 1, 1)
 
 
