@@ -9,7 +9,7 @@ from embedder.model.heads import EmbeddingHead, FlatClassifier, HeadOutput
 from embedder.model.taxonomy import MISSING, Taxonomy
 from embedder.training.config import TrainConfig
 from embedder.training.data import Batch, Labels
-from embedder.training.losses.attributes import AttributeLoss
+from embedder.training.losses.attributes import AttributeKind, AttributeLoss
 from embedder.training.losses.contrastive import HierarchicalContrastiveLoss
 from embedder.training.losses.dependence import dependence_loss
 from embedder.training.losses.layer import effective_number_weights, flat_loss, layer_loss
@@ -55,7 +55,7 @@ class Objective(nn.Module):
             )
         self.attributes: AttributeLoss | None = None
         if names := labels.attributes.names:
-            kind = "bce" if config.title_loss == "bce" else "softmax"
+            kind: AttributeKind = "bce" if config.title_loss == "bce" else "softmax"
             self.attributes = AttributeLoss(kind, config.embedding_dim, len(names))
 
     @property

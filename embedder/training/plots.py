@@ -86,7 +86,9 @@ def draw_confusion(names: Sequence[str], shares: npt.NDArray[np.float64], title:
     for (row, column), share in np.ndenumerate(shares):
         if share >= 0.005:
             shade = "white" if share > 0.5 else "black"
-            axes.text(column, row, f"{share:.2f}".lstrip("0"), ha="center", va="center", fontsize=6, color=shade)
+            axes.text(
+                column, row, f"{share:.2f}".lstrip("0"), ha="center", va="center", fontsize=6, color=shade
+            )
     figure.colorbar(image, shrink=0.7)
     figure.savefig(file, dpi=110)
 

@@ -88,5 +88,13 @@ class Plan:
         keys = torch.where(products == MISSING, products.amax() + 1 + order, products)
         order = order[torch.argsort(keys, stable=True)]
         _, counts = torch.unique(keys, return_counts=True)
-        groups = [group for rows in order.split(counts.tolist()) for group in rows.split(self._per_product)]
+        groups = [
+            group
+            for rows in order.tensor_split(counts.cumsum(0)[:-1])
+            for group in _pieces(rows, self._per_product)
+        ]
         return [groups[number] for number in torch.randperm(len(groups), generator=random).tolist()]
+
+
+def _pieces(rows: Tensor, size: int) -> list[Tensor]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]

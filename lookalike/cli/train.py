@@ -42,7 +42,9 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder to write the model bundle to.")],
     backbone: Annotated[
         str | None,
-        typer.Option(help="Name of a timm architecture; default: EfficientNet-Lite0.", rich_help_panel=_MODEL),
+        typer.Option(
+            help="Name of a timm architecture; default: EfficientNet-Lite0.", rich_help_panel=_MODEL
+        ),
     ] = None,
     backbone_weights: Annotated[
         Path | None,
@@ -62,7 +64,8 @@ def train(
         ),
     ] = None,
     whitening: Annotated[
-        bool, typer.Option("--whitening", help="With --head none: whiten the features.", rich_help_panel=_MODEL)
+        bool,
+        typer.Option("--whitening", help="With --head none: whiten the features.", rich_help_panel=_MODEL),
     ] = False,
     beta: Annotated[
         float | None,
@@ -80,7 +83,9 @@ def train(
     ] = None,
     hard_negatives: Annotated[
         bool,
-        typer.Option("--hard-negatives", help="Mine hard pairs for the metric loss.", rich_help_panel=_LOSSES),
+        typer.Option(
+            "--hard-negatives", help="Mine hard pairs for the metric loss.", rich_help_panel=_LOSSES
+        ),
     ] = False,
     identity: Annotated[
         Literal["product", "pseudo"] | None,
