@@ -141,7 +141,7 @@ def photo_loader(photos: AlteredPhotos, labels: Labels, plan: Plan, workers: int
     def make(first: int, rank: int, ranks: int) -> DataLoader[Batch]:
         return DataLoader(
             photos,  # type: ignore[arg-type]
-            batch_sampler=_PhotoSteps(plan, first, rank, ranks),  # type: ignore[arg-type]
+            batch_sampler=_PhotoSteps(plan, first, rank, ranks),
             collate_fn=_Collate(labels),
             num_workers=workers,
             pin_memory=torch.cuda.is_available(),

@@ -87,7 +87,7 @@ def write_report(
     for stage, file in stages.items():
         draw_curves(history[stage], folder / file)
     wrong = mistakes(outcome)
-    labelled = sum(bool(item.categories) for item in outcome.items)
+    labelled = sum(bool(item.categories) for item in outcome.items) if outcome.taxonomy.paths else 0
     environment = Environment(
         loader=PackageLoader("embedder.training"), autoescape=True, undefined=StrictUndefined
     )

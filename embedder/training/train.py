@@ -98,12 +98,11 @@ def train(
             config.run_folder / "report", outcomes, history, metrics, run.bad_photos, provenance
         )
     progress("export", 0, 1, metrics)
-    plain = config.head == "none" and not config.whitening
     bundle = export_bundle(
-        EmbeddingNetwork(run.backbone.module, None if plain else head),
+        EmbeddingNetwork(run.backbone.module, None if run.plain else head),
         out_bundle,
-        dim=run.backbone.dim if plain else config.embedding_dim,
-        taxonomy=Taxonomy() if config.head == "none" else run.taxonomy,
+        dim=run.backbone.dim if run.plain else config.embedding_dim,
+        taxonomy=run.taxonomy,
         preprocess=run.backbone.preprocess,
         provenance=provenance,
         metrics=metrics,
@@ -135,8 +134,15 @@ class _Run:
         read = self._feature_reader()
         self.rows = self._readable(items, read(items, config.augmented_copies), at_least=2)
         self.held_out = self._readable(held_out, read(held_out, 0), at_least=0) if held_out else None
-        self.taxonomy = Taxonomy.from_categories(item.categories for item in self.rows.items)
+        self.taxonomy = Taxonomy()
+        if config.head != "none":
+            self.taxonomy = Taxonomy.from_categories(item.categories for item in self.rows.items)
         self.labels: Labels = make_labels(self.rows, self.taxonomy, config)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the model is the backbone alone."""
+        return self.config.head == "none" and not self.config.whitening
 
     def train(self) -> tuple[EmbeddingHead, dict[str, list[Figures]]]:
         """Train the head on cached features, then, if so set, the network on pictures."""
@@ -195,6 +201,8 @@ class _Run:
         }
 
     def _outcome(self, head: EmbeddingHead, rows: Rows) -> Outcome:
+        if self.plain:
+            return Outcome(rows.items, self.taxonomy, rows.features[0].numpy(), ())
         if not self.config.fine_tune:
             features = rows.features[0].to(next(head.parameters()).device)
             return outcome_of_features(head, features, rows.items, self.taxonomy)

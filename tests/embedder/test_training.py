@@ -149,11 +149,11 @@ def test_the_baselines_are_options_of_the_same_run(
     toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
 ) -> None:
     plain = train(toy_catalog, tmp_path / "plain", config.model_copy(update={"head": "none"}), ignore)
-    assert (plain.bundle.levels, plain.bundle.dim, plain.history) == ((), 64, {})
+    assert (plain.bundle.levels, plain.bundle.dim, plain.history) == ((), 96, {})
     white = config.model_copy(update={"head": "none", "whitening": True})
     whitened = train(toy_catalog, tmp_path / "whitened", white, ignore)
     assert (whitened.bundle.levels, whitened.bundle.dim) == ((), 32)
-    assert whitened.metrics["val_recall@1"] >= 0
+    assert whitened.metrics == {}  # each product has one val photo, and there are no classes
     flat = train(toy_catalog, tmp_path / "flat", config.model_copy(update={"head": "flat"}), ignore)
     assert flat.bundle.taxonomy.sizes == (2, 2, 2)
     assert flat.metrics["train_accuracy_leaf"] > 0.8
