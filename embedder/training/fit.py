@@ -96,11 +96,6 @@ def fit(
     Returns:
         Each epoch's mean figures.
     """
-    if config.patience is not None and phase.validate is None:
-        raise InvalidInputError(
-            "Early stopping needs val rows in the catalogue, or products held out.",
-            reason=Reason.CONFIG_INVALID,
-        )
     with _seeded(config.seed):
         objective = Objective(head, features, labels, taxonomy, config)
     if not objective.has_terms:

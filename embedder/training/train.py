@@ -134,6 +134,11 @@ class _Run:
         read = self._feature_reader()
         self.rows = self._readable(items, read(items, config.augmented_copies), at_least=2)
         self.held_out = self._readable(held_out, read(held_out, 0), at_least=0) if held_out else None
+        if config.patience is not None and not self.held_out:
+            raise InvalidInputError(
+                "Early stopping needs val rows in the catalogue, or products held out.",
+                reason=Reason.CONFIG_INVALID,
+            )
         self.taxonomy = Taxonomy()
         if config.head != "none":
             self.taxonomy = Taxonomy.from_categories(item.categories for item in self.rows.items)

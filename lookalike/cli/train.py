@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.progress import (
@@ -22,8 +22,38 @@ from rich.progress import (
 from lookalike.catalog import read_catalog
 from lookalike.cli.console import SECONDS_BETWEEN_LINES, note, plain, print_json, stderr
 from lookalike.cli.options import AsJson, CatalogFile
+from lookalike.cli.training_options import (
+    BackboneName,
+    BackboneWeights,
+    Beta,
+    CacheFolder,
+    CheckpointSeconds,
+    ClassBalance,
+    Devices,
+    Dimension,
+    Epochs,
+    FineTune,
+    FineTuneEpochs,
+    FineTuneStages,
+    HardNegatives,
+    Head,
+    HoldOut,
+    Identity,
+    MaxBadShare,
+    MetricLoss,
+    OutBundle,
+    Patience,
+    Resume,
+    RunFolder,
+    Sampler,
+    Seed,
+    TitleLoss,
+    Whitening,
+    Workers,
+)
 
 if TYPE_CHECKING:
+    from embedder.training.config import TrainConfig
     from embedder.training.train import TrainResult
 
 _STAGES = {
@@ -34,174 +64,60 @@ _STAGES = {
 }
 _BAD_PHOTOS_SHOWN = 20
 
-_MODEL, _LOSSES, _LOOP, _MACHINE = "Model", "Losses", "Training", "Machine and files"
+# Options whose settings have another name, then those that are called like them.
+_SETTINGS = {"dimension": "embedding_dim", "beta": "dependence_weight", "cache": "cache_folder"} | {
+    name: name
+    for name in (
+        *("head", "whitening", "class_balance", "metric_loss", "hard_negatives", "identity", "title_loss"),
+        *("epochs", "sampler", "fine_tune", "fine_tune_epochs", "fine_tune_stages", "hold_out", "patience"),
+        *("seed", "max_bad_share", "devices", "workers", "checkpoint_seconds"),
+    )
+}
 
 
 def train(
     catalog: CatalogFile,
-    out: Annotated[Path, typer.Option(help="Folder to write the model bundle to.")],
-    backbone: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of a timm architecture; default: EfficientNet-Lite0.", rich_help_panel=_MODEL
-        ),
-    ] = None,
-    backbone_weights: Annotated[
-        Path | None,
-        typer.Option(
-            help="File with the backbone's weights; default: pretrained ones.", rich_help_panel=_MODEL
-        ),
-    ] = None,
-    dimension: Annotated[
-        int | None, typer.Option(min=1, help="Width of the embedding.", rich_help_panel=_MODEL)
-    ] = None,
-    head: Annotated[
-        Literal["hierarchical", "flat", "none"] | None,
-        typer.Option(
-            help="Deep hierarchical classifier; or a baseline: one softmax over the leaves, or the plain"
-            " backbone.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    whitening: Annotated[
-        bool,
-        typer.Option("--whitening", help="With --head none: whiten the features.", rich_help_panel=_MODEL),
-    ] = False,
-    beta: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Weight of the dependence loss.", rich_help_panel=_LOSSES),
-    ] = None,
-    class_balance: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="Beta of the effective number of samples, below 1; 0: off.", rich_help_panel=_LOSSES
-        ),
-    ] = None,
-    metric_loss: Annotated[
-        Literal["proxy_anchor", "arcface", "supcon", "himulcon", "none"] | None,
-        typer.Option(help="Loss on product ids.", rich_help_panel=_LOSSES),
-    ] = None,
-    hard_negatives: Annotated[
-        bool,
-        typer.Option(
-            "--hard-negatives", help="Mine hard pairs for the metric loss.", rich_help_panel=_LOSSES
-        ),
-    ] = False,
-    identity: Annotated[
-        Literal["product", "pseudo"] | None,
-        typer.Option(
-            help="One product: one product id; or near-equal photos and equal titles of a category.",
-            rich_help_panel=_LOSSES,
-        ),
-    ] = None,
-    title_loss: Annotated[
-        Literal["softmax", "bce", "none"] | None,
-        typer.Option(help="Words of the titles as further targets.", rich_help_panel=_LOSSES),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the cached features.", rich_help_panel=_LOOP)
-    ] = None,
-    sampler: Annotated[
-        Literal["shuffle", "class", "product"] | None,
-        typer.Option(help="How batches are drawn.", rich_help_panel=_LOOP),
-    ] = None,
-    fine_tune: Annotated[
-        bool,
-        typer.Option(
-            "--fine-tune", help="Then train the backbone too, on altered pictures.", rich_help_panel=_LOOP
-        ),
-    ] = False,
-    fine_tune_epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes while fine-tuning.", rich_help_panel=_LOOP)
-    ] = None,
-    fine_tune_stages: Annotated[
-        int | None,
-        typer.Option(min=1, help="Only that many last stages of the backbone.", rich_help_panel=_LOOP),
-    ] = None,
-    hold_out: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="Share of products to validate on where there are no val rows.", rich_help_panel=_LOOP
-        ),
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Stop after so many epochs without a better validation.", rich_help_panel=_LOOP
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, help="The same seed gives the same model.", rich_help_panel=_LOOP)
-    ] = 0,
-    max_bad_share: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Unreadable photos to put up with; 0.01.", rich_help_panel=_LOOP),
-    ] = None,
-    devices: Annotated[
-        int | None, typer.Option(min=1, help="GPUs to train on.", rich_help_panel=_MACHINE)
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Processes that prepare pictures.", rich_help_panel=_MACHINE),
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder that keeps backbone features.", rich_help_panel=_MACHINE)
-    ] = None,
-    run: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of checkpoints, TensorBoard logs and the report; default: OUT.training.",
-            rich_help_panel=_MACHINE,
-        ),
-    ] = None,
-    checkpoint_seconds: Annotated[
-        float | None, typer.Option(min=0, help="Time between checkpoints; 60.", rich_help_panel=_MACHINE)
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on with the stopped run of this folder.", rich_help_panel=_MACHINE),
-    ] = False,
+    out: OutBundle,
+    backbone: BackboneName = None,
+    backbone_weights: BackboneWeights = None,
+    dimension: Dimension = None,
+    head: Head = None,
+    whitening: Whitening = False,
+    beta: Beta = None,
+    class_balance: ClassBalance = None,
+    metric_loss: MetricLoss = None,
+    hard_negatives: HardNegatives = False,
+    identity: Identity = None,
+    title_loss: TitleLoss = None,
+    epochs: Epochs = None,
+    sampler: Sampler = None,
+    fine_tune: FineTune = False,
+    fine_tune_epochs: FineTuneEpochs = None,
+    fine_tune_stages: FineTuneStages = None,
+    hold_out: HoldOut = None,
+    patience: Patience = None,
+    seed: Seed = 0,
+    max_bad_share: MaxBadShare = None,
+    devices: Devices = None,
+    workers: Workers = None,
+    cache: CacheFolder = None,
+    run: RunFolder = None,
+    checkpoint_seconds: CheckpointSeconds = None,
+    resume: Resume = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on a catalogue: on its train rows, else on those to be indexed."""
+    given = dict(locals())
+    for name in ("class_balance", "hold_out"):
+        if (given[name] or 0) >= 1:
+            raise typer.BadParameter(
+                f"{given[name]} is not below 1", param_hint=f"--{name.replace('_', '-')}"
+            )
     rows = read_catalog(catalog)
 
-    from embedder.model.backbone import DEFAULT_ARCHITECTURE, BackboneSpec
-    from embedder.training.config import TrainConfig
     from embedder.training.train import train as run_training
 
-    given: dict[str, Any] = {
-        "embedding_dim": dimension,
-        "head": head,
-        "dependence_weight": beta,
-        "class_balance": class_balance,
-        "metric_loss": metric_loss,
-        "identity": identity,
-        "title_loss": title_loss,
-        "epochs": epochs,
-        "sampler": sampler,
-        "fine_tune_epochs": fine_tune_epochs,
-        "fine_tune_stages": fine_tune_stages,
-        "hold_out": hold_out,
-        "patience": patience,
-        "max_bad_share": max_bad_share,
-        "devices": devices,
-        "workers": workers,
-        "cache_folder": cache,
-        "checkpoint_seconds": checkpoint_seconds,
-    }
-    for name, value in (("class_balance", class_balance), ("hold_out", hold_out)):
-        if value is not None and value >= 1:
-            raise typer.BadParameter(f"{value} is not below 1", param_hint=f"--{name.replace('_', '-')}")
-    config = TrainConfig(
-        backbone=BackboneSpec(backbone or DEFAULT_ARCHITECTURE, backbone_weights),
-        seed=seed,
-        whitening=whitening,
-        hard_negatives=hard_negatives,
-        fine_tune=fine_tune,
-        run_folder=run or out.with_name(f"{out.name}.training"),
-        **{name: value for name, value in given.items() if value is not None},
-    )
+    config = _config(given, run or out.with_name(f"{out.name}.training"))
     start = time.monotonic()
     with training_progress() as on_progress:
         result = run_training(rows, out, config, on_progress, resume=resume)
@@ -211,6 +127,16 @@ def train(
     else:
         note(f"Wrote {out} in {seconds:.1f} s.")
         describe_training(result)
+
+
+def _config(given: Mapping[str, Any], run_folder: Path) -> TrainConfig:
+    """Turns the options that were given into settings; the others keep their defaults."""
+    from embedder.model.backbone import DEFAULT_ARCHITECTURE, BackboneSpec
+    from embedder.training.config import TrainConfig
+
+    settings = {setting: given[option] for option, setting in _SETTINGS.items() if given[option] is not None}
+    backbone = BackboneSpec(given["backbone"] or DEFAULT_ARCHITECTURE, given["backbone_weights"])
+    return TrainConfig(backbone=backbone, run_folder=run_folder, **settings)
 
 
 def _as_json(result: TrainResult, out: Path, seconds: float) -> dict[str, Any]:
