@@ -1,4 +1,4 @@
-"""The hierarchical head: one representation per category level, a classifier on each, one embedding.
+"""Heads: from a picture's feature to its embedding and its classes.
 
 Deep Hierarchical Classification (Gao et al. 2020, arXiv 2005.06692) moved from titles to photos. With
 ``f`` the picture's feature, ``R'_l = GELU(LayerNorm(W'_l f))`` and ``R_l = R_{l-1} (+) R'_l``
@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from embedder.model.taxonomy import Taxonomy
+
 
 class HeadOutput(NamedTuple):
     """Results of the head.
@@ -33,41 +35,31 @@ class HeadOutput(NamedTuple):
     logits: tuple[Tensor, ...]
 
 
-class HierarchicalHead(nn.Module):
-    """Maps backbone features to an embedding and class scores for each level.
+class EmbeddingHead(nn.Module):
+    """What every head shares: centred features in, ``z = normalise(W_z (f (+) R))`` out.
 
     Args:
         feature_dim: Width ``F`` of the backbone's features.
-        class_counts: Number of classes of each level, from the root down; may be empty.
+        shared_dim: Width of ``R``, the concatenated representations of the levels; may be 0.
         embedding_dim: Width ``D`` of the embedding, at most ``F``.
-        level_width: Width of every ``R'_l``.
-        dropout: Share of ``R'_l`` dropped in training.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(
-        self,
-        feature_dim: int,
-        class_counts: tuple[int, ...],
-        embedding_dim: int,
-        level_width: int,
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, feature_dim: int, shared_dim: int, embedding_dim: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(feature_dim))
         self.register_buffer("scale", torch.ones(()))
-        self.levels = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(feature_dim, level_width), nn.LayerNorm(level_width), nn.GELU(), nn.Dropout(dropout)
-            )
-            for _ in class_counts
-        )
-        self.classifiers = nn.ModuleList(
-            nn.Linear(level_width * (depth + 1), classes) for depth, classes in enumerate(class_counts)
-        )
-        self.projection = nn.Linear(feature_dim + level_width * len(class_counts), embedding_dim, bias=False)
+        self.projection = nn.Linear(feature_dim + shared_dim, embedding_dim, bias=False)
+
+    def centred(self, features: Tensor) -> Tensor:
+        """Return the features with mean 0 and mean variance 1."""
+        return (features - self.mean) * self.scale
+
+    def embed(self, parts: list[Tensor]) -> Tensor:
+        """Return the embedding ``(B, D)`` of the centred features followed by the representations."""
+        return functional.normalize(self.projection(torch.cat(parts, dim=1)), dim=1)
 
     @torch.no_grad()
     def start_from(self, features: Tensor, products: Tensor, shrinkage: float = 0.2) -> None:
@@ -97,19 +89,88 @@ class HierarchicalHead(nn.Module):
         self.projection.weight[:, :feature_dim] = projection / projection.norm(dim=1).mean()
 
     def forward(self, features: Tensor) -> HeadOutput:
-        """Encode features.
+        """Encode features ``(B, F)``, float32 of unit norm."""
+        return HeadOutput(self.embed([self.centred(features)]), ())
 
-        Args:
-            features: ``(B, F)`` float32 of unit norm.
-        """
-        root = (features - self.mean) * self.scale
+
+class DeepHierarchicalClassifier(EmbeddingHead):
+    """A representation and a classifier for each level, deeper levels seeing those above them.
+
+    Args:
+        feature_dim: Width ``F`` of the backbone's features.
+        class_counts: Number of classes of each level, from the root down; may be empty.
+        embedding_dim: Width ``D`` of the embedding, at most ``F``.
+        level_width: Width of every ``R'_l``.
+        dropout: Share of ``R'_l`` dropped in training.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        class_counts: tuple[int, ...],
+        embedding_dim: int,
+        level_width: int,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(feature_dim, level_width * len(class_counts), embedding_dim)
+        self.levels = nn.ModuleList(_level(feature_dim, level_width, dropout) for _ in class_counts)
+        self.classifiers = nn.ModuleList(
+            nn.Linear(level_width * (depth + 1), classes) for depth, classes in enumerate(class_counts)
+        )
+
+    def forward(self, features: Tensor) -> HeadOutput:
+        """Encode features ``(B, F)``, float32 of unit norm."""
+        root = self.centred(features)
         shared: list[Tensor] = []
         logits = []
         for level, classifier in zip(self.levels, self.classifiers, strict=True):
             shared.append(level(root))
             logits.append(classifier(torch.cat(shared, dim=1)))
-        embedding = functional.normalize(self.projection(torch.cat([root, *shared], dim=1)), dim=1)
-        return HeadOutput(embedding, tuple(logits))
+        return HeadOutput(self.embed([root, *shared]), tuple(logits))
+
+
+class FlatClassifier(EmbeddingHead):
+    """The baseline: one softmax over the ends of the tree, marginalised up it (arXiv 2210.10929).
+
+    The probability of a class is the sum over the ends below it. Its ``logits`` are the logarithms of
+    these sums, so that at each level a softmax gives the probabilities again (in a ragged tree: among
+    the classes of that level).
+
+    Args:
+        feature_dim: Width ``F`` of the backbone's features.
+        taxonomy: The category tree, of one level or more.
+        embedding_dim: Width ``D`` of the embedding, at most ``F``.
+        level_width: Width of the representation that is classified.
+        dropout: Share of the representation dropped in training.
+    """
+
+    def __init__(
+        self, feature_dim: int, taxonomy: Taxonomy, embedding_dim: int, level_width: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__(feature_dim, level_width, embedding_dim)
+        ends = taxonomy.ends()
+        self.level = _level(feature_dim, level_width, dropout)
+        self.classifier = nn.Linear(level_width, len(ends))
+        for depth, paths in enumerate(taxonomy.paths):
+            below = torch.tensor([[float(end[: depth + 1] == path) for path in paths] for end in ends])
+            self.register_buffer(f"below_{depth}", below, persistent=False)
+        self._depth = len(taxonomy.paths)
+
+    def forward(self, features: Tensor) -> HeadOutput:
+        """Encode features ``(B, F)``, float32 of unit norm."""
+        root = self.centred(features)
+        shared = self.level(root)
+        ends = self.classifier(shared).softmax(dim=1)
+        smallest = torch.finfo(ends.dtype).tiny
+        logits = [
+            (ends @ self.get_buffer(f"below_{depth}")).clamp(min=smallest).log()
+            for depth in range(self._depth)
+        ]
+        return HeadOutput(self.embed([root, shared]), tuple(logits))
+
+
+def _level(feature_dim: int, width: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(feature_dim, width), nn.LayerNorm(width), nn.GELU(), nn.Dropout(dropout))
 
 
 def _covariance_of_means(centred: Tensor, products: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from embedder.model.heads import HierarchicalHead
+from embedder.model.heads import EmbeddingHead
 
 
 class EmbeddingNetwork(nn.Module):
@@ -17,7 +17,7 @@ class EmbeddingNetwork(nn.Module):
             unit-norm feature itself and there are no categories.
     """
 
-    def __init__(self, backbone: nn.Module, head: HierarchicalHead | None = None) -> None:
+    def __init__(self, backbone: nn.Module, head: EmbeddingHead | None = None) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head

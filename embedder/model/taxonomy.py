@@ -65,6 +65,11 @@ class Taxonomy:
         """Number of classes of each level."""
         return tuple(len(level) for level in self.paths)
 
+    def ends(self) -> list[Path]:
+        """Return the classes that have none below them, level by level in index order."""
+        inner = {path[:-1] for level in self.paths[1:] for path in level}
+        return [path for level in self.paths for path in level if path not in inner]
+
     def encode(self, categories: Iterable[Path]) -> list[list[int]]:
         """Return each category's class index per level; :data:`MISSING` where it has none or is unknown."""
         index = [{path: i for i, path in enumerate(level)} for level in self.paths]

@@ -20,32 +20,66 @@ class TrainConfig(BaseModel):
     """How to train. Equal settings, catalogue and machine give the same model.
 
     Attributes:
-        backbone: The frozen backbone.
+        backbone: The backbone that training starts from.
+        head: ``hierarchical`` (Deep Hierarchical Classification); or a baseline: ``flat`` (one softmax
+            over the ends of the tree, marginalised up it) or ``none`` (the backbone's own features).
+        whitening: With ``head="none"``: project the features onto their discriminative whitening, as the
+            other heads do at their start.
         embedding_dim: Width of the embedding (at most that of the backbone's features).
         level_width: Width of each level's representation.
         dropout: Share of each level's representation dropped while training.
-        augmented_copies: Randomly altered copies of every photo to train on beside the original. Each
-            costs as much time as the original's features.
-        epochs: Passes over the photos.
+        augmented_copies: Randomly altered copies of every photo whose features are trained on beside
+            the original's. Each costs as much time as the original's features.
+        epochs: Passes over the cached features, with the backbone frozen.
         batch_size: Photos per step; fewer on small catalogues.
         learning_rate: Peak, after a warm-up over a tenth of the steps; falls to 0 along a cosine.
-        weight_decay: Of the level representations and classifiers.
+        weight_decay: Of all but biases, norms, proxies and the embedding's projection.
+        level_weights: Weights alpha_l of the layer losses, from the root down.
+        class_balance: Beta of the effective number of samples (CVPR 2019) that weighs classes in the
+            layer losses: 0 weighs all alike, towards 1 the inverse of their frequency.
+        dependence_weight: Weight beta of the dependence loss between neighbouring levels.
         metric_loss: Loss on product ids that trains the embedding; used where at least two products
-            have at least two photos.
-        metric_loss_weight: Its weight against the sum of the level losses.
+            have at least two photos. ``himulcon`` contrasts at every level of the tree and on products.
+        metric_loss_weight: Its weight against the sum of the layer losses.
+        hard_negatives: Metric losses learn from mined hard pairs only; not for ``himulcon``.
+        identity: What counts as one product: its ``product`` id, or a ``pseudo`` id of near-equal
+            photos and equal titles within a category.
+        title_loss: Words that recur in titles as further targets: with one ``softmax``, a ``bce`` each,
+            or ``none``.
+        title_loss_weight: Its weight.
+        title_min_count: Titles that a word must occur in to be a target.
+        sampler: Rows of a batch: ``shuffle`` takes each once an epoch; ``class`` draws classes evenly;
+            ``product`` takes each once, with ``photos_per_product`` of a product side by side.
+        photos_per_product: K of the P x K batches of ``sampler="product"``.
         projection_share: How far the embedding's projection moves from its start (0) to what training
             found (1). In between it keeps what the backbone knows of photos unlike the training photos,
             at little cost on photos like them (weight interpolation, arXiv 2109.01903).
-        level_weights: Weights alpha_l of the level losses, from the root down.
+        fine_tune: Train the backbone as well, after the head, on pictures that are altered anew each time.
+        fine_tune_stages: Only that many last stages of the backbone; None trains the whole.
+        fine_tune_epochs: Passes over the photos while fine-tuning.
+        fine_tune_batch_size: Photos per step while fine-tuning.
+        fine_tune_learning_rate: Peak for the head while fine-tuning.
+        backbone_learning_rate: Peak for the backbone.
+        workers: Processes that prepare pictures while fine-tuning; 0 prepares them in the main process.
+        hold_out: Share of the products whose photos are kept from training to validate on, where the
+            catalogue has no ``val`` rows.
+        patience: Epochs without a better validation figure after which training stops and goes back to
+            the best; None trains to the end.
+        accelerator: ``auto`` takes a GPU where there is one.
+        devices: GPUs (or processes, on the CPU) to train on in parallel; batches are split among them.
         seed: Of initialisation, order and augmentation.
         threads: CPU threads; 0 takes one per core.
         cache_folder: Where the backbone and its features are kept between runs.
+        run_folder: Where checkpoints, TensorBoard logs and the report go; None writes none.
+        checkpoint_seconds: Time between checkpoints.
         max_bad_share: Share of unreadable photos above which training stops.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     backbone: BackboneSpec = BackboneSpec()
+    head: Literal["hierarchical", "flat", "none"] = "hierarchical"
+    whitening: bool = False
     embedding_dim: int = Field(default=256, ge=1)
     level_width: int = Field(default=128, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
@@ -54,11 +88,43 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(default=256, ge=2)
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
-    metric_loss: Literal["proxy_anchor", "none"] = "proxy_anchor"
-    metric_loss_weight: float = Field(default=1.0, ge=0)
-    projection_share: float = Field(default=0.2, ge=0, le=1)
     level_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    class_balance: float = Field(default=0.0, ge=0, lt=1)
+    dependence_weight: float = Field(default=0.8, ge=0, le=1)
+    metric_loss: Literal["proxy_anchor", "arcface", "supcon", "himulcon", "none"] = "proxy_anchor"
+    metric_loss_weight: float = Field(default=1.0, ge=0)
+    hard_negatives: bool = False
+    identity: Literal["product", "pseudo"] = "product"
+    title_loss: Literal["softmax", "bce", "none"] = "none"
+    title_loss_weight: float = Field(default=0.5, ge=0)
+    title_min_count: int = Field(default=10, ge=1)
+    sampler: Literal["shuffle", "class", "product"] = "shuffle"
+    photos_per_product: int = Field(default=4, ge=2)
+    projection_share: float = Field(default=0.2, ge=0, le=1)
+    fine_tune: bool = False
+    fine_tune_stages: int | None = Field(default=None, ge=1)
+    fine_tune_epochs: int = Field(default=10, ge=1)
+    fine_tune_batch_size: int = Field(default=64, ge=2)
+    fine_tune_learning_rate: float = Field(default=1e-3, gt=0)
+    backbone_learning_rate: float = Field(default=2e-4, gt=0)
+    workers: int = Field(default=0, ge=0)
+    hold_out: float = Field(default=0.0, ge=0, lt=1)
+    patience: int | None = Field(default=None, ge=1)
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0)
     threads: int = Field(default=0, ge=0)
     cache_folder: Path = Field(default_factory=default_cache_folder)
+    run_folder: Path | None = None
+    checkpoint_seconds: float = Field(default=60.0, ge=0)
     max_bad_share: float = Field(default=0.01, ge=0, le=1)
+
+    def decides(self) -> dict[str, object]:
+        """Return the settings that decide which model comes out; not where files go or who computes."""
+        return self.model_dump(
+            mode="json",
+            exclude={
+                "backbone", "cache_folder", "run_folder", "threads", "workers", "checkpoint_seconds",
+                "accelerator", "max_bad_share",
+            },
+        )  # fmt: skip

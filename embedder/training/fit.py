@@ -1,104 +1,161 @@
-"""The training loop of the head on cached features."""
+"""Runs the training steps through Lightning: the head on cached features, or the whole network."""
 
 from __future__ import annotations
 
-import math
+import logging
+import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor, nn
 
-from embedder.model.heads import HierarchicalHead
+from embedder.model.heads import DeepHierarchicalClassifier, EmbeddingHead, FlatClassifier
 from embedder.model.taxonomy import MISSING, Taxonomy
+from embedder.training.callbacks import Checkpoints, Epochs, Figures, Reporting, Validate
 from embedder.training.config import TrainConfig
-from embedder.training.losses import ProductLoss, level_loss
+from embedder.training.data import Labels, MakeLoader
+from embedder.training.module import TrainingData, TrainingModule
+from embedder.training.objective import Objective
+from embedder.training.sampling import Plan
+from lookalike.errors import InvalidInputError, Reason
 
-_FEWEST_BATCHES = 10
-_SMALLEST_BATCH = 8
+Report = Callable[[int, int, Mapping[str, float]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingSet:
-    """Cached features and labels.
+class Phase:
+    """One of the two parts of a run: ``train`` on cached features, ``fine-tune`` on pictures.
 
     Attributes:
-        features: ``(copies, N, F)`` float32 of unit norm; the first copy is the unaltered photo.
-        classes: ``(N, levels)`` int64; ``MISSING`` where a row has no class.
-        products: ``(N,)`` int64; ``MISSING`` for products with a single photo.
+        name: Of its checkpoint and logs.
+        plan: The steps.
+        make_loader: Loads their batches.
+        backbone: What is trained beside the head; None for cached features.
+        validate: Measures after each epoch; None without validation rows.
     """
 
-    features: Tensor
-    classes: Tensor
-    products: Tensor
+    name: str
+    plan: Plan
+    make_loader: MakeLoader
+    backbone: nn.Module | None
+    validate: Validate | None
+
+
+def make_head(features: Tensor, labels: Labels, taxonomy: Taxonomy, config: TrainConfig) -> EmbeddingHead:
+    """Build the head of the settings, its embedding at the discriminative whitening of the features.
+
+    Args:
+        features: ``(copies, N, F)`` float32 of unit norm; the first copy is the unaltered photo.
+        labels: Targets of the N rows.
+        taxonomy: The category tree.
+        config: The settings.
+    """
+    width, dim = features.shape[2], config.embedding_dim
+    head: EmbeddingHead
+    with _seeded(config.seed):
+        if config.head == "none" or not taxonomy.paths:
+            head = EmbeddingHead(width, 0, dim)
+        elif config.head == "flat":
+            head = FlatClassifier(width, taxonomy, dim, config.level_width, config.dropout)
+        else:
+            head = DeepHierarchicalClassifier(width, taxonomy.sizes, dim, config.level_width, config.dropout)
+    head.start_from(features.flatten(0, 1), _groups(labels.products).repeat(len(features)))
+    return head.eval()
 
 
 def fit(
-    data: TrainingSet,
+    head: EmbeddingHead,
+    features: Tensor,
+    labels: Labels,
     taxonomy: Taxonomy,
     config: TrainConfig,
-    on_epoch: Callable[[int, Mapping[str, float]], None],
-) -> HierarchicalHead:
-    """Train a head with AdamW, a short warm-up and cosine decay.
+    phase: Phase,
+    report: Report,
+) -> list[Figures]:
+    """Train a head (and a backbone) in place with AdamW, a short warm-up and cosine decay.
+
+    Where the run folder holds a checkpoint of this phase, training goes on from it and ends as if it
+    had never stopped.
 
     Args:
-        data: Features and labels.
+        head: The head.
+        features: ``(N, F)`` float32 of unit norm: the unaltered photos, for the proxies' start.
+        labels: Targets of the N rows.
         taxonomy: The category tree.
         config: The settings.
-        on_epoch: Called after each epoch with its number from 1 and its mean losses.
+        phase: Which part of the run.
+        report: Told of each step.
 
     Returns:
-        The head, in evaluation mode.
+        Each epoch's mean figures.
     """
-    # The head is so small that a second thread costs more than it brings on shared cores, and one
-    # thread always sums in the same order.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            return _fit(data, taxonomy, config, on_epoch)
-    finally:
-        torch.set_num_threads(threads)
+    with _seeded(config.seed):
+        objective = Objective(head, features, labels, taxonomy, config)
+    if not objective.has_terms:
+        return []
+    module = TrainingModule(head, objective, phase.backbone, config, phase.plan.total_steps)
+    epochs = Epochs(phase.plan, phase.validate, config.patience)
+    checkpoint = config.run_folder / "checkpoints" / f"{phase.name}.ckpt" if config.run_folder else None
+    callbacks = [epochs, Reporting(phase.plan, report)]
+    if checkpoint:
+        callbacks.append(Checkpoints(checkpoint, config.checkpoint_seconds))
+    with _seeded(config.seed), _threads(config, phase), _quiet():
+        trainer = Trainer(
+            max_steps=phase.plan.total_steps,
+            max_epochs=-1,
+            min_epochs=0,
+            callbacks=callbacks,
+            logger=_logger(config, phase.name),
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            **_hardware(config, phase),
+        )
+        resumed = checkpoint if checkpoint and checkpoint.is_file() else None
+        trainer.fit(module, datamodule=TrainingData(phase.make_loader), ckpt_path=resumed)
+    if not trainer.is_global_zero:
+        raise SystemExit(0)  # one process writes the model; the others have done their part
+    epochs.restore_best(module)
+    module.cpu().eval()
+    return epochs.history
 
 
-def _fit(
-    data: TrainingSet,
-    taxonomy: Taxonomy,
-    config: TrainConfig,
-    on_epoch: Callable[[int, Mapping[str, float]], None],
-) -> HierarchicalHead:
-    head = HierarchicalHead(
-        data.features.shape[2], taxonomy.sizes, config.embedding_dim, config.level_width, config.dropout
-    )
-    copies = len(data.features)
-    head.start_from(data.features.flatten(0, 1), _groups(data.products).repeat(copies))
-    start = head.projection.weight.detach().clone()
-    product_loss = _product_loss(head, data, config)
-    if product_loss is None and not taxonomy.paths:
-        return head.eval()  # no labels to learn from: the start is all there is
-    optimizer = _optimizer(head, product_loss, config)
-    batches = _batches_per_epoch(len(data.classes), config.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_up_then_cosine(config.epochs * batches))
-    for epoch in range(1, config.epochs + 1):
-        head.train()
-        sums = {"loss": 0.0, "level_loss": 0.0, "product_loss": 0.0}
-        for features, classes, products in _batches(data, batches):
-            output = head(features)
-            levels = level_loss(output.logits, classes, config.level_weights)
-            product = product_loss(output.embedding, products) if product_loss else torch.zeros(())
-            loss = levels + config.metric_loss_weight * product
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            for name, value in (("loss", loss), ("level_loss", levels), ("product_loss", product)):
-                sums[name] += float(value.detach()) / batches
-        on_epoch(epoch, sums)
-    with torch.no_grad():
-        head.projection.weight.copy_(start.lerp(head.projection.weight, config.projection_share))
-    return head.eval()
+def uses_gpu(config: TrainConfig) -> bool:
+    """Tell whether training computes on a GPU."""
+    return config.accelerator != "cpu" and torch.cuda.is_available()
+
+
+def _hardware(config: TrainConfig, phase: Phase) -> dict[str, Any]:
+    gpu = uses_gpu(config)
+    if config.accelerator == "gpu" and not gpu:
+        raise InvalidInputError(
+            "There is no GPU to train on; leave the accelerator to auto.", reason=Reason.CONFIG_INVALID
+        )
+    mixed = gpu and phase.backbone is not None and torch.cuda.is_bf16_supported()
+    # A batch without any product or title leaves proxies and attribute weights unused.
+    several = DDPStrategy(find_unused_parameters=True, process_group_backend="nccl" if gpu else "gloo")
+    return {
+        "accelerator": "gpu" if gpu else "cpu",
+        "devices": config.devices,
+        "strategy": several if config.devices > 1 else "auto",
+        "precision": "bf16-mixed" if mixed else "32-true",
+    }
+
+
+def _logger(config: TrainConfig, name: str) -> TensorBoardLogger | bool:
+    if config.run_folder is None:
+        return False
+    return TensorBoardLogger(config.run_folder, name="tensorboard", version=name)
 
 
 def _groups(products: Tensor) -> Tensor:
@@ -107,43 +164,39 @@ def _groups(products: Tensor) -> Tensor:
     return torch.where(products == MISSING, alone, products)
 
 
-def _batches_per_epoch(rows: int, batch_size: int) -> int:
-    """Return how many batches make an epoch: on few rows smaller ones, so that there are enough steps."""
-    return max(1, min(rows // _SMALLEST_BATCH, max(_FEWEST_BATCHES, round(rows / batch_size))))
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
-def _warm_up_then_cosine(steps: int) -> Callable[[int], float]:
-    warm_up = max(1, steps // 10)
+@contextmanager
+def _threads(config: TrainConfig, phase: Phase) -> Iterator[None]:
+    """Give the head one thread, the backbone all.
 
-    def factor(step: int) -> float:
-        return min((step + 1) / warm_up, 0.5 * (1 + math.cos(math.pi * step / steps)))
-
-    return factor
-
-
-def _product_loss(head: HierarchicalHead, data: TrainingSet, config: TrainConfig) -> ProductLoss | None:
-    if config.metric_loss == "none" or int(data.products.max()) < 1:
-        return None
-    with torch.no_grad():
-        start = head.eval()(data.features[0]).embedding
-    return ProductLoss(start, data.products)
+    The head is so small that a second thread costs more than it brings on shared cores, and one thread
+    always sums in the same order.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if phase.backbone is None else config.threads or os.cpu_count() or 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
-def _optimizer(
-    head: HierarchicalHead, product_loss: ProductLoss | None, config: TrainConfig
-) -> torch.optim.AdamW:
-    # Decay would pull the embedding away from the principal components that it starts at.
-    undecayed = [*head.projection.parameters(), *(product_loss.parameters() if product_loss else ())]
-    decayed = [*head.levels.parameters(), *head.classifiers.parameters()]
-    groups: list[dict[str, Any]] = [{"params": undecayed, "weight_decay": 0.0}]
-    if decayed:
-        groups.append({"params": decayed})
-    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
-
-
-def _batches(data: TrainingSet, batches: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield the rows in random order, each as a randomly chosen one of its copies."""
-    copies, rows, _ = data.features.shape
-    for batch in torch.randperm(rows).tensor_split(batches):
-        copy = torch.randint(copies, (len(batch),))
-        yield data.features[copy, batch], data.classes[batch], data.products[batch]
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's remarks about loaders and loggers to itself; errors still pass."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\.")
+            warnings.filterwarnings("ignore", module=r"torch\.utils\.data")
+            warnings.filterwarnings("ignore", module=r"tensorboard")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,34 +1,43 @@
-"""Train a model on a catalogue: features of a frozen backbone, then the hierarchical head, then export."""
+"""Train a model on a catalogue: cached features, the head, optionally the whole network, then export."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from embedder.backends.base import Encoder
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle, check_replaceable, load_bundle
-from embedder.evaluation.metrics import accuracy
 from embedder.export import export_backbone_bundle, export_bundle
 from embedder.model.backbone import Backbone, load_backbone
-from embedder.model.heads import HierarchicalHead
+from embedder.model.heads import EmbeddingHead
 from embedder.model.network import EmbeddingNetwork
-from embedder.model.taxonomy import MISSING, Taxonomy
+from embedder.model.taxonomy import Taxonomy
+from embedder.training.callbacks import Figures, Validate
 from embedder.training.config import TrainConfig
+from embedder.training.data import AlteredPhotos, Labels, feature_loader, photo_loader
 from embedder.training.features import FeatureExtractor, Features
-from embedder.training.fit import TrainingSet, fit
-from lookalike.catalog import LEVELS, Catalog, CatalogItem
+from embedder.training.fit import Phase, fit, make_head, uses_gpu
+from embedder.training.outcome import Outcome, monitored, outcome_of_features, outcome_of_photos
+from embedder.training.report import write_report
+from embedder.training.rows import Rows, make_labels, split_rows
+from embedder.training.run_folder import open_run_folder
+from embedder.training.sampling import Plan
+from embedder.training.torch_encoder import TorchEncoder
+from lookalike.catalog import Catalog, CatalogItem
 from lookalike.errors import InvalidInputError, Reason
 
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
-"""Called with the stage (``features``, ``train``, ``export``), steps done, their total, and figures."""
+"""Called with the stage (``features``, ``train``, ``fine-tune``, ``export``), steps done, their total, and
+figures: losses and ``photos_per_second``."""
+
+_TRAINING_ROWS_MEASURED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,9 @@ class TrainResult:
         rows: Photos trained on.
         trained_on: The split that they come from: ``train``, or ``index`` where there is none.
         bad_photos: Photos that could not be read, with the reason; left out.
-        metrics: Accuracy per level on the training rows and, where there are, on the ``val`` rows.
+        metrics: Accuracy per level on the training rows and, where there are, on the validation rows.
+        history: By stage, each epoch's mean losses, gradient norms and validation figures.
+        report: The report; None without a run folder.
     """
 
     bundle: Bundle
@@ -48,9 +59,13 @@ class TrainResult:
     trained_on: str
     bad_photos: dict[Path, str]
     metrics: dict[str, float]
+    history: dict[str, list[Figures]] = field(default_factory=dict)
+    report: Path | None = None
 
 
-def train(catalog: Catalog, out_bundle: Path, config: TrainConfig, progress: Progress) -> TrainResult:
+def train(
+    catalog: Catalog, out_bundle: Path, config: TrainConfig, progress: Progress, *, resume: bool = False
+) -> TrainResult:
     """Train on a catalogue's ``train`` rows (else its ``index`` rows) and write a model bundle.
 
     Args:
@@ -58,73 +73,222 @@ def train(catalog: Catalog, out_bundle: Path, config: TrainConfig, progress: Pro
         out_bundle: Folder of the bundle; an existing bundle there is replaced at the end.
         config: The settings.
         progress: Told about each stage.
+        resume: Go on with the run of the same settings that the run folder holds; the result is the
+            one that it would have had without the stop.
 
     Raises:
         InvalidInputError: Fewer than two photos to train on, too many unreadable ones, unfit settings,
-            or ``out_bundle`` holds something other than a bundle.
+            a run folder of another run, or ``out_bundle`` holds something other than a bundle.
     """
     check_replaceable(out_bundle)
-    items, split = catalog.training_items()
-    backbone = load_backbone(config.backbone)
-    features_of = _feature_reader(backbone, config, progress)
-    features = features_of(items, config.augmented_copies)
-    readable = [item for item, good in zip(items, features.readable, strict=True) if good]
-    taxonomy = Taxonomy.from_categories(item.categories for item in readable)
-    training_set = TrainingSet(
-        features=torch.from_numpy(features.values[:, features.readable]),
-        classes=_classes(taxonomy, readable),
-        products=_products(readable),
-    )
-    head = fit(
-        training_set,
-        taxonomy,
-        config,
-        lambda epoch, figures: progress("train", epoch, config.epochs, figures),
-    )
-    metrics = _accuracies("train", head, taxonomy, training_set.features[0], readable)
-    if held_out := catalog.rows("val"):
-        labelled = features_of(held_out, 0)
-        rows = [item for item, good in zip(held_out, labelled.readable, strict=True) if good]
-        values = torch.from_numpy(labelled.values[0, labelled.readable])
-        metrics |= _accuracies("val", head, taxonomy, values, rows)
+    run = _Run(catalog, config, progress)
+    provenance = run.provenance()
+    if config.run_folder:
+        open_run_folder(config.run_folder, provenance, resume=resume)
+    head, history = run.train()
+    outcomes = run.outcomes(head)
+    metrics = {
+        f"{name}_{figure}": value
+        for name, outcome in outcomes.items()
+        for figure, value in (outcome.accuracies() if name == "train" else outcome.figures()).items()
+    }
+    report = None
+    if config.run_folder:
+        report = write_report(
+            config.run_folder / "report", outcomes, history, metrics, run.bad_photos, provenance
+        )
     progress("export", 0, 1, metrics)
     bundle = export_bundle(
-        EmbeddingNetwork(backbone.module, head),
+        EmbeddingNetwork(run.backbone.module, None if run.plain else head),
         out_bundle,
-        dim=config.embedding_dim,
-        taxonomy=taxonomy,
-        preprocess=backbone.preprocess,
-        provenance=_provenance(readable, split, backbone, config),
+        dim=run.backbone.dim if run.plain else config.embedding_dim,
+        taxonomy=run.taxonomy,
+        preprocess=run.backbone.preprocess,
+        provenance=provenance,
         metrics=metrics,
     )
     progress("export", 1, 1, metrics)
-    problems = {items[number].image_path: problem for number, problem in features.problems.items()}
-    return TrainResult(bundle, len(readable), split, problems, metrics)
+    return TrainResult(bundle, len(run.rows.items), run.split, run.bad_photos, metrics, history, report)
 
 
-def _feature_reader(
-    backbone: Backbone, config: TrainConfig, progress: Progress
-) -> Callable[[Sequence[CatalogItem], int], Features]:
-    """Return a function from rows and a number of augmented copies to features, most of them readable."""
-    if config.embedding_dim > backbone.dim:
-        raise InvalidInputError(
-            f"The embedding cannot be wider than the backbone's {backbone.dim} features.",
-            reason=Reason.CONFIG_INVALID,
-        )
-    bundle = _backbone_bundle(backbone, config)
-    threads = config.threads or os.cpu_count() or 1
-    encoder = OnnxEncoder(bundle, threads)
-    extractor = FeatureExtractor(bundle, encoder, config.cache_folder / "features", threads)
+class _Run:
+    """The parts of a run and what passes between them."""
 
-    def features_of(rows: Sequence[CatalogItem], copies: int) -> Features:
-        photos = [item.image_path for item in rows]
-        found = extractor.extract(
-            photos, copies, config.seed, lambda done, total: progress("features", done, total, {})
-        )
-        _check_readable(rows, found, config.max_bad_share)
+    def __init__(self, catalog: Catalog, config: TrainConfig, progress: Progress) -> None:
+        self.config = config
+        self.backbone = load_backbone(config.backbone)
+        if config.embedding_dim > self.backbone.dim:
+            raise InvalidInputError(
+                f"The embedding cannot be wider than the backbone's {self.backbone.dim} features.",
+                reason=Reason.CONFIG_INVALID,
+            )
+        if config.head == "none" and config.fine_tune:
+            raise InvalidInputError(
+                "Without a head there is nothing to fine-tune for; choose another head.",
+                reason=Reason.CONFIG_INVALID,
+            )
+        self.bad_photos: dict[Path, str] = {}
+        self._progress = progress
+        self._threads = config.threads or os.cpu_count() or 1
+        items, held_out, self.split = split_rows(catalog, config.hold_out, config.seed)
+        read = self._feature_reader()
+        self.rows = self._readable(items, read(items, config.augmented_copies), at_least=2)
+        self.held_out = self._readable(held_out, read(held_out, 0), at_least=0) if held_out else None
+        if config.patience is not None and not self.held_out:
+            raise InvalidInputError(
+                "Early stopping needs val rows in the catalogue, or products held out.",
+                reason=Reason.CONFIG_INVALID,
+            )
+        self.taxonomy = Taxonomy()
+        if config.head != "none":
+            self.taxonomy = Taxonomy.from_categories(item.categories for item in self.rows.items)
+        self.labels: Labels = make_labels(self.rows, self.taxonomy, config)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the model is the backbone alone."""
+        return self.config.head == "none" and not self.config.whitening
+
+    def train(self) -> tuple[EmbeddingHead, dict[str, list[Figures]]]:
+        """Train the head on cached features, then, if so set, the network on pictures."""
+        config, features = self.config, self.rows.features
+        head = make_head(features, self.labels, self.taxonomy, config)
+        if config.head == "none":
+            return head, {}
+        start = head.projection.weight.detach().clone()
+        plan = self._plan(config.epochs, config.batch_size)
+        loader = feature_loader(features, self.labels, plan)
+        validate = self._validate_features if self.held_out else None
+        history = {"train": self._fit(head, Phase("train", plan, loader, None, validate))}
+        with torch.no_grad():
+            head.projection.weight.copy_(start.lerp(head.projection.weight, config.projection_share))
+        if config.fine_tune:
+            plan = self._plan(config.fine_tune_epochs, config.fine_tune_batch_size)
+            photos = [item.image_path for item in self.rows.items]
+            altered = AlteredPhotos(photos, self.backbone.preprocess, config.seed)
+            loader = photo_loader(altered, self.labels, plan, config.workers)
+            module = self.backbone.module.to(memory_format=torch.channels_last)
+            validate_photos: Validate | None = self._validate_photos if self.held_out else None
+            phase = Phase("fine-tune", plan, loader, module, validate_photos)
+            history["fine-tune"] = self._fit(head, phase)
+            module.to(memory_format=torch.contiguous_format)
+        return head, history
+
+    def outcomes(self, head: EmbeddingHead) -> dict[str, Outcome]:
+        """Return what the network says of training rows (of very many, a part) and validation rows."""
+        step = -(-len(self.rows.items) // _TRAINING_ROWS_MEASURED)
+        features = self.rows.features[0, ::step]
+        device = torch.device("cuda" if uses_gpu(self.config) else "cpu")
+        head.to(device)
+        self.backbone.module.to(device)
+        found = {"train": self._outcome(head, Rows(self.rows.items[::step], features[None]))}
+        if self.held_out:
+            found["val"] = self._outcome(head, self.held_out)
+        head.cpu()
+        self.backbone.module.cpu()
         return found
 
-    return features_of
+    def provenance(self) -> dict[str, Any]:
+        """Describe the run by what decides its result; no path and no time, which equal runs do not share."""
+        digest = hashlib.sha256()
+        for item in (*self.rows.items, *(self.held_out.items if self.held_out else ())):
+            photo = hashlib.sha256(item.image_path.read_bytes()).hexdigest()
+            row = (item.item_id, item.product_id, photo, item.title, *item.categories)
+            digest.update("\x1f".join(row).encode() + b"\x1e")
+        return {
+            "kind": "trained",
+            "architecture": self.config.backbone.architecture,
+            "weights_sha256": self.backbone.weights_sha256,
+            "catalog_sha256": digest.hexdigest(),
+            "trained_on": self.split,
+            "rows": len(self.rows.items),
+            "settings": self.config.decides(),
+        }
+
+    def _outcome(self, head: EmbeddingHead, rows: Rows) -> Outcome:
+        if self.plain:
+            return Outcome(rows.items, self.taxonomy, rows.features[0].numpy(), ())
+        if not self.config.fine_tune:
+            features = rows.features[0].to(next(head.parameters()).device)
+            return outcome_of_features(head, features, rows.items, self.taxonomy)
+        return self._outcome_of_photos(self.backbone.module, head, rows)
+
+    def _outcome_of_photos(self, backbone: torch.nn.Module, head: EmbeddingHead, rows: Rows) -> Outcome:
+        params = self.backbone.preprocess
+        return outcome_of_photos(backbone, head, rows.items, self.taxonomy, params, self._threads)
+
+    def _validate_features(self, module: Any) -> Figures:
+        assert self.held_out
+        features = self.held_out.features[0].to(module.device)
+        outcome = outcome_of_features(module.head, features, self.held_out.items, self.taxonomy)
+        return monitored(outcome.figures())
+
+    def _validate_photos(self, module: Any) -> Figures:
+        assert self.held_out
+        return monitored(self._outcome_of_photos(module.backbone, module.head, self.held_out).figures())
+
+    def _fit(self, head: EmbeddingHead, phase: Phase) -> list[Figures]:
+        return fit(
+            head,
+            self.rows.features[0],
+            self.labels,
+            self.taxonomy,
+            self.config,
+            phase,
+            lambda done, total, figures: self._progress(phase.name, done, total, figures),
+        )
+
+    def _plan(self, epochs: int, batch_size: int) -> Plan:
+        return Plan(
+            self.labels.classes,
+            self.labels.products,
+            sampler=self.config.sampler,
+            batch_size=batch_size,
+            photos_per_product=self.config.photos_per_product,
+            epochs=epochs,
+            seed=self.config.seed,
+        )
+
+    def _feature_reader(self) -> Callable[[Sequence[CatalogItem], int], Features]:
+        bundle = _backbone_bundle(self.backbone, self.config)
+        encoder: Encoder = OnnxEncoder(bundle, self._threads)
+        if uses_gpu(self.config):
+            encoder = TorchEncoder(self.backbone.module, torch.device("cuda"))
+        folder = self.config.cache_folder / "features"
+        extractor = FeatureExtractor(bundle, encoder, folder, self._threads)
+
+        def features_of(rows: Sequence[CatalogItem], copies: int) -> Features:
+            return extractor.extract(
+                [item.image_path for item in rows],
+                copies,
+                self.config.seed,
+                lambda done, total: self._progress("features", done, total, {}),
+            )
+
+        return features_of
+
+    def _readable(self, items: Sequence[CatalogItem], features: Features, *, at_least: int) -> Rows:
+        """Leave out the unreadable photos and list them.
+
+        Raises:
+            InvalidInputError: They are more than the settings allow, or too few are left.
+        """
+        bad, limit = len(features.problems), self.config.max_bad_share
+        if len(items) - bad < at_least:
+            raise InvalidInputError(
+                f"Only {len(items) - bad} of {len(items)} photos can be read; training needs two or more.",
+                reason=Reason.CATALOG_INVALID,
+            )
+        if bad > limit * len(items):
+            first, problem = next(iter(features.problems.items()))
+            raise InvalidInputError(
+                f"{bad} of {len(items)} photos cannot be read, more than {limit:.0%}; the first is "
+                f"{items[first].image_path.name}: {problem}",
+                reason=Reason.CATALOG_INVALID,
+            )
+        self.bad_photos |= {items[row].image_path: problem for row, problem in features.problems.items()}
+        kept = [item for item, good in zip(items, features.readable, strict=True) if good]
+        return Rows(kept, torch.from_numpy(features.values[:, features.readable]))
 
 
 def _backbone_bundle(backbone: Backbone, config: TrainConfig) -> Bundle:
@@ -135,69 +299,3 @@ def _backbone_bundle(backbone: Backbone, config: TrainConfig) -> Bundle:
         return load_bundle(folder)
     except InvalidInputError:
         return export_backbone_bundle(config.backbone, folder)
-
-
-def _check_readable(items: Sequence[CatalogItem], features: Features, max_bad_share: float) -> None:
-    bad = len(features.problems)
-    if len(items) - bad < 2:
-        raise InvalidInputError(
-            f"Only {len(items) - bad} of {len(items)} photos can be read; training needs two or more.",
-            reason=Reason.CATALOG_INVALID,
-        )
-    if bad > max_bad_share * len(items):
-        first, problem = next(iter(features.problems.items()))
-        raise InvalidInputError(
-            f"{bad} of {len(items)} photos cannot be read, more than {max_bad_share:.0%}; the first is "
-            f"{items[first].image_path.name}: {problem}",
-            reason=Reason.CATALOG_INVALID,
-        )
-
-
-def _classes(taxonomy: Taxonomy, items: Sequence[CatalogItem]) -> Tensor:
-    encoded = taxonomy.encode(item.categories for item in items)
-    return torch.tensor(encoded, dtype=torch.int64).reshape(len(items), len(taxonomy.paths))
-
-
-def _products(items: Sequence[CatalogItem]) -> Tensor:
-    """Number the products that have two photos or more."""
-    counts = Counter(item.product_id for item in items)
-    repeated = sorted(product for product, count in counts.items() if count > 1)
-    numbers = {product: number for number, product in enumerate(repeated)}
-    return torch.tensor([numbers.get(item.product_id, MISSING) for item in items], dtype=torch.int64)
-
-
-def _accuracies(
-    name: str, head: HierarchicalHead, taxonomy: Taxonomy, features: Tensor, items: Sequence[CatalogItem]
-) -> dict[str, float]:
-    with torch.inference_mode():
-        logits = head(features).logits
-    found = {}
-    for depth, (paths, scores) in enumerate(zip(taxonomy.paths, logits, strict=True), start=1):
-        predicted = [paths[number] for number in scores.argmax(dim=1).tolist()]
-        actual = [item.categories[:depth] if len(item.categories) >= depth else None for item in items]
-        if (measured := accuracy(predicted, actual)) is not None:
-            found[f"{name}_accuracy_{LEVELS[depth - 1]}"] = measured.micro
-            found[f"{name}_accuracy_{LEVELS[depth - 1]}_macro"] = measured.macro
-    return found
-
-
-def _provenance(
-    items: Sequence[CatalogItem], split: str, backbone: Backbone, config: TrainConfig
-) -> dict[str, Any]:
-    """Describe the run by what decides its result; no path and no time, which equal runs do not share."""
-    digest = hashlib.sha256()
-    for item in items:
-        photo = hashlib.sha256(item.image_path.read_bytes()).hexdigest()
-        digest.update(
-            "\x1f".join((item.item_id, item.product_id, photo, *item.categories)).encode() + b"\x1e"
-        )
-    settings = config.model_dump(mode="json", exclude={"backbone", "cache_folder", "threads"})
-    return {
-        "kind": "trained",
-        "architecture": config.backbone.architecture,
-        "weights_sha256": backbone.weights_sha256,
-        "catalog_sha256": digest.hexdigest(),
-        "trained_on": split,
-        "rows": len(items),
-        "settings": settings,
-    }

@@ -6,69 +6,151 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from lookalike.catalog import read_catalog
-from lookalike.cli.console import Update, note, plain, print_json, progress
+from lookalike.cli.console import SECONDS_BETWEEN_LINES, note, plain, print_json, stderr
 from lookalike.cli.options import AsJson, CatalogFile
+from lookalike.cli.training_options import (
+    BackboneName,
+    BackboneWeights,
+    Beta,
+    CacheFolder,
+    CheckpointSeconds,
+    ClassBalance,
+    Devices,
+    Dimension,
+    Epochs,
+    FineTune,
+    FineTuneEpochs,
+    FineTuneStages,
+    HardNegatives,
+    Head,
+    HoldOut,
+    Identity,
+    MaxBadShare,
+    MetricLoss,
+    OutBundle,
+    Patience,
+    Resume,
+    RunFolder,
+    Sampler,
+    Seed,
+    TitleLoss,
+    Whitening,
+    Workers,
+)
 
 if TYPE_CHECKING:
+    from embedder.training.config import TrainConfig
     from embedder.training.train import TrainResult
 
-_STAGES = {"features": "Backbone features", "train": "Training epochs", "export": "Exporting"}
+_STAGES = {
+    "features": "Backbone features",
+    "train": "Training the head",
+    "fine-tune": "Fine-tuning",
+    "export": "Exporting",
+}
 _BAD_PHOTOS_SHOWN = 20
+
+# Options whose settings have another name, then those that are called like them.
+_SETTINGS = {"dimension": "embedding_dim", "beta": "dependence_weight", "cache": "cache_folder"} | {
+    name: name
+    for name in (
+        *("head", "whitening", "class_balance", "metric_loss", "hard_negatives", "identity", "title_loss"),
+        *("epochs", "sampler", "fine_tune", "fine_tune_epochs", "fine_tune_stages", "hold_out", "patience"),
+        *("seed", "max_bad_share", "devices", "workers", "checkpoint_seconds"),
+    )
+}
 
 
 def train(
     catalog: CatalogFile,
-    out: Annotated[Path, typer.Option(help="Folder to write the model bundle to.")],
-    backbone: Annotated[
-        str | None, typer.Option(help="Name of a timm architecture; default: EfficientNet-Lite0.")
-    ] = None,
-    backbone_weights: Annotated[
-        Path | None, typer.Option(help="File with the backbone's weights; default: pretrained ones.")
-    ] = None,
-    dimension: Annotated[int | None, typer.Option(min=1, help="Width of the embedding.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the photos.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")] = 0,
-    cache: Annotated[Path | None, typer.Option(help="Folder that keeps backbone features.")] = None,
+    out: OutBundle,
+    backbone: BackboneName = None,
+    backbone_weights: BackboneWeights = None,
+    dimension: Dimension = None,
+    head: Head = None,
+    whitening: Whitening = False,
+    beta: Beta = None,
+    class_balance: ClassBalance = None,
+    metric_loss: MetricLoss = None,
+    hard_negatives: HardNegatives = False,
+    identity: Identity = None,
+    title_loss: TitleLoss = None,
+    epochs: Epochs = None,
+    sampler: Sampler = None,
+    fine_tune: FineTune = False,
+    fine_tune_epochs: FineTuneEpochs = None,
+    fine_tune_stages: FineTuneStages = None,
+    hold_out: HoldOut = None,
+    patience: Patience = None,
+    seed: Seed = 0,
+    max_bad_share: MaxBadShare = None,
+    devices: Devices = None,
+    workers: Workers = None,
+    cache: CacheFolder = None,
+    run: RunFolder = None,
+    checkpoint_seconds: CheckpointSeconds = None,
+    resume: Resume = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on a catalogue: on its train rows, else on those to be indexed."""
+    given = dict(locals())
+    for name in ("class_balance", "hold_out"):
+        if (given[name] or 0) >= 1:
+            raise typer.BadParameter(
+                f"{given[name]} is not below 1", param_hint=f"--{name.replace('_', '-')}"
+            )
     rows = read_catalog(catalog)
 
-    from embedder.model.backbone import DEFAULT_ARCHITECTURE, BackboneSpec
-    from embedder.training.config import TrainConfig
     from embedder.training.train import train as run_training
 
-    given: dict[str, Any] = {"embedding_dim": dimension, "epochs": epochs, "cache_folder": cache}
-    config = TrainConfig(
-        backbone=BackboneSpec(backbone or DEFAULT_ARCHITECTURE, backbone_weights),
-        seed=seed,
-        **{name: value for name, value in given.items() if value is not None},
-    )
+    config = _config(given, run or out.with_name(f"{out.name}.training"))
     start = time.monotonic()
     with training_progress() as on_progress:
-        result = run_training(rows, out, config, on_progress)
+        result = run_training(rows, out, config, on_progress, resume=resume)
     seconds = time.monotonic() - start
     if as_json:
-        print_json(
-            {
-                "bundle": str(out),
-                "model_version": result.bundle.model_version,
-                "dimension": result.bundle.dim,
-                "trained_on": result.trained_on,
-                "rows": result.rows,
-                "bad_photos": {str(photo): problem for photo, problem in result.bad_photos.items()},
-                "metrics": result.metrics,
-                "seconds": round(seconds, 2),
-            }
-        )
+        print_json(_as_json(result, out, seconds))
     else:
         note(f"Wrote {out} in {seconds:.1f} s.")
         describe_training(result)
+
+
+def _config(given: Mapping[str, Any], run_folder: Path) -> TrainConfig:
+    """Turns the options that were given into settings; the others keep their defaults."""
+    from embedder.model.backbone import DEFAULT_ARCHITECTURE, BackboneSpec
+    from embedder.training.config import TrainConfig
+
+    settings = {setting: given[option] for option, setting in _SETTINGS.items() if given[option] is not None}
+    backbone = BackboneSpec(given["backbone"] or DEFAULT_ARCHITECTURE, given["backbone_weights"])
+    return TrainConfig(backbone=backbone, run_folder=run_folder, **settings)
+
+
+def _as_json(result: TrainResult, out: Path, seconds: float) -> dict[str, Any]:
+    return {
+        "bundle": str(out),
+        "model_version": result.bundle.model_version,
+        "dimension": result.bundle.dim,
+        "trained_on": result.trained_on,
+        "rows": result.rows,
+        "bad_photos": {str(photo): problem for photo, problem in result.bad_photos.items()},
+        "metrics": result.metrics,
+        "report": str(result.report) if result.report else None,
+        "seconds": round(seconds, 2),
+    }
 
 
 @contextmanager
@@ -76,18 +158,72 @@ def training_progress(label: str = "") -> Iterator[Callable[[str, int, int, Mapp
     """Shows a training run; yields what the run reports to. Each of its stages gets its own bar."""
     with ExitStack() as stack:
         shown = ""
-        update: Update | None = None
+        update: Callable[[int, int, str], None] | None = None
 
         def on_progress(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
             nonlocal shown, update
-            del figures
             if stage != shown or update is None:
                 stack.close()
                 shown = stage
-                update = stack.enter_context(progress(f"{label} {_STAGES.get(stage, stage)}".strip()))
-            update(done, total)
+                update = stack.enter_context(_bar(f"{label} {_STAGES.get(stage, stage)}".strip()))
+            update(done, total, _remark(figures))
 
         yield on_progress
+
+
+def _remark(figures: Mapping[str, float]) -> str:
+    """Tells the loss and how fast training is, as far as they are known."""
+    parts = []
+    if "loss" in figures:
+        parts.append(f"loss {figures['loss']:.3f}")
+    if "photos_per_second" in figures:
+        parts.append(f"{figures['photos_per_second']:,.0f} photos/s")
+    return ", ".join(parts)
+
+
+@contextmanager
+def _bar(description: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Shows steps done, time left and a remark: a bar on a terminal, else a line now and then."""
+    if not stderr.is_terminal:
+        yield _lines(description)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[remark]}"),
+    )
+    with Progress(*columns, console=stderr, transient=True) as bar:
+        task = bar.add_task(description, total=None, remark="")
+
+        def update(done: int, total: int, remark: str) -> None:
+            bar.update(task, completed=done, total=total or None, remark=remark)
+
+        yield update
+
+
+def _lines(description: str) -> Callable[[int, int, str], None]:
+    start = last = time.monotonic()
+    first = -1
+
+    def update(done: int, total: int, remark: str) -> None:
+        nonlocal last, first
+        first = done if first < 0 else first
+        now = time.monotonic()
+        if now - last < SECONDS_BETWEEN_LINES:
+            return
+        last = now
+        left = (total - done) * (now - start) / (done - first) if done > first else None
+        eta = f", about {left:.0f} s left" if left is not None else ""
+        note(
+            f"{description}: {done:,} of {total:,} after {now - start:.0f} s{eta}"
+            + (f" ({remark})" if remark else "")
+        )
+
+    return update
 
 
 def describe_training(result: TrainResult) -> None:
@@ -101,5 +237,9 @@ def describe_training(result: TrainResult) -> None:
         f"model {result.bundle.model_version}: {result.bundle.dim} dimensions, trained on {result.rows:,}"
         f" {result.trained_on} photos" + (f"; accuracy: {accuracies}" if accuracies else "")
     )
+    if result.report:
+        note(f"report: {result.report}")
+    if result.bad_photos:
+        note(f"{len(result.bad_photos)} photos could not be read")
     for photo, problem in list(result.bad_photos.items())[:_BAD_PHOTOS_SHOWN]:
         note(f"left out: {photo.name}: {plain(problem)}")

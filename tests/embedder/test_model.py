@@ -6,9 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedder.model.heads import HierarchicalHead
+from embedder.model.heads import DeepHierarchicalClassifier, EmbeddingHead, FlatClassifier
 from embedder.model.taxonomy import MISSING, Taxonomy
-from embedder.training.losses import ProductLoss, level_loss
 
 CATEGORIES = st.lists(st.lists(st.sampled_from("abc"), max_size=3).map(tuple), max_size=12)
 
@@ -53,7 +52,7 @@ def features(rows: int, dim: int, seed: int = 0) -> torch.Tensor:
 
 def test_without_groups_the_head_starts_as_the_principal_components() -> None:
     data = features(200, 24)
-    head = HierarchicalHead(24, (2, 3), embedding_dim=8, level_width=5).eval()
+    head = DeepHierarchicalClassifier(24, (2, 3), embedding_dim=8, level_width=5).eval()
     head.start_from(data, torch.arange(200))
     centred = (data - data.mean(dim=0)).double().numpy()
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
@@ -78,14 +77,14 @@ def test_the_start_finds_products_behind_a_nuisance_that_they_share() -> None:
         return float(same.float().mean())
 
     train, unseen = photos(40), photos(40)
-    head = HierarchicalHead(16, (), embedding_dim=8, level_width=5).eval()
+    head = DeepHierarchicalClassifier(16, (), embedding_dim=8, level_width=5).eval()
     head.start_from(train, torch.arange(40).repeat_interleave(5))
     found = share_of_neighbours_of_the_same_product(head(unseen).embedding.detach())
     assert found > share_of_neighbours_of_the_same_product(unseen) + 0.2
 
 
 def test_deeper_levels_see_the_representations_above_them() -> None:
-    head = HierarchicalHead(6, (2, 3, 4), embedding_dim=4, level_width=5)
+    head = DeepHierarchicalClassifier(6, (2, 3, 4), embedding_dim=4, level_width=5)
     output = head(features(7, 6))
     assert [tuple(logits.shape) for logits in output.logits] == [(7, 2), (7, 3), (7, 4)]
     torch.testing.assert_close(output.embedding.norm(dim=1), torch.ones(7))
@@ -97,7 +96,7 @@ def test_deeper_levels_see_the_representations_above_them() -> None:
 
 
 def test_a_level_is_not_an_affine_map_of_the_feature() -> None:
-    head = HierarchicalHead(6, (3,), embedding_dim=4, level_width=5).eval()
+    head = DeepHierarchicalClassifier(6, (3,), embedding_dim=4, level_width=5).eval()
     x, y = features(2, 6)
     middle = head(((x + y) / 2)[None]).logits[0]
     ends = head(torch.stack([x, y])).logits[0]
@@ -105,30 +104,34 @@ def test_a_level_is_not_an_affine_map_of_the_feature() -> None:
 
 
 def test_a_head_without_categories_only_embeds() -> None:
-    head = HierarchicalHead(6, (), embedding_dim=4, level_width=5)
+    head = DeepHierarchicalClassifier(6, (), embedding_dim=4, level_width=5)
     head.start_from(features(20, 6), torch.arange(20))
     output = head(features(3, 6))
     assert output.logits == ()
     assert output.embedding.shape == (3, 4)
 
 
-def test_rows_without_a_class_do_not_count_in_the_level_loss() -> None:
-    logits = [torch.randn(4, 3), torch.randn(4, 5)]
-    classes = torch.tensor([[0, 1], [1, MISSING], [2, 4], [MISSING, MISSING]])
-    expected = torch.nn.functional.cross_entropy(logits[0][:3], classes[:3, 0])
-    expected = expected + 0.5 * torch.nn.functional.cross_entropy(logits[1][[0, 2]], classes[[0, 2], 1])
-    torch.testing.assert_close(level_loss(logits, classes, (1.0, 0.5, 9.0)), expected)
-    assert level_loss(logits, torch.full((4, 2), MISSING), (1.0, 1.0)).item() == 0
+def test_the_flat_head_marginalises_up_a_ragged_tree() -> None:
+    tree = Taxonomy.from_categories([("a", "x", "1"), ("a", "x", "2"), ("a", "y"), ("b",)])
+    assert tree.ends() == [("b",), ("a", "y"), ("a", "x", "1"), ("a", "x", "2")]
+    head = FlatClassifier(6, tree, embedding_dim=4, level_width=5).eval()
+    data = features(7, 6)
+    embedding, logits = head(data)
+    assert embedding.shape == (7, 4)
+    meta, level2, leaf = (level.exp() for level in logits)
+    torch.testing.assert_close(meta.sum(dim=1), torch.ones(7))
+    torch.testing.assert_close(level2[:, 0], leaf.sum(dim=1))
+    torch.testing.assert_close(meta[:, 0], level2.sum(dim=1))
+    logits[0][:, 0].sum().backward()
+    assert head.level[0].weight.grad.abs().sum() > 0
 
 
-def test_the_product_loss_falls_as_photos_of_a_product_come_together() -> None:
-    products = torch.tensor([0, 0, 1, 1, MISSING, MISSING])
-    together = torch.eye(8)[[0, 0, 1, 1, 2, 3]]
-    spread = torch.nn.functional.normalize(together + 0.5 * features(6, 8), dim=1)
-    loss = ProductLoss(spread, products)
-    assert loss(together, products) < loss(spread, products)
-    torch.testing.assert_close(loss(spread, products), loss(spread[:4], products[:4]))
-    assert loss(spread, torch.full((6,), MISSING)).item() == 0
+def test_a_plain_embedding_head_only_embeds() -> None:
+    head = EmbeddingHead(6, 0, embedding_dim=4)
+    head.start_from(features(20, 6), torch.arange(20))
+    output = head(features(3, 6))
+    assert output.logits == ()
+    torch.testing.assert_close(output.embedding.norm(dim=1), torch.ones(3))
 
 
 @pytest.mark.parametrize(

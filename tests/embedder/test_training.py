@@ -1,73 +1,22 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
-import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle
 from embedder.evaluation.metrics import Query, mean_average_recall, rank_by_score
-from embedder.model.backbone import BackboneSpec
 from embedder.preprocess import preprocess
 from embedder.training.config import TrainConfig, default_cache_folder
 from embedder.training.train import TrainResult, train
 from lookalike.catalog import Catalog, CatalogItem, read_catalog
 from lookalike.errors import InvalidInputError
-
-CATEGORIES = (("toys", "balls", "red"), ("toys", "balls", "blue"), ("toys", "cubes"), ("tools",))
-
-
-def picture(product: int, view: int) -> Image.Image:
-    """A shape per category, a colour per product, a place per view."""
-    random = np.random.default_rng([product, view])
-    image = Image.new("RGB", (64, 64), tuple(int(v) for v in random.integers(200, 256, 3)))
-    x, y = (int(v) for v in random.integers(4, 24, 2))
-    colour = tuple(int(v) for v in np.random.default_rng(product).integers(0, 200, 3))
-    draw = ImageDraw.Draw(image)
-    (draw.ellipse if product % 4 < 2 else draw.rectangle)((x, y, x + 32, y + 32), fill=colour)
-    return image
-
-
-@pytest.fixture(scope="session")
-def toy_catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    """12 products of 4 photos in a ragged tree: 3 to train on, 1 to validate with."""
-    root = tmp_path_factory.mktemp("toys")
-    items = []
-    for product in range(12):
-        for view in range(4):
-            path = root / f"{product}-{view}.png"
-            picture(product, view).save(path)
-            items.append(
-                CatalogItem(
-                    item_id=path.stem,
-                    product_id=f"p{product}",
-                    image_path=path,
-                    categories=CATEGORIES[product % 4],
-                    splits=frozenset({"val" if view == 3 else "train"}),
-                )
-            )
-    return Catalog(tuple(items), root)
-
-
-@pytest.fixture(scope="session")
-def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    """A small backbone with random weights, which are enough to tell the toys apart."""
-    folder = tmp_path_factory.mktemp("cache")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        torch.save(timm.create_model("test_resnet", num_classes=0).state_dict(), folder / "weights.pth")
-    return TrainConfig(
-        backbone=BackboneSpec("test_resnet", folder / "weights.pth"),
-        embedding_dim=32,
-        level_width=16,
-        threads=2,
-        cache_folder=folder,
-    )
 
 
 def ignore(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
@@ -133,7 +82,8 @@ def test_progress_is_told_and_features_are_computed_once(
 
     train(toy_catalog, tmp_path / "bundle", config, on_progress)
     assert told[0] == ("features", 72, 72)  # at once: they were kept
-    assert [entry[1:] for entry in told if entry[0] == "train"] == [(n, 20) for n in range(1, 21)]
+    steps = 20 * (36 // 8)
+    assert [entry[1:] for entry in told if entry[0] == "train"] == [(n, steps) for n in range(1, steps + 1)]
     assert told[-1] == ("export", 1, 1)
 
 
@@ -158,13 +108,10 @@ def partly_broken(toy_catalog: Catalog, tmp_path: Path) -> Catalog:
     """One of 36 photos is text, one is gone."""
     items = toy_catalog.rows("train")
     (tmp_path / "text.png").write_text("not a photo")
+    category = ("toys", "balls", "blue")
     broken = [
-        CatalogItem(
-            "text", "p1", tmp_path / "text.png", categories=CATEGORIES[1], splits=frozenset({"train"})
-        ),
-        CatalogItem(
-            "gone", "p1", tmp_path / "gone.png", categories=CATEGORIES[1], splits=frozenset({"train"})
-        ),
+        CatalogItem(name, "p1", tmp_path / f"{name}.png", "", category, {}, frozenset({"train"}))
+        for name in ("text", "gone")
     ]
     return Catalog((*items[:34], *broken), tmp_path)
 
@@ -198,11 +145,84 @@ def test_products_with_one_photo_and_no_categories_can_be_trained_on(
     assert result.metrics == {}
 
 
+def test_the_baselines_are_options_of_the_same_run(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
+) -> None:
+    plain = train(toy_catalog, tmp_path / "plain", config.model_copy(update={"head": "none"}), ignore)
+    assert (plain.bundle.levels, plain.bundle.dim, plain.history) == ((), 96, {})
+    white = config.model_copy(update={"head": "none", "whitening": True})
+    whitened = train(toy_catalog, tmp_path / "whitened", white, ignore)
+    assert (whitened.bundle.levels, whitened.bundle.dim) == ((), 32)
+    assert whitened.metrics == {}  # each product has one val photo, and there are no classes
+    flat = train(toy_catalog, tmp_path / "flat", config.model_copy(update={"head": "flat"}), ignore)
+    assert flat.bundle.taxonomy.sizes == (2, 2, 2)
+    assert flat.metrics["train_accuracy_leaf"] > 0.8
+    assert "flat_loss" in flat.history["train"][0]
+
+
+def test_a_run_with_everything_on_is_logged_and_reported(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
+) -> None:
+    words = ("one red ball", "a blue ball", "wooden cube", "hammer")
+    items = tuple(
+        replace(item, title=words[number // 4 % 4]) for number, item in enumerate(toy_catalog.items)
+    )
+    settings = config.model_copy(
+        update={
+            "run_folder": tmp_path / "run",
+            "epochs": 3,
+            "class_balance": 0.99,
+            "metric_loss": "supcon",
+            "hard_negatives": True,
+            "title_loss": "softmax",
+            "title_min_count": 3,
+            "sampler": "product",
+            "fine_tune": True,
+            "fine_tune_epochs": 2,
+        }
+    )
+    result = train(Catalog(items, toy_catalog.root), tmp_path / "bundle", settings, ignore)
+    assert [len(result.history[stage]) for stage in ("train", "fine-tune")] == [3, 2]
+    terms = ("layer_loss", "dependence_loss", "metric_loss", "attribute_loss")
+    for epochs in result.history.values():
+        assert all(epochs[0][f"gradient/{term}"] > 0 for term in terms)
+        assert "recall@1" not in epochs[0]  # each product has one val photo
+        assert 0 <= epochs[-1]["accuracy_leaf"] <= 1
+    assert list((tmp_path / "run" / "tensorboard" / "fine-tune").glob("events.out.tfevents*"))
+    assert result.report == tmp_path / "run" / "report" / "index.html"
+    page = result.report.read_text()
+    pictures = re.findall(r'src="([^"]+)"', page)
+    assert {"curves-train.png", "curves-fine-tune.png", "confusion-meta.png"} <= set(pictures)
+    for picture in pictures:
+        with Image.open(result.report.parent / picture) as image:
+            assert min(image.size) > 10
+    assert str(tmp_path) not in page
+
+
+def test_early_stopping_goes_back_to_the_best_epoch(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
+) -> None:
+    no_val = Catalog(tuple(toy_catalog.rows("train")), toy_catalog.root)
+    settings = config.model_copy(update={"patience": 1, "epochs": 20})
+    with pytest.raises(InvalidInputError, match="Early stopping needs val rows"):
+        train(no_val, tmp_path / "bundle", settings, ignore)
+    held = settings.model_copy(update={"hold_out": 0.4, "projection_share": 1.0})
+    result = train(no_val, tmp_path / "bundle", held, ignore)
+    monitored = [epoch["monitor"] for epoch in result.history["train"]]
+    assert len(monitored) < 20
+    assert monitored[-1] <= max(monitored[:-1])
+    assert result.metrics["val_recall@1"] == max(monitored)
+    assert 0 < result.rows < 36
+
+
 def test_unfit_settings_and_targets_are_refused(
     toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
 ) -> None:
     with pytest.raises(InvalidInputError, match="wider than the backbone's"):
         train(toy_catalog, tmp_path / "bundle", config.model_copy(update={"embedding_dim": 1281}), ignore)
+    without_head = config.model_copy(update={"head": "none", "fine_tune": True})
+    with pytest.raises(InvalidInputError, match="nothing to fine-tune"):
+        train(toy_catalog, tmp_path / "bundle", without_head, ignore)
     with pytest.raises(InvalidInputError, match="not a model bundle"):
         train(toy_catalog, toy_catalog.root, config, ignore)
 

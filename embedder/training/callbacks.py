@@ -1,0 +1,177 @@
+"""What happens between steps: epochs are closed, progress is told, checkpoints are written."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from embedder.training.module import TrainingModule
+from embedder.training.sampling import Plan
+
+Figures = dict[str, float]
+
+Validate = Callable[[TrainingModule], Figures]
+"""Measures a module on the validation rows; ``monitor`` is the figure that must rise."""
+
+
+class Epochs(Callback):
+    """Keeps each epoch's mean figures, validates, and stops when the validation figure rises no more.
+
+    Lightning sees the whole run as one epoch, so that a run that resumes in the middle of a pass over
+    the rows needs nothing but the number of the step; the passes are counted here.
+
+    Args:
+        plan: The steps.
+        validate: See :data:`Validate`; None without validation rows.
+        patience: See :class:`embedder.training.config.TrainConfig`.
+    """
+
+    def __init__(self, plan: Plan, validate: Validate | None, patience: int | None) -> None:
+        self._plan = plan
+        self._validate = validate
+        self._patience = patience
+        self._sums: Figures = {}
+        self._counts: dict[str, int] = {}
+        self._best: dict[str, Tensor] = {}
+        self._best_figure = float("-inf")
+        self._best_epoch = 0
+        self.history: list[Figures] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs to go on."""
+        return {
+            "sums": self._sums,
+            "counts": self._counts,
+            "history": self.history,
+            "best": self._best,
+            "best_figure": self._best_figure,
+            "best_epoch": self._best_epoch,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned."""
+        self._sums, self._counts = state_dict["sums"], state_dict["counts"]
+        self.history, self._best = state_dict["history"], state_dict["best"]
+        self._best_figure, self._best_epoch = state_dict["best_figure"], state_dict["best_epoch"]
+
+    @property
+    def _out_of_patience(self) -> bool:
+        return self._patience is not None and len(self.history) - self._best_epoch >= self._patience
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stay stopped where the run had stopped before."""
+        del pl_module
+        trainer.should_stop = self._out_of_patience
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add up the figures of the step; close the epoch after its last one."""
+        del outputs, batch, batch_idx
+        assert isinstance(pl_module, TrainingModule)
+        for name, value in pl_module.figures.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._counts[name] = self._counts.get(name, 0) + 1
+        if trainer.global_step % self._plan.steps_per_epoch:
+            return
+        figures = {name: total / self._counts[name] for name, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        if self._validate:
+            found = self._validate(pl_module)
+            figures |= found
+            if trainer.logger:
+                named = {f"val/{name}": value for name, value in found.items()}
+                trainer.logger.log_metrics(named, trainer.global_step)
+        self.history.append(figures)
+        self._judge(pl_module, figures)
+        if self._out_of_patience:
+            trainer.should_stop = True
+
+    def _judge(self, module: TrainingModule, figures: Figures) -> None:
+        if self._patience is None or figures["monitor"] <= self._best_figure:
+            return
+        self._best_figure, self._best_epoch = figures["monitor"], len(self.history)
+        self._best = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+
+    def restore_best(self, module: TrainingModule) -> None:
+        """Go back to the epoch that validated best, if there was early stopping."""
+        if self._best:
+            module.load_state_dict(self._best)
+
+
+class Reporting(Callback):
+    """Tells the caller of each step: how many are done, the last figures, photos per second.
+
+    Args:
+        plan: The steps.
+        report: Called with the number of steps done, their total and the figures.
+    """
+
+    def __init__(self, plan: Plan, report: Callable[[int, int, Mapping[str, float]], None]) -> None:
+        self._plan = plan
+        self._report = report
+        self._rows = 0
+        self._start = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        del trainer, pl_module
+        self._rows, self._start = 0, time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Tell of a step."""
+        del outputs, batch_idx
+        assert isinstance(pl_module, TrainingModule)
+        self._rows += len(batch.inputs) * trainer.world_size
+        rate = self._rows / max(1e-9, time.monotonic() - self._start)
+        if trainer.is_global_zero:
+            figures = {**pl_module.figures, "photos_per_second": rate}
+            self._report(trainer.global_step, self._plan.total_steps, figures)
+
+
+class Checkpoints(Callback):
+    """Writes the state of the run now and then and at its end, whole or not at all.
+
+    Must be the last callback, so that it saves what the others did in the same step.
+
+    Args:
+        file: The checkpoint; each one replaces the one before.
+        every_seconds: Time between two.
+    """
+
+    def __init__(self, file: Path, every_seconds: float) -> None:
+        self._file = file
+        self._every = every_seconds
+        self._last = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if it is time, on all processes alike."""
+        del pl_module, outputs, batch, batch_idx
+        due = time.monotonic() - self._last >= self._every
+        if trainer.strategy.reduce_boolean_decision(due, all=False):
+            self._save(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the finished run."""
+        del pl_module
+        self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._file.with_suffix(".partial")
+        trainer.save_checkpoint(partial)
+        if trainer.is_global_zero:
+            with partial.open("rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(partial, self._file)
+        self._last = time.monotonic()

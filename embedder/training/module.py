@@ -1,0 +1,171 @@
+"""The training step, for cached features and for pictures alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from embedder.model.heads import EmbeddingHead
+from embedder.training.config import TrainConfig
+from embedder.training.data import Batch, MakeLoader
+from embedder.training.objective import Objective
+from embedder.training.sampling import seeded
+
+GRADIENT_NORMS_EVERY = 10
+"""Steps between two logged gradient norms, which cost a backward pass through the head per term."""
+
+
+class TrainingModule(LightningModule):
+    """A head, with or without its backbone, that learns an objective with AdamW.
+
+    Args:
+        head: Maps features to embedding and class scores.
+        objective: What is minimised.
+        backbone: Trained as well, in evaluation mode (batch norm keeps its ImageNet statistics and
+            affine weights); None where the inputs are features.
+        config: The settings.
+        total_steps: Length of the run.
+    """
+
+    def __init__(
+        self,
+        head: EmbeddingHead,
+        objective: Objective,
+        backbone: nn.Module | None,
+        config: TrainConfig,
+        total_steps: int,
+    ) -> None:
+        super().__init__()
+        self.head = head
+        self.objective = objective
+        self.backbone = backbone
+        self._config = config
+        self._total_steps = total_steps
+        self.figures: dict[str, float] = {}
+        if backbone is not None:
+            freeze(backbone, config.fine_tune_stages)
+
+    def train(self, mode: bool = True) -> TrainingModule:
+        """Switch to training; the backbone's batch norm stays in evaluation mode."""
+        super().train(mode)
+        if self.backbone is not None:
+            self.backbone.eval()
+        return self
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Draw this step's dropout from the step's own number, however the run got here."""
+        del batch, batch_idx
+        state = seeded(self._config.seed, self.global_step, self.global_rank, 1).initial_seed()
+        torch.manual_seed(state)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        del batch_idx
+        inputs = batch.inputs
+        if self.backbone is not None:
+            pictures = inputs.contiguous(memory_format=torch.channels_last)
+            inputs = functional.normalize(self.backbone(pictures).float(), dim=-1)
+        # The head is small and its softmaxes and logarithms want float32.
+        with torch.autocast(self.device.type, enabled=False):
+            terms = self.objective(self.head(inputs), batch)
+            loss = torch.stack(list(terms.values())).sum()
+        self.figures = {"loss": float(loss.detach())}
+        self.figures |= {name: float(term.detach()) for name, term in terms.items()}
+        if self.global_step % GRADIENT_NORMS_EVERY == 0:
+            self.figures |= gradient_norms(terms, self.head.parameters())
+        self.log_dict({f"train/{name}": value for name, value in self.figures.items()})
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW with a learning rate for the head and one for the backbone, and their schedule."""
+        config = self._config
+        rate = config.learning_rate if self.backbone is None else config.fine_tune_learning_rate
+        kept: list[nn.Parameter] = [*self.head.projection.parameters(), *self.objective.parameters()]
+        # Decay would pull the embedding away from the whitening that it starts at.
+        undecayed = {id(parameter) for parameter in kept}
+        decayed = [p for p in self.head.parameters() if id(p) not in undecayed]
+        groups: list[dict[str, Any]] = [
+            {"params": kept, "weight_decay": 0.0, "lr": rate},
+            {"params": decayed, "lr": rate},
+        ]
+        if self.backbone is not None:
+            trained = [p for p in self.backbone.parameters() if p.requires_grad]
+            groups.append({"params": trained, "lr": config.backbone_learning_rate})
+        groups = [group for group in groups if group["params"]]
+        optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up_then_cosine(self._total_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class TrainingData(LightningDataModule):
+    """Loads the steps that are left."""
+
+    def __init__(self, make_loader: MakeLoader) -> None:
+        super().__init__()
+        self._make_loader = make_loader
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the loader of the steps from the trainer's present one on."""
+        trainer = self.trainer
+        assert trainer is not None
+        return self._make_loader(trainer.global_step, trainer.global_rank, trainer.world_size)
+
+
+def freeze(backbone: nn.Module, stages: int | None) -> None:
+    """Leave only the last stages of a backbone to be trained, and none of its batch norms.
+
+    Args:
+        backbone: A timm model; its stages are the groups by which timm assigns learning rates.
+        stages: How many; None for all.
+    """
+    if stages is not None:
+        layers = [name for name, _ in backbone.named_parameters()]
+        group_of = _stage_numbers(backbone, layers)
+        last = sorted(set(group_of.values()))[-stages:]
+        for name, parameter in backbone.named_parameters():
+            parameter.requires_grad_(group_of[name] in last)
+    for module in backbone.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.requires_grad_(False)
+
+
+def _stage_numbers(backbone: nn.Module, names: list[str]) -> dict[str, int]:
+    """Number the stages from the input on by timm's own grouping of the parameters."""
+    from timm.models import group_parameters
+
+    matcher: Any = getattr(backbone, "group_matcher")(coarse=True)  # noqa: B009  # untyped in timm
+    layers = group_parameters(backbone, matcher, reverse=True)
+    return {name: int(layers[name]) for name in names}
+
+
+def gradient_norms(terms: dict[str, Tensor], parameters: Iterable[nn.Parameter]) -> dict[str, float]:
+    """Return for each term the norm of its gradient over the given parameters, as ``gradient/TERM``."""
+    wanted = list(parameters)
+    norms = {}
+    for name, term in terms.items():
+        # A miner that finds no pair gives a constant 0.
+        found = (
+            torch.autograd.grad(term, wanted, retain_graph=True, allow_unused=True)
+            if term.requires_grad
+            else ()
+        )
+        squares = [gradient.square().sum() for gradient in found if gradient is not None]
+        norms[f"gradient/{name}"] = float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+    return norms
+
+
+def warm_up_then_cosine(steps: int) -> Callable[[int], float]:
+    """Return the learning rate's factor by step: up over a tenth of the steps, then a cosine to 0."""
+    warm_up = max(1, steps // 10)
+
+    def factor(step: int) -> float:
+        return min((step + 1) / warm_up, 0.5 * (1 + math.cos(math.pi * min(step, steps) / steps)))
+
+    return factor

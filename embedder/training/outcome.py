@@ -1,0 +1,136 @@
+"""What a trained network says of labelled rows, and how much of it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from embedder.evaluation.metrics import accuracy
+from embedder.model.heads import EmbeddingHead
+from embedder.model.taxonomy import MISSING, Taxonomy
+from embedder.preprocess import PreprocessParams, preprocess
+from embedder.training.rows import number_repeated
+from lookalike.catalog import LEVELS, CatalogItem
+
+_BATCH = 64
+_BATCHES_AHEAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Predictions for some rows.
+
+    Attributes:
+        items: The rows.
+        taxonomy: The category tree.
+        embeddings: ``(N, D)`` float32 of unit norm.
+        probabilities: For each level ``(N, C_l)`` float32.
+    """
+
+    items: Sequence[CatalogItem]
+    taxonomy: Taxonomy
+    embeddings: npt.NDArray[np.float32]
+    probabilities: tuple[npt.NDArray[np.float32], ...]
+
+    def predicted(self, depth: int) -> list[tuple[str, ...]]:
+        """Return each row's most probable class of a level (0 is the topmost), as its full path."""
+        paths = self.taxonomy.paths[depth]
+        return [paths[number] for number in self.probabilities[depth].argmax(axis=1).tolist()]
+
+    def accuracies(self) -> dict[str, float]:
+        """Return ``accuracy_LEVEL`` and ``accuracy_LEVEL_macro`` of the levels that the rows have."""
+        found = {}
+        for depth in range(len(self.taxonomy.paths)):
+            actual = [
+                item.categories[: depth + 1] if len(item.categories) > depth else None for item in self.items
+            ]
+            if (measured := accuracy(self.predicted(depth), actual)) is not None:
+                found[f"accuracy_{LEVELS[depth]}"] = measured.micro
+                found[f"accuracy_{LEVELS[depth]}_macro"] = measured.macro
+        return found
+
+    def recall_at_1(self) -> float | None:
+        """Return the share of rows whose nearest other row shows their product.
+
+        Rows whose product no other row shows are among the others, but do not count; None if there are
+        no rows that do.
+        """
+        products = number_repeated([item.product_id for item in self.items])
+        if not bool((products != MISSING).any()):
+            return None
+        vectors = torch.from_numpy(self.embeddings)
+        right = []
+        for start in range(0, len(vectors), 1024):
+            similarity = vectors[start : start + 1024] @ vectors.T
+            places = torch.arange(len(similarity))
+            similarity[places, start + places] = -torch.inf
+            right.append(products[similarity.argmax(dim=1)] == products[start : start + 1024])
+        return float(torch.cat(right)[products != MISSING].float().mean())
+
+    def figures(self) -> dict[str, float]:
+        """Return the accuracies, and ``recall@1`` where products repeat."""
+        recall = self.recall_at_1()
+        return self.accuracies() | ({} if recall is None else {"recall@1": recall})
+
+
+def monitored(figures: dict[str, float]) -> dict[str, float]:
+    """Add ``monitor``, what early stopping watches: recall at 1, else the deepest level's macro accuracy."""
+    macro = [figures[name] for level in LEVELS if (name := f"accuracy_{level}_macro") in figures]
+    return {**figures, "monitor": figures.get("recall@1", macro[-1] if macro else 0.0)}
+
+
+def outcome_of_features(
+    head: EmbeddingHead, features: Tensor, items: Sequence[CatalogItem], taxonomy: Taxonomy
+) -> Outcome:
+    """Return what a head says of features ``(N, F)``, which lie on its device."""
+    with _evaluating(head), torch.no_grad():
+        output = head(features)
+    probabilities = tuple(logits.softmax(dim=1).cpu().numpy() for logits in output.logits)
+    return Outcome(items, taxonomy, output.embedding.cpu().numpy(), probabilities)
+
+
+def outcome_of_photos(
+    backbone: nn.Module,
+    head: EmbeddingHead,
+    items: Sequence[CatalogItem],
+    taxonomy: Taxonomy,
+    params: PreprocessParams,
+    threads: int,
+) -> Outcome:
+    """Return what a backbone and a head say of readable photos, computed on the device they lie on."""
+    device = next(head.parameters()).device
+    batches = _prepared([item.image_path for item in items], params, threads)
+    with _evaluating(backbone), torch.no_grad():
+        found = [functional.normalize(backbone(batch.to(device)).float(), dim=-1) for batch in batches]
+    return outcome_of_features(head, torch.cat(found), items, taxonomy)
+
+
+def _prepared(photos: Sequence[Path], params: PreprocessParams, threads: int) -> Iterator[Tensor]:
+    def prepare(photo: Path) -> npt.NDArray[np.float32]:
+        return preprocess(photo.read_bytes(), params)
+
+    step = _BATCH * _BATCHES_AHEAD
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(photos), step):
+            pictures = list(pool.map(prepare, photos[start : start + step]))
+            for first in range(0, len(pictures), _BATCH):
+                yield torch.from_numpy(np.stack(pictures[first : first + _BATCH]))
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)

@@ -1,0 +1,31 @@
+"""The backbone on a GPU, for the features that training starts from."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional
+
+from embedder.backends.base import Encoded
+
+
+class TorchEncoder:
+    """Encodes pictures with a backbone in PyTorch.
+
+    Args:
+        backbone: Maps ``(B, 3, H, W)`` to features; left on the device that it lies on between calls.
+        device: Where to compute.
+    """
+
+    def __init__(self, backbone: nn.Module, device: torch.device) -> None:
+        self._backbone = backbone
+        self._device = device
+
+    def encode(self, images: npt.NDArray[np.float32]) -> Encoded:
+        """Return the unit-norm features ``(B, F)`` of prepared pictures ``(B, 3, H, W)``."""
+        self._backbone.to(self._device)
+        with torch.inference_mode():
+            features = self._backbone(torch.from_numpy(images).to(self._device))
+            return Encoded(functional.normalize(features, dim=-1).cpu().numpy(), ())

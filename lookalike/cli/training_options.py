@@ -1,0 +1,119 @@
+"""The options of ``lookalike train``, each as the type of a parameter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+_MODEL, _LOSSES, _LOOP, _MACHINE = "Model", "Losses", "Training", "Machine and files"
+
+OutBundle = Annotated[Path, typer.Option(help="Folder to write the model bundle to.")]
+BackboneName = Annotated[
+    str | None,
+    typer.Option(help="Name of a timm architecture; default: EfficientNet-Lite0.", rich_help_panel=_MODEL),
+]
+BackboneWeights = Annotated[
+    Path | None,
+    typer.Option(help="File with the backbone's weights; default: pretrained ones.", rich_help_panel=_MODEL),
+]
+Dimension = Annotated[int | None, typer.Option(min=1, help="Width of the embedding.", rich_help_panel=_MODEL)]
+Head = Annotated[
+    Literal["hierarchical", "flat", "none"] | None,
+    typer.Option(
+        help="Deep hierarchical classifier; or a baseline: one softmax over the leaves, or the plain"
+        " backbone.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Whitening = Annotated[
+    bool,
+    typer.Option("--whitening", help="With --head none: whiten the features.", rich_help_panel=_MODEL),
+]
+Beta = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Weight of the dependence loss.", rich_help_panel=_LOSSES),
+]
+ClassBalance = Annotated[
+    float | None,
+    typer.Option(
+        min=0, help="Beta of the effective number of samples, below 1; 0: off.", rich_help_panel=_LOSSES
+    ),
+]
+MetricLoss = Annotated[
+    Literal["proxy_anchor", "arcface", "supcon", "himulcon", "none"] | None,
+    typer.Option(help="Loss on product ids.", rich_help_panel=_LOSSES),
+]
+HardNegatives = Annotated[
+    bool,
+    typer.Option("--hard-negatives", help="Mine hard pairs for the metric loss.", rich_help_panel=_LOSSES),
+]
+Identity = Annotated[
+    Literal["product", "pseudo"] | None,
+    typer.Option(
+        help="One product: one product id; or near-equal photos and equal titles of a category.",
+        rich_help_panel=_LOSSES,
+    ),
+]
+TitleLoss = Annotated[
+    Literal["softmax", "bce", "none"] | None,
+    typer.Option(help="Words of the titles as further targets.", rich_help_panel=_LOSSES),
+]
+Epochs = Annotated[
+    int | None, typer.Option(min=1, help="Passes over the cached features.", rich_help_panel=_LOOP)
+]
+Sampler = Annotated[
+    Literal["shuffle", "class", "product"] | None,
+    typer.Option(help="How batches are drawn.", rich_help_panel=_LOOP),
+]
+FineTune = Annotated[
+    bool,
+    typer.Option(
+        "--fine-tune", help="Then train the backbone too, on altered pictures.", rich_help_panel=_LOOP
+    ),
+]
+FineTuneEpochs = Annotated[
+    int | None, typer.Option(min=1, help="Passes while fine-tuning.", rich_help_panel=_LOOP)
+]
+FineTuneStages = Annotated[
+    int | None,
+    typer.Option(min=1, help="Only that many last stages of the backbone.", rich_help_panel=_LOOP),
+]
+HoldOut = Annotated[
+    float | None,
+    typer.Option(
+        min=0, help="Share of products to validate on where there are no val rows.", rich_help_panel=_LOOP
+    ),
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(min=1, help="Stop after so many epochs without a better validation.", rich_help_panel=_LOOP),
+]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same model.", rich_help_panel=_LOOP)]
+MaxBadShare = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Unreadable photos to put up with; 0.01.", rich_help_panel=_LOOP),
+]
+Devices = Annotated[int | None, typer.Option(min=1, help="GPUs to train on.", rich_help_panel=_MACHINE)]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=0, help="Processes that prepare pictures.", rich_help_panel=_MACHINE),
+]
+CacheFolder = Annotated[
+    Path | None, typer.Option(help="Folder that keeps backbone features.", rich_help_panel=_MACHINE)
+]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of checkpoints, TensorBoard logs and the report; default: OUT.training.",
+        rich_help_panel=_MACHINE,
+    ),
+]
+CheckpointSeconds = Annotated[
+    float | None, typer.Option(min=0, help="Time between checkpoints; 60.", rich_help_panel=_MACHINE)
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with the stopped run of this folder.", rich_help_panel=_MACHINE),
+]
