@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from lookalike.catalog import read_catalog
+from lookalike.cli.catalogs import CatalogFormat, Format, SplitByProduct, open_catalog
 from lookalike.cli.console import SECONDS_BETWEEN_LINES, note, plain, print_json, stderr
 from lookalike.cli.options import AsJson, CatalogFile
 from lookalike.cli.training_options import (
@@ -104,6 +104,8 @@ def train(
     run: RunFolder = None,
     checkpoint_seconds: CheckpointSeconds = None,
     resume: Resume = False,
+    catalog_format: Format = CatalogFormat.CSV,
+    split_by_product: SplitByProduct = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on a catalogue: on its train rows, else on those to be indexed."""
@@ -113,7 +115,7 @@ def train(
             raise typer.BadParameter(
                 f"{given[name]} is not below 1", param_hint=f"--{name.replace('_', '-')}"
             )
-    rows = read_catalog(catalog)
+    rows = open_catalog(catalog, catalog_format, split_by_product)
 
     from embedder.training.train import train as run_training
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +16,8 @@ from embedder.evaluation.metrics import Query, mean_average_recall, rank_by_scor
 from embedder.preprocess import preprocess
 from embedder.training.config import TrainConfig, default_cache_folder
 from embedder.training.train import TrainResult, train
-from lookalike.catalog import Catalog, CatalogItem, read_catalog
+from lookalike.catalog import Catalog, CatalogItem, read_catalog, split_by_product, write_catalog
+from lookalike.cli.app import run
 from lookalike.errors import InvalidInputError
 
 
@@ -101,6 +103,23 @@ def test_without_train_rows_the_index_rows_are_trained_on(
     result = train(with_splits(toy_catalog, "index"), tmp_path / "bundle", config, ignore)
     assert result.trained_on == "index"
     assert result.bundle.manifest.provenance["trained_on"] == "index"
+
+
+def test_the_command_holds_a_fold_of_the_products_out(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog = tmp_path / "catalog.csv"
+    write_catalog(catalog, [replace(item, splits=frozenset({"index"})) for item in toy_catalog.items])
+    assert config.backbone.weights
+    arguments = [
+        *("train", "--catalog", str(catalog), "--out", str(tmp_path / "bundle"), "--json"),
+        *("--backbone", config.backbone.architecture, "--backbone-weights", str(config.backbone.weights)),
+        *("--cache", str(config.cache_folder), "--dimension", "32", "--epochs", "1"),
+    ]
+    assert run([*arguments, "--split-by-product", "0/3"]) == 0
+    kept = split_by_product(read_catalog(catalog), 0, 3).rows("train")
+    assert 0 < len(kept) < len(toy_catalog.items)
+    assert json.loads(capsys.readouterr().out)["rows"] == len(kept)
 
 
 @pytest.fixture
