@@ -81,6 +81,10 @@ triton: setup triton-install ## Export the default model to build/triton-models 
 bench-embedder: setup triton-install ## Measure decoding, preprocessing and every inference engine (ARGS=--help shows the options)
 	$(BIN)/python -m benchmarks.embedder --bundle $(DEFAULT_BUNDLE) $(ARGS)
 
+.PHONY: bench-models
+bench-models: setup ## Train and measure losses and baselines side by side (ARGS="--photos PHOTOS ..."; --help shows the options)
+	$(BIN)/python -m benchmarks.models $(ARGS)
+
 .PHONY: bench-engine
 bench-engine: setup $(STAMPS)/bench ## Measure the hash index beside other libraries (ARGS=--help shows the options)
 	$(BIN)/python -m benchmarks.engine $(ARGS)

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from embedder.backends.base import Encoder
-from embedder.backends.onnx import OnnxEncoder
-from embedder.bundle import Bundle, check_replaceable, load_bundle
-from embedder.export import export_backbone_bundle, export_bundle
-from embedder.model.backbone import Backbone, load_backbone
-from embedder.model.heads import EmbeddingHead
+from embedder.bundle import Bundle, check_replaceable
+from embedder.export import export_bundle
 from embedder.model.network import EmbeddingNetwork
-from embedder.model.taxonomy import Taxonomy
-from embedder.training.callbacks import Figures, Validate
+from embedder.training.callbacks import Figures
 from embedder.training.config import TrainConfig
-from embedder.training.data import AlteredPhotos, Labels, feature_loader, photo_loader
-from embedder.training.features import FeatureExtractor, Features
-from embedder.training.fit import Phase, fit, make_head, uses_gpu
-from embedder.training.outcome import Outcome, monitored, outcome_of_features, outcome_of_photos
 from embedder.training.report import write_report
-from embedder.training.rows import Rows, make_labels, split_rows
+from embedder.training.run import Progress, TrainingRun
 from embedder.training.run_folder import open_run_folder
-from embedder.training.sampling import Plan
-from embedder.training.torch_encoder import TorchEncoder
-from lookalike.catalog import Catalog, CatalogItem
-from lookalike.errors import InvalidInputError, Reason
-
-Progress = Callable[[str, int, int, Mapping[str, float]], None]
-"""Called with the stage (``features``, ``train``, ``fine-tune``, ``export``), steps done, their total, and
-figures: losses and ``photos_per_second``."""
-
-_TRAINING_ROWS_MEASURED = 4096
+from lookalike.catalog import Catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +57,7 @@ def train(
             a run folder of another run, or ``out_bundle`` holds something other than a bundle.
     """
     check_replaceable(out_bundle)
-    run = _Run(catalog, config, progress)
+    run = TrainingRun(catalog, config, progress)
     provenance = run.provenance()
     if config.run_folder:
         open_run_folder(config.run_folder, provenance, resume=resume)
@@ -109,193 +85,3 @@ def train(
     )
     progress("export", 1, 1, metrics)
     return TrainResult(bundle, len(run.rows.items), run.split, run.bad_photos, metrics, history, report)
-
-
-class _Run:
-    """The parts of a run and what passes between them."""
-
-    def __init__(self, catalog: Catalog, config: TrainConfig, progress: Progress) -> None:
-        self.config = config
-        self.backbone = load_backbone(config.backbone)
-        if config.embedding_dim > self.backbone.dim:
-            raise InvalidInputError(
-                f"The embedding cannot be wider than the backbone's {self.backbone.dim} features.",
-                reason=Reason.CONFIG_INVALID,
-            )
-        if config.head == "none" and config.fine_tune:
-            raise InvalidInputError(
-                "Without a head there is nothing to fine-tune for; choose another head.",
-                reason=Reason.CONFIG_INVALID,
-            )
-        self.bad_photos: dict[Path, str] = {}
-        self._progress = progress
-        self._threads = config.threads or os.cpu_count() or 1
-        items, held_out, self.split = split_rows(catalog, config.hold_out, config.seed)
-        read = self._feature_reader()
-        self.rows = self._readable(items, read(items, config.augmented_copies), at_least=2)
-        self.held_out = self._readable(held_out, read(held_out, 0), at_least=0) if held_out else None
-        if config.patience is not None and not self.held_out:
-            raise InvalidInputError(
-                "Early stopping needs val rows in the catalogue, or products held out.",
-                reason=Reason.CONFIG_INVALID,
-            )
-        self.taxonomy = Taxonomy()
-        if config.head != "none":
-            self.taxonomy = Taxonomy.from_categories(item.categories for item in self.rows.items)
-        self.labels: Labels = make_labels(self.rows, self.taxonomy, config)
-
-    @property
-    def plain(self) -> bool:
-        """Whether the model is the backbone alone."""
-        return self.config.head == "none" and not self.config.whitening
-
-    def train(self) -> tuple[EmbeddingHead, dict[str, list[Figures]]]:
-        """Train the head on cached features, then, if so set, the network on pictures."""
-        config, features = self.config, self.rows.features
-        head = make_head(features, self.labels, self.taxonomy, config)
-        if config.head == "none":
-            return head, {}
-        start = head.projection.weight.detach().clone()
-        plan = self._plan(config.epochs, config.batch_size)
-        loader = feature_loader(features, self.labels, plan)
-        validate = self._validate_features if self.held_out else None
-        history = {"train": self._fit(head, Phase("train", plan, loader, None, validate))}
-        with torch.no_grad():
-            head.projection.weight.copy_(start.lerp(head.projection.weight, config.projection_share))
-        if config.fine_tune:
-            plan = self._plan(config.fine_tune_epochs, config.fine_tune_batch_size)
-            photos = [item.image_path for item in self.rows.items]
-            altered = AlteredPhotos(photos, self.backbone.preprocess, config.seed)
-            loader = photo_loader(altered, self.labels, plan, config.workers)
-            module = self.backbone.module.to(memory_format=torch.channels_last)
-            validate_photos: Validate | None = self._validate_photos if self.held_out else None
-            phase = Phase("fine-tune", plan, loader, module, validate_photos)
-            history["fine-tune"] = self._fit(head, phase)
-            module.to(memory_format=torch.contiguous_format)
-        return head, history
-
-    def outcomes(self, head: EmbeddingHead) -> dict[str, Outcome]:
-        """Return what the network says of training rows (of very many, a part) and validation rows."""
-        step = -(-len(self.rows.items) // _TRAINING_ROWS_MEASURED)
-        features = self.rows.features[0, ::step]
-        device = torch.device("cuda" if uses_gpu(self.config) else "cpu")
-        head.to(device)
-        self.backbone.module.to(device)
-        found = {"train": self._outcome(head, Rows(self.rows.items[::step], features[None]))}
-        if self.held_out:
-            found["val"] = self._outcome(head, self.held_out)
-        head.cpu()
-        self.backbone.module.cpu()
-        return found
-
-    def provenance(self) -> dict[str, Any]:
-        """Describe the run by what decides its result; no path and no time, which equal runs do not share."""
-        digest = hashlib.sha256()
-        for item in (*self.rows.items, *(self.held_out.items if self.held_out else ())):
-            photo = hashlib.sha256(item.image_path.read_bytes()).hexdigest()
-            row = (item.item_id, item.product_id, photo, item.title, *item.categories)
-            digest.update("\x1f".join(row).encode() + b"\x1e")
-        return {
-            "kind": "trained",
-            "architecture": self.config.backbone.architecture,
-            "weights_sha256": self.backbone.weights_sha256,
-            "catalog_sha256": digest.hexdigest(),
-            "trained_on": self.split,
-            "rows": len(self.rows.items),
-            "settings": self.config.decides(),
-        }
-
-    def _outcome(self, head: EmbeddingHead, rows: Rows) -> Outcome:
-        if self.plain:
-            return Outcome(rows.items, self.taxonomy, rows.features[0].numpy(), ())
-        if not self.config.fine_tune:
-            features = rows.features[0].to(next(head.parameters()).device)
-            return outcome_of_features(head, features, rows.items, self.taxonomy)
-        return self._outcome_of_photos(self.backbone.module, head, rows)
-
-    def _outcome_of_photos(self, backbone: torch.nn.Module, head: EmbeddingHead, rows: Rows) -> Outcome:
-        params = self.backbone.preprocess
-        return outcome_of_photos(backbone, head, rows.items, self.taxonomy, params, self._threads)
-
-    def _validate_features(self, module: Any) -> Figures:
-        assert self.held_out
-        features = self.held_out.features[0].to(module.device)
-        outcome = outcome_of_features(module.head, features, self.held_out.items, self.taxonomy)
-        return monitored(outcome.figures())
-
-    def _validate_photos(self, module: Any) -> Figures:
-        assert self.held_out
-        return monitored(self._outcome_of_photos(module.backbone, module.head, self.held_out).figures())
-
-    def _fit(self, head: EmbeddingHead, phase: Phase) -> list[Figures]:
-        return fit(
-            head,
-            self.rows.features[0],
-            self.labels,
-            self.taxonomy,
-            self.config,
-            phase,
-            lambda done, total, figures: self._progress(phase.name, done, total, figures),
-        )
-
-    def _plan(self, epochs: int, batch_size: int) -> Plan:
-        return Plan(
-            self.labels.classes,
-            self.labels.products,
-            sampler=self.config.sampler,
-            batch_size=batch_size,
-            photos_per_product=self.config.photos_per_product,
-            epochs=epochs,
-            seed=self.config.seed,
-        )
-
-    def _feature_reader(self) -> Callable[[Sequence[CatalogItem], int], Features]:
-        bundle = _backbone_bundle(self.backbone, self.config)
-        encoder: Encoder = OnnxEncoder(bundle, self._threads)
-        if uses_gpu(self.config):
-            encoder = TorchEncoder(self.backbone.module, torch.device("cuda"))
-        folder = self.config.cache_folder / "features"
-        extractor = FeatureExtractor(bundle, encoder, folder, self._threads)
-
-        def features_of(rows: Sequence[CatalogItem], copies: int) -> Features:
-            return extractor.extract(
-                [item.image_path for item in rows],
-                copies,
-                self.config.seed,
-                lambda done, total: self._progress("features", done, total, {}),
-            )
-
-        return features_of
-
-    def _readable(self, items: Sequence[CatalogItem], features: Features, *, at_least: int) -> Rows:
-        """Leave out the unreadable photos and list them.
-
-        Raises:
-            InvalidInputError: They are more than the settings allow, or too few are left.
-        """
-        bad, limit = len(features.problems), self.config.max_bad_share
-        if len(items) - bad < at_least:
-            raise InvalidInputError(
-                f"Only {len(items) - bad} of {len(items)} photos can be read; training needs two or more.",
-                reason=Reason.CATALOG_INVALID,
-            )
-        if bad > limit * len(items):
-            first, problem = next(iter(features.problems.items()))
-            raise InvalidInputError(
-                f"{bad} of {len(items)} photos cannot be read, more than {limit:.0%}; the first is "
-                f"{items[first].image_path.name}: {problem}",
-                reason=Reason.CATALOG_INVALID,
-            )
-        self.bad_photos |= {items[row].image_path: problem for row, problem in features.problems.items()}
-        kept = [item for item, good in zip(items, features.readable, strict=True) if good]
-        return Rows(kept, torch.from_numpy(features.values[:, features.readable]))
-
-
-def _backbone_bundle(backbone: Backbone, config: TrainConfig) -> Bundle:
-    """Load the backbone's own bundle from the cache, exporting it first where there is none."""
-    identity = hashlib.sha256(f"{backbone.weights_sha256} {backbone.preprocess.hash()}".encode()).hexdigest()
-    folder = config.cache_folder / "backbones" / f"{config.backbone.architecture}-{identity[:16]}"
-    try:
-        return load_bundle(folder)
-    except InvalidInputError:
-        return export_backbone_bundle(config.backbone, folder)

@@ -1,0 +1,5 @@
+import sys
+
+from benchmarks.models.cli import main
+
+sys.exit(main())

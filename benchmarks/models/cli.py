@@ -1,0 +1,126 @@
+"""The command line of the benchmark of models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.engine.machine import machine_facts
+from benchmarks.models.measure import Measured, measured
+from benchmarks.models.report import difference_table, labelled_table, search_table
+from benchmarks.models.tasks import Task, folds, made_up, to_choose_by, to_quote
+from benchmarks.models.variants import of_section
+from embedder.training.config import TrainConfig, default_cache_folder
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the sections asked for and returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    try:
+        for section in arguments.only:
+            _write(section, SECTIONS[section](arguments), arguments.out)
+    except KeyboardInterrupt:
+        print("\nstopped; what was measured is kept, and the next run goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _ablation(arguments: argparse.Namespace) -> str:
+    parts = []
+    for task in to_choose_by(arguments.photos):
+        runs = _all_models("ablation", task, arguments)
+        parts.append(f"## {task.name}, {next(iter(runs.values()))[0]['rows']:,} photos trained on\n")
+        parts += [search_table(runs, search) for search in task.searches]
+        parts += [labelled_table(runs, rows) for rows in task.labelled]
+    return "\n".join(parts)
+
+
+def _quoted(arguments: argparse.Namespace) -> str:
+    parts = []
+    for task in to_quote(arguments.photos):
+        runs = _all_models("quoted", task, arguments)
+        parts.append(f"## {task.name}: {next(iter(runs.values()))[0]['rows']:,} photos\n")
+        parts += [search_table(runs, search) for search in task.searches]
+        parts.append(labelled_table(runs, "test"))
+    return "\n".join(parts)
+
+
+def _folds(arguments: argparse.Namespace) -> str:
+    # The queries of all folds together, each answered by the one model that has not seen its product.
+    arguments.seeds = arguments.seeds[:1]
+    by_fold = [_all_models("folds", task, arguments) for task in folds(arguments.photos)]
+    pooled = {name: [runs[name][0] for runs in by_fold] for name in by_fold[0]}
+    return "## Products held out\n\n" + difference_table(pooled, "photo → studio", "backbone")
+
+
+def _made_up(arguments: argparse.Namespace) -> str:
+    task = made_up(arguments.out, arguments.products, arguments.views, arguments.seeds[0])
+    runs = _all_models("made-up", task, arguments)
+    parts = [search_table(runs, "unseen products"), labelled_table(runs, "test")]
+    first = {name: seeds[:1] for name, seeds in runs.items()}
+    parts.append(difference_table(first, "unseen products", "backbone"))
+    return f"## {task.name}\n\n" + "\n".join(parts)
+
+
+SECTIONS: dict[str, Callable[[argparse.Namespace], str]] = {
+    "ablation": _ablation,
+    "quoted": _quoted,
+    "folds": _folds,
+    "made-up": _made_up,
+}
+
+
+def _all_models(section: str, task: Task, arguments: argparse.Namespace) -> dict[str, list[Measured]]:
+    found: dict[str, list[Measured]] = {}
+    for name, settings in of_section(section).items():
+        if arguments.models and name not in arguments.models:
+            continue
+        found[name] = []
+        for seed in arguments.seeds:
+            common = {"seed": seed, "threads": arguments.threads, "cache_folder": arguments.cache}
+            config = TrainConfig.model_validate(common | task.settings | settings)
+            note = _noter(f"{section}: {task.name}: {name}, seed {seed}")
+            found[name].append(measured(task, config, arguments.out / "runs", note))
+    return found
+
+
+def _noter(what: str) -> Callable[[str], None]:
+    started, last = time.monotonic(), [float("-inf")]
+
+    def note(text: str) -> None:
+        now = time.monotonic()
+        if now - last[0] >= 15:
+            last[0] = now
+            print(f"{what}: {text} after {now - started:.0f} s", file=sys.stderr, flush=True)
+
+    return note
+
+
+def _write(section: str, text: str, out: Path) -> None:
+    (out / f"{section}.md").write_text(text)
+    facts = {"machine": machine_facts(), "command": sys.argv[1:]}
+    (out / f"{section}.json").write_text(json.dumps(facts, indent=1))
+    print(f"\n{text}\nwritten: {out / section}.md", flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.models", description=__doc__)
+    parser.add_argument("--photos", type=Path, required=True, help="folder with grocery/ and fashion/")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections")
+    parser.add_argument("--models", nargs="+", help="only these of a section's models, by name")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--threads", type=int, default=0, help="0: one per core")
+    parser.add_argument("--products", type=int, default=600, help="made-up products")
+    parser.add_argument("--views", type=int, default=6, help="photos of each made-up product")
+    parser.add_argument("--out", type=Path, default=Path("build/bench/models"))
+    parser.add_argument(
+        "--cache", type=Path, default=default_cache_folder(), help="backbone and its features"
+    )
+    return parser

@@ -1,0 +1,116 @@
+"""One model: train it, ask it everything, keep what it said."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.models.tasks import Search, Task
+from embedder.evaluation.figures import classification_figures, full_ranking_measures, means
+from embedder.evaluation.offline import rank_items
+from embedder.evaluation.search import nearest
+from embedder.training.config import TrainConfig
+from embedder.training.outcome import Outcome
+from embedder.training.run import TrainingRun
+from embedder.training.run_folder import open_run_folder
+from lookalike.catalog import LEVELS, CatalogItem
+
+__all__ = ["Measured", "measured"]
+
+Measured = dict[str, Any]
+
+
+def measured(task: Task, config: TrainConfig, folder: Path, note: Callable[[str], None]) -> Measured:
+    """Returns the figures of one model, from `folder` if it was measured before.
+
+    A run that was stopped goes on from its last checkpoint.
+    """
+    settings = config.decides() | {"task": task.name, "backbone": config.backbone.architecture}
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    file = folder / f"{key}.json"
+    if file.is_file():
+        kept: Measured = json.loads(file.read_text())
+        return kept
+    run = TrainingRun(
+        task.catalog(),
+        config.model_copy(update={"run_folder": _run_folder(config, folder, key)}),
+        _told(note),
+    )
+    if run.config.run_folder:
+        open_run_folder(run.config.run_folder, run.provenance(), resume=True)
+    head, _ = run.train()
+    outcome = run.outcome(head, _asked(task))
+    figures = {"settings": settings, "rows": len(run.rows.items), **_figures(task, outcome)}
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(figures))
+    return figures
+
+
+def _run_folder(config: TrainConfig, folder: Path, key: str) -> Path | None:
+    """Frozen backbones train in seconds; only fine-tuning is worth checkpoints."""
+    return folder / f"{key}.run" if config.fine_tune else None
+
+
+def _told(note: Callable[[str], None]) -> Callable[[str, int, int, Mapping[str, float]], None]:
+    def progress(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        if done == total or done % 20 == 0:
+            rate = figures.get("photos_per_second")
+            note(f"{stage} {done} of {total}" + (f", {rate:.1f} photos/s" if rate else ""))
+
+    return progress
+
+
+def _asked(task: Task) -> list[CatalogItem]:
+    rows = {item.item_id: item for item in task.train}
+    for search in task.searches.values():
+        rows |= {item.item_id: item for item in search.index}
+        rows |= {question.item.item_id: question.item for question in search.questions}
+    for items in task.labelled.values():
+        rows |= {item.item_id: item for item in items}
+    return list(rows.values())
+
+
+def _figures(task: Task, outcome: Outcome) -> Measured:
+    place = {item.item_id: row for row, item in enumerate(outcome.items)}
+    vectors = {item_id: outcome.embeddings[row] for item_id, row in place.items()}
+    searches = {name: _search(search, vectors) for name, search in task.searches.items()}
+    labelled: Measured = {}
+    for name, items in task.labelled.items():
+        rows = [place[item.item_id] for item in items]
+        actual = [item.categories for item in items]
+        by_neighbour = _nearest_categories(task.train, items, vectors)
+        labelled[name] = {"nearest train photo": classification_figures(by_neighbour, actual)}
+        if outcome.probabilities:
+            paths = [outcome.predicted(depth) for depth in range(len(outcome.probabilities))]
+            predicted = [
+                {level: paths[depth][row] for depth, level in enumerate(LEVELS[: len(paths)])} for row in rows
+            ]
+            labelled[name]["classifier"] = classification_figures(predicted, actual)
+    return {"searches": searches, "labelled": labelled}
+
+
+def _search(search: Search, vectors: Mapping[str, Any]) -> Measured:
+    outcomes = rank_items(search.questions, [item.item_id for item in search.index], vectors)
+    measures = full_ranking_measures(outcomes)
+    return {
+        "means": means(measures),
+        "queries": {name: values.tolist() for name, values in measures.items()},
+        "products": [question.item.product_id for question in search.questions],
+    }
+
+
+def _nearest_categories(
+    train: Sequence[CatalogItem], items: Sequence[CatalogItem], vectors: Mapping[str, Any]
+) -> list[dict[str, tuple[str, ...]]]:
+    known = [item for item in train if len(item.categories) == len(LEVELS)]
+    index = np.stack([vectors[item.item_id] for item in known])
+    found = nearest(np.stack([vectors[item.item_id] for item in items]), index, 1).positions[:, 0]
+    return [
+        {level: known[row].categories[: depth + 1] for depth, level in enumerate(LEVELS)}
+        for row in found.tolist()
+    ]

@@ -1,0 +1,87 @@
+"""Tables in Markdown: mean and deviation over the seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from benchmarks.engine.report import table
+from benchmarks.models.measure import Measured
+from embedder.evaluation.figures import differences
+
+__all__ = ["difference_table", "labelled_table", "search_table"]
+
+Runs = Mapping[str, Sequence[Measured]]
+"""By the model's name, one for each seed."""
+
+_SEARCH = {"recall@1": "R@1", "mar@10": "MAR@10", "mar@10_capped": "MAR@10 capped", "map@r": "mAP@R"}
+
+
+def search_table(runs: Runs, search: str) -> str:
+    """One line for each model: the figures of a search."""
+    rows = [
+        [name, *(_spread([run["searches"][search]["means"][figure] for run in seeds]) for figure in _SEARCH)]
+        for name, seeds in runs.items()
+    ]
+    queries = len(next(iter(runs.values()))[0]["searches"][search]["products"])
+    return f"### {search}, {queries:,} queries\n\n" + table(["model", *_SEARCH.values()], rows)
+
+
+def labelled_table(runs: Runs, rows: str) -> str:
+    """One line for each model: how well it tells the categories of some rows."""
+    levels = list(next(iter(runs.values()))[0]["labelled"][rows]["nearest train photo"]["accuracy"])
+    header = [
+        "model",
+        *levels,
+        f"{levels[-1]} macro",
+        "violations",
+        "LCA height",
+        f"nearest photo's {levels[-1]}",
+    ]
+    lines = []
+    for name, seeds in runs.items():
+        told = [run["labelled"][rows].get("classifier") for run in seeds]
+        cells = ["–"] * (len(levels) + 3)
+        if all(told):
+            cells = [_spread([one["accuracy"][level]["micro"] for one in told]) for level in levels]
+            cells.append(_spread([one["accuracy"][levels[-1]]["macro"] for one in told]))
+            cells.append(_spread([one["violation_rate"] for one in told]))
+            cells.append(_spread([one["lca_height"] or 0.0 for one in told]))
+        nearest = [run["labelled"][rows]["nearest train photo"] for run in seeds]
+        cells.append(_spread([one["accuracy"][levels[-1]]["micro"] for one in nearest]))
+        lines.append([name, *cells])
+    return f"### Categories, {rows} rows\n\n" + table(header, lines)
+
+
+def difference_table(folds: Mapping[str, Sequence[Measured]], search: str, baseline: str) -> str:
+    """One line for each model: the pooled figures of all folds, and the difference to the baseline."""
+    products = [product for fold in folds[baseline] for product in fold["searches"][search]["products"]]
+    pooled = {
+        name: {
+            figure: np.concatenate([np.array(fold["searches"][search]["queries"][figure]) for fold in parts])
+            for figure in _SEARCH
+        }
+        for name, parts in folds.items()
+    }
+    rows = []
+    for name, values in pooled.items():
+        cells = [name, *(f"{np.nanmean(values[figure]):.3f}" for figure in _SEARCH)]
+        if name == baseline:
+            rows.append([*cells, "–", "–"])
+            continue
+        found = differences(values, pooled[baseline], products)
+        for figure in ("recall@1", "map@r"):
+            low, high = found[figure]["interval_by_product"]
+            cells.append(f"{found[figure]['difference']:+.3f} ({low:+.3f} to {high:+.3f})")
+        rows.append(cells)
+    header = ["model", *_SEARCH.values(), "R@1 against the backbone", "mAP@R against the backbone"]
+    return f"### {search}, {len(products)} queries, none of their products trained on\n\n" + table(
+        header, rows
+    )
+
+
+def _spread(values: Sequence[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.3f}"
+    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"

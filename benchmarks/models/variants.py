@@ -1,0 +1,50 @@
+"""The models that are compared: settings of `lookalike train` by the name that tables give them."""
+
+from __future__ import annotations
+
+__all__ = ["BASELINES", "VARIANTS", "of_section"]
+
+Settings = dict[str, object]
+
+_NO_METRIC: Settings = {"metric_loss": "none"}
+# Contrasting within a batch wants several photos of a product in it.
+_SIDE_BY_SIDE: Settings = {"sampler": "product"}
+
+BASELINES: dict[str, Settings] = {
+    "backbone": {"head": "none"},
+    "backbone, whitened": {"head": "none", "whitening": True},
+}
+
+VARIANTS: dict[str, Settings] = BASELINES | {
+    "flat": {"head": "flat", **_NO_METRIC},
+    "DHC, β = 0": {**_NO_METRIC, "dependence_weight": 0.0},
+    "DHC": _NO_METRIC,
+    "DHC, class-balanced": {**_NO_METRIC, "class_balance": 0.999},
+    "DHC + Proxy-Anchor": {"metric_loss": "proxy_anchor"},
+    "DHC + ArcFace": {"metric_loss": "arcface"},
+    "DHC + SupCon": {"metric_loss": "supcon", **_SIDE_BY_SIDE},
+    "DHC + SupCon, hard pairs": {"metric_loss": "supcon", "hard_negatives": True, **_SIDE_BY_SIDE},
+    "DHC + HiMulCon": {"metric_loss": "himulcon", **_SIDE_BY_SIDE},
+    "flat + Proxy-Anchor": {"head": "flat", "metric_loss": "proxy_anchor"},
+    "DHC, β = 0, + Proxy-Anchor": {"metric_loss": "proxy_anchor", "dependence_weight": 0.0},
+    "DHC + Proxy-Anchor, free projection": {"metric_loss": "proxy_anchor", "projection_share": 1.0},
+    "DHC + Proxy-Anchor + title words": {"metric_loss": "proxy_anchor", "title_loss": "softmax"},
+}
+
+_QUOTED: dict[str, Settings] = BASELINES | {
+    "default": {},
+    "default, free projection": {"projection_share": 1.0},
+    "default, fine-tuned": {"fine_tune": True},
+}
+
+_SECTIONS: dict[str, dict[str, Settings]] = {
+    "ablation": VARIANTS,
+    "quoted": _QUOTED,
+    "folds": _QUOTED,
+    "made-up": _QUOTED,
+}
+
+
+def of_section(section: str) -> dict[str, Settings]:
+    """Returns the models that a section compares."""
+    return _SECTIONS[section]

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.models import measure
+from benchmarks.models.report import difference_table, labelled_table, search_table
+from benchmarks.models.tasks import Search, _parted, made_up
+from benchmarks.models.variants import VARIANTS, of_section
+from embedder.training.config import TrainConfig
+from lookalike.catalog import CatalogItem
+
+
+def item(name: str, product: str, title: str = "") -> CatalogItem:
+    return CatalogItem(name, product, Path(name), title, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("section", ["ablation", "quoted", "folds", "made-up"])
+def test_every_model_has_settings_of_its_own(section: str) -> None:
+    settings = [TrainConfig.model_validate(one).decides() for one in of_section(section).values()]
+    assert all(one not in settings[:number] for number, one in enumerate(settings))
+
+
+def test_rows_with_one_key_stay_together() -> None:
+    rows = [item(str(number), "p", f"title {number // 4}") for number in range(4_000)]
+    kept, chosen = _parted(rows, lambda row: row.title)
+    assert not {row.title for row in kept} & {row.title for row in chosen}
+    assert 0.1 < len(chosen) / len(rows) < 0.2
+    assert sorted(row.item_id for row in kept + chosen) == sorted(row.item_id for row in rows)
+
+
+def test_a_search_has_the_index_rows_of_a_product_as_right_answers() -> None:
+    search = Search.of([item("q", "p")], [item("1", "p"), item("2", "p"), item("3", "other")])
+    (question,) = search.questions
+    assert question.relevant == {"1", "2"}
+    assert not question.indexed
+
+
+def test_models_are_measured_once_and_tabled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = made_up(tmp_path, products=24, views=4, seed=0)
+    folder, runs = tmp_path / "runs", {}
+    for name in ("backbone", "DHC + Proxy-Anchor"):
+        config = TrainConfig.model_validate(
+            {"cache_folder": tmp_path / "cache", "epochs": 2, **VARIANTS[name]}
+        )
+        runs[name] = [measure.measured(task, config, folder, lambda text: None)]
+    monkeypatch.delattr(measure, "TrainingRun")
+    assert measure.measured(task, config, folder, lambda text: None) == runs[name][0]
+    (found,) = runs["DHC + Proxy-Anchor"]
+    search = found["searches"]["unseen products"]
+    assert search["means"]["recall@1"] == pytest.approx(np.nanmean(search["queries"]["recall@1"]))
+    assert 0 < search["means"]["recall@1"] <= 1
+    assert set(found["labelled"]["test"]) == {"nearest train photo", "classifier"}
+    assert set(runs["backbone"][0]["labelled"]["test"]) == {"nearest train photo"}
+
+    table = search_table(runs, "unseen products")
+    assert (
+        f"| backbone | {runs['backbone'][0]['searches']['unseen products']['means']['recall@1']:.3f} |"
+        in table
+    )
+    assert "| backbone | – | – | – |" in labelled_table(runs, "test")
+    folds = {name: [seeds[0], seeds[0]] for name, seeds in runs.items()}
+    pooled = difference_table(folds, "unseen products", "backbone")
+    assert f"{2 * len(search['products'])} queries" in pooled
+    mine, theirs = (
+        runs[name][0]["searches"]["unseen products"]["means"]["recall@1"] for name in reversed(runs)
+    )
+    assert f"{mine - theirs:+.3f} (" in pooled
