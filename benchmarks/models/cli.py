@@ -13,7 +13,7 @@ from benchmarks.engine.machine import machine_facts
 from benchmarks.models.measure import Measured, measured
 from benchmarks.models.report import difference_table, labelled_table, search_table
 from benchmarks.models.tasks import Task, folds, made_up, to_choose_by, to_quote
-from benchmarks.models.variants import of_section
+from benchmarks.models.variants import of_section, options_of
 from embedder.training.config import TrainConfig, default_cache_folder
 
 __all__ = ["main"]
@@ -54,8 +54,8 @@ def _quoted(arguments: argparse.Namespace) -> str:
 
 def _folds(arguments: argparse.Namespace) -> str:
     # The queries of all folds together, each answered by the one model that has not seen its product.
-    arguments.seeds = arguments.seeds[:1]
-    by_fold = [_all_models("folds", task, arguments) for task in folds(arguments.photos)]
+    seed = arguments.seeds[:1]
+    by_fold = [_all_models("folds", task, arguments, seed) for task in folds(arguments.photos)]
     pooled = {name: [runs[name][0] for runs in by_fold] for name in by_fold[0]}
     return "## Products held out\n\n" + difference_table(pooled, "photo → studio", "backbone")
 
@@ -77,17 +77,19 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], str]] = {
 }
 
 
-def _all_models(section: str, task: Task, arguments: argparse.Namespace) -> dict[str, list[Measured]]:
+def _all_models(
+    section: str, task: Task, arguments: argparse.Namespace, seeds: Sequence[int] = ()
+) -> dict[str, list[Measured]]:
     found: dict[str, list[Measured]] = {}
     for name, settings in of_section(section).items():
         if arguments.models and name not in arguments.models:
             continue
         found[name] = []
-        for seed in arguments.seeds:
+        for seed in seeds or arguments.seeds:
             common = {"seed": seed, "threads": arguments.threads, "cache_folder": arguments.cache}
             config = TrainConfig.model_validate(common | task.settings | settings)
             note = _noter(f"{section}: {task.name}: {name}, seed {seed}")
-            found[name].append(measured(task, config, arguments.out / "runs", note))
+            found[name].append(measured(task, config, arguments.out / "runs", note, options_of(name)))
     return found
 
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+import embedder
 from benchmarks.models.tasks import Search, Task
 from embedder.evaluation.figures import classification_figures, full_ranking_measures, means
 from embedder.evaluation.offline import rank_items
+from embedder.evaluation.retrieval import PLAIN, Options
 from embedder.evaluation.search import nearest
 from embedder.training.config import TrainConfig
 from embedder.training.outcome import Outcome
@@ -25,35 +27,48 @@ __all__ = ["Measured", "measured"]
 Measured = dict[str, Any]
 
 
-def measured(task: Task, config: TrainConfig, folder: Path, note: Callable[[str], None]) -> Measured:
+def measured(
+    task: Task, config: TrainConfig, folder: Path, note: Callable[[str], None], options: Options = PLAIN
+) -> Measured:
     """Returns the figures of one model, from `folder` if it was measured before.
 
-    A run that was stopped goes on from its last checkpoint.
+    A fine-tuning that was stopped goes on from its last checkpoint.
     """
-    settings = config.decides() | {"task": task.name, "backbone": config.backbone.architecture}
-    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    run = TrainingRun(task.catalog(), config, _told(note))
+    key = _key(task, run.provenance(), options)
     file = folder / f"{key}.json"
     if file.is_file():
         kept: Measured = json.loads(file.read_text())
         return kept
-    run = TrainingRun(
-        task.catalog(),
-        config.model_copy(update={"run_folder": _run_folder(config, folder, key)}),
-        _told(note),
-    )
-    if run.config.run_folder:
-        open_run_folder(run.config.run_folder, run.provenance(), resume=True)
+    if config.fine_tune:
+        run.config = config.model_copy(update={"run_folder": folder / f"{key}.run"})
+        open_run_folder(folder / f"{key}.run", run.provenance(), resume=True)
     head, _ = run.train()
     outcome = run.outcome(head, _asked(task))
-    figures = {"settings": settings, "rows": len(run.rows.items), **_figures(task, outcome)}
+    figures = {
+        "provenance": run.provenance(),
+        "rows": len(run.rows.items),
+        **_figures(task, outcome, options),
+    }
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(figures))
     return figures
 
 
-def _run_folder(config: TrainConfig, folder: Path, key: str) -> Path | None:
-    """Frozen backbones train in seconds; only fine-tuning is worth checkpoints."""
-    return folder / f"{key}.run" if config.fine_tune else None
+def _key(task: Task, provenance: Mapping[str, Any], options: Options) -> str:
+    """A name that other rows to train on or to ask for, other settings and other code change."""
+    digest = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode())
+    asked = {
+        name: [[(one.item.item_id, sorted(one.relevant)) for one in search.questions], len(search.index)]
+        for name, search in task.searches.items()
+    }
+    labelled = {name: [item.item_id for item in items] for name, items in task.labelled.items()}
+    digest.update(json.dumps([task.name, options.name, asked, labelled], sort_keys=True).encode())
+    package = Path(embedder.__file__).parent
+    for part in ("model", "training", "evaluation"):
+        for source in sorted((package / part).rglob("*.py")):
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _told(note: Callable[[str], None]) -> Callable[[str, int, int, Mapping[str, float]], None]:
@@ -75,10 +90,10 @@ def _asked(task: Task) -> list[CatalogItem]:
     return list(rows.values())
 
 
-def _figures(task: Task, outcome: Outcome) -> Measured:
+def _figures(task: Task, outcome: Outcome, options: Options) -> Measured:
     place = {item.item_id: row for row, item in enumerate(outcome.items)}
     vectors = {item_id: outcome.embeddings[row] for item_id, row in place.items()}
-    searches = {name: _search(search, vectors) for name, search in task.searches.items()}
+    searches = {name: _search(search, vectors, options) for name, search in task.searches.items()}
     labelled: Measured = {}
     for name, items in task.labelled.items():
         rows = [place[item.item_id] for item in items]
@@ -94,8 +109,8 @@ def _figures(task: Task, outcome: Outcome) -> Measured:
     return {"searches": searches, "labelled": labelled}
 
 
-def _search(search: Search, vectors: Mapping[str, Any]) -> Measured:
-    outcomes = rank_items(search.questions, [item.item_id for item in search.index], vectors)
+def _search(search: Search, vectors: Mapping[str, Any], options: Options) -> Measured:
+    outcomes = rank_items(search.questions, [item.item_id for item in search.index], vectors, options)
     measures = full_ranking_measures(outcomes)
     return {
         "means": means(measures),

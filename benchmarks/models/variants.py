@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-__all__ = ["BASELINES", "VARIANTS", "of_section"]
+from embedder.evaluation.retrieval import PLAIN, Options
+
+__all__ = ["VARIANTS", "of_section", "options_of"]
 
 Settings = dict[str, object]
 
 _NO_METRIC: Settings = {"metric_loss": "none"}
 # Contrasting within a batch wants several photos of a product in it.
 _SIDE_BY_SIDE: Settings = {"sampler": "product"}
+_INDEX_WHITENED = "backbone, whitened on the index"
 
 BASELINES: dict[str, Settings] = {
     "backbone": {"head": "none"},
-    "backbone, whitened": {"head": "none", "whitening": True},
+    _INDEX_WHITENED: {"head": "none"},
+    "backbone, whitened within products": {"head": "none", "whitening": True},
 }
 
 VARIANTS: dict[str, Settings] = BASELINES | {
@@ -21,6 +25,7 @@ VARIANTS: dict[str, Settings] = BASELINES | {
     "DHC": _NO_METRIC,
     "DHC, class-balanced": {**_NO_METRIC, "class_balance": 0.999},
     "DHC + Proxy-Anchor": {"metric_loss": "proxy_anchor"},
+    "DHC + Proxy-Anchor, no dropout": {"metric_loss": "proxy_anchor", "dropout": 0.0},
     "DHC + ArcFace": {"metric_loss": "arcface"},
     "DHC + SupCon": {"metric_loss": "supcon", **_SIDE_BY_SIDE},
     "DHC + SupCon, hard pairs": {"metric_loss": "supcon", "hard_negatives": True, **_SIDE_BY_SIDE},
@@ -43,6 +48,11 @@ _SECTIONS: dict[str, dict[str, Settings]] = {
     "folds": _QUOTED,
     "made-up": _QUOTED,
 }
+
+
+def options_of(name: str) -> Options:
+    """Returns how a model's vectors are searched for."""
+    return Options(whiten=True) if name == _INDEX_WHITENED else PLAIN
 
 
 def of_section(section: str) -> dict[str, Settings]:

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.models import measure
 from benchmarks.models.report import difference_table, labelled_table, search_table
 from benchmarks.models.tasks import Search, _parted, made_up
-from benchmarks.models.variants import VARIANTS, of_section
+from benchmarks.models.variants import VARIANTS, of_section, options_of
 from embedder.training.config import TrainConfig
 from lookalike.catalog import CatalogItem
 
@@ -19,7 +19,10 @@ def item(name: str, product: str, title: str = "") -> CatalogItem:
 
 @pytest.mark.parametrize("section", ["ablation", "quoted", "folds", "made-up"])
 def test_every_model_has_settings_of_its_own(section: str) -> None:
-    settings = [TrainConfig.model_validate(one).decides() for one in of_section(section).values()]
+    settings = [
+        (TrainConfig.model_validate(one).decides(), options_of(name))
+        for name, one in of_section(section).items()
+    ]
     assert all(one not in settings[:number] for number, one in enumerate(settings))
 
 
@@ -46,7 +49,7 @@ def test_models_are_measured_once_and_tabled(tmp_path: Path, monkeypatch: pytest
             {"cache_folder": tmp_path / "cache", "epochs": 2, **VARIANTS[name]}
         )
         runs[name] = [measure.measured(task, config, folder, lambda text: None)]
-    monkeypatch.delattr(measure, "TrainingRun")
+    monkeypatch.delattr(measure.TrainingRun, "train")
     assert measure.measured(task, config, folder, lambda text: None) == runs[name][0]
     (found,) = runs["DHC + Proxy-Anchor"]
     search = found["searches"]["unseen products"]
