@@ -132,7 +132,7 @@ def fit(
 
 def is_first_process() -> bool:
     """Tell whether this process is the one that was called, not one that Lightning started beside it."""
-    return int(rank_zero_only.rank) == 0
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 def end_parallel_training() -> None:
