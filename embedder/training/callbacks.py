@@ -90,8 +90,8 @@ class Epochs(Callback):
                 trainer.logger.log_metrics(named, trainer.global_step)
         self.history.append(figures)
         self._judge(pl_module, figures)
-        if self._out_of_patience:
-            trainer.should_stop = True
+        # Processes that went on alone would wait for the others for ever.
+        trainer.should_stop = trainer.strategy.reduce_boolean_decision(self._out_of_patience, all=False)
 
     def _judge(self, module: TrainingModule, figures: Figures) -> None:
         if self._patience is None or figures["monitor"] <= self._best_figure:

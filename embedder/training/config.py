@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from embedder.model.backbone import BackboneSpec
+from lookalike.errors import InvalidInputError, Reason
+
+# Settings that the baselines do not read, though they are not off by default.
+_UNREAD = {
+    "flat": ("class_balance", "dependence_weight", "level_weights"),
+    "none": ("class_balance", "dependence_weight", "level_weights", "fine_tune"),
+}
 
 
 def default_cache_folder() -> Path:
@@ -18,6 +26,8 @@ def default_cache_folder() -> Path:
 
 class TrainConfig(BaseModel):
     """How to train. Equal settings, catalogue and machine give the same model.
+
+    Settings that contradict each other raise :class:`lookalike.errors.InvalidInputError`.
 
     Attributes:
         backbone: The backbone that training starts from.
@@ -75,7 +85,7 @@ class TrainConfig(BaseModel):
         max_bad_share: Share of unreadable photos above which training stops.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     backbone: BackboneSpec = BackboneSpec()
     head: Literal["hierarchical", "flat", "none"] = "hierarchical"
@@ -119,6 +129,25 @@ class TrainConfig(BaseModel):
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     max_bad_share: float = Field(default=0.01, ge=0, le=1)
 
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        """Refuse settings that would be ignored; call it after ``model_copy``, which does not.
+
+        Raises:
+            InvalidInputError: A setting was given that the head does not read.
+        """
+        given = self.model_fields_set
+        unread = [name for name in _UNREAD.get(self.head, ()) if name in given and getattr(self, name)]
+        if self.whitening and self.head != "none":
+            unread.append("whitening")
+        if unread:
+            raise InvalidInputError(
+                f"The {self.head} head does not read {' and '.join(unread)}; leave that out, or choose"
+                " another head.",
+                reason=Reason.CONFIG_INVALID,
+            )
+        return self
+
     def decides(self) -> dict[str, object]:
         """Return the settings that decide which model comes out; not where files go or who computes."""
         return self.model_dump(
@@ -128,3 +157,25 @@ class TrainConfig(BaseModel):
                 "accelerator", "max_bad_share",
             },
         )  # fmt: skip
+
+
+def make_config(settings: dict[str, Any]) -> TrainConfig:
+    """Build settings from what a person wrote.
+
+    Args:
+        settings: Values by name, as :class:`TrainConfig` has them or as text or JSON can give them.
+
+    Raises:
+        InvalidInputError: There is no such setting, or a value does not fit.
+    """
+    try:
+        return TrainConfig(**settings)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, TrainConfig.model_fields, n=1)
+            problem = "there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
+        else:
+            problem = f"{first['msg']}, not {first['input']!r}"
+        raise InvalidInputError(f"{name}: {problem}", reason=Reason.CONFIG_INVALID) from error

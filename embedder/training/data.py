@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from embedder.preprocess import PreprocessParams, decode_image, fit_square, to_tensor
-from embedder.training.domain_gap import alter
+from embedder.training.augment import alter
 from embedder.training.sampling import Plan, seeded
 from embedder.training.titles import Attributes
 
@@ -82,12 +82,13 @@ def feature_loader(features: Tensor, labels: Labels, plan: Plan) -> MakeLoader:
 
 
 class AlteredPhotos(Dataset[tuple[int, Tensor]]):
-    """Photos, altered at random and prepared; asked for as ``(epoch, row)``.
+    """Photos, altered at random and prepared; asked for as ``(step, place, row)``.
 
     Args:
         photos: The files, all of them readable.
         params: How pictures are prepared.
-        seed: A photo's alterations follow from the seed, the epoch and its row.
+        seed: Alterations follow from the seed, the step and the photo's place in its batch, so that a
+            photo that is drawn several times in an epoch looks different each time.
     """
 
     def __init__(self, photos: Sequence[Path], params: PreprocessParams, seed: int) -> None:
@@ -98,9 +99,9 @@ class AlteredPhotos(Dataset[tuple[int, Tensor]]):
     def __len__(self) -> int:
         return len(self._photos)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[int, Tensor]:
-        epoch, row = key
-        random = np.random.default_rng([self._seed, epoch, row])
+    def __getitem__(self, key: tuple[int, int, int]) -> tuple[int, Tensor]:
+        step, place, row = key
+        random = np.random.default_rng([self._seed, step, place])
         other = int(random.integers(len(self._photos)))
         image = alter(self._decode(row), lambda: self._decode(other), random)
         return row, torch.from_numpy(to_tensor(fit_square(image, self._params), self._params))
@@ -109,14 +110,14 @@ class AlteredPhotos(Dataset[tuple[int, Tensor]]):
         return decode_image(Path(self._photos[row]).read_bytes(), min_side=2 * self._params.size)
 
 
-class _PhotoSteps(Sampler[list[tuple[int, int]]]):
+class _PhotoSteps(Sampler[list[tuple[int, int, int]]]):
     def __init__(self, plan: Plan, first: int, rank: int, ranks: int) -> None:
         self._plan, self._first, self._rank, self._ranks = plan, first, rank, ranks
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         for step in range(self._first, self._plan.total_steps):
-            epoch = step // self._plan.steps_per_epoch
-            yield [(epoch, row) for row in self._plan.rows(step)[self._rank :: self._ranks].tolist()]
+            rows = enumerate(self._plan.rows(step).tolist())
+            yield [(step, place, row) for place, row in rows][self._rank :: self._ranks]
 
 
 class _Collate:

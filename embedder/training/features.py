@@ -1,16 +1,14 @@
 """Features of the frozen backbone, computed once and kept on disk.
 
 With a frozen backbone the features of a photo never change, so every epoch and every further run reads
-them instead of encoding the photo again. A file holds one run's features; its name is a hash over the
-backbone (weights and preprocessing), the augmentation and the contents of the photos in order.
+them instead of encoding the photo again. They are kept photo by photo: a run that is stopped half way
+loses none, and a catalogue that has grown has only its new photos encoded.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,8 @@ from embedder.backends.base import Encoder
 from embedder.bundle import Bundle
 from embedder.preprocess import decode_image, fit_square, to_tensor
 from embedder.training import augment
+from embedder.training.ahead import prepared_ahead
+from embedder.training.feature_store import FeatureStore
 from lookalike.errors import InvalidInputError
 
 _BATCH = 16
@@ -70,82 +70,83 @@ class FeatureExtractor:
             photos: The files.
             copies: Augmented copies of each.
             seed: Of the augmentation. A photo's copies depend on it and on the photo's content alone.
-            on_progress: Called with the number of pictures done and their total.
+            on_progress: Called with the number of pictures done and their total, at first with those that
+                were kept.
+
+        Raises:
+            FailedPreconditionError: The cache cannot be read or written.
         """
-        total = len(photos) * (copies + 1)
-        hashes, problems = _hash_all(photos)
-        file = self._folder / f"{self._key(hashes, copies, seed)}.npy"
-        if file.is_file() and not problems:
-            on_progress(total, total)
-            return Features(np.load(file), np.ones(len(photos), dtype=bool), {})
+        hashes, problems = self._hash_all(photos)
         values = np.full((copies + 1, len(photos), self._bundle.dim), np.nan, dtype=np.float32)
-
-        def prepare(job: tuple[int, int]) -> Prepared:
-            copy, number = job
-            if number in problems:
-                return None
-            try:
-                return self._prepare(photos[number], copy, [seed, copy, int(hashes[number][:16], 16)])
-            except (InvalidInputError, OSError) as error:
-                problems[number] = str(error)
-                return None
-
         jobs = [(copy, number) for copy in range(copies + 1) for number in range(len(photos))]
-        for done, (batch, prepared) in enumerate(self._batches(jobs, prepare), start=1):
-            there = [
-                (job, picture) for job, picture in zip(batch, prepared, strict=True) if picture is not None
-            ]
-            if there:
-                encoded = self._encoder.encode(np.stack([picture for _, picture in there])).embedding
-                for ((copy, number), _), feature in zip(there, encoded, strict=True):
-                    values[copy, number] = feature
-            on_progress(min(done * _BATCH, total), total)
-        if not problems:
-            _save(file, values)
+        keys = [self._key(hashes[number], copy, seed) for copy, number in jobs]
+        with FeatureStore(self._folder / "features.sqlite", self._bundle.dim) as store:
+            lacking = []
+            for job, key, kept in zip(jobs, keys, store.find(keys), strict=True):
+                if kept is not None:
+                    values[job] = kept
+                elif job[1] not in problems:
+                    lacking.append((*job, key))
+            done = len(jobs) - len(lacking)
+            on_progress(done, len(jobs))
+
+            def prepare(job: tuple[int, int, bytes]) -> Prepared:
+                copy, number, _ = job
+                if number in problems:
+                    return None
+                try:
+                    return self._prepare(photos[number], copy, [seed, copy, int(hashes[number][:16], 16)])
+                except (InvalidInputError, OSError) as error:
+                    problems[number] = str(error)
+                    return None
+
+            for batch, prepared in prepared_ahead(lacking, prepare, batch_size=_BATCH, threads=self._threads):
+                self._encode(batch, prepared, values, store)
+                done += len(batch)
+                on_progress(done, len(jobs))
         readable = np.array([number not in problems for number in range(len(photos))], dtype=bool)
         return Features(values, readable, dict(sorted(problems.items())))
+
+    def _encode(
+        self,
+        jobs: Sequence[tuple[int, int, bytes]],
+        prepared: Sequence[Prepared],
+        values: npt.NDArray[np.float32],
+        store: FeatureStore,
+    ) -> None:
+        there = [(job, picture) for job, picture in zip(jobs, prepared, strict=True) if picture is not None]
+        if not there:
+            return
+        encoded = self._encoder.encode(np.stack([picture for _, picture in there])).embedding
+        for ((copy, number, key), _), feature in zip(there, encoded, strict=True):
+            values[copy, number] = feature
+            store.put(key, feature)
 
     def _prepare(self, photo: Path, copy: int, seed: list[int]) -> npt.NDArray[np.float32]:
         params = self._bundle.preprocess
         image = decode_image(photo.read_bytes(), min_side=2 * params.size)
         if copy:
-            image = augment.augment(image, np.random.default_rng(seed))
+            image = augment.vary(image, np.random.default_rng(seed))
         return to_tensor(fit_square(image, params), params)
 
-    def _batches(
-        self, jobs: list[tuple[int, int]], prepare: Callable[[tuple[int, int]], Prepared]
-    ) -> Iterator[tuple[list[tuple[int, int]], list[Prepared]]]:
-        """Prepare the next batch in threads while the caller encodes the present one."""
-        slices = [jobs[start : start + _BATCH] for start in range(0, len(jobs), _BATCH)]
+    def _hash_all(self, photos: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
+        """Return each photo's hash, empty for a file that cannot be read, and what is wrong with those."""
+        problems: dict[int, str] = {}
+
+        def content_hash(job: tuple[int, Path]) -> str:
+            number, photo = job
+            try:
+                return hashlib.sha256(photo.read_bytes()).hexdigest()
+            except OSError as error:
+                problems[number] = f"The file cannot be read: {error.strerror}."
+                return ""
+
         with ThreadPoolExecutor(self._threads) as pool:
-            following = [pool.submit(prepare, job) for job in slices[0]] if slices else []
-            for number, batch in enumerate(slices):
-                present = following
-                ahead = slices[number + 1] if number + 1 < len(slices) else []
-                following = [pool.submit(prepare, job) for job in ahead]
-                yield batch, [future.result() for future in present]
+            return list(pool.map(content_hash, enumerate(photos))), problems
 
-    def _key(self, hashes: Sequence[str], copies: int, seed: int) -> str:
-        digest = hashlib.sha256(f"{self._bundle.model_version} {copies}".encode())
-        if copies:
-            digest.update(f" augmentation {augment.VERSION} seed {seed}".encode())
-        digest.update(" ".join(hashes).encode())
-        return digest.hexdigest()[:32]
-
-
-def _hash_all(photos: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
-    hashes, problems = [], {}
-    for number, photo in enumerate(photos):
-        try:
-            hashes.append(hashlib.sha256(photo.read_bytes()).hexdigest())
-        except OSError as error:
-            hashes.append("")
-            problems[number] = f"The file cannot be read: {error.strerror}."
-    return hashes, problems
-
-
-def _save(file: Path, values: npt.NDArray[np.float32]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as handle:
-        np.save(handle, values)
-    os.replace(handle.name, file)
+    def _key(self, photo_hash: str, copy: int, seed: int) -> bytes:
+        """Name a feature by all that decides it; the bundle's version covers weights and preprocessing."""
+        parts = f"{self._bundle.model_version} {photo_hash}"
+        if copy:
+            parts += f" copy {copy} augmentation {augment.VERSION} seed {seed}"
+        return hashlib.sha256(parts.encode()).digest()

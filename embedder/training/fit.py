@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor, nn
 
 from embedder.model.heads import DeepHierarchicalClassifier, EmbeddingHead, FlatClassifier
@@ -82,7 +83,7 @@ def fit(
     """Train a head (and a backbone) in place with AdamW, a short warm-up and cosine decay.
 
     Where the run folder holds a checkpoint of this phase, training goes on from it and ends as if it
-    had never stopped.
+    had never stopped. With several devices this returns in each of their processes.
 
     Args:
         head: The head.
@@ -122,12 +123,22 @@ def fit(
             **_hardware(config, phase),
         )
         resumed = checkpoint if checkpoint and checkpoint.is_file() else None
+        module.train()  # Lightning leaves modules in the mode that they come in
         trainer.fit(module, datamodule=TrainingData(phase.make_loader), ckpt_path=resumed)
-    if not trainer.is_global_zero:
-        raise SystemExit(0)  # one process writes the model; the others have done their part
     epochs.restore_best(module)
     module.cpu().eval()
     return epochs.history
+
+
+def is_first_process() -> bool:
+    """Tell whether this process is the one that was called, not one that Lightning started beside it."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
+
+
+def end_parallel_training() -> None:
+    """Take leave of the other processes, all at the same time; does nothing where there are none."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def uses_gpu(config: TrainConfig) -> bool:

@@ -20,7 +20,7 @@ class Objective(nn.Module):
     """The weighted terms: layer (or flat), dependence, metric and attribute losses.
 
     Args:
-        head: The head, at its start.
+        head: The head, at its start, in evaluation mode.
         features: ``(N, F)`` float32 of unit norm: all rows, unaltered.
         labels: Their targets.
         taxonomy: The category tree.
@@ -49,7 +49,7 @@ class Objective(nn.Module):
             self.contrast = HierarchicalContrastiveLoss() if repeated or self._depth else None
         elif config.metric_loss != "none" and repeated:
             with torch.no_grad():
-                start = head.eval()(features).embedding
+                start = head(features).embedding
             self.metric = MetricLoss(
                 config.metric_loss, start, labels.products, hard_negatives=config.hard_negatives
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,11 @@ from embedder.evaluation.metrics import accuracy
 from embedder.model.heads import EmbeddingHead
 from embedder.model.taxonomy import MISSING, Taxonomy
 from embedder.preprocess import PreprocessParams, preprocess
+from embedder.training.ahead import prepared_ahead
 from embedder.training.rows import number_repeated
 from lookalike.catalog import LEVELS, CatalogItem
 
 _BATCH = 64
-_BATCHES_AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +107,17 @@ def outcome_of_photos(
 ) -> Outcome:
     """Return what a backbone and a head say of readable photos, computed on the device they lie on."""
     device = next(head.parameters()).device
-    batches = _prepared([item.image_path for item in items], params, threads)
-    with _evaluating(backbone), torch.no_grad():
-        found = [functional.normalize(backbone(batch.to(device)).float(), dim=-1) for batch in batches]
-    return outcome_of_features(head, torch.cat(found), items, taxonomy)
+    photos = [item.image_path for item in items]
 
-
-def _prepared(photos: Sequence[Path], params: PreprocessParams, threads: int) -> Iterator[Tensor]:
     def prepare(photo: Path) -> npt.NDArray[np.float32]:
         return preprocess(photo.read_bytes(), params)
 
-    step = _BATCH * _BATCHES_AHEAD
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(photos), step):
-            pictures = list(pool.map(prepare, photos[start : start + step]))
-            for first in range(0, len(pictures), _BATCH):
-                yield torch.from_numpy(np.stack(pictures[first : first + _BATCH]))
+    found = []
+    with _evaluating(backbone), torch.no_grad():
+        for _, pictures in prepared_ahead(photos, prepare, batch_size=_BATCH, threads=threads):
+            batch = torch.from_numpy(np.stack(pictures)).to(device)
+            found.append(functional.normalize(backbone(batch).float(), dim=-1))
+    return outcome_of_features(head, torch.cat(found), items, taxonomy)
 
 
 @contextmanager

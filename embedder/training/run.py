@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from embedder.training.config import TrainConfig
 from embedder.training.data import AlteredPhotos, Labels, feature_loader, photo_loader
 from embedder.training.features import FeatureExtractor, Features
 from embedder.training.fit import Phase, fit, make_head, uses_gpu
+from embedder.training.module import TrainingModule
 from embedder.training.outcome import Outcome, monitored, outcome_of_features, outcome_of_photos
 from embedder.training.rows import Rows, make_labels, split_rows
 from embedder.training.sampling import Plan
@@ -49,16 +52,11 @@ class TrainingRun:
     """
 
     def __init__(self, catalog: Catalog, config: TrainConfig, progress: Progress) -> None:
-        self.config = config
+        self.config = config.check()
         self.backbone = load_backbone(config.backbone)
         if config.embedding_dim > self.backbone.dim:
             raise InvalidInputError(
                 f"The embedding cannot be wider than the backbone's {self.backbone.dim} features.",
-                reason=Reason.CONFIG_INVALID,
-            )
-        if config.head == "none" and config.fine_tune:
-            raise InvalidInputError(
-                "Without a head there is nothing to fine-tune for; choose another head.",
                 reason=Reason.CONFIG_INVALID,
             )
         self.bad_photos: dict[Path, str] = {}
@@ -92,10 +90,15 @@ class TrainingRun:
         start = head.projection.weight.detach().clone()
         plan = self._plan(config.epochs, config.batch_size)
         loader = feature_loader(features, self.labels, plan)
-        validate = self._validate_features if self.held_out else None
-        history = {"train": self._fit(head, Phase("train", plan, loader, None, validate))}
-        with torch.no_grad():
-            head.projection.weight.copy_(start.lerp(head.projection.weight, config.projection_share))
+
+        def validate(module: TrainingModule) -> Figures:
+            kept = copy.deepcopy(module.head)
+            _pull_back(kept, start, config.projection_share)
+            return self._validate_features(kept)
+
+        phase = Phase("train", plan, loader, None, validate if self.held_out else None)
+        history = {"train": self._fit(head, phase)}
+        _pull_back(head, start, config.projection_share)
         if config.fine_tune:
             plan = self._plan(config.fine_tune_epochs, config.fine_tune_batch_size)
             photos = [item.image_path for item in self.rows.items]
@@ -155,14 +158,15 @@ class TrainingRun:
         params = self.backbone.preprocess
         return outcome_of_photos(backbone, head, rows.items, self.taxonomy, params, self._threads)
 
-    def _validate_features(self, module: Any) -> Figures:
+    def _validate_features(self, head: EmbeddingHead) -> Figures:
         assert self.held_out
-        features = self.held_out.features[0].to(module.device)
-        outcome = outcome_of_features(module.head, features, self.held_out.items, self.taxonomy)
+        features = self.held_out.features[0].to(head.projection.weight.device)
+        outcome = outcome_of_features(head, features, self.held_out.items, self.taxonomy)
         return monitored(outcome.figures())
 
-    def _validate_photos(self, module: Any) -> Figures:
+    def _validate_photos(self, module: TrainingModule) -> Figures:
         assert self.held_out
+        assert module.backbone
         return monitored(self._outcome_of_photos(module.backbone, module.head, self.held_out).figures())
 
     def _fit(self, head: EmbeddingHead, phase: Phase) -> list[Figures]:
@@ -200,10 +204,22 @@ class TrainingRun:
                 [item.image_path for item in rows],
                 copies,
                 self.config.seed,
-                lambda done, total: self._progress("features", done, total, {}),
+                self._timed("features"),
             )
 
         return features_of
+
+    def _timed(self, stage: str) -> Callable[[int, int], None]:
+        """Return what tells of a stage's progress and its speed since the first call."""
+        start: tuple[float, int] | None = None
+
+        def told(done: int, total: int) -> None:
+            nonlocal start
+            start = start or (time.monotonic(), done)
+            seconds, photos = max(1e-9, time.monotonic() - start[0]), done - start[1]
+            self._progress(stage, done, total, {"photos_per_second": photos / seconds} if photos else {})
+
+        return told
 
     def _read(self, items: Sequence[CatalogItem], copies: int = 0, *, at_least: int = 0) -> Rows:
         """Return the readable rows with their features, and list the others.
@@ -228,6 +244,13 @@ class TrainingRun:
         self.bad_photos |= {items[row].image_path: problem for row, problem in features.problems.items()}
         kept = [item for item, good in zip(items, features.readable, strict=True) if good]
         return Rows(kept, torch.from_numpy(features.values[:, features.readable]))
+
+
+@torch.no_grad()
+def _pull_back(head: EmbeddingHead, start: torch.Tensor, share: float) -> None:
+    """Leave the head's projection only a share of the way from its start, see ``projection_share``."""
+    weight = head.projection.weight
+    weight.copy_(start.to(weight.device).lerp(weight, share))
 
 
 def _backbone_bundle(backbone: Backbone, config: TrainConfig) -> Bundle:

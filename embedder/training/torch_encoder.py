@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -26,6 +29,21 @@ class TorchEncoder:
     def encode(self, images: npt.NDArray[np.float32]) -> Encoded:
         """Return the unit-norm features ``(B, F)`` of prepared pictures ``(B, 3, H, W)``."""
         self._backbone.to(self._device)
-        with torch.inference_mode():
+        with _float32(), torch.inference_mode():
             features = self._backbone(torch.from_numpy(images).to(self._device))
             return Encoded(functional.normalize(features, dim=-1).cpu().numpy(), ())
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    """Keep convolutions and products from rounding to TF32 as they do by default or by an earlier call.
+
+    The features are kept beside those of ONNX Runtime, and the model is served by it.
+    """
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.backends.cuda.matmul.allow_tf32 = products

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from embedder.export import export_bundle
 from embedder.model.network import EmbeddingNetwork
 from embedder.training.callbacks import Figures
 from embedder.training.config import TrainConfig
+from embedder.training.fit import end_parallel_training, is_first_process
 from embedder.training.report import write_report
 from embedder.training.run import Progress, TrainingRun
 from embedder.training.run_folder import open_run_folder
@@ -57,11 +59,16 @@ def train(
             a run folder of another run, or ``out_bundle`` holds something other than a bundle.
     """
     check_replaceable(out_bundle)
-    run = TrainingRun(catalog, config, progress)
+    first = is_first_process()
+    run = TrainingRun(catalog, config, progress if first else _tell_no_one)
     provenance = run.provenance()
     if config.run_folder:
-        open_run_folder(config.run_folder, provenance, resume=resume)
+        # The first process has opened the folder before it starts the others.
+        open_run_folder(config.run_folder, provenance, resume=resume or not first)
     head, history = run.train()
+    end_parallel_training()
+    if not first:
+        raise SystemExit(0)  # one process writes the model; the others have done their part
     outcomes = run.outcomes(head)
     metrics = {
         f"{name}_{figure}": value
@@ -85,3 +92,7 @@ def train(
     )
     progress("export", 1, 1, metrics)
     return TrainResult(bundle, len(run.rows.items), run.split, run.bad_photos, metrics, history, report)
+
+
+def _tell_no_one(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+    """Keep a further process quiet about what the first one tells."""

@@ -38,7 +38,11 @@ SplitByProduct = Annotated[
 
 
 def open_catalog(
-    path: Path, catalog_format: CatalogFormat = CatalogFormat.CSV, held_out: str | None = None
+    path: Path,
+    catalog_format: CatalogFormat = CatalogFormat.CSV,
+    held_out: str | None = None,
+    *,
+    check_images: bool = True,
 ) -> Catalog:
     """Reads a catalogue as the options say.
 
@@ -46,11 +50,13 @@ def open_catalog(
         path: The CSV file, or the folder of an eProduct catalogue.
         catalog_format: Which of the two it is.
         held_out: ``FOLD/FOLDS`` for :func:`lookalike.catalog.split_by_product`; None leaves the splits.
+        check_images: Also require that every photo is there.
 
     Raises:
         InvalidInputError: The catalogue is wrong, or ``held_out`` is not of that form.
     """
-    catalog = read_eproduct(path) if catalog_format is CatalogFormat.EPRODUCT else read_catalog(path)
+    read = read_eproduct if catalog_format is CatalogFormat.EPRODUCT else read_catalog
+    catalog = read(path, check_images=check_images)
     if held_out is None:
         return catalog
     numbers = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", held_out)

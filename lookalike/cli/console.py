@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from rich.console import Console
 from rich.progress import (
@@ -26,6 +26,14 @@ SECONDS_BETWEEN_LINES = 10.0
 
 Update: TypeAlias = Callable[[int, int], None]
 """Called with how much is done and how much there is; 0 for an unknown whole."""
+
+
+class Progressing(Protocol):
+    """An :data:`Update` that may be given a remark to show beside."""
+
+    def __call__(self, done: int, total: int, remark: str = "") -> None:
+        """Tells how far the work is."""
+
 
 stderr = Console(stderr=True)
 # Where there is no terminal, lines are not folded to the 80 columns that rich assumes.
@@ -48,7 +56,7 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
-def progress(description: str) -> Iterator[Update]:
+def progress(description: str) -> Iterator[Progressing]:
     """Shows how far a long piece of work is: a bar on a terminal, else a line now and then."""
     if not stderr.is_terminal:
         yield _lines(description)
@@ -60,25 +68,32 @@ def progress(description: str) -> Iterator[Update]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[remark]}"),
     )
     with Progress(*columns, console=stderr, transient=True) as bar:
-        task = bar.add_task(description, total=None)
+        task = bar.add_task(description, total=None, remark="")
 
-        def update(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total or None)
+        def update(done: int, total: int, remark: str = "") -> None:
+            bar.update(task, completed=done, total=total or None, remark=remark)
 
         yield update
 
 
-def _lines(description: str) -> Update:
+def _lines(description: str) -> Progressing:
     start = last = time.monotonic()
+    first = -1
 
-    def update(done: int, total: int) -> None:
-        nonlocal last
+    def update(done: int, total: int, remark: str = "") -> None:
+        nonlocal last, first
+        first = done if first < 0 else first  # what was there already says nothing about the speed
         now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES:
-            last = now
-            whole = f" of {total:,}" if total else ""
-            note(f"{description}: {done:,}{whole} after {now - start:.0f} s")
+        if now - last < SECONDS_BETWEEN_LINES:
+            return
+        last = now
+        whole = f" of {total:,}" if total else ""
+        left = (total - done) * (now - start) / (done - first) if total and done > first else None
+        eta = f", about {left:.0f} s left" if left is not None else ""
+        added = f" ({remark})" if remark else ""
+        note(f"{description}: {done:,}{whole} after {now - start:.0f} s{eta}{added}")
 
     return update

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -9,18 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from lookalike.cli.catalogs import CatalogFormat, Format, SplitByProduct, open_catalog
-from lookalike.cli.console import SECONDS_BETWEEN_LINES, note, plain, print_json, stderr
+from lookalike.cli.console import Progressing, note, plain, print_json, progress
 from lookalike.cli.options import AsJson, CatalogFile
 from lookalike.cli.training_options import (
     BackboneName,
@@ -47,6 +39,7 @@ from lookalike.cli.training_options import (
     RunFolder,
     Sampler,
     Seed,
+    Settings,
     TitleLoss,
     Whitening,
     Workers,
@@ -96,13 +89,14 @@ def train(
     fine_tune_stages: FineTuneStages = None,
     hold_out: HoldOut = None,
     patience: Patience = None,
-    seed: Seed = 0,
+    seed: Seed = None,
     max_bad_share: MaxBadShare = None,
     devices: Devices = None,
     workers: Workers = None,
     cache: CacheFolder = None,
     run: RunFolder = None,
     checkpoint_seconds: CheckpointSeconds = None,
+    settings: Settings = None,
     resume: Resume = False,
     catalog_format: Format = CatalogFormat.CSV,
     split_by_product: SplitByProduct = None,
@@ -110,12 +104,8 @@ def train(
 ) -> None:
     """Train a model on a catalogue: on its train rows, else on those to be indexed."""
     given = dict(locals())
-    for name in ("class_balance", "hold_out"):
-        if (given[name] or 0) >= 1:
-            raise typer.BadParameter(
-                f"{given[name]} is not below 1", param_hint=f"--{name.replace('_', '-')}"
-            )
-    rows = open_catalog(catalog, catalog_format, split_by_product)
+    # Photos that are not there count among the bad ones, of which some may be allowed.
+    rows = open_catalog(catalog, catalog_format, split_by_product, check_images=False)
 
     from embedder.training.train import train as run_training
 
@@ -134,11 +124,31 @@ def train(
 def _config(given: Mapping[str, Any], run_folder: Path) -> TrainConfig:
     """Turns the options that were given into settings; the others keep their defaults."""
     from embedder.model.backbone import DEFAULT_ARCHITECTURE, BackboneSpec
-    from embedder.training.config import TrainConfig
+    from embedder.training.config import make_config
 
-    settings = {setting: given[option] for option, setting in _SETTINGS.items() if given[option] is not None}
-    backbone = BackboneSpec(given["backbone"] or DEFAULT_ARCHITECTURE, given["backbone_weights"])
-    return TrainConfig(backbone=backbone, run_folder=run_folder, **settings)
+    # A switch that is off was not given, and says no more than its setting's default.
+    settings = {
+        setting: given[option]
+        for option, setting in _SETTINGS.items()
+        if given[option] is not None and given[option] is not False
+    }
+    settings["backbone"] = BackboneSpec(given["backbone"] or DEFAULT_ARCHITECTURE, given["backbone_weights"])
+    settings["run_folder"] = run_folder
+    for name, value in map(_named_value, given["settings"] or ()):
+        if name in settings:
+            raise typer.BadParameter(f"{name} has a value already", param_hint="--set")
+        settings[name] = value
+    return make_config(settings)
+
+
+def _named_value(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
 
 
 def _as_json(result: TrainResult, out: Path, seconds: float) -> dict[str, Any]:
@@ -160,14 +170,14 @@ def training_progress(label: str = "") -> Iterator[Callable[[str, int, int, Mapp
     """Shows a training run; yields what the run reports to. Each of its stages gets its own bar."""
     with ExitStack() as stack:
         shown = ""
-        update: Callable[[int, int, str], None] | None = None
+        update: Progressing | None = None
 
         def on_progress(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
             nonlocal shown, update
             if stage != shown or update is None:
                 stack.close()
                 shown = stage
-                update = stack.enter_context(_bar(f"{label} {_STAGES.get(stage, stage)}".strip()))
+                update = stack.enter_context(progress(f"{label} {_STAGES.get(stage, stage)}".strip()))
             update(done, total, _remark(figures))
 
         yield on_progress
@@ -181,51 +191,6 @@ def _remark(figures: Mapping[str, float]) -> str:
     if "photos_per_second" in figures:
         parts.append(f"{figures['photos_per_second']:,.0f} photos/s")
     return ", ".join(parts)
-
-
-@contextmanager
-def _bar(description: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Shows steps done, time left and a remark: a bar on a terminal, else a line now and then."""
-    if not stderr.is_terminal:
-        yield _lines(description)
-        return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[remark]}"),
-    )
-    with Progress(*columns, console=stderr, transient=True) as bar:
-        task = bar.add_task(description, total=None, remark="")
-
-        def update(done: int, total: int, remark: str) -> None:
-            bar.update(task, completed=done, total=total or None, remark=remark)
-
-        yield update
-
-
-def _lines(description: str) -> Callable[[int, int, str], None]:
-    start = last = time.monotonic()
-    first = -1
-
-    def update(done: int, total: int, remark: str) -> None:
-        nonlocal last, first
-        first = done if first < 0 else first
-        now = time.monotonic()
-        if now - last < SECONDS_BETWEEN_LINES:
-            return
-        last = now
-        left = (total - done) * (now - start) / (done - first) if done > first else None
-        eta = f", about {left:.0f} s left" if left is not None else ""
-        note(
-            f"{description}: {done:,} of {total:,} after {now - start:.0f} s{eta}"
-            + (f" ({remark})" if remark else "")
-        )
-
-    return update
 
 
 def describe_training(result: TrainResult) -> None:

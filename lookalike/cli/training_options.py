@@ -90,7 +90,9 @@ Patience = Annotated[
     int | None,
     typer.Option(min=1, help="Stop after so many epochs without a better validation.", rich_help_panel=_LOOP),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same model.", rich_help_panel=_LOOP)]
+Seed = Annotated[
+    int | None, typer.Option(min=0, help="The same seed gives the same model; 0.", rich_help_panel=_LOOP)
+]
 MaxBadShare = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="Unreadable photos to put up with; 0.01.", rich_help_panel=_LOOP),
@@ -112,6 +114,16 @@ RunFolder = Annotated[
 ]
 CheckpointSeconds = Annotated[
     float | None, typer.Option(min=0, help="Time between checkpoints; 60.", rich_help_panel=_MACHINE)
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any further setting, such as dropout=0 or level_weights=[1,1,2]; may be repeated."
+        " docs/training.md lists them.",
+        rich_help_panel=_LOOP,
+    ),
 ]
 Resume = Annotated[
     bool,

@@ -30,6 +30,7 @@ def command(catalog: Path, out: Path, config: TrainConfig, *more: str) -> list[s
         *(sys.executable, "-m", "lookalike.cli", "train", "--catalog", str(catalog), "--out", str(out)),
         *("--backbone", config.backbone.architecture, "--backbone-weights", str(config.backbone.weights)),
         *("--dimension", "32", "--epochs", "100", "--fine-tune", "--fine-tune-epochs", "8"),
+        *("--set", "dropout=0.3"),
         *("--cache", str(config.cache_folder), "--checkpoint-seconds", "0.1", "--json", *more),
     ]
 
@@ -57,7 +58,14 @@ def test_a_run_that_is_killed_and_resumed_ends_as_if_it_had_not_been(
 ) -> None:
     """Killed twice at random steps: while the head learns, and while the network is fine-tuned."""
     settings = config.model_copy(
-        update={"level_width": 128, "epochs": 100, "fine_tune": True, "fine_tune_epochs": 8, "threads": 0}
+        update={
+            "level_width": 128,
+            "dropout": 0.3,
+            "epochs": 100,
+            "fine_tune": True,
+            "fine_tune_epochs": 8,
+            "threads": 0,
+        }
     )
     expected = train(toy_catalog, tmp_path / "expected", settings, ignore)
 

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torch import Tensor
 
 from embedder.backends.onnx import OnnxEncoder
-from embedder.bundle import Bundle
+from embedder.bundle import Bundle, load_bundle
 from embedder.evaluation.metrics import Query, mean_average_recall, rank_by_score
 from embedder.preprocess import preprocess
-from embedder.training.config import TrainConfig, default_cache_folder
+from embedder.training.config import TrainConfig, default_cache_folder, make_config
+from embedder.training.data import Batch
+from embedder.training.module import TrainingModule
 from embedder.training.train import TrainResult, train
 from lookalike.catalog import Catalog, CatalogItem, read_catalog, split_by_product, write_catalog
 from lookalike.cli.app import run
@@ -77,11 +80,19 @@ def test_progress_is_told_and_features_are_computed_once(
     trained: TrainResult, toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
 ) -> None:
     told: list[tuple[str, int, int]] = []
+    speeds: list[float] = []
 
     def on_progress(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         told.append((stage, done, total))
         assert all(np.isfinite(value) for value in figures.values())
+        if stage == "features" and "photos_per_second" in figures:
+            speeds.append(figures["photos_per_second"])
 
+    fresh = config.model_copy(update={"cache_folder": tmp_path / "cache", "epochs": 1})
+    train(toy_catalog, tmp_path / "bundle", fresh, on_progress)
+    assert told[:2] == [("features", 0, 72), ("features", 16, 72)]
+    assert len(speeds) == 5 + 1
+    told.clear()
     train(toy_catalog, tmp_path / "bundle", config, on_progress)
     assert told[0] == ("features", 72, 72)  # at once: they were kept
     steps = 20 * (36 // 8)
@@ -105,17 +116,21 @@ def test_without_train_rows_the_index_rows_are_trained_on(
     assert result.bundle.manifest.provenance["trained_on"] == "index"
 
 
+def train_command(catalog: Path, config: TrainConfig, out: Path, *more: str) -> list[str]:
+    assert config.backbone.weights
+    return [
+        *("train", "--catalog", str(catalog), "--out", str(out), "--json", "--epochs", "1"),
+        *("--backbone", config.backbone.architecture, "--backbone-weights", str(config.backbone.weights)),
+        *("--cache", str(config.cache_folder), "--dimension", "32", *more),
+    ]
+
+
 def test_the_command_holds_a_fold_of_the_products_out(
     toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     catalog = tmp_path / "catalog.csv"
     write_catalog(catalog, [replace(item, splits=frozenset({"index"})) for item in toy_catalog.items])
-    assert config.backbone.weights
-    arguments = [
-        *("train", "--catalog", str(catalog), "--out", str(tmp_path / "bundle"), "--json"),
-        *("--backbone", config.backbone.architecture, "--backbone-weights", str(config.backbone.weights)),
-        *("--cache", str(config.cache_folder), "--dimension", "32", "--epochs", "1"),
-    ]
+    arguments = train_command(catalog, config, tmp_path / "bundle")
     assert run([*arguments, "--split-by-product", "0/3"]) == 0
     kept = split_by_product(read_catalog(catalog), 0, 3).rows("train")
     assert 0 < len(kept) < len(toy_catalog.items)
@@ -218,17 +233,42 @@ def test_a_run_with_everything_on_is_logged_and_reported(
     assert str(tmp_path) not in page
 
 
+def test_dropout_works_while_training_and_the_batch_norm_stays_as_it_was(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes = set()
+    step = TrainingModule.training_step
+
+    def watched(module: TrainingModule, batch: Batch, batch_idx: int) -> Tensor:
+        backbone = module.backbone and any(part.training for part in module.backbone.modules())
+        modes.add((module.head.training, backbone))
+        return step(module, batch, batch_idx)
+
+    monkeypatch.setattr(TrainingModule, "training_step", watched)
+    short = config.model_copy(update={"epochs": 2, "fine_tune": True, "fine_tune_epochs": 1})
+    losses = []
+    for dropout in (0.0, 0.5):
+        settings = short.model_copy(update={"dropout": dropout})
+        result = train(toy_catalog, tmp_path / "bundle", settings, ignore)
+        losses.append([epochs[-1]["loss"] for epochs in result.history.values()])
+    assert modes == {(True, None), (True, False)}
+    assert all(without != dropped for without, dropped in zip(*losses, strict=True))
+
+
+# At 0 the embedding is that of the start whatever is learned, so that every epoch must be judged alike.
+@pytest.mark.parametrize("projection_share", [0.0, 1.0])
 def test_early_stopping_goes_back_to_the_best_epoch(
-    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, projection_share: float
 ) -> None:
     no_val = Catalog(tuple(toy_catalog.rows("train")), toy_catalog.root)
     settings = config.model_copy(update={"patience": 1, "epochs": 20})
     with pytest.raises(InvalidInputError, match="Early stopping needs val rows"):
         train(no_val, tmp_path / "bundle", settings, ignore)
-    held = settings.model_copy(update={"hold_out": 0.4, "projection_share": 1.0})
+    held = settings.model_copy(update={"hold_out": 0.4, "projection_share": projection_share})
     result = train(no_val, tmp_path / "bundle", held, ignore)
     monitored = [epoch["monitor"] for epoch in result.history["train"]]
-    assert len(monitored) < 20
+    assert len(monitored) == 2 if projection_share == 0 else 2 <= len(monitored) < 20
+    assert projection_share or len(set(monitored)) == 1
     assert monitored[-1] <= max(monitored[:-1])
     assert result.metrics["val_recall@1"] == max(monitored)
     assert 0 < result.rows < 36
@@ -240,10 +280,77 @@ def test_unfit_settings_and_targets_are_refused(
     with pytest.raises(InvalidInputError, match="wider than the backbone's"):
         train(toy_catalog, tmp_path / "bundle", config.model_copy(update={"embedding_dim": 1281}), ignore)
     without_head = config.model_copy(update={"head": "none", "fine_tune": True})
-    with pytest.raises(InvalidInputError, match="nothing to fine-tune"):
+    with pytest.raises(InvalidInputError, match="none head does not read fine_tune"):
         train(toy_catalog, tmp_path / "bundle", without_head, ignore)
     with pytest.raises(InvalidInputError, match="not a model bundle"):
         train(toy_catalog, toy_catalog.root, config, ignore)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"head": "flat", "class_balance": 0.9}, "flat head does not read class_balance"),
+        ({"head": "flat", "dependence_weight": 0.8}, "flat head does not read dependence_weight"),
+        ({"whitening": True}, "hierarchical head does not read whitening"),
+        ({"drop_out": 0.1}, "drop_out: there is no such setting; did you mean dropout?"),
+        ({"dropout": 1}, "dropout: Input should be less than 1"),
+        ({"learning_rate": float("nan")}, "learning_rate: Input should be a finite number"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings: dict[str, object], problem: str) -> None:
+    with pytest.raises(InvalidInputError, match=re.escape(problem)):
+        make_config(settings)
+
+
+def test_settings_that_the_flat_head_may_have() -> None:
+    assert make_config({"head": "flat", "dependence_weight": 0, "class_balance": "0.0"}).head == "flat"
+    assert make_config({"head": "flat"}).model_copy(update={"metric_loss": "none"}).check()
+
+
+def test_the_command_sets_what_has_no_option_of_its_own(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog = tmp_path / "catalog.csv"
+    write_catalog(catalog, toy_catalog.items)
+    arguments = train_command(catalog, config, tmp_path / "bundle", "--beta", "0")
+    chosen = ("level_weights=[1, 0.5, 2]", "dropout=0", "augmented_copies=0", "accelerator=cpu")
+    assert run([*arguments, *(part for one in chosen for part in ("--set", one))]) == 0
+    capsys.readouterr()
+    settings = load_bundle(tmp_path / "bundle").manifest.provenance["settings"]
+    assert settings["level_weights"] == [1.0, 0.5, 2.0]
+    assert (settings["dropout"], settings["augmented_copies"]) == (0.0, 0)
+    assert (settings["dependence_weight"], settings["seed"]) == (0.0, 0)
+    for wrong, problem in {
+        "dropout": "'dropout' is not NAME=VALUE",
+        "epochs=3": "epochs has a value already",
+        "backbone=x": "backbone has a value already",
+        "batch_sise=3": "did you mean batch_size?",
+        "batch_size=few": "batch_size: Input should be a valid integer",
+    }.items():
+        assert run([*arguments, "--set", wrong]) == 2
+        assert problem in capsys.readouterr().err
+    assert run([*arguments[:-2], "--head", "flat", "--class-balance", "0.9"]) == 2
+    assert "flat head does not read class_balance" in capsys.readouterr().err
+
+
+def test_the_documentation_names_every_setting() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text()
+    assert [name for name in TrainConfig.model_fields if f"`{name}`" not in page] == []
+
+
+def test_missing_photos_are_bad_photos_for_the_command_too(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog = tmp_path / "catalog.csv"
+    gone = replace(toy_catalog.items[0], item_id="gone", image_path=tmp_path / "gone.png")
+    write_catalog(catalog, [*toy_catalog.items, gone])
+    arguments = train_command(catalog, config, tmp_path / "bundle")
+    assert run(arguments) == 2
+    assert "1 of 37 photos cannot be read, more than 1%" in capsys.readouterr().err
+    assert run([*arguments, "--max-bad-share", "0.1"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["rows"] == 36
+    assert [Path(photo).name for photo in answer["bad_photos"]] == ["gone.png"]
 
 
 def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,8 @@ from torch import nn
 from embedder.model.heads import EmbeddingHead
 from embedder.model.taxonomy import MISSING, Taxonomy
 from embedder.preprocess import PreprocessParams
+from embedder.training.augment import alter, studio_background, vary
 from embedder.training.data import AlteredPhotos, Labels, photo_loader
-from embedder.training.domain_gap import alter, studio_background
 from embedder.training.module import freeze, warm_up_then_cosine
 from embedder.training.outcome import Outcome
 from embedder.training.plots import confusion
@@ -136,6 +136,39 @@ def test_photo_batches_are_the_same_wherever_loading_starts_and_split_among_proc
         assert actual.products.tolist() == expected.products.tolist()
     parts = [next(iter(make(0, rank, 2))).products.tolist() for rank in (0, 1)]
     assert sorted(parts[0] + parts[1]) == sorted(whole[0].products.tolist())
+
+
+def test_a_photo_that_is_drawn_several_times_looks_different_each_time(tmp_path: Path) -> None:
+    """One row of a rare class among forty of a common one: the class sampler repeats it."""
+    photos = [tmp_path / f"{number}.png" for number in range(41)]
+    for number, photo in enumerate(photos):
+        pixels = np.random.default_rng(number).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(photo)
+    products = [0] * 40 + [1]
+    labels = Labels(torch.zeros(41, 0, dtype=torch.long), torch.arange(41), Attributes((), ((),) * 41))
+    make = photo_loader(
+        AlteredPhotos(photos, PreprocessParams(size=16), seed=0), labels, plan(products, "class"), workers=0
+    )
+    views = [
+        picture.numpy().tobytes()
+        for batch in make(0, 0, 1)
+        for picture, row in zip(batch.inputs, batch.products.tolist(), strict=True)
+        if row == 40
+    ]
+    assert len(views) > 20
+    assert len(set(views)) == len(views)
+    halves = [next(iter(make(0, rank, 2))) for rank in (0, 1)]
+    whole = next(iter(make(0, 0, 1)))
+    torch.testing.assert_close(halves[1].inputs, whole.inputs[1::2], rtol=0, atol=0)
+    torch.testing.assert_close(halves[0].inputs, whole.inputs[0::2], rtol=0, atol=0)
+
+
+def test_varied_pictures_are_mild_and_repeatable() -> None:
+    picture = studio_picture()
+    views = [vary(picture, np.random.default_rng(seed)) for seed in range(20)]
+    assert all(view.width * view.height >= 0.4 * 80 * 60 for view in views)
+    assert len({view.tobytes() for view in views}) == 20
+    assert vary(picture, np.random.default_rng(3)).tobytes() == views[3].tobytes()
 
 
 @pytest.mark.parametrize("stages", [None, 1])

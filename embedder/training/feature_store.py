@@ -1,0 +1,101 @@
+"""Features on disk, one row per photo, in an SQLite file that runs share.
+
+SQLite's rollback journal keeps the file whole whenever a run is killed, and its locks let several runs
+read and write at the same time. The file only grows; deleting it costs nothing but time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from lookalike.errors import FailedPreconditionError, Reason
+
+_SECONDS_BETWEEN_COMMITS = 1.0
+_SECONDS_TO_WAIT_FOR_OTHERS = 60.0
+
+Feature = npt.NDArray[np.float32]
+
+
+class FeatureStore:
+    """Vectors by key. To be used as a context manager, in one thread.
+
+    Args:
+        file: The SQLite file; made if missing.
+        dim: Width of the vectors.
+
+    Raises:
+        FailedPreconditionError: Here or later: the file cannot be read or written.
+    """
+
+    def __init__(self, file: Path, dim: int) -> None:
+        self._file = file
+        self._dim = dim
+        self._new: list[tuple[bytes, bytes]] = []
+        self._committed = time.monotonic()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with self._told():
+            self._database = sqlite3.connect(file, timeout=_SECONDS_TO_WAIT_FOR_OTHERS)
+        try:
+            with self._told(), self._database:
+                self._database.execute(
+                    "CREATE TABLE IF NOT EXISTS features (key BLOB NOT NULL UNIQUE, vector BLOB NOT NULL)"
+                )
+        except FailedPreconditionError:
+            self._database.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._commit()
+        finally:
+            self._database.close()
+
+    def find(self, keys: Sequence[bytes]) -> list[Feature | None]:
+        """Return the vectors ``(dim,)`` of some keys, None where there is none."""
+        found: list[Feature | None] = []
+        with self._told(), self._database:
+            self._database.execute("BEGIN")
+            for key in keys:
+                row = self._database.execute("SELECT vector FROM features WHERE key = ?", (key,)).fetchone()
+                vector = np.frombuffer(row[0], dtype="<f4") if row else None
+                found.append(vector if vector is not None and len(vector) == self._dim else None)
+        return found
+
+    def put(self, key: bytes, vector: Feature) -> None:
+        """Keep a vector ``(dim,)``; it is on disk a second later, or when the store is closed."""
+        self._new.append((key, vector.astype("<f4").tobytes()))
+        if time.monotonic() - self._committed >= _SECONDS_BETWEEN_COMMITS:
+            self._commit()
+
+    def _commit(self) -> None:
+        with self._told(), self._database:
+            self._database.executemany("INSERT OR REPLACE INTO features VALUES (?, ?)", self._new)
+        self._new = []
+        self._committed = time.monotonic()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise FailedPreconditionError(
+                f"The feature cache {self._file} cannot be used ({error}); delete it or name another folder.",
+                reason=Reason.CONFIG_INVALID,
+            ) from error
