@@ -85,6 +85,18 @@ def test_auto_takes_bfloat16_where_it_is_faster(
     assert encoder.tolerance == (BF16_TOLERANCE if expected == "bf16" else FLOAT32_TOLERANCE)
 
 
+def test_auto_takes_no_bfloat16_that_would_fail_the_golden_images(
+    make_tiny_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, stranger = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (1, 2))
+    monkeypatch.setattr("embedder.backends.openvino._is_faster", lambda seconds, than_seconds: True)
+    parts = {"taxonomy": bundle.taxonomy, "preprocess": bundle.preprocess, "provenance": {}, "metrics": {}}
+    for golden, expected in ((bundle.golden(), "bf16"), (stranger.golden(), "f32"), (None, "f32")):
+        rewritten = write_bundle(tmp_path / "bundle", bundle.network_path, dim=16, golden=golden, **parts)  # type: ignore[arg-type]
+        encoder = OpenVinoEncoder(rewritten, 1, "auto")
+        assert encoder.precision == (expected if has_bf16() else "f32")
+
+
 @pytest.mark.parametrize("shape", [(0, 3, 32, 32), (3, 32, 32), (1, 3, 32, 31)])
 def test_wrong_shapes_are_refused(tiny_bundle: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(InvalidInputError, match="must be"):
