@@ -106,7 +106,12 @@ class ServedModel:
                 was put into the folder meanwhile.
         """
         self._pipeline = await self._open(self._bundle)
-        log.info("model_loaded", model_version=self._bundle.model_version, dimension=self._bundle.dim)
+        log.info(
+            "model_loaded",
+            model_version=self._bundle.model_version,
+            dimension=self._bundle.dim,
+            backend=self.backend,
+        )
 
     async def follow(self) -> None:
         """Serve what is in the bundle's folder by now; keep the present model where that cannot be served.

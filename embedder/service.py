@@ -30,7 +30,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
         self,
         get_pipeline: Callable[[], EmbedPipeline],
         backend: str,
-        get_draining: Callable[[], str] = lambda: "",
+        get_draining: Callable[[], str],
     ) -> None:
         self._get_pipeline = get_pipeline
         self._backend = backend

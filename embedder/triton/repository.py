@@ -88,8 +88,13 @@ def keep_only(repository: Path, model: str, number: int) -> list[int]:
 
     Returns:
         The numbers of the versions that were taken out, now or earlier, and whose files are still there.
+
+    Raises:
+        InvalidInputError: The model has no such version.
     """
     config = _existing(repository, model)
+    if str(number) not in naming.versions(config):
+        raise InvalidInputError(f"{model} has no version {number}", reason=Reason.CONFIG_INVALID)
     written = {int(entry.name) for entry in (repository / model).iterdir() if entry.name.isdecimal()}
     dropped = sorted((written | set(map(int, naming.versions(config)))) - {number})
     for other in dropped:
