@@ -47,6 +47,7 @@ _CALIBRATION = 64
 _AGREEMENT_BATCH = 8
 TRAINED_ENGINES = ("onnxruntime f32", "openvino f32", "openvino bf16", "triton")
 _TRAINED_SIDE = 256
+_TRAINED_PHOTOS = 64
 _TRAINED_DIM = 256
 _TRAINED_EPOCHS = 5
 
@@ -278,7 +279,9 @@ def trained_agreement(bundle: Bundle, options: Options) -> list[dict[str, Any]]:
     backbone = backbone_of(bundle, options.weights)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        csv = options.catalogue or simulated_catalogue(options.agree, folder / "photos", _TRAINED_SIDE)
+        csv = options.catalogue or simulated_catalogue(
+            max(options.agree, _TRAINED_PHOTOS), folder / "photos", _TRAINED_SIDE
+        )
         catalogue = read_catalog(csv)
         config = TrainConfig(
             backbone=BackboneSpec(bundle.manifest.provenance["architecture"], options.weights),
@@ -289,8 +292,8 @@ def trained_agreement(bundle: Bundle, options: Options) -> list[dict[str, Any]]:
             cache_folder=folder / "cache",
         )
         trained = train_in_memory(catalogue, config, folder / "bundle")
-        chosen = [item.image_path for item in catalogue.items[:: -(-len(catalogue.items) // options.agree)]]
-        images = np.stack([preprocess(path.read_bytes(), backbone.preprocess) for path in chosen])
+        chosen = catalogue.items[:: max(1, len(catalogue.items) // options.agree)][: options.agree]
+        images = np.stack([preprocess(item.image_path.read_bytes(), backbone.preprocess) for item in chosen])
         of_engines = EngineOptions(options.threads, _AGREEMENT_BATCH)
         engines, _ = open_engines(trained.bundle, [], TRAINED_ENGINES, of_engines, stack)
         return agreement({"torch f32": trained.eager, **engines}, images)

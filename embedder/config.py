@@ -26,7 +26,7 @@ class EmbedderSettings(ServerSettings):
     it has passed its checks. 0: never."""
     backend: Literal["auto", "onnx", "openvino", "triton"] = "auto"
     """Inference engine: ONNX Runtime or OpenVINO on the CPU, in process, or Triton Inference Server. auto: on
-    processors with AMX OpenVINO, else ONNX Runtime."""
+    processors with bfloat16 (AMX, AVX512_BF16) OpenVINO, else ONNX Runtime."""
     precision: Literal["auto", "f32", "bf16"] = "auto"
     """What OpenVINO computes in; auto takes bfloat16 where the processor has it and it is faster."""
     threads: int = Field(default=0, ge=0)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Literal
 
 from embedder.backends.base import AsyncEncoder, ThreadEncoder
@@ -85,17 +82,16 @@ class Engines:
         return encoder
 
 
-def cpu_backend(cpuinfo: Path = Path("/proc/cpuinfo")) -> Literal["onnx", "openvino"]:
-    """Return the engine that wins on this processor: OpenVINO where it has AMX for bfloat16.
+def cpu_backend() -> Literal["onnx", "openvino"]:
+    """Return the engine that wins on this processor: OpenVINO where it is installed and bfloat16 can be had.
 
-    Without AMX ONNX Runtime's float32 is the faster, also where AVX-512 has bfloat16
-    (docs/adr/0009-inference-engine-by-processor.md).
+    In float32 ONNX Runtime is no slower (docs/adr/0009-inference-engine-by-processor.md).
     """
     try:
-        has_amx = re.search(r"^flags\s*:.*\bamx_bf16\b", cpuinfo.read_text(encoding="utf-8"), re.MULTILINE)
-    except OSError:
-        has_amx = None
-    return "openvino" if has_amx and find_spec("openvino") else "onnx"
+        from embedder.backends.openvino import has_bf16
+    except ModuleNotFoundError:
+        return "onnx"
+    return "openvino" if has_bf16() else "onnx"
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,18 @@ def picture(product: int, view: int) -> Image.Image:
     draw = ImageDraw.Draw(image)
     (draw.ellipse if product % 4 < 2 else draw.rectangle)((x, y, x + 32, y + 32), fill=colour)
     return image
+
+
+@pytest.fixture(scope="session")
+def toy_photo() -> Callable[[int, int], bytes]:
+    """A photo file of product 0 to 11 of the toy catalogue, from any view."""
+
+    def make(product: int, view: int) -> bytes:
+        out = io.BytesIO()
+        picture(product, view).save(out, "PNG")
+        return out.getvalue()
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,27 +13,19 @@ from embedder.engines import cpu_backend
 from embedder.served import ServedModel
 from lookalike.runtime.metrics import Metrics
 
-WITH_AMX = "processor : 0\nflags\t\t: fpu avx512_bf16 amx_bf16 avx512_fp16 amx_tile\n"
-WITHOUT = "processor : 0\nflags\t\t: fpu avx512_bf16 avx512_vnni\n"
 
-
-@pytest.mark.parametrize(
-    ("cpuinfo", "expected"),
-    [(WITH_AMX, "openvino"), (WITHOUT, "onnx"), ("Features : asimd bf16\n", "onnx"), (None, "onnx")],
-)
-def test_openvino_is_taken_where_the_processor_has_amx(
-    tmp_path: Path, cpuinfo: str | None, expected: str
+@pytest.mark.parametrize(("bf16", "expected"), [(True, "openvino"), (False, "onnx")])
+def test_openvino_is_taken_where_the_processor_has_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, bf16: bool, expected: str
 ) -> None:
-    file = tmp_path / "cpuinfo"
-    if cpuinfo is not None:
-        file.write_text(cpuinfo)
-    assert cpu_backend(file) == expected
+    monkeypatch.setattr("embedder.backends.openvino.has_bf16", lambda: bf16)
+    assert cpu_backend() == expected
 
 
-def test_without_openvino_onnx_runtime_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "cpuinfo").write_text(WITH_AMX)
-    monkeypatch.setattr("embedder.engines.find_spec", lambda name: None)
-    assert cpu_backend(tmp_path / "cpuinfo") == "onnx"
+def test_without_openvino_onnx_runtime_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "embedder.backends.openvino", raising=False)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert cpu_backend() == "onnx"
 
 
 @pytest.mark.parametrize("chosen", ["onnx", "openvino"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import re
 import time
@@ -16,7 +15,6 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from PIL import Image
 
 from benchmarks.embedder_trained import train_in_memory
 from benchmarks.triton_server import TritonServer
@@ -80,25 +78,19 @@ def pictures(count: int, size: int = 32) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(count, 3, size, size)).astype(np.float32)
 
 
-def picture(product: int, view: int) -> bytes:
-    """A photo of one of the products that the toy catalogue has, from a view of its own."""
-    random = np.random.default_rng([product, view])
-    image = Image.new("RGB", (64, 64), tuple(int(v) for v in random.integers(180, 256, 3)))
-    x, y = (int(v) for v in random.integers(0, 24, 2))
-    colour = tuple(int(v) for v in np.random.default_rng(product).integers(0, 200, 3))
-    image.paste(colour, (x, y, x + 20 + product, y + 32))
-    out = io.BytesIO()
-    image.save(out, "PNG")
-    return out.getvalue()
-
-
 async def test_torch_onnx_runtime_openvino_and_triton_agree_on_200_photos_of_a_trained_model(
-    triton: TritonServer, config: Any, toy_catalog: Catalog, tmp_path: Path
+    triton: TritonServer,
+    config: Any,
+    toy_catalog: Catalog,
+    toy_photo: Callable[[int, int], bytes],
+    tmp_path: Path,
 ) -> None:
     """The network as it lies in memory after training, and its bundle in every engine."""
     trained = train_in_memory(toy_catalog, config.model_copy(update={"epochs": 3}), tmp_path / "bundle")
     bundle = trained.bundle
-    images = np.stack([preprocess(picture(number % 12, number), bundle.preprocess) for number in range(200)])
+    images = np.stack(
+        [preprocess(toy_photo(number % 12, number), bundle.preprocess) for number in range(200)]
+    )
     parts = np.array_split(images, 25)
     await load(triton, bundle, "trained")
     eager = np.concatenate([trained.eager.encode(part).embedding for part in parts])
