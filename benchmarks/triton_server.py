@@ -46,10 +46,10 @@ class TritonServer:
         return f"127.0.0.1:{self._grpc}"
 
     def start(self, *models: str) -> None:
-        """Start it and wait until it has loaded these models.
+        """Start it and wait until it answers, which it does once it has tried to load these models.
 
         Raises:
-            RuntimeError: It ended, or was not ready in time; the message holds its log.
+            RuntimeError: It ended, or did not answer in time; the message holds its log.
         """
         ports = {"GRPC": self._grpc, "HTTP": self._http, "METRICS": self._metrics}
         loads = [f"--load-model={model}" for model in models]
@@ -61,7 +61,7 @@ class TritonServer:
                 stderr=subprocess.STDOUT,
             )
         deadline = time.monotonic() + START_SECONDS
-        while not self._is_ready():
+        while not self._is_live():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"Triton did not start:\n{self._log.read_text(errors='replace')}")
@@ -88,9 +88,9 @@ class TritonServer:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics}/metrics", timeout=10) as answer:
             return str(answer.read().decode())
 
-    def _is_ready(self) -> bool:
+    def _is_live(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._http}/v2/health/ready", timeout=1):
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._http}/v2/health/live", timeout=1):
                 return True
         except OSError:
             return False
