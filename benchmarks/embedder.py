@@ -24,13 +24,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.embedder_engines import Array, TritonClient, open_engines
+from benchmarks.embedder_engines import Array, EngineOptions, TritonClient, backbone_of, open_engines
+from benchmarks.embedder_gpu import gpu_name, training
+from benchmarks.embedder_trained import train_in_memory
 from benchmarks.engine.machine import machine_facts
 from benchmarks.engine.report import table
 from embedder.backends.base import Encoder
 from embedder.bundle import Bundle, load_bundle
 from embedder.golden import cosine_distance
+from embedder.model.backbone import BackboneSpec
 from embedder.preprocess import decode_image, fit_square, preprocess, to_tensor
+from embedder.training.config import TrainConfig
+from lookalike.catalog import read_catalog
+from lookalike.errors import LookalikeError
 
 SIDES = (512, 1600, 4000)
 """Longest sides of the JPEGs to decode, in pixels: a shop's, a message's and a phone's."""
@@ -38,6 +44,12 @@ VERSIONS = ("numpy", "pillow", "onnxruntime", "openvino", "torch", "tritonclient
 _MIN_CALLS = 3
 _DECODED = 4
 _CALIBRATION = 64
+_AGREEMENT_BATCH = 8
+TRAINED_ENGINES = ("onnxruntime f32", "openvino f32", "openvino bf16", "triton")
+_TRAINED_SIDE = 256
+_TRAINED_PHOTOS = 64
+_TRAINED_DIM = 256
+_TRAINED_EPOCHS = 5
 
 
 @dataclass
@@ -81,14 +93,25 @@ class Options:
     agree: int
     engines: tuple[str, ...]
     sides: tuple[int, ...] = SIDES
+    weights: Path | None = None
+    catalogue: Path | None = None
+
+    @property
+    def of_engines(self) -> EngineOptions:
+        """What engines are opened with."""
+        return EngineOptions(self.threads, max(_AGREEMENT_BATCH, *self.batches), self.weights)
+
+
+def simulated_catalogue(photos: int, folder: Path, side: int) -> Path:
+    """At least so many square JPEGs from the catalogue simulator: their table."""
+    from lookalike.synth import generate
+
+    return generate(folder, products=-(-photos // 4), views=4, seed=11, image_size=side)
 
 
 def simulated_photos(count: int, folder: Path) -> list[bytes]:
     """JPEGs of 512 x 512 from the catalogue simulator."""
-    from lookalike.synth import generate
-
-    products = -(-count // 4)
-    csv = generate(folder, products=products, views=4, seed=11, image_size=512)
+    csv = simulated_catalogue(count, folder, 512)
     return [path.read_bytes() for path in sorted((csv.parent / "images").rglob("*.*"))[:count]]
 
 
@@ -140,31 +163,34 @@ def inference(engines: dict[str, Encoder], images: Array, options: Options) -> l
 
 
 def concurrent(client: TritonClient, images: Array, options: Options) -> list[dict[str, Any]]:
-    """Single pictures from several callers at once, which Triton merges."""
+    """Batches from several callers at once, which Triton merges."""
 
-    async def caller(seconds: list[float], end: float) -> None:
-        while time.perf_counter() < end:
+    async def caller(pictures: Array, seconds: list[float], end: float) -> None:
+        while not seconds or time.perf_counter() < end:
             start = time.perf_counter()
-            await client.encoder.encode(images[:1])
+            await client.encoder.encode(pictures)
             seconds.append(time.perf_counter() - start)
 
-    async def at(callers: int) -> dict[str, float]:
-        calls = Calls(1)
+    async def at(callers: int, batch: int) -> dict[str, float]:
+        calls = Calls(batch)
+        pictures = np.resize(images, (batch, *images.shape[1:]))
         start = time.perf_counter()
         end = start + options.seconds * options.rounds
-        await asyncio.gather(*(caller(calls.seconds, end) for _ in range(callers)))
-        rate = len(calls.seconds) / (time.perf_counter() - start)
+        await asyncio.gather(*(caller(pictures, calls.seconds, end) for _ in range(callers)))
+        rate = batch * len(calls.seconds) / (time.perf_counter() - start)
         return {**calls.figures(), "images_per_second": rate}
 
     return [
-        {"engine": "triton", "callers": callers, **client.loop.run_until_complete(at(callers))}
+        {"callers": callers, "batch": batch, **client.loop.run_until_complete(at(callers, batch))}
+        for batch in (1, 4, 16)
+        if batch <= max(options.batches)
         for callers in (1, 2, 4, 8, 16)
     ]
 
 
 def agreement(engines: dict[str, Encoder], images: Array) -> list[dict[str, Any]]:
     """Largest cosine distance of each engine's embeddings from the first engine's."""
-    parts = np.array_split(images, max(1, len(images) // 8))
+    parts = np.array_split(images, -(-len(images) // _AGREEMENT_BATCH))
     rows = {
         name: np.concatenate([engine.encode(part).embedding for part in parts])
         for name, engine in engines.items()
@@ -185,7 +211,8 @@ def agreement(engines: dict[str, Encoder], images: Array) -> list[dict[str, Any]
 def markdown(report: dict[str, Any]) -> str:
     """The report as tables."""
     facts = report["machine"]
-    parts = [f"{facts['processor']}, {facts['cores']} cores, {report['threads']} threads a batch.\n"]
+    gpu = f" GPU: {facts['gpu']}." if facts["gpu"] else ""
+    parts = [f"{facts['processor']}, {facts['cores']} cores, {report['threads']} threads a batch.{gpu}\n"]
     for title, rows in report["sections"].items():
         if rows:
             parts += [
@@ -199,29 +226,39 @@ def markdown(report: dict[str, Any]) -> str:
 def _cell(value: object) -> str:
     if not isinstance(value, float):
         return str(value)
-    return f"{value:.1e}" if abs(value) < 1e-2 else f"{value:,.1f}"
+    return f"{value:.1e}" if abs(value) < 1 else f"{value:,.1f}"
 
 
 def measure(bundle: Bundle, options: Options) -> dict[str, Any]:
     """Run everything; see the module."""
     facts = machine_facts()
     facts["versions"] = {name: version(name) for name in VERSIONS}
+    facts["gpu"] = gpu_name()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        photos = simulated_photos(max(options.agree, _DECODED if options.engines else _CALIBRATION), folder)
+        photos = simulated_photos(max(options.agree, _CALIBRATION), folder)
         images = np.stack([preprocess(photo, bundle.preprocess) for photo in photos])
-        decoded = decoding(photos, bundle, options)
         engines, left_out = open_engines(
-            bundle, photos[:_CALIBRATION], options.engines, options.threads, max(8, *options.batches), stack
+            bundle, photos[:_CALIBRATION], options.engines, options.of_engines, stack
         )
         sections: dict[str, list[dict[str, Any]]] = {
-            "Decoding and preprocessing, one thread": decoded,
+            "Decoding and preprocessing, one thread": decoding(photos, bundle, options),
             "Agreement": agreement(engines, images[: options.agree]) if options.agree else [],
             "Inference": inference(engines, images[: max(options.batches)], options),
         }
         client = engines.get("triton")
         if isinstance(client, TritonClient):
-            sections["Triton, single pictures from several callers"] = concurrent(client, images, options)
+            sections["Triton, several callers"] = concurrent(client, images, options)
+    try:
+        sections["Agreement of a model trained here"] = trained_agreement(bundle, options)
+        if facts["gpu"]:
+            backbone = backbone_of(bundle, options.weights)
+            seconds = options.seconds * options.rounds
+            sections["Training steps, bfloat16"] = training(
+                backbone.module, backbone.preprocess.size, options.batches, seconds
+            )
+    except LookalikeError as error:
+        left_out["training"] = error.message
     return {
         "machine": facts,
         "model_version": bundle.model_version,
@@ -229,6 +266,37 @@ def measure(bundle: Bundle, options: Options) -> dict[str, Any]:
         "sections": sections,
         "left_out": left_out,
     }
+
+
+def trained_agreement(bundle: Bundle, options: Options) -> list[dict[str, Any]]:
+    """Train a head on the bundle's backbone; compare the network in memory with its bundle in the engines.
+
+    Raises:
+        InvalidInputError: The bundle does not name a backbone that can be built again.
+    """
+    if not options.agree:
+        return []
+    backbone = backbone_of(bundle, options.weights)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        csv = options.catalogue or simulated_catalogue(
+            max(options.agree, _TRAINED_PHOTOS), folder / "photos", _TRAINED_SIDE
+        )
+        catalogue = read_catalog(csv)
+        config = TrainConfig(
+            backbone=BackboneSpec(bundle.manifest.provenance["architecture"], options.weights),
+            embedding_dim=min(_TRAINED_DIM, backbone.dim),
+            epochs=_TRAINED_EPOCHS,
+            augmented_copies=0,
+            threads=options.threads,
+            cache_folder=folder / "cache",
+        )
+        trained = train_in_memory(catalogue, config, folder / "bundle")
+        chosen = catalogue.items[:: max(1, len(catalogue.items) // options.agree)][: options.agree]
+        images = np.stack([preprocess(item.image_path.read_bytes(), backbone.preprocess) for item in chosen])
+        of_engines = EngineOptions(options.threads, _AGREEMENT_BATCH)
+        engines, _ = open_engines(trained.bundle, [], TRAINED_ENGINES, of_engines, stack)
+        return agreement({"torch f32": trained.eager, **engines}, images)
 
 
 def main() -> None:
@@ -243,7 +311,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="per batch; 0: one per core")
     parser.add_argument("--agree", type=int, default=200, help="photos to compare the engines on")
-    parser.add_argument("--engines", default="", help="some of the engines, by name; default: all")
+    parser.add_argument("--backbone-weights", type=Path, help="the backbone's weights, where they are others")
+    parser.add_argument("--catalog", type=Path, help="photos for the trained model; default: simulated ones")
+    parser.add_argument(
+        "--engines", default="", help="some of the engines, by name, split by semicolons; default: all"
+    )
     given = parser.parse_args()
     options = Options(
         batches=tuple(int(batch) for batch in given.batches.split(",")),
@@ -252,6 +324,8 @@ def main() -> None:
         threads=given.threads,
         agree=given.agree,
         engines=tuple(filter(None, (name.strip() for name in given.engines.split(";")))),
+        weights=given.backbone_weights,
+        catalogue=given.catalog,
     )
     report = measure(load_bundle(given.bundle), options)
     given.out.mkdir(parents=True, exist_ok=True)

@@ -4,50 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from embedder.backends.base import Encoder
+from benchmarks.triton_server import TritonServer, is_installed
+from embedder.backends.base import Encoded, Encoder
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle
-from lookalike.errors import LookalikeError
+from lookalike.errors import InvalidInputError, LookalikeError
 
-__all__ = ["Array", "TritonClient", "open_engines"]
+__all__ = ["Array", "EngineOptions", "TritonClient", "backbone_of", "open_engines"]
 
 Array = npt.NDArray[np.float32]
 
-ROOT = Path(__file__).resolve().parents[1]
 
+@dataclass(frozen=True)
+class EngineOptions:
+    """How engines run.
 
-class TorchEncoder:
-    """The network that a backbone's bundle was exported from, in eager mode."""
+    Attributes:
+        threads: CPU threads of a batch; 0 takes one per core.
+        max_batch: Pictures of the largest batch.
+        weights: The backbone's weights, where they are not those that its name stands for.
+    """
 
-    def __init__(self, bundle: Bundle, threads: int) -> None:
-        import torch
-
-        from embedder.model.backbone import BackboneSpec, load_backbone
-        from embedder.model.network import EmbeddingNetwork
-
-        if bundle.manifest.provenance.get("kind") != "backbone":
-            raise ModuleNotFoundError("only backbones can be built again from their name")
-        torch.set_num_threads(threads or os.cpu_count() or 1)
-        self._torch = torch
-        self._network = EmbeddingNetwork(load_backbone(BackboneSpec()).module).eval()
-
-    def encode(self, images: Array) -> Any:
-        from embedder.backends.base import Encoded
-
-        with self._torch.inference_mode():
-            return Encoded(self._network(self._torch.from_numpy(images))[0].numpy())
+    threads: int
+    max_batch: int
+    weights: Path | None = None
 
 
 class TritonClient:
@@ -68,7 +58,7 @@ class TritonClient:
 
         self.encoder = self.loop.run_until_complete(connect())
 
-    def encode(self, images: Array) -> Any:
+    def encode(self, images: Array) -> Encoded:
         return self.loop.run_until_complete(self.encoder.encode(images))
 
     def close(self) -> None:
@@ -76,60 +66,55 @@ class TritonClient:
         self.loop.close()
 
 
-@contextmanager
-def tritonserver(bundle: Bundle, threads: int, max_batch: int, scratch: Path) -> Iterator[str]:
-    """Serve a bundle with a real Triton on free ports; yields its gRPC address."""
-    from embedder.triton.repository import RepositoryOptions, write_version
+class _OnnxOnGpu:
+    """A bundle in ONNX Runtime's CUDA provider, in float32 without TF32."""
 
-    if not (ROOT / "build" / "triton" / "installed").exists():
-        raise FileNotFoundError("Triton is not installed; `make triton-install` does it")
-    kind = RepositoryOptions("python", threads=threads, max_batch=max_batch)
-    write_version(scratch, bundle, kind)
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        ports = [str(one.getsockname()[1]) for one in sockets]
-    names = ("TRITON_GRPC_PORT", "TRITON_HTTP_PORT", "TRITON_METRICS_PORT")
-    with (scratch / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [str(ROOT / "deploy/triton/serve.sh"), str(scratch), "--load-model=lookalike"],
-            env={**os.environ, **dict(zip(names, ports, strict=True))},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    url = f"127.0.0.1:{ports[0]}"
-    try:
-        _wait_for(bundle, url)
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
+    def __init__(self, bundle: Bundle) -> None:
+        import onnxruntime
+
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            raise ModuleNotFoundError("this onnxruntime has no CUDA; install onnxruntime-gpu")
+        providers = [("CUDAExecutionProvider", {"use_tf32": "0"})]
+        self._session = onnxruntime.InferenceSession(str(bundle.network_path), providers=providers)
+        if self._session.get_providers()[0] != "CUDAExecutionProvider":
+            raise OSError("ONNX Runtime cannot use the GPU")
+
+    def encode(self, images: Array) -> Encoded:
+        (embedding,) = self._session.run(["embedding"], {"images": images})
+        return Encoded(embedding)
 
 
-def _wait_for(bundle: Bundle, url: str) -> None:
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            TritonClient(bundle, url, shared_memory=False, max_batch=1).close()
-            return
-        except LookalikeError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
+def backbone_of(bundle: Bundle, weights: Path | None) -> Any:
+    """Build the backbone that a bundle names once more.
+
+    Raises:
+        InvalidInputError: It names none, or one with other weights.
+    """
+    from embedder.model.backbone import BackboneSpec, load_backbone
+
+    provenance = bundle.manifest.provenance
+    if "architecture" not in provenance:
+        raise InvalidInputError("the bundle does not name its backbone")
+    backbone = load_backbone(BackboneSpec(provenance["architecture"], weights))
+    if backbone.weights_sha256 != provenance.get("weights_sha256"):
+        raise InvalidInputError("the backbone's weights are others; name them with --backbone-weights")
+    return backbone
 
 
 def open_engines(
     bundle: Bundle,
     photos: Sequence[bytes],
     wanted: Sequence[str],
-    threads: int,
-    max_batch: int,
+    options: EngineOptions,
     stack: ExitStack,
 ) -> tuple[dict[str, Encoder], dict[str, str]]:
     """Load the network into every engine that is wanted; also returns why others were left out."""
     scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    makers = _makers(bundle, photos, threads, max_batch, stack, scratch)
+    makers = {
+        **_in_process(bundle, photos, options, scratch),
+        **_torch(bundle, options),
+        **_triton(bundle, options, stack, scratch),
+    }
     engines: dict[str, Encoder] = {}
     left_out: dict[str, str] = {}
     for name in wanted or makers:
@@ -140,8 +125,8 @@ def open_engines(
     return engines, left_out
 
 
-def _makers(
-    bundle: Bundle, photos: Sequence[bytes], threads: int, max_batch: int, stack: ExitStack, scratch: Path
+def _in_process(
+    bundle: Bundle, photos: Sequence[bytes], options: EngineOptions, scratch: Path
 ) -> dict[str, Callable[[], Encoder]]:
     def int8() -> Encoder:
         from embedder.quantise import quantise
@@ -150,29 +135,73 @@ def _makers(
         for number, photo in enumerate(photos):
             files.append(scratch / f"{number}.jpg")
             files[-1].write_bytes(photo)
-        return OnnxEncoder(quantise(bundle, scratch / "int8", files)[0], threads)
+        return OnnxEncoder(quantise(bundle, scratch / "int8", files)[0], options.threads)
 
     def openvino(precision: Any) -> Encoder:
         from embedder.backends.openvino import OpenVinoEncoder
 
-        return OpenVinoEncoder(bundle, threads, precision)
-
-    url: list[str] = []
-
-    def triton(shared_memory: bool) -> Encoder:
-        if not url:
-            (scratch / "repository").mkdir()
-            url.append(stack.enter_context(tritonserver(bundle, threads, max_batch, scratch / "repository")))
-        client = TritonClient(bundle, url[0], shared_memory=shared_memory, max_batch=max_batch)
-        stack.callback(client.close)
-        return client
+        return OpenVinoEncoder(bundle, options.threads, precision)
 
     return {
-        "onnxruntime f32": lambda: OnnxEncoder(bundle, threads),
+        "onnxruntime f32": lambda: OnnxEncoder(bundle, options.threads),
         "onnxruntime int8": int8,
         "openvino f32": lambda: openvino("f32"),
         "openvino bf16": lambda: openvino("bf16"),
-        "torch f32": lambda: TorchEncoder(bundle, threads),
-        "triton": lambda: triton(False),
-        "triton, shared memory": lambda: triton(True),
+        "onnxruntime cuda": lambda: _OnnxOnGpu(bundle),
     }
+
+
+def _torch(bundle: Bundle, options: EngineOptions) -> dict[str, Callable[[], Encoder]]:
+    def eager() -> Encoder:
+        import torch
+
+        from embedder.training.torch_encoder import TorchEncoder
+
+        if bundle.manifest.provenance.get("kind") != "backbone":
+            raise InvalidInputError(
+                "a trained head is nowhere but in its bundle; see the section on training"
+            )
+        torch.set_num_threads(options.threads or os.cpu_count() or 1)
+        return TorchEncoder(backbone_of(bundle, options.weights).module, torch.device("cpu"))
+
+    def on_gpu() -> Encoder:
+        import torch
+
+        from benchmarks.embedder_gpu import in_bfloat16
+        from embedder.training.torch_encoder import TorchEncoder
+
+        if not torch.cuda.is_available():
+            raise OSError("there is no GPU")
+        module = in_bfloat16(backbone_of(bundle, options.weights).module)
+        return TorchEncoder(module, torch.device("cuda"))
+
+    return {"torch f32": eager, "torch cuda bf16": on_gpu}
+
+
+def _triton(
+    bundle: Bundle, options: EngineOptions, stack: ExitStack, scratch: Path
+) -> dict[str, Callable[[], Encoder]]:
+    servers: list[TritonServer] = []
+
+    def server() -> TritonServer:
+        from embedder.triton.repository import RepositoryOptions, write_version
+
+        if not is_installed():
+            raise FileNotFoundError("Triton is not installed; `make triton-install` does it")
+        started = TritonServer(scratch)
+        run_as = RepositoryOptions("python", threads=options.threads, max_batch=options.max_batch)
+        write_version(started.repository, bundle, run_as)
+        stack.callback(started.stop)
+        started.start("lookalike")
+        return started
+
+    def client(shared_memory: bool) -> Encoder:
+        if not servers:
+            servers.append(server())
+        opened = TritonClient(
+            bundle, servers[0].url, shared_memory=shared_memory, max_batch=options.max_batch
+        )
+        stack.callback(opened.close)
+        return opened
+
+    return {"triton": lambda: client(False), "triton, shared memory": lambda: client(True)}

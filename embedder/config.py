@@ -24,8 +24,9 @@ class EmbedderSettings(ServerSettings):
     follow_seconds: float = Field(default=2.0, ge=0)
     """How often the bundle's folder is looked at; another bundle there takes over without a failed call once
     it has passed its checks. 0: never."""
-    backend: Literal["onnx", "openvino", "triton"] = "onnx"
-    """Inference engine: ONNX Runtime or OpenVINO on the CPU, in process, or Triton Inference Server."""
+    backend: Literal["auto", "onnx", "openvino", "triton"] = "auto"
+    """Inference engine: ONNX Runtime or OpenVINO on the CPU, in process, or Triton Inference Server. auto: on
+    processors with bfloat16 (AMX, AVX512_BF16) OpenVINO, else ONNX Runtime."""
     precision: Literal["auto", "f32", "bf16"] = "auto"
     """What OpenVINO computes in; auto takes bfloat16 where the processor has it and it is faster."""
     threads: int = Field(default=0, ge=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from embedder.backends.base import AsyncEncoder, ThreadEncoder
 from embedder.bundle import Bundle
@@ -21,11 +22,15 @@ class Engines:
     Args:
         settings: Name the backend and what it needs.
         metrics: Takes the metrics of requests to Triton.
+
+    Attributes:
+        backend: The one in use; never ``auto``.
     """
 
     def __init__(self, settings: EmbedderSettings, metrics: Metrics) -> None:
         self._settings = settings
-        self._triton_metrics = TritonMetrics(metrics) if settings.backend == "triton" else None
+        self.backend = cpu_backend() if settings.backend == "auto" else settings.backend
+        self._triton_metrics = TritonMetrics(metrics) if self.backend == "triton" else None
 
     @property
     def max_running(self) -> int:
@@ -45,8 +50,8 @@ class Engines:
 
     def _load(self, bundle: Bundle) -> ThreadEncoder:
         settings = self._settings
-        with _needing_packages(settings.backend):
-            if settings.backend == "openvino":
+        with _needing_packages(self.backend):
+            if self.backend == "openvino":
                 from embedder.backends.openvino import OpenVinoEncoder
 
                 encoder = OpenVinoEncoder(bundle, settings.threads, settings.precision)
@@ -57,7 +62,7 @@ class Engines:
 
     async def _open_triton(self, bundle: Bundle, metrics: TritonMetrics) -> AsyncEncoder:
         settings = self._settings
-        with _needing_packages(settings.backend):
+        with _needing_packages(self.backend):
             from embedder.backends.triton import TritonEncoder, TritonTarget
         target = TritonTarget(
             settings.triton_url,
@@ -75,6 +80,18 @@ class Engines:
             await encoder.close()
             raise
         return encoder
+
+
+def cpu_backend() -> Literal["onnx", "openvino"]:
+    """Return the engine that wins on this processor: OpenVINO where it is installed and bfloat16 can be had.
+
+    In float32 ONNX Runtime is no slower (docs/adr/0009-inference-engine-by-processor.md).
+    """
+    try:
+        from embedder.backends.openvino import has_bf16
+    except ModuleNotFoundError:
+        return "onnx"
+    return "openvino" if has_bf16() else "onnx"
 
 
 @contextmanager

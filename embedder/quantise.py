@@ -7,7 +7,7 @@ model's, and no collection may mix the two. What that costs is measured and kept
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,19 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from embedder.backends.base import Encoder
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import NETWORK_NAME, Bundle, check_replaceable, write_bundle
+from embedder.evaluation.embedding import embed_photos
+from embedder.evaluation.metrics import recall_at_1
+from embedder.evaluation.offline import rank_items
 from embedder.golden import GoldenImages
 from embedder.preprocess import PreprocessParams, preprocess
 from lookalike.catalog import Catalog
 from lookalike.errors import InvalidInputError, Reason
+from lookalike.questions import all_questions
 
 GOLDEN_TOLERANCE = 1e-2
 """Processors with and without VNNI round 8-bit sums differently."""
 MIN_PICTURES = 8
 _FIRST_KEPT = 2
-_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ class QuantisationCost:
     Attributes:
         cosine_min: Smallest cosine between a picture's float32 and int8 embedding, over held-out pictures.
         cosine_mean: Their mean.
-        recall_at_1_float32: Share of a catalogue's queries whose nearest indexed photo shows their product;
-            None without a catalogue.
+        recall_at_1_float32: R@1 of a catalogue's queries as `lookalike evaluate` has it; None without a
+            catalogue, or where no query has a right answer.
         recall_at_1_int8: The same with int8 queries on an int8 index.
     """
 
@@ -63,7 +66,8 @@ def quantise(
         catalogue: To measure recall on: rows of split index/both are searched with those of query/both.
 
     Raises:
-        InvalidInputError: There are too few photos, one is damaged, or ``out`` holds something else.
+        InvalidInputError: There are too few photos, one to calibrate with or to compare is damaged, or
+            ``out`` holds something else.
     """
     check_replaceable(out)
     if len(photos) < MIN_PICTURES:
@@ -99,7 +103,7 @@ def quantise(
         }
         trial = write_bundle(Path(scratch) / "bundle", metrics={}, **parts)
         exact, encoder = OnnxEncoder(bundle), OnnxEncoder(trial)
-        cost = _cost(exact, encoder, photos[1::2], params, catalogue)
+        cost = _cost({"float32": (bundle, exact), "int8": (trial, encoder)}, photos[1::2], catalogue)
         figures = {f"int8_{name}": value for name, value in asdict(cost).items() if value is not None}
         written = write_bundle(
             out,
@@ -139,38 +143,29 @@ class _Pictures(CalibrationDataReader):
 
 
 def _cost(
-    exact: Encoder,
-    quantised: Encoder,
-    photos: Sequence[Path],
-    params: PreprocessParams,
-    catalogue: Catalog | None,
+    models: Mapping[str, tuple[Bundle, Encoder]], photos: Sequence[Path], catalogue: Catalog | None
 ) -> QuantisationCost:
-    one, other = (_embed(encoder, photos, params) for encoder in (exact, quantised))
+    one, other = (_embed(*model, photos) for model in models.values())
     cosines = (one.astype(np.float64) * other).sum(axis=1)
-    recalls = [_recall_at_1(encoder, catalogue, params) for encoder in (exact, quantised)]
-    return QuantisationCost(float(cosines.min()), float(cosines.mean()), *recalls)
+    recalls = {f"recall_at_1_{name}": _recall_at_1(*model, catalogue) for name, model in models.items()}
+    return QuantisationCost(float(cosines.min()), float(cosines.mean()), **recalls)
 
 
-def _recall_at_1(encoder: Encoder, catalogue: Catalog | None, params: PreprocessParams) -> float | None:
-    indexed = catalogue.index_items() if catalogue else []
-    queries = catalogue.query_items() if catalogue else []
-    if not indexed or not queries:
+def _embed(bundle: Bundle, encoder: Encoder, photos: Sequence[Path]) -> npt.NDArray[np.float32]:
+    embedded = embed_photos(bundle, encoder, photos, lambda done, total: None)
+    for number, problem in embedded.problems.items():
+        raise InvalidInputError(f"{photos[number]}: {problem}", reason=Reason.CATALOG_INVALID)
+    return embedded.vectors
+
+
+def _recall_at_1(bundle: Bundle, encoder: Encoder, catalogue: Catalog | None) -> float | None:
+    questions = all_questions(catalogue) if catalogue else []
+    if catalogue is None or not any(question.relevant for question in questions):
         return None
-    index = _embed(encoder, [item.image_path for item in indexed], params)
-    found = _embed(encoder, [item.image_path for item in queries], params) @ index.T
-    ids = np.array([item.item_id for item in indexed])
-    hits = []
-    for row, query in zip(found, queries, strict=True):
-        row[ids == query.item_id] = -np.inf
-        hits.append(indexed[int(row.argmax())].product_id == query.product_id)
-    return float(np.mean(hits))
-
-
-def _embed(encoder: Encoder, photos: Sequence[Path], params: PreprocessParams) -> npt.NDArray[np.float32]:
-    batches = [photos[start : start + _BATCH] for start in range(0, len(photos), _BATCH)]
-    return np.concatenate(
-        [
-            encoder.encode(np.stack([preprocess(photo.read_bytes(), params) for photo in batch])).embedding
-            for batch in batches
-        ]
-    )
+    indexed = catalogue.index_items()
+    rows = {item.item_id: item.image_path for item in [*indexed, *(asked.item for asked in questions)]}
+    embedded = embed_photos(bundle, encoder, list(rows.values()), lambda done, total: None)
+    vectors = {
+        item_id: embedded.vectors[row] for row, item_id in enumerate(rows) if row not in embedded.problems
+    }
+    return recall_at_1(rank_items(questions, [item.item_id for item in indexed], vectors)).value

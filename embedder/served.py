@@ -14,6 +14,7 @@ from embedder.pipeline import EmbedPipeline
 from embedder.stage_metrics import StageMetrics
 from lookalike.errors import (
     FailedPreconditionError,
+    InvalidInputError,
     LookalikeError,
     Reason,
     RetryableError,
@@ -24,8 +25,6 @@ from lookalike.runtime.metrics import Metrics
 LOADING = "the model is still being loaded"
 RETRY_SECONDS = 1.0
 """Between two tries to load a model that could not be loaded or failed its checks."""
-
-_MAY_PASS = (RetryableError, FailedPreconditionError)
 
 log = structlog.get_logger()
 
@@ -45,8 +44,14 @@ class ServedModel:
         self._engines = Engines(settings, metrics)
         self._metrics = StageMetrics(metrics)
         self._pipeline: EmbedPipeline | None = None
+        self._before: EmbedPipeline | None = None
         self._problem = LOADING
         self._stamp = _stamp(settings.bundle)
+
+    @property
+    def backend(self) -> str:
+        """Name of the inference engine."""
+        return self._engines.backend
 
     def pipeline(self) -> EmbedPipeline:
         """Return the loaded model.
@@ -62,6 +67,10 @@ class ServedModel:
             )
         return self._pipeline
 
+    def draining(self) -> str:
+        """Return the version of the model before this one while calls are under way there, else ""."""
+        return "" if self._before is None else self._before.bundle.model_version
+
     async def check_ready(self) -> str:
         """Return "" once the model is loaded and its engine can answer, else why it is not ready."""
         return self._problem if self._pipeline is None else await self._pipeline.check_ready()
@@ -72,16 +81,17 @@ class ServedModel:
         Raises:
             InvalidInputError: The bundle cannot be served, or the engine is not installed.
         """
-        while True:
+        while self._pipeline is None:
             try:
+                await self._read_again()
                 await self.load()
-                break
-            except _MAY_PASS as error:
-                if error.message != self._problem:
-                    log.warning("model_not_ready", reason=error.message)
-                self._problem = error.message
-            await asyncio.sleep(RETRY_SECONDS)
-            await self._read_again()
+            except (RetryableError, FailedPreconditionError, OSError) as error:
+                # Callers read the problem: what names this machine's folders is for the log alone.
+                problem = error.message if isinstance(error, LookalikeError) else "the bundle cannot be read"
+                if problem != self._problem:
+                    log.warning("model_not_ready", reason=problem, cause=str(error.__cause__ or error))
+                self._problem = problem
+                await asyncio.sleep(RETRY_SECONDS)
         while self._settings.follow_seconds:
             await asyncio.sleep(self._settings.follow_seconds)
             await self.follow()
@@ -92,13 +102,22 @@ class ServedModel:
         Raises:
             InvalidInputError: The network is not what the bundle says, or the engine is not installed.
             FailedPreconditionError: It does not reproduce its golden images.
-            UnavailableError: Triton cannot be reached, or does not have the model loaded.
+            UnavailableError: Triton cannot be reached, or does not have the model loaded; or another bundle
+                was put into the folder meanwhile.
         """
         self._pipeline = await self._open(self._bundle)
-        log.info("model_loaded", model_version=self._bundle.model_version, dimension=self._bundle.dim)
+        log.info(
+            "model_loaded",
+            model_version=self._bundle.model_version,
+            dimension=self._bundle.dim,
+            backend=self.backend,
+        )
 
     async def follow(self) -> None:
-        """Serve what is in the bundle's folder by now; keep the present model where that cannot be served."""
+        """Serve what is in the bundle's folder by now; keep the present model where that cannot be served.
+
+        What may pass is tried again the next time; what cannot, once there is another bundle.
+        """
         stamp = _stamp(self._settings.bundle)
         if stamp in (self._stamp, None):
             return
@@ -106,26 +125,34 @@ class ServedModel:
             bundle = await asyncio.to_thread(load_bundle, self._settings.bundle)
             if bundle.model_version != self._bundle.model_version:
                 await self._switch(bundle)
-        except LookalikeError as error:
+        except Exception as error:  # whatever is wrong with another bundle must not end what serves this one
             self._metrics.switch_failed.inc()
-            log.warning("model_switch_failed", reason=error.message, still_serving=self._bundle.model_version)
-            if isinstance(error, _MAY_PASS):
+            unexpected = not isinstance(error, LookalikeError | OSError)
+            log.warning(
+                "model_switch_failed",
+                reason=str(error),
+                still_serving=self._bundle.model_version,
+                exc_info=unexpected,
+            )
+            if isinstance(error, RetryableError | OSError):
                 return
         self._stamp = stamp
 
     async def close(self) -> None:
-        """Stop the model's threads."""
-        if self._pipeline is not None:
-            await self._pipeline.close()
+        """Stop the threads of the model, and of the one before it."""
+        for pipeline in (self._before, self._pipeline):
+            if pipeline is not None:
+                await pipeline.close()
 
     async def _switch(self, bundle: Bundle) -> None:
         fresh = await self._open(bundle)
-        old, self._pipeline = self._pipeline, fresh
+        self._before, self._pipeline = self._pipeline, fresh
         log.info("model_switched", model_version=bundle.model_version, before=self._bundle.model_version)
         self._bundle = bundle
         self._metrics.switched.inc()
-        if old is not None:
+        if (old := self._before) is not None:
             await old.drain()
+            self._before = None
             await old.close()
 
     async def _open(self, bundle: Bundle) -> EmbedPipeline:
@@ -143,18 +170,42 @@ class ServedModel:
         )
         try:
             await pipeline.self_check(settings.golden_tolerance)
+            await self._check_unchanged(bundle)
         except BaseException:
             await pipeline.close()
             raise
         pipeline.start()
         return pipeline
 
+    async def _check_unchanged(self, bundle: Bundle) -> None:
+        """Refuse a model whose folder came to hold another one while it was loaded.
+
+        The engine may then have loaded one bundle's network under the other's version.
+        """
+        try:
+            now = (await asyncio.to_thread(load_bundle, bundle.path)).model_version
+        except InvalidInputError:
+            now = ""
+        if now != bundle.model_version:
+            raise UnavailableError(
+                "the bundle was replaced while it was loaded", reason=Reason.EMBEDDER_UNAVAILABLE
+            )
+
     async def _read_again(self) -> None:
-        """Take what is in the bundle's folder by now, in case it was replaced by one that can be served."""
+        """Take what is in the bundle's folder by now, in case it was replaced by one that can be served.
+
+        Raises:
+            UnavailableError: It holds no valid bundle at present.
+        """
         stamp = _stamp(self._settings.bundle)
-        if stamp in (self._stamp, None):
+        if stamp == self._stamp:
             return
-        self._bundle = await asyncio.to_thread(load_bundle, self._settings.bundle)
+        try:
+            self._bundle = await asyncio.to_thread(load_bundle, self._settings.bundle)
+        except InvalidInputError as error:
+            raise UnavailableError(
+                "its folder holds no valid bundle at present", reason=Reason.EMBEDDER_UNAVAILABLE
+            ) from error
         self._stamp = stamp
 
 

@@ -27,7 +27,7 @@ async def run(settings: EmbedderSettings) -> None:
     bundle = load_bundle(settings.bundle)
     metrics = Metrics()
     model = ServedModel(bundle, settings, metrics)
-    servicer = EmbedderServicer(model.pipeline, settings.backend)
+    servicer = EmbedderServicer(model.pipeline, model.backend, model.draining)
     service = Service(
         FULL_NAME,
         lambda server: embedder_pb2_grpc.add_EmbedderServiceServicer_to_server(servicer, server),

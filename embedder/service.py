@@ -23,11 +23,18 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
     Args:
         get_pipeline: Returns the loaded model, or raises ``UnavailableError`` while there is none.
         backend: Name of the inference engine, for ``GetModel``.
+        get_draining: Returns the version of the model before it while calls are under way there, else "".
     """
 
-    def __init__(self, get_pipeline: Callable[[], EmbedPipeline], backend: str) -> None:
+    def __init__(
+        self,
+        get_pipeline: Callable[[], EmbedPipeline],
+        backend: str,
+        get_draining: Callable[[], str],
+    ) -> None:
         self._get_pipeline = get_pipeline
         self._backend = backend
+        self._get_draining = get_draining
 
     async def Embed(  # noqa: N802 - the contract's name
         self,
@@ -88,6 +95,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
             image_size_pixels=bundle.preprocess.size,
             category_counts=bundle.taxonomy.sizes,
             backend=self._backend,
+            draining_model_version=self._get_draining(),
         )
 
 

@@ -19,6 +19,7 @@ import structlog
 from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
+from tritonclient.utils.shared_memory import SharedMemoryException
 
 from embedder.backends.base import Encoded, check_batch
 from embedder.backends.triton_memory import ImageMemory
@@ -166,19 +167,20 @@ class TritonEncoder:
         await self._client.close()
 
     async def _try(self, images: npt.NDArray[np.float32], deadline: float) -> Encoded:
-        remaining = deadline - time.monotonic()
         started = time.monotonic()
         try:
-            if remaining <= 0:
-                raise DeadlineError("the deadline passed before Triton was asked")
             if self._memory is not None and len(images) <= self._memory.batch:
-                async with self._memory.filled(images) as tensor:
-                    result = await self._infer(tensor, remaining)
+                async with self._memory.filled(images, deadline) as tensor:
+                    result = await self._infer(tensor, deadline)
             else:
-                result = await self._infer(_inline(images), remaining)
+                result = await self._infer(_inline(images), deadline)
             encoded = Encoded(*self._read(result, len(images)))
         except InferenceServerException as error:
             failure = self._failure(error)
+            self._metrics.requests.labels(failure.reason.value.lower()).inc()
+            raise failure from error
+        except SharedMemoryException as error:
+            failure = _not_available("this machine has no shared memory left")
             self._metrics.requests.labels(failure.reason.value.lower()).inc()
             raise failure from error
         except DeadlineError:
@@ -188,13 +190,16 @@ class TritonEncoder:
         self._metrics.seconds.observe(time.monotonic() - started)
         return encoded
 
-    async def _infer(self, tensor: InferInput, timeout_seconds: float) -> InferResult:
+    async def _infer(self, tensor: InferInput, deadline: float) -> InferResult:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise DeadlineError("the deadline passed before Triton was asked")
         return await self._client.infer(
             self._target.model,
             [tensor],
             model_version=self._version,
             outputs=self._outputs,
-            client_timeout=timeout_seconds,
+            client_timeout=remaining,
         )
 
     def _read(

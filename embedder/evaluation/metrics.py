@@ -176,15 +176,6 @@ def recall_at_1(queries: Sequence[Query]) -> Mean:
     return mean_over_queries(first_hits(queries))
 
 
-def mean_average_precision_at_r(queries: Sequence[Query]) -> Mean:
-    """Return mAP@R, the mean of :func:`average_precisions_at_r`.
-
-    Raises:
-        InvalidInputError: No query has a right answer.
-    """
-    return mean_over_queries(average_precisions_at_r(queries))
-
-
 def accuracy(predicted: Sequence[Hashable], actual: Sequence[Hashable | None]) -> Accuracy | None:
     """Compare predicted with actual classes of one level.
 

@@ -9,7 +9,6 @@ Chum, "Negative evidences and co-occurrences in image retrieval", ECCV 2012).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +29,7 @@ class Whitening:
 
     Attributes:
         mean: ``(D,)`` float32.
-        projection: ``(D, d)`` float32; symmetric for ZCA.
+        projection: ``(D, D)`` float32, symmetric: whitened vectors keep the axes they came from (ZCA).
     """
 
     mean: npt.NDArray[np.float32]
@@ -43,7 +42,7 @@ class Whitening:
             vectors: ``(n, D)`` float32.
 
         Returns:
-            ``(n, d)`` float32, unit norm; a vector equal to the mean stays zero.
+            ``(n, D)`` float32, unit norm; a vector equal to the mean stays zero.
         """
         whitened = (vectors - self.mean) @ self.projection
         norms = np.linalg.norm(whitened, axis=1, keepdims=True)
@@ -53,13 +52,7 @@ class Whitening:
         return unit
 
 
-def fit_whitening(
-    vectors: npt.NDArray[np.float32],
-    *,
-    method: Literal["zca", "pca"] = "zca",
-    dimension: int | None = None,
-    shrinkage: float = SHRINKAGE,
-) -> Whitening:
+def fit_whitening(vectors: npt.NDArray[np.float32], *, shrinkage: float = SHRINKAGE) -> Whitening:
     """Fit whitening on the vectors of an index.
 
     Without shrinkage directions that hardly vary, such as all beyond the number of vectors, would be
@@ -67,20 +60,15 @@ def fit_whitening(
 
     Args:
         vectors: ``(n, D)`` float32, n >= 2.
-        method: ``zca`` turns the whitened vectors back to the axes they came from; ``pca`` leaves them
-            ordered by variance. Cosines are the same unless ``dimension`` cuts some off.
-        dimension: Keep this many directions of the largest variance; all by default.
         shrinkage: In 0..1; 0 is full whitening, 1 only centres.
 
     Raises:
-        InvalidInputError: Fewer than two different vectors, or a setting out of range.
+        InvalidInputError: Fewer than two different vectors, or a shrinkage out of range.
     """
     count, width = vectors.shape
-    kept = width if dimension is None else dimension
-    if not 1 <= kept <= width or not 0 <= shrinkage <= 1:
+    if not 0 <= shrinkage <= 1:
         raise InvalidInputError(
-            f"whitening needs a dimension in 1..{width} and a shrinkage in 0..1",
-            reason=Reason.FIELD_OUT_OF_RANGE,
+            "whitening needs a shrinkage in 0..1", reason=Reason.FIELD_OUT_OF_RANGE, field="shrinkage"
         )
     if count < 2 or (vectors == vectors[0]).all():
         raise InvalidInputError(
@@ -90,10 +78,7 @@ def fit_whitening(
     variance = float(np.trace(covariance)) / width
     variances, directions = np.linalg.eigh(covariance)
     shrunk = np.maximum((1 - shrinkage) * variances + shrinkage * variance, _SMALLEST_SHARE * variance)
-    directions, shrunk = directions[:, ::-1][:, :kept], shrunk[::-1][:kept]
-    projection = directions / np.sqrt(shrunk)
-    if method == "zca":
-        projection = projection @ directions.T
+    projection = directions / np.sqrt(shrunk) @ directions.T
     return Whitening(mean.astype(np.float32), projection.astype(np.float32))
 
 

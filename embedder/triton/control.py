@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,7 @@ async def load(folder: Path, bundle: Bundle, url: str, options: RepositoryOption
 
     Raises:
         FailedPreconditionError: It does not reproduce them, or the bundle has none. Triton serves what it
-            served before.
+            served before, which may be nothing, and the repository holds no more.
         UnavailableError: Triton cannot be reached or cannot load it; likewise.
     """
     golden = bundle.golden()
@@ -160,14 +161,24 @@ async def _until_open(encoder: TritonEncoder) -> None:
 
 
 async def _take_back(folder: Path, model: str, number: int, url: str, *, first: bool) -> None:
-    """Undo a load that failed, as far as Triton can be reached."""
-    if not first:
-        repository.remove_version(folder, model, number)
-        try:
-            await reload(url, model)
-        except LookalikeError:
-            return
+    """Undo a load that failed: whatever becomes of Triton, its repository is again what it was."""
+    if first:
+        await _unload(url, model)
+        repository.delete_model(folder, model)
+        return
+    repository.remove_version(folder, model, number)
+    try:
+        await reload(url, model)
+    except LookalikeError:
+        return  # the files may be in use; nothing names them any more
     repository.delete_version(folder, model, number)
+
+
+async def _unload(url: str, model: str) -> None:
+    """Have Triton forget a model; one that cannot be reached finds none when it is back."""
+    async with InferenceServerClient(url) as client:
+        with suppress(InferenceServerException):
+            await client.unload_model(model, client_timeout=LOAD_SECONDS)
 
 
 def _failed(what: str, error: InferenceServerException) -> UnavailableError:

@@ -35,7 +35,7 @@ class RepositoryOptions:
         model: The model's name in Triton.
         device: What its instances run on.
         instances: How many there are, per GPU if on GPUs.
-        max_batch: Pictures that Triton merges at most; warm-up runs every power of two up to it.
+        max_batch: Pictures that Triton merges at most; warm-up runs every number of them up to it.
         threads: CPU threads of one instance; 0 takes one per core.
     """
 
@@ -87,10 +87,16 @@ def keep_only(repository: Path, model: str, number: int) -> list[int]:
     """Take all versions but one out of the configuration; their files stay until :func:`delete_version`.
 
     Returns:
-        The numbers of the versions that were taken out.
+        The numbers of the versions that were taken out, now or earlier, and whose files are still there.
+
+    Raises:
+        InvalidInputError: The model has no such version.
     """
     config = _existing(repository, model)
-    dropped = [other for other in map(int, naming.versions(config)) if other != number]
+    if str(number) not in naming.versions(config):
+        raise InvalidInputError(f"{model} has no version {number}", reason=Reason.CONFIG_INVALID)
+    written = {int(entry.name) for entry in (repository / model).iterdir() if entry.name.isdecimal()}
+    dropped = sorted((written | set(map(int, naming.versions(config)))) - {number})
     for other in dropped:
         naming.drop_version(config, other)
     _serve(config, {number})
@@ -109,6 +115,11 @@ def remove_version(repository: Path, model: str, number: int) -> None:
 def delete_version(repository: Path, model: str, number: int) -> None:
     """Delete the files of a version that no configuration names any more."""
     shutil.rmtree(repository / model / str(number), ignore_errors=True)
+
+
+def delete_model(repository: Path, model: str) -> None:
+    """Delete a model with its configuration and all versions."""
+    shutil.rmtree(repository / model, ignore_errors=True)
 
 
 def read_config(repository: Path, model: str) -> Any | None:
@@ -139,9 +150,9 @@ def _config(bundle: Bundle, options: RepositoryOptions) -> Any:
     config.instance_group.add(count=options.instances, kind=kind)
     # No default_queue_policy and no delay: a policy stalls single instances for half a second at random
     # (triton-inference-server/server#8870), a delay is added to every lone request. Clients set deadlines.
-    sizes = _batch_sizes(options.max_batch)
-    config.dynamic_batching.preferred_batch_size.extend(sizes[1:])
-    for batch in sizes:
+    config.dynamic_batching.preferred_batch_size.extend(_preferred_sizes(options.max_batch))
+    # Without a delay any size comes up, and engines prepare each anew: cuDNN looks for its algorithms.
+    for batch in range(1, options.max_batch + 1):
         warm_up = config.model_warmup.add(name=f"batch-{batch}", batch_size=batch)
         tensor = warm_up.inputs["images"]
         tensor.data_type, tensor.random_data = pb.TYPE_FP32, True
@@ -151,9 +162,9 @@ def _config(bundle: Bundle, options: RepositoryOptions) -> Any:
     return config
 
 
-def _batch_sizes(max_batch: int) -> list[int]:
-    """Return the powers of two up to ``max_batch``, and itself."""
-    return sorted({2**power for power in range(max_batch.bit_length())} | {max_batch})
+def _preferred_sizes(max_batch: int) -> list[int]:
+    """Return the powers of two up to ``max_batch``, and itself, without 1."""
+    return sorted({2**power for power in range(max_batch.bit_length())} | {max_batch})[1:]
 
 
 def _check_same_widths(present: Any, config: Any, model: str) -> None:

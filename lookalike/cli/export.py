@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from embedder.triton.naming import DEFAULT_MODEL
 from lookalike.catalog import Catalog, read_catalog
 from lookalike.cli.console import note, print_json
 from lookalike.cli.options import AsJson
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from embedder.bundle import Bundle
     from embedder.triton.repository import RepositoryOptions
 
-DEFAULT_MODEL = "lookalike"
 _CALIBRATION_PHOTOS = 128
 _SIMULATED_PRODUCTS = 32
 

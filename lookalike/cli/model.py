@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +14,10 @@ from typing import Annotated
 import grpc
 import typer
 
+from embedder.triton.naming import DEFAULT_MODEL
 from lookalike.addresses import DEFAULT_TRITON
 from lookalike.cli.console import note, print_json
 from lookalike.cli.export import (
-    DEFAULT_MODEL,
     BundleFolder,
     Device,
     Instances,
@@ -27,7 +28,7 @@ from lookalike.cli.export import (
     repository_options,
 )
 from lookalike.cli.options import AsJson, help_without_command
-from lookalike.errors import InvalidInputError, UnavailableError
+from lookalike.errors import Reason, UnavailableError
 from lookalike.runtime.channel import channel_options
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc
 
@@ -110,7 +111,9 @@ def switch(
 ) -> None:
     """Serve another bundle: load and prove it, have the embedders move over, unload the old one.
 
-    A bundle that fails its checks, or that not every embedder takes, changes nothing for callers.
+    A bundle that fails its checks, or that not every embedder takes in time, changes nothing for callers:
+    the old one is put back, also on Ctrl-C. Once every embedder serves the new one it stays, and the old
+    one is unloaded when no call is under way with it.
     """
     from embedder.bundle import copy_bundle, load_bundle
 
@@ -123,40 +126,68 @@ def switch(
         options = repository_options(backend, model, device, instances, max_batch, threads)
         number, distance = asyncio.run(control.load(triton, new, url, options))
         note(f"Triton has {new.model_version} as version {number}; golden images within {distance:.1e}.")
+    retire_by_hand = f"`lookalike model retire --model {model} --triton {triton} --triton-url {url} --keep"
     with tempfile.TemporaryDirectory(prefix="lookalike-") as scratch:
-        old = Path(scratch) / "old"
-        shutil.copytree(served, old)
-        copy_bundle(new, served)
+        old = load_bundle(shutil.copytree(served, Path(scratch) / "old"))
         try:
-            _wait_until_served(embedder, new.model_version, timeout)
-        except UnavailableError:
-            copy_bundle(load_bundle(old), served)
+            copy_bundle(new, served)
+            _wait_for(embedder, timeout, _answers(new.model_version))
+        except BaseException:
+            copy_bundle(old, served)
+            note(f"The old bundle {old.model_version} is back in {served}.")
+            if triton is not None:
+                note(f"Triton has both; {retire_by_hand} N` unloads all versions but number N.")
             raise
     note(f"Every embedder serves {new.model_version}.")
     if triton is not None:
-        dropped = asyncio.run(control.retire(triton, model, number, url))
+        try:
+            _wait_for(embedder, timeout, _has_drained)
+            dropped = asyncio.run(control.retire(triton, model, number, url))
+        except BaseException:
+            note(f"The new bundle stays, and so does the old one in Triton: {retire_by_hand} {number}`.")
+            raise
         note(f"Triton unloaded: {', '.join(map(str, dropped)) or 'nothing'}.")
 
 
-def _wait_until_served(embedders: list[str], model_version: str, timeout_seconds: float) -> None:
-    if not embedders:
-        raise InvalidInputError("name every embedder with --embedder", field="--embedder")
+def _answers(model_version: str) -> Callable[[embedder_pb2.GetModelResponse], str]:
+    def problem(served: embedder_pb2.GetModelResponse) -> str:
+        if served.model_version == model_version:
+            return ""
+        return f"still serves {served.model_version}, not {model_version}; its log says why"
+
+    return problem
+
+
+def _has_drained(served: embedder_pb2.GetModelResponse) -> str:
+    old = served.draining_model_version
+    return f"still has calls under way with {old}" if old else ""
+
+
+def _wait_for(
+    embedders: list[str], timeout_seconds: float, problem_of: Callable[[embedder_pb2.GetModelResponse], str]
+) -> None:
+    """Waits until no embedder has a problem any more.
+
+    Raises:
+        UnavailableError: One still has when the time is up.
+    """
     deadline = time.monotonic() + timeout_seconds
     for address in embedders:
         with grpc.insecure_channel(address, options=channel_options()) as channel:
             stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
-            while (answer := _served(stub)) != model_version:
+            while problem := _asked(stub, problem_of):
                 if time.monotonic() > deadline:
                     raise UnavailableError(
-                        f"the embedder at {address} still answers {answer}, not {model_version}; its log "
-                        "says why. The old bundle is back in its place"
+                        f"the embedder at {address} {problem}", reason=Reason.EMBEDDER_UNAVAILABLE
                     )
                 time.sleep(_POLL_SECONDS)
 
 
-def _served(stub: embedder_pb2_grpc.EmbedderServiceStub) -> str:
-    """Returns the version that an embedder serves, or the status it answers with."""
+def _asked(
+    stub: embedder_pb2_grpc.EmbedderServiceStub,
+    problem_of: Callable[[embedder_pb2.GetModelResponse], str],
+) -> str:
     try:
-        return str(stub.GetModel(embedder_pb2.GetModelRequest(), timeout=2.0).model_version)
+        return problem_of(stub.GetModel(embedder_pb2.GetModelRequest(), timeout=2.0))
     except grpc.RpcError as error:
-        return str(error.code().name)
+        return f"answers {error.code().name}"

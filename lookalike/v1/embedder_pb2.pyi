@@ -75,17 +75,19 @@ class GetModelRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetModelResponse(_message.Message):
-    __slots__ = ("model_version", "embedding_dimension", "preprocessing_hash", "image_size_pixels", "category_counts", "backend")
+    __slots__ = ("model_version", "embedding_dimension", "preprocessing_hash", "image_size_pixels", "category_counts", "backend", "draining_model_version")
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_DIMENSION_FIELD_NUMBER: _ClassVar[int]
     PREPROCESSING_HASH_FIELD_NUMBER: _ClassVar[int]
     IMAGE_SIZE_PIXELS_FIELD_NUMBER: _ClassVar[int]
     CATEGORY_COUNTS_FIELD_NUMBER: _ClassVar[int]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     model_version: str
     embedding_dimension: int
     preprocessing_hash: str
     image_size_pixels: int
     category_counts: _containers.RepeatedScalarFieldContainer[int]
     backend: str
-    def __init__(self, model_version: _Optional[str] = ..., embedding_dimension: _Optional[int] = ..., preprocessing_hash: _Optional[str] = ..., image_size_pixels: _Optional[int] = ..., category_counts: _Optional[_Iterable[int]] = ..., backend: _Optional[str] = ...) -> None: ...
+    draining_model_version: str
+    def __init__(self, model_version: _Optional[str] = ..., embedding_dimension: _Optional[int] = ..., preprocessing_hash: _Optional[str] = ..., image_size_pixels: _Optional[int] = ..., category_counts: _Optional[_Iterable[int]] = ..., backend: _Optional[str] = ..., draining_model_version: _Optional[str] = ...) -> None: ...

@@ -1,35 +1,76 @@
-"""The embedder's benchmark on a tiny network: what it reports, not how fast it is."""
+"""The embedder's benchmark on tiny networks: what it reports, not how fast it is."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
 
 from benchmarks.embedder import Options, markdown, measure
+from benchmarks.triton_server import is_installed
+from embedder.backends.openvino import BF16_TOLERANCE, has_bf16
 from embedder.bundle import load_bundle
+from embedder.export import export_backbone_bundle
+from embedder.golden import FLOAT32_TOLERANCE
+from embedder.model.backbone import BackboneSpec
+
+ENGINES = ("onnxruntime f32", "onnxruntime int8", "openvino f32", "openvino bf16", "torch f32", "triton")
+ALLOWED = {"onnxruntime int8": 0.1, "openvino bf16": BF16_TOLERANCE}
 
 
-def test_a_small_run_reports_every_step_and_engine(tiny_bundle: Path) -> None:
-    options = Options(
-        batches=(1, 3),
-        seconds=0.0,
-        rounds=1,
-        threads=1,
-        agree=4,
-        engines=("onnxruntime f32", "openvino f32", "torch f32"),
-        sides=(80,),
-    )
-    report = measure(load_bundle(tiny_bundle), options)
+def options(**more: Any) -> Options:
+    given = {"batches": (1, 4), "seconds": 0.0, "rounds": 1, "threads": 1, "agree": 12, "sides": (80,)}
+    return Options(**{**given, "engines": ENGINES, **more})
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A run over every engine of this machine, on a small backbone with random weights."""
+    folder = tmp_path_factory.mktemp("backbone")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        torch.save(timm.create_model("test_resnet", num_classes=0).state_dict(), folder / "weights.pth")
+    bundle = export_backbone_bundle(BackboneSpec("test_resnet", folder / "weights.pth"), folder / "bundle")
+    return measure(bundle, options(weights=folder / "weights.pth"))
+
+
+def absent() -> set[str]:
+    return {*(() if is_installed() else ("triton",)), *(() if has_bf16() else ("openvino bf16",))}
+
+
+def test_every_step_and_engine_is_reported(report: dict[str, Any]) -> None:
+    assert set(report["left_out"]) == absent()
     sections = report["sections"]
-    assert set(report["left_out"]) == {"torch f32"}
     assert len(sections["Decoding and preprocessing, one thread"]) == 4
     measured = {(row["engine"], row["batch"]) for row in sections["Inference"]}
-    assert measured == {(engine, batch) for engine in ("onnxruntime f32", "openvino f32") for batch in (1, 3)}
-    for row in sections["Inference"]:
+    assert measured == {(engine, batch) for engine in set(ENGINES) - absent() for batch in (1, 4)}
+    rows = [*sections["Inference"], *sections.get("Triton, several callers", [])]
+    for row in rows:
         assert row["images_per_second"] > 0
         assert row["p50_ms"] <= row["p99_ms"]
-    (agreed,) = sections["Agreement"]
-    assert agreed["photos"] == 4
-    assert agreed["max_cosine_distance"] < 1e-5
+    if is_installed():
+        asked = {(row["callers"], row["batch"]) for row in sections["Triton, several callers"]}
+        assert asked == {(callers, batch) for callers in (1, 2, 4, 8, 16) for batch in (1, 4)}
     text = markdown(report)
-    assert "| openvino f32 | 3 |" in text
-    assert "Left out: torch f32" in text
+    assert "| openvino f32 | 4 |" in text
+    assert "## Agreement of a model trained here" in text
+
+
+@pytest.mark.parametrize("section", ["Agreement", "Agreement of a model trained here"])
+def test_engines_agree_with_the_network_in_memory(report: dict[str, Any], section: str) -> None:
+    rows = {row["engine"]: row for row in report["sections"][section]}
+    expected = set(ENGINES) - absent() - {"torch f32"}
+    assert set(rows) == (expected - {"onnxruntime int8"} if "trained" in section else expected)
+    for engine, row in rows.items():
+        assert (row["against"], row["photos"]) == ("torch f32", 12)
+        assert row["max_cosine_distance"] <= ALLOWED.get(engine, FLOAT32_TOLERANCE), engine
+
+
+def test_what_cannot_be_measured_is_left_out_with_its_reason(tiny_bundle: Path) -> None:
+    told = measure(load_bundle(tiny_bundle), options(engines=("onnxruntime f32", "torch f32"), batches=(1,)))
+    assert set(told["left_out"]) == {"torch f32", "training"}
+    assert "does not name its backbone" in told["left_out"]["training"]
+    assert "Left out: torch f32: " in markdown(told)

@@ -1,13 +1,8 @@
 from __future__ import annotations
 
+import io
 import os
-import socket
-import subprocess
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from benchmarks.triton_server import TritonServer, is_installed
 from embedder.bundle import Bundle
 from lookalike.catalog import Catalog, CatalogItem
 
@@ -34,6 +30,18 @@ def picture(product: int, view: int) -> Image.Image:
     draw = ImageDraw.Draw(image)
     (draw.ellipse if product % 4 < 2 else draw.rectangle)((x, y, x + 32, y + 32), fill=colour)
     return image
+
+
+@pytest.fixture(scope="session")
+def toy_photo() -> Callable[[int, int], bytes]:
+    """A photo file of product 0 to 11 of the toy catalogue, from any view."""
+
+    def make(product: int, view: int) -> bytes:
+        out = io.BytesIO()
+        picture(product, view).save(out, "PNG")
+        return out.getvalue()
+
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -88,69 +96,10 @@ def default_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return export_default_bundle(out)
 
 
-ROOT = Path(__file__).resolve().parents[2]
-TRITON_START_SECONDS = 60.0
-
-
-@dataclass
-class RealTriton:
-    """A tritonserver process on free ports, on a model repository of its own."""
-
-    repository: Path
-    ports: tuple[int, int, int]
-    log: Path
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"127.0.0.1:{self.ports[0]}"
-
-    def start(self, *models: str) -> None:
-        """Start the server, on the same ports each time, and wait until it answers."""
-        names = ("TRITON_GRPC_PORT", "TRITON_HTTP_PORT", "TRITON_METRICS_PORT")
-        environment = {**os.environ, **dict(zip(names, map(str, self.ports), strict=True))}
-        loads = [f"--load-model={model}" for model in models]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [str(ROOT / "deploy/triton/serve.sh"), str(self.repository), "--exit-timeout-secs=5", *loads],
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        deadline = time.monotonic() + TRITON_START_SECONDS
-        while not self._live():
-            assert self.process.poll() is None, f"Triton ended at start:\n{self.log.read_text()}"
-            assert time.monotonic() < deadline, f"Triton did not start:\n{self.log.read_text()}"
-            time.sleep(0.05)
-
-    def kill(self) -> None:
-        """End it as a crash would."""
-        assert self.process
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> None:
-        if self.process and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait()
-
-    def metrics(self) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[2]}/metrics", timeout=10) as answer:
-            return str(answer.read().decode())
-
-    def _live(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[1]}/v2/health/live", timeout=1):
-                return True
-        except OSError:
-            return False
-
-
 @pytest.fixture(scope="session")
 def triton_installed() -> None:
     """Triton's own environment; `make triton-install` makes it, and CI must have it."""
-    home = Path(os.environ.get("LOOKALIKE_TRITON_ENV", ROOT / "build" / "triton"))
-    if not (home / "installed").is_file():
+    if not is_installed():
         message = "Triton is not installed; `make triton-install` does it"
         if os.environ.get("CI") == "true":
             pytest.fail(message)
@@ -158,16 +107,11 @@ def triton_installed() -> None:
 
 
 @pytest.fixture(scope="module")
-def triton(triton_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealTriton]:
+def triton(triton_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     """A running Triton without models; tests load theirs under names of their own."""
-    folder = tmp_path_factory.mktemp("triton")
-    (folder / "repository").mkdir()
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        grpc_port, http_port, metrics_port = (one.getsockname()[1] for one in sockets)
-    server = RealTriton(folder / "repository", (grpc_port, http_port, metrics_port), folder / "log")
-    server.start()
-    yield server
-    server.stop()
+    server = TritonServer(tmp_path_factory.mktemp("triton"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,14 +55,46 @@ def test_bfloat16_where_the_processor_has_it(default_bundle: Bundle) -> None:
     if not has_bf16():
         with pytest.raises(InvalidInputError, match="cannot compute in bfloat16"):
             OpenVinoEncoder(default_bundle, 1, "bf16")
-        assert OpenVinoEncoder(default_bundle, 1, "auto").precision == "f32"
         return
     encoder, golden = OpenVinoEncoder(default_bundle, 1, "bf16"), default_bundle.golden()
     assert golden is not None
     rows = encoder.encode(golden.prepare(default_bundle.preprocess)).embedding
     assert 0 < cosine_distance(golden.embeddings, rows) <= BF16_TOLERANCE == encoder.tolerance
-    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3)
-    assert OpenVinoEncoder(default_bundle, 1, "auto").precision in ("f32", "bf16")
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("f32_seconds", "bf16_seconds", "taken"),
+    [(10e-3, 5e-3, "bf16"), (10e-3, 9.5e-3, "f32"), (5e-3, 10e-3, "f32"), (5e-5, 1e-5, "f32")],
+)
+def test_auto_takes_bfloat16_where_it_is_faster(
+    tiny_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    f32_seconds: float,
+    bf16_seconds: float,
+    taken: str,
+) -> None:
+    def seconds(encoder: OpenVinoEncoder, compiled: Any) -> float:
+        in_bf16 = "bf" in str(compiled.get_property("INFERENCE_PRECISION_HINT"))
+        return bf16_seconds if in_bf16 else f32_seconds
+
+    monkeypatch.setattr(OpenVinoEncoder, "_seconds", seconds)
+    expected = taken if has_bf16() else "f32"
+    encoder = OpenVinoEncoder(load_bundle(tiny_bundle), 1, "auto")
+    assert encoder.precision == expected
+    assert encoder.tolerance == (BF16_TOLERANCE if expected == "bf16" else FLOAT32_TOLERANCE)
+
+
+def test_auto_takes_no_bfloat16_that_would_fail_the_golden_images(
+    make_tiny_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, stranger = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (1, 2))
+    monkeypatch.setattr("embedder.backends.openvino._is_faster", lambda seconds, than_seconds: True)
+    parts = {"taxonomy": bundle.taxonomy, "preprocess": bundle.preprocess, "provenance": {}, "metrics": {}}
+    for golden, expected in ((bundle.golden(), "bf16"), (stranger.golden(), "f32"), (None, "f32")):
+        rewritten = write_bundle(tmp_path / "bundle", bundle.network_path, dim=16, golden=golden, **parts)  # type: ignore[arg-type]
+        encoder = OpenVinoEncoder(rewritten, 1, "auto")
+        assert encoder.precision == (expected if has_bf16() else "f32")
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 32, 32), (3, 32, 32), (1, 3, 32, 31)])

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
-from embedder.bundle import copy_bundle, load_bundle
+from embedder.backends.base import AsyncEncoder
+from embedder.bundle import Bundle, copy_bundle, load_bundle, write_bundle
 from embedder.config import EmbedderSettings
+from embedder.engines import Engines
 from embedder.golden import golden_photos
 from embedder.pipeline import EmbeddedPhoto, Photo
+from embedder.preprocess import preprocess
 from embedder.served import ServedModel
 from lookalike.runtime.metrics import Metrics
 
@@ -22,7 +28,9 @@ SWITCHES = "lookalike_embedder_model_switches_total"
 
 @asynccontextmanager
 async def following(folder: Path, metrics: Metrics) -> AsyncIterator[ServedModel]:
-    settings = EmbedderSettings(bundle=folder, threads=1, preprocess_workers=2, follow_seconds=0.02)
+    settings = EmbedderSettings(
+        bundle=folder, backend="onnx", threads=1, preprocess_workers=2, follow_seconds=0.02
+    )
     model = ServedModel(load_bundle(folder), settings, metrics)
     running = asyncio.create_task(model.run())
     while await model.check_ready():
@@ -90,8 +98,116 @@ async def test_a_bad_successor_changes_nothing(make_tiny_bundle: Callable[..., P
         assert model.pipeline().bundle.model_version == good.model_version
 
 
+async def test_the_model_before_is_named_while_calls_are_under_way_there(
+    make_tiny_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = load_bundle(make_tiny_bundle(seed=1)), load_bundle(make_tiny_bundle(seed=2))
+    folder, metrics, gate = tmp_path / "served", Metrics(), threading.Event()
+    copy_bundle(old, folder)
+
+    def held(*arguments: Any) -> Any:
+        gate.wait()
+        return preprocess(*arguments)
+
+    async with following(folder, metrics) as model:
+        monkeypatch.setattr("embedder.pipeline.preprocess", held)
+        call = asyncio.create_task(model.pipeline().embed([Photo(golden_photos()[0])] * 8))
+        await asyncio.sleep(0)
+        assert model.draining() == ""
+        copy_bundle(new, folder)
+        await until_switched(metrics, "ok")
+        assert model.pipeline().bundle.model_version == new.model_version
+        assert model.draining() == old.model_version
+        gate.set()
+        assert all(isinstance(outcome, EmbeddedPhoto) for outcome in (await call).outcomes)
+        while model.draining():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_successor_that_fails_its_golden_images_is_tried_once(
+    make_tiny_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    old, folder, metrics = load_bundle(make_tiny_bundle(seed=1)), tmp_path / "served", Metrics()
+    copy_bundle(old, folder)
+    async with following(folder, metrics) as model:
+        other, stranger = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (2, 3))
+        parts = {"dim": other.dim, "taxonomy": other.taxonomy, "preprocess": other.preprocess}
+        wrong = {**parts, "provenance": {}, "metrics": {}, "golden": stranger.golden()}
+        write_bundle(folder, other.network_path, **wrong)
+        await until_switched(metrics, "failed")
+        await asyncio.sleep(0.3)
+        assert metrics.registry.get_sample_value(SWITCHES, {"result": "failed"}) == 1
+        assert model.pipeline().bundle.model_version == old.model_version
+        copy_bundle(other, folder)
+        await until_switched(metrics, "ok")
+        assert model.pipeline().bundle.model_version == other.model_version
+
+
+@pytest.mark.parametrize("failure", [FileNotFoundError("swapped"), RuntimeError("an engine's own error")])
+async def test_no_failure_to_load_a_successor_ends_the_embedder(
+    make_tiny_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    old, new = load_bundle(make_tiny_bundle(seed=1)), load_bundle(make_tiny_bundle(seed=2))
+    folder, metrics = tmp_path / "served", Metrics()
+    copy_bundle(old, folder)
+    async with following(folder, metrics) as model:
+        with monkeypatch.context() as patched:
+            patched.setattr("embedder.served.load_bundle", raising(failure))
+            copy_bundle(new, folder)
+            await until_switched(metrics, "failed")
+        assert model.pipeline().bundle.model_version == old.model_version
+        if not isinstance(failure, OSError):
+            copy_bundle(new, folder)
+        await until_switched(metrics, "ok")
+        assert model.pipeline().bundle.model_version == new.model_version
+
+
+async def test_a_bundle_replaced_while_it_is_loaded_is_not_served_under_its_name(
+    make_tiny_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine reads the network after the bundle was verified; another may lie there by then."""
+    old, middle, last = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (1, 2, 3))
+    folder, metrics = tmp_path / "served", Metrics()
+    copy_bundle(old, folder)
+    engine_open = Engines.open
+
+    async def after_a_swap(engines: Engines, bundle: Bundle) -> AsyncEncoder:
+        if bundle.model_version == middle.model_version:
+            copy_bundle(last, folder)
+        return await engine_open(engines, bundle)
+
+    async with following(folder, metrics) as model:
+        monkeypatch.setattr(Engines, "open", after_a_swap)
+        copy_bundle(middle, folder)
+        await until_switched(metrics, "ok")
+        assert metrics.registry.get_sample_value(SWITCHES, {"result": "failed"}) == 1
+        assert model.pipeline().bundle.model_version == last.model_version
+
+
+async def test_a_folder_without_a_bundle_is_waited_for_at_start(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle, folder = load_bundle(tiny_bundle), tmp_path / "served"
+    copy_bundle(bundle, folder)
+    settings = EmbedderSettings(bundle=folder, backend="onnx", threads=1, follow_seconds=0)
+    model = ServedModel(load_bundle(folder), settings, Metrics())
+    folder.rename(tmp_path / "away")
+    running = asyncio.create_task(model.run())
+    while "no valid bundle" not in await model.check_ready():
+        await asyncio.sleep(0.01)
+    (tmp_path / "away").rename(folder)
+    await asyncio.wait_for(running, 30)
+    assert model.pipeline().bundle.model_version == bundle.model_version
+    await model.close()
+
+
+def raising(failure: Exception) -> Callable[..., Any]:
+    def fail(*arguments: object) -> Any:
+        raise failure
+
+    return fail
+
+
 async def test_following_can_be_switched_off(tiny_bundle: Path) -> None:
-    settings = EmbedderSettings(bundle=tiny_bundle, threads=1, follow_seconds=0)
+    settings = EmbedderSettings(bundle=tiny_bundle, backend="onnx", threads=1, follow_seconds=0)
     model = ServedModel(load_bundle(tiny_bundle), settings, Metrics())
     await asyncio.wait_for(model.run(), 30)
     await model.close()

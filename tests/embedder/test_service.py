@@ -60,8 +60,9 @@ async def ready() -> str:
 @asynccontextmanager
 async def serving(
     get_pipeline: Callable[[], EmbedPipeline],
+    get_draining: Callable[[], str] = lambda: "",
 ) -> AsyncIterator[embedder_pb2_grpc.EmbedderServiceStub]:
-    servicer = EmbedderServicer(get_pipeline, "onnx")
+    servicer = EmbedderServicer(get_pipeline, "onnx", get_draining)
     service = Service(
         FULL_NAME,
         lambda server: embedder_pb2_grpc.add_EmbedderServiceServicer_to_server(servicer, server),
@@ -124,6 +125,17 @@ async def test_the_answer_names_the_model_and_its_times(
     assert response.timing.preprocess_seconds > 0
     assert response.timing.queue_seconds > 0
     assert response.timing.encode_seconds > 0
+
+
+async def test_the_model_before_is_named_while_it_drains(tiny_bundle: Path) -> None:
+    model = ServedModel(load_bundle(tiny_bundle), EmbedderSettings(bundle=tiny_bundle, threads=1), Metrics())
+    await model.load()
+    draining = ["0123"]
+    async with serving(model.pipeline, lambda: draining[0]) as stub:
+        assert (await stub.GetModel(embedder_pb2.GetModelRequest())).draining_model_version == "0123"
+        draining[0] = ""
+        assert (await stub.GetModel(embedder_pb2.GetModelRequest())).draining_model_version == ""
+    await model.close()
 
 
 async def test_another_model_is_refused(stub: embedder_pb2_grpc.EmbedderServiceStub) -> None:

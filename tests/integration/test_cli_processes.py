@@ -87,8 +87,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Command]]:
 
 
 def test_demo_from_photos_to_a_report_and_a_search(
-    start: Callable[..., Command], run_cli: RunCli, catalog: Catalog, tmp_path: Path
+    start: Callable[..., Command],
+    run_cli: RunCli,
+    catalog: Catalog,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # An evaluation without services is in float32: so must be the services that shall say the same.
+    monkeypatch.setenv("LOOKALIKE_EMBEDDER_BACKEND", "onnx")
     out = tmp_path / "demo"
     demo = start("demo", "--catalog", catalog.root / "catalog.csv", "--out", out)
     said = demo.wait_for("lookalike search")

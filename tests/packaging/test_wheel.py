@@ -46,6 +46,19 @@ def test_generated_code_and_type_markers_are_in_the_wheel(wheel: Path) -> None:
     assert "hasher/_native.pyi" in names
 
 
+def test_every_file_of_the_packages_is_in_the_wheel(wheel: Path) -> None:
+    """Golden photos, templates and the model of Triton's Python backend are read at run time."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+    files = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("embedder", "gateway", "hasher", "lookalike")
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and path.suffix not in (".pyc", ".so")
+    }
+    assert {"embedder/golden_photos/wide.jpg", "embedder/triton/python_model.py"} <= files
+    assert files <= names
+
+
 def test_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)

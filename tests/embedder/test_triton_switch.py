@@ -1,0 +1,136 @@
+"""``lookalike model switch``: what is served, loaded and said after each way that it can end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from embedder.bundle import Bundle, copy_bundle, load_bundle
+from lookalike.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, run
+from lookalike.v1 import embedder_pb2, embedder_pb2_grpc
+
+
+@dataclass
+class Embedder(embedder_pb2_grpc.EmbedderServiceServicer):
+    """Serves at once what is in the folder, unless it is stubborn, and drains as told, one entry a call."""
+
+    folder: Path
+    stubborn: str = ""
+    draining: list[str] = field(default_factory=list)
+    address: str = ""
+
+    def GetModel(self, request: Any, context: Any) -> embedder_pb2.GetModelResponse:  # noqa: N802
+        served = self.stubborn or load_bundle(self.folder).model_version
+        old = self.draining.pop(0) if self.draining else ""
+        return embedder_pb2.GetModelResponse(model_version=served, draining_model_version=old)
+
+
+@pytest.fixture
+def bundles(make_tiny_bundle: Callable[..., Path]) -> tuple[Bundle, Bundle]:
+    one, other = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (1, 2))
+    return one, other
+
+
+@pytest.fixture
+def embedder(bundles: tuple[Bundle, Bundle], tmp_path: Path) -> Iterator[Embedder]:
+    copy_bundle(bundles[0], tmp_path / "served")
+    servicer = Embedder(tmp_path / "served")
+    server = grpc.server(ThreadPoolExecutor(2))
+    embedder_pb2_grpc.add_EmbedderServiceServicer_to_server(servicer, server)
+    servicer.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield servicer
+    server.stop(None).wait()
+
+
+@pytest.fixture
+def triton(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stands in for Triton's control: what was done there, in order."""
+    done: list[str] = []
+
+    async def load(*arguments: Any) -> tuple[int, float]:
+        done.append("load")
+        return 2, 0.0
+
+    async def retire(*arguments: Any) -> list[int]:
+        done.append("retire")
+        return [1]
+
+    monkeypatch.setattr("embedder.triton.control.load", load)
+    monkeypatch.setattr("embedder.triton.control.retire", retire)
+    return done
+
+
+def switch(embedder: Embedder, new: Bundle, *flags: str) -> int:
+    named = [f"--to={new.path}", f"--served={embedder.folder}", f"--embedder={embedder.address}"]
+    return run(["model", "switch", *named, "--triton=repository", *flags])
+
+
+def test_the_old_version_is_unloaded_once_no_call_is_under_way_with_it(
+    bundles: tuple[Bundle, Bundle], embedder: Embedder, triton: list[str]
+) -> None:
+    old, new = bundles
+    embedder.draining = ["", old.model_version, old.model_version, old.model_version]
+    assert switch(embedder, new) == 0
+    assert embedder.draining == []
+    assert triton == ["load", "retire"]
+    assert load_bundle(embedder.folder).model_version == new.model_version
+
+
+def test_a_bundle_that_is_not_taken_in_time_is_taken_back(
+    bundles: tuple[Bundle, Bundle], embedder: Embedder, triton: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = bundles
+    embedder.stubborn = old.model_version
+    assert switch(embedder, new, "--timeout=1") == EXIT_FAILED
+    assert load_bundle(embedder.folder).model_version == old.model_version
+    assert triton == ["load"]
+    told = capsys.readouterr().err
+    assert f"still serves {old.model_version}, not {new.model_version}" in told
+    assert "Triton has both" in told
+
+
+def test_an_interruption_before_all_serve_it_puts_the_old_bundle_back(
+    bundles: tuple[Bundle, Bundle],
+    embedder: Embedder,
+    triton: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    old, new = bundles
+    embedder.stubborn = old.model_version
+    monkeypatch.setattr("lookalike.cli.model.time.sleep", interrupt)
+    assert switch(embedder, new) == EXIT_INTERRUPTED
+    assert load_bundle(embedder.folder).model_version == old.model_version
+    assert triton == ["load"]
+    told = capsys.readouterr().err
+    assert f"The old bundle {old.model_version} is back" in told
+    assert "lookalike model retire" in told
+
+
+def test_an_interruption_while_calls_end_leaves_the_new_bundle_and_both_versions(
+    bundles: tuple[Bundle, Bundle],
+    embedder: Embedder,
+    triton: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    old, new = bundles
+    embedder.draining = ["", old.model_version]
+    monkeypatch.setattr("lookalike.cli.model.time.sleep", interrupt)
+    assert switch(embedder, new) == EXIT_INTERRUPTED
+    assert load_bundle(embedder.folder).model_version == new.model_version
+    assert triton == ["load"]
+    told = capsys.readouterr().err
+    assert "The new bundle stays" in told
+    assert "--keep 2" in told
+
+
+def interrupt(seconds: float) -> None:
+    raise KeyboardInterrupt
