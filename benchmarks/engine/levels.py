@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, log
 
-__all__ = ["Point", "Rate", "front", "rate_at", "worth_repeating"]
+__all__ = ["Curves", "Point", "Rate", "best_rate_at", "front", "rate_at", "worth_repeating"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,10 @@ class Rate:
     value: float | None
     between: tuple[str, ...]
     at_least: float | None = None
+
+
+Curves = Sequence[Sequence[Point]]
+"""The points of each index of an engine."""
 
 
 def front(points: Iterable[Point]) -> list[Point]:
@@ -59,6 +63,16 @@ def rate_at(points: Iterable[Point], level: float) -> Rate:
         return Rate(high.rate, (high.name,))
     share = (level - low.recall) / (high.recall - low.recall)
     return Rate(exp(log(low.rate) * (1 - share) + log(high.rate) * share), (low.name, high.name))
+
+
+def best_rate_at(curves: Curves, level: float) -> Rate:
+    """The rate at recall `level` of an engine: of its best index there, or between two of its indexes.
+
+    An index that is slower than another between two settings of that one takes nothing from it.
+    """
+    together = rate_at([point for curve in curves for point in curve], level)
+    alone = [rate_at(curve, level) for curve in curves]
+    return max([together, *alone], key=lambda rate: rate.value or 0.0)
 
 
 def worth_repeating(points: Sequence[Point], slack: float) -> list[bool]:

@@ -30,7 +30,8 @@ def plot_curves(catalogue: Catalogue, runs: Sequence[Run], plan: Plan, file: Pat
     )
     panels = panels[0]
     for panel, mode in zip(panels, plan.modes, strict=True):
-        for number, (engine, points) in enumerate(by_engine(runs, mode).items()):
+        for number, (engine, indexes) in enumerate(by_engine(runs, mode).items()):
+            points = [point for index in indexes for point in index]
             curve = [point for point in front(points) if point.recall >= plan.lowest_recall]
             own = engine.startswith("Lookalike")
             panel.plot(

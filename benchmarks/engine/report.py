@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.engine.catalogue import Catalogue
 from benchmarks.engine.curves import Plan, Run, is_own
-from benchmarks.engine.levels import Point, Rate, rate_at
+from benchmarks.engine.levels import Point, Rate, best_rate_at, rate_at
 from benchmarks.engine.measure import Mode
 
 __all__ = ["curve_json", "curve_tables", "rate_cell", "table"]
@@ -52,19 +52,19 @@ def curve_json(runs: Sequence[Run], left_out: dict[str, str], plan: Plan) -> dic
     """Everything raw, and the rates read off it."""
     rates = {
         mode: {
-            engine: {f"{level:g}": _rate_json(rate_at(points, level)) for level in plan.levels}
-            for engine, points in by_engine(runs, mode).items()
+            engine: {f"{level:g}": _rate_json(best_rate_at(indexes, level)) for level in plan.levels}
+            for engine, indexes in by_engine(runs, mode).items()
         }
         for mode in plan.modes
     }
     return {"rates": rates, "left_out": left_out, "runs": [run.as_json() for run in runs]}
 
 
-def by_engine(runs: Sequence[Run], mode: Mode) -> dict[str, list[Point]]:
-    """The points of all builds of each engine."""
-    found: dict[str, list[Point]] = {}
+def by_engine(runs: Sequence[Run], mode: Mode) -> dict[str, list[list[Point]]]:
+    """The points of each index of each engine."""
+    found: dict[str, list[list[Point]]] = {}
     for run in merged(runs):
-        found.setdefault(run.contender.engine, []).extend(run.points(mode))
+        found.setdefault(run.contender.engine, []).append(run.points(mode))
     return found
 
 
@@ -81,26 +81,24 @@ def merged(runs: Sequence[Run]) -> list[Run]:
 def _rate_rows(runs: Sequence[Run], mode: Mode, plan: Plan) -> list[list[str]]:
     curves = by_engine(runs, mode)
     rows = []
-    for engine, points in curves.items():
-        rates = [rate_at(points, level) for level in plan.levels]
+    for engine, indexes in curves.items():
+        rates = [best_rate_at(indexes, level) for level in plan.levels]
         if plan.baseline is None:
-            reference = own_points(runs, mode, {r.group for r in runs if r.contender.engine == engine})
-            pairs = [
-                (rate_at(reference, level), rate) for level, rate in zip(plan.levels, rates, strict=True)
-            ]
+            groups = {run.group for run in runs if run.contender.engine == engine}
+            reference = own_points(runs, mode, groups)
         else:
             reference = curves.get(plan.baseline, [])
-            pairs = [
-                (rate, rate_at(reference, level)) for level, rate in zip(plan.levels, rates, strict=True)
-            ]
+        other = [best_rate_at(reference, level) for level in plan.levels]
+        own_first = plan.baseline is None
+        pairs = zip(other, rates, strict=True) if own_first else zip(rates, other, strict=True)
         rows.append([engine, *(rate_cell(rate) for rate in rates), *(_ratio(*pair) for pair in pairs)])
     return rows
 
 
-def own_points(runs: Sequence[Run], mode: Mode, groups: set[int]) -> list[Point]:
-    """Lookalike's points, as measured in turn with the engines of `groups`."""
+def own_points(runs: Sequence[Run], mode: Mode, groups: set[int]) -> list[list[Point]]:
+    """The points of each of Lookalike's indexes, as measured in turn with the engines of `groups`."""
     own = merged([run for run in runs if is_own(run.contender) and run.group in groups])
-    return [point for run in own for point in run.points(mode)]
+    return [run.points(mode) for run in own]
 
 
 def _index_rows(runs: Sequence[Run], levels: Sequence[float]) -> list[list[str]]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.engine.levels import Point, front, rate_at, worth_repeating
+from benchmarks.engine.levels import Point, best_rate_at, front, rate_at, worth_repeating
 
 points = st.lists(
     st.builds(
@@ -68,6 +68,17 @@ def test_the_front_is_what_no_point_dominates(measured: list[Point]) -> None:
     assert all(a.recall < b.recall and a.rate > b.rate for a, b in pairwise(curve))
     for point in measured:
         assert any(p.recall >= point.recall and p.rate >= point.rate for p in curve)
+
+
+def test_another_index_of_an_engine_never_lowers_its_rate() -> None:
+    good, worse = [Point(0.97, 16.0), Point(0.99, 4.0)], [Point(0.981, 4.1)]
+    assert rate_at(good + worse, 0.98).value == pytest.approx(4.64, abs=0.01)
+    found = best_rate_at([good, worse], 0.98)
+    assert found.value == pytest.approx(8.0)
+    # Only two indexes together may lie around a level.
+    assert best_rate_at([[good[0]], [good[1]]], 0.98).value == pytest.approx(8.0)
+    assert best_rate_at([good, worse], 0.995).between == ("not reached",)
+    assert best_rate_at([good, worse], 0.9).at_least == 16.0
 
 
 @given(points, st.floats(1, 3))

@@ -51,15 +51,21 @@ pub fn top_k(queries: &[u64], codes: &[u64], words: usize, k: usize) -> Vec<Vec<
 #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
 fn row_by_row(query: &[u64], codes: &[u64], k: usize) -> Option<Vec<(u32, usize)>> {
     #[cfg(target_arch = "x86_64")]
-    if let (Ok(query), Isa::Avx512) = (<&[u64; 4]>::try_from(query), active()) {
-        let codes = codes.as_chunks::<4>().0;
-        let (whole, rest) = codes.split_at(codes.len() / BLOCK * BLOCK);
-        let mut nearest = Nearest::new(k, codes.len(), 64 * query.len());
-        // SAFETY: `active` only returns what the CPU was found to have.
-        unsafe { super::x86::scan_rows_avx512(query, whole, 0, &mut nearest) };
+    if active() == Isa::Avx512 && matches!(query.len(), 4 | 8) {
+        let words = query.len();
+        let (rows, whole) = (codes.len() / words, codes.len() / words / BLOCK * BLOCK);
+        let mut nearest = Nearest::new(k, rows, 64 * words);
+        let (codes, rest) = codes.split_at(whole * words);
+        if let Ok(query) = query.try_into() {
+            // SAFETY: `active` only returns what the CPU was found to have.
+            unsafe { super::x86::scan_rows_of_4_avx512(query, codes.as_chunks().0, 0, &mut nearest) };
+        } else if let Ok(query) = query.try_into() {
+            // SAFETY: as above.
+            unsafe { super::x86::scan_rows_of_8_avx512(query, codes.as_chunks().0, 0, &mut nearest) };
+        }
         let mut blocks = Vec::new();
-        transpose(rest.as_flattened(), query.len(), &mut blocks);
-        scan(query, &blocks, whole.len(), &mut nearest);
+        transpose(rest, words, &mut blocks);
+        scan(query, &blocks, whole, &mut nearest);
         return Some(nearest.into_sorted());
     }
     None

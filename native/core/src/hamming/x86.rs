@@ -142,7 +142,12 @@ pub unsafe fn scan_avx512(query: &[u64], blocks: &[u64], first: usize, nearest: 
 /// # Safety
 /// The CPU has AVX-512 F, BW and VPOPCNTDQ.
 #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
-pub unsafe fn scan_rows_avx512(query: &[u64; 4], codes: &[[u64; 4]], first: usize, nearest: &mut Nearest) {
+pub unsafe fn scan_rows_of_4_avx512(
+    query: &[u64; 4],
+    codes: &[[u64; 4]],
+    first: usize,
+    nearest: &mut Nearest,
+) {
     // SAFETY: an unaligned load of 4 words.
     let query = _mm512_broadcast_i64x4(unsafe { _mm256_loadu_si256(query.as_ptr().cast()) });
     for (block, first) in codes.as_chunks::<BLOCK>().0.iter().zip((first..).step_by(BLOCK)) {
@@ -151,27 +156,72 @@ pub unsafe fn scan_rows_avx512(query: &[u64; 4], codes: &[[u64; 4]], first: usiz
             let codes = unsafe { _mm512_loadu_epi64(block.as_ptr().add(2 * pair).cast()) };
             _mm512_popcnt_epi64(_mm512_xor_si512(query, codes))
         };
-        // Four pairs of codes share a register, in 16-bit fields; the sum of its four words is then in all of them.
-        let sums = [0, 4].map(|pair| {
-            let low = _mm512_or_si512(differing(pair), _mm512_slli_epi64::<16>(differing(pair + 1)));
-            let high = _mm512_or_si512(differing(pair + 2), _mm512_slli_epi64::<16>(differing(pair + 3)));
-            let words = _mm512_or_si512(low, _mm512_slli_epi64::<32>(high));
-            let twos = _mm512_add_epi64(words, _mm512_permutex_epi64::<0xB1>(words));
-            _mm512_add_epi64(twos, _mm512_permutex_epi64::<0x4E>(twos))
+        let sums = [0, 4].map(|pair| sums_of_4_words([0, 1, 2, 3].map(|next| differing(pair + next))));
+        // First codes of the pairs lie in the low half, second ones in the high half.
+        offer_fields(sums, |code| code / 2 + code % 2 * 16, first, nearest);
+    }
+}
+
+/// As [`scan_rows_of_4_avx512`] for codes of 8 words.
+///
+/// # Safety
+/// The CPU has AVX-512 F, BW and VPOPCNTDQ.
+#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
+pub unsafe fn scan_rows_of_8_avx512(
+    query: &[u64; 8],
+    codes: &[[u64; 8]],
+    first: usize,
+    nearest: &mut Nearest,
+) {
+    // SAFETY: an unaligned load of 8 words.
+    let query = unsafe { _mm512_loadu_epi64(query.as_ptr().cast()) };
+    for (block, first) in codes.as_chunks::<BLOCK>().0.iter().zip((first..).step_by(BLOCK)) {
+        let differing = |code: usize| {
+            // SAFETY: an unaligned load of one code: `code` is below 16.
+            let code = unsafe { _mm512_loadu_epi64(block.as_ptr().add(code).cast()) };
+            _mm512_popcnt_epi64(_mm512_xor_si512(query, code))
+        };
+        let sums = [0, 4, 8, 12].map(|code| {
+            let halves = sums_of_4_words([0, 1, 2, 3].map(|next| differing(code + next)));
+            _mm512_add_epi64(halves, _mm512_shuffle_i64x2::<0x4E>(halves, halves))
         });
-        let limit = _mm512_set1_epi16(nearest.limit() as i16);
-        if sums.iter().any(|sums| _mm512_cmplt_epu16_mask(*sums, limit) != 0) {
-            let mut distances = [0; BLOCK];
-            for (sums, out) in sums.into_iter().zip(distances.as_chunks_mut::<8>().0) {
-                let mut fields = [0u16; 32];
-                // SAFETY: an unaligned store of 32 fields.
-                unsafe { _mm512_storeu_epi16(fields.as_mut_ptr().cast(), sums) };
-                // First codes of the pairs lie in the low half, second ones in the high half.
-                let of_code = |code: usize| u64::from(fields[code / 2 + code % 2 * 16]);
-                *out = std::array::from_fn(of_code);
-            }
-            nearest.offer(first, &distances);
-        }
+        offer_fields(sums, |code| code, first, nearest);
+    }
+}
+
+/// Sums over the four words of each half of four registers, whose words are below 2^13: the sums for register `i` are
+/// in the 16-bit fields `4 j + i` of the half.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn sums_of_4_words(counts: [__m512i; 4]) -> __m512i {
+    let low = _mm512_or_si512(counts[0], _mm512_slli_epi64::<16>(counts[1]));
+    let high = _mm512_or_si512(counts[2], _mm512_slli_epi64::<16>(counts[3]));
+    let words = _mm512_or_si512(low, _mm512_slli_epi64::<32>(high));
+    let twos = _mm512_add_epi64(words, _mm512_permutex_epi64::<0xB1>(words));
+    _mm512_add_epi64(twos, _mm512_permutex_epi64::<0x4E>(twos))
+}
+
+/// Offers a block where any of its distances, which lie in 16-bit fields, is below the limit. `field` tells the
+/// field of each of the `BLOCK / N` codes of a register.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn offer_fields<const N: usize>(
+    sums: [__m512i; N],
+    field: impl Fn(usize) -> usize,
+    first: usize,
+    nearest: &mut Nearest,
+) {
+    let limit = _mm512_set1_epi16(nearest.limit() as i16);
+    if sums.iter().any(|sums| _mm512_cmplt_epu16_mask(*sums, limit) != 0) {
+        let fields = sums.map(|sums| {
+            let mut fields = [0u16; 32];
+            // SAFETY: an unaligned store of 32 fields.
+            unsafe { _mm512_storeu_epi16(fields.as_mut_ptr().cast(), sums) };
+            fields
+        });
+        let codes = BLOCK / N;
+        let of_code = |code: usize| u64::from(fields[code / codes][field(code % codes)]);
+        nearest.offer(first, &std::array::from_fn(of_code));
     }
 }
 
