@@ -130,6 +130,9 @@ class TrainConfig(BaseModel):
     max_bad_share: float = Field(default=0.01, ge=0, le=1)
 
     @model_validator(mode="after")
+    def _checked(self) -> Self:
+        return self.check()
+
     def check(self) -> Self:
         """Refuse settings that would be ignored; call it after ``model_copy``, which does not.
 
