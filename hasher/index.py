@@ -225,9 +225,9 @@ class HashIndex:
         Args:
             queries: `(q, d)` float32, C-contiguous, finite, no zero rows; length does not matter.
             k: Results per query, 1 or more.
-            probes: Buckets to visit, over all tables in one order. By default they are visited until 13 %
-                of the items are scanned (a falling share beyond 3,000 items), at least 100 and at least
-                `3 k`; where that is half of the index, all of it is scanned.
+            probes: Buckets to visit, over all tables in one order. By default they are visited until at most
+                13 % of the items are scanned (a falling share beyond 3,000 items, and less where nothing
+                better is to be expected), or 100, or `3 k`; half of the index or more means all of it.
             rerank: Candidates that are scored, at least `k`; by default `max(128, 8 k)`, at efforts 0
                 and 1 a quarter and four times as many.
             effort: How much work to do where `probes` or `rerank` do not say, 0 to 1. By default what
@@ -276,7 +276,7 @@ class HashIndex:
         again after :meth:`open`.
 
         Args:
-            target_recall: Mean share of the exact best `k` that is to be found, above 0 to 1.
+            target_recall: Mean share of the exact best `k` that is to be found, 0 to 1.
             queries: `(q, d)` float32, such as real searches see; by default 256 of the stored vectors, each
                 without itself.
             k: Results per query.

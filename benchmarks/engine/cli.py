@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.engine import buildtime, filtered, kernels, live, real, scale
 from benchmarks.engine.catalogue import Catalogue, Spec, load_or_generate
-from benchmarks.engine.contenders import GROUPS, contenders
+from benchmarks.engine.contenders import ENGINES, GROUPS, contenders
 from benchmarks.engine.curves import Options, Plan, prepare, run_curves
 from benchmarks.engine.machine import available_bytes, machine_facts
 from benchmarks.engine.plot import plot_curves
@@ -193,21 +193,33 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--items", type=int, nargs="+", default=list(SIZES), help="catalogue sizes")
     parser.add_argument("--large", action="store_true", help=f"also {LARGE:,} items")
     parser.add_argument("--seed", type=int, default=7, help="seed of the catalogue; 1 is for tuning")
-    parser.add_argument("--queries", type=int, default=2_000)
+    parser.add_argument("--queries", type=int, default=2_000, help="queries of a simulated catalogue")
     parser.add_argument(
         "--rounds", type=int, default=3, help="measurements of each setting; the median counts"
     )
     parser.add_argument("--build-rounds", type=int, default=1, help="measurements of each build time")
-    parser.add_argument(
-        "--engines", type=lambda text: text.split(","), default=[], help="only these, such as lookalike,scann"
-    )
+
+    def engines(text: str) -> list[str]:
+        names = text.split(",")
+        if unknown := set(names) - ENGINES:
+            raise argparse.ArgumentTypeError(
+                f"unknown engine {', '.join(sorted(unknown))}; use {', '.join(sorted(ENGINES))}"
+            )
+        return names
+
+    parser.add_argument("--engines", type=engines, default=[], help="only these, such as lookalike,scann")
     parser.add_argument("--core", type=int, help="the core that searches run on; default: the last one")
     parser.add_argument("--build-cores", type=int, nargs="+", help="cores that builds may use; default: all")
     parser.add_argument("--memory-gib", type=float, help="for loaded indexes; default: 70 %% of what is free")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the run with upserts")
     parser.add_argument("--upserts", type=int, default=20_000, help="upserts a second in that run")
     parser.add_argument("--photos", type=Path, help="folder of real photos; without it, real is left out")
-    parser.add_argument("--bundle", type=Path, default=Path("build/bundles/efficientnet-lite0"))
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        default=Path("build/bundles/efficientnet-lite0"),
+        help="model that makes the features of real photos",
+    )
     parser.add_argument("--augment", type=int, default=20, help="views made of each real photo")
     parser.add_argument(
         "--cache", type=Path, default=Path("build/bench"), help="catalogues and built indexes"

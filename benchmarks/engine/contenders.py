@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.engine.engines.base import Settings
 
-__all__ = ["GROUPS", "LOOKALIKE", "Contender", "contenders"]
+__all__ = ["ENGINES", "GROUPS", "LOOKALIKE", "Contender", "contenders"]
 
 LOOKALIKE = "Lookalike"
 REFERENCE_ITEMS = 1_100_000
@@ -250,6 +250,9 @@ GROUPS = {
     "build": (lookalike, svs_leanvec, svs_half, faiss_to_build, scann_to_build),
 }
 """The makers of the contenders of each section."""
+
+ENGINES = {make.__name__ for makers in GROUPS.values() for make in makers} | {"faiss"}
+"""Names by which engines are chosen; see :func:`contenders`."""
 
 
 def contenders(section: str, dim: int, items: int, only: Iterable[str] = ()) -> list[Contender]:

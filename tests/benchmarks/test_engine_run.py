@@ -119,6 +119,15 @@ def test_real_photos_must_be_named(cache: Path, capsys: pytest.CaptureFixture[st
     assert not (cache / "real").exists()
 
 
+def test_an_unknown_engine_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*SMALL, "--engines", "lookalike,nope", "--out", str(tmp_path / "out")])
+    assert "unknown engine nope; use faiss, " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_engines_are_chosen_in_every_section(cache: Path) -> None:
     assert {c.adapter for c in contenders.contenders("filtered", 32, 2_000, ["lookalike"])} == {"lookalike"}
     assert {c.adapter for c in contenders.contenders("build", 32, 2_000, ["scann"])} == {"scann"}
