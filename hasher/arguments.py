@@ -7,7 +7,10 @@ from numpy.typing import NDArray
 
 from lookalike.errors import NotSupportedError
 
-__all__ = ["ids", "integer", "not_supported", "share", "vectors"]
+__all__ = ["ids", "integer", "not_supported", "results", "share", "vectors"]
+
+MOST_RESULTS = 2**24
+"""Results of one call, over all its queries: they take some 30 bytes each, found or not."""
 
 
 def not_supported(option: str, advice: str, value: str | None = None) -> NotSupportedError:
@@ -23,6 +26,15 @@ def integer(value: object, name: str, low: int, high: int) -> int:
     if not low <= value <= high:
         raise ValueError(f"{name} must be {low} to {high}, not {value}")
     return int(value)
+
+
+def results(k: object, queries: int) -> int:
+    """The number of results per query, or a ValueError where memory would not do for all of them."""
+    count = integer(k, "k", 1, MOST_RESULTS)
+    if count * queries > MOST_RESULTS:
+        most = MOST_RESULTS // queries
+        raise ValueError(f"k must be at most {most:,} for {queries:,} queries in one call, not {count:,}")
+    return count
 
 
 def share(value: object, name: str) -> float:

@@ -30,7 +30,7 @@ def top_k(
     Args:
         queries: `(q, words)` uint64 or `(q, bytes)` uint8 with a multiple of 8 bytes, C-contiguous.
         codes: `(n, words)` or `(n, bytes)` of the same type and width, C-contiguous; fewer than 2**32.
-        k: Results per query, 1 or more.
+        k: Results per query, 1 or more; at most 2**24 over all queries of a call.
 
     Returns:
         distances `(q, k)` int32, ascending, and rows of `codes` `(q, k)` int64, the lower row first where
@@ -40,8 +40,8 @@ def top_k(
     Raises:
         ValueError: Wrong shape, dtype, layout or range.
     """
-    k = arguments.integer(k, "k", 1, 2**31 - 1)
-    return _native.hamming_top_k(_words(queries, "queries"), _words(codes, "codes"), k)
+    queries, codes = _words(queries, "queries"), _words(codes, "codes")
+    return _native.hamming_top_k(queries, codes, arguments.results(k, len(queries)))
 
 
 def _words(codes: NDArray[np.uint8] | NDArray[np.uint64], name: str) -> NDArray[np.uint64]:

@@ -8,7 +8,9 @@ from their codes (RaBitQ: Gao & Long, SIGMOD 2024), and scores the best from the
 done by the native extension, outside the GIL.
 
 An index is safe to use from many threads: a search reads one immutable snapshot without a lock, so it
-never waits for `add` or `remove` and sees all of a batch or nothing of it.
+never waits for `add` or `remove` and sees all of a batch or nothing of it. It is not safe to use in a child
+after `os.fork`: the threads that work for it stay in the parent. Start processes by `spawn`, and open the
+index in each.
 """
 
 from __future__ import annotations
@@ -91,8 +93,8 @@ class SearchResult:
     Attributes:
         ids: `(q, k)` uint64, best first; short rows end with :data:`NO_ID`.
         products: `(q, k)` uint64, the product of each id; short rows end with :data:`NO_ID`.
-        scores: `(q, k)` float32, cosine in -1..1, descending, ties by ascending id; short rows end
-            with `-inf`.
+        scores: `(q, k)` float32, cosine in -1..1 but for rounding (0.006 with int8), descending, ties by
+            ascending id; short rows end with `-inf`.
         codes_scanned: `(q,)` uint64, rows each query was compared with: removed ones, and those of each
             table, count too.
         seconds: Time by stage (`hash`, `probe`, `scan`, `rerank`), summed over the queries.
@@ -224,7 +226,7 @@ class HashIndex:
 
         Args:
             queries: `(q, d)` float32, C-contiguous, finite, no zero rows; length does not matter.
-            k: Results per query, 1 or more.
+            k: Results per query, 1 or more; at most 2**24 over all queries of a call.
             probes: Buckets to visit, over all tables in one order. By default they are visited until at most
                 13 % of the items are scanned (a falling share beyond 3,000 items, and less where nothing
                 better is to be expected), or 100, or `3 k`; half of the index or more means all of it.
@@ -234,8 +236,8 @@ class HashIndex:
                 :meth:`tune` has set, else 0.5. 0 scans a sixteenth of the items that 0.5 does, 1 sixteen
                 times as many; what to expect of it says `recall_by_effort` of :meth:`stats`. Up to 0.75,
                 buckets that hardly hold anything better than what was found are left out.
-            filter: Which items may be found; short of `k` only where fewer pass. Where at most 2,000 do,
-                all of them are scored.
+            filter: Which items may be found; unless `probes` is given, short of `k` only where fewer pass.
+                Where at most 2,000 do, all of them are scored.
             group: Return the best item of each of the `k` best products.
             threads: Threads over the queries; 0 means one per core.
             exact: Compare with every stored vector; `probes` and `rerank` are then without effect.
@@ -248,9 +250,10 @@ class HashIndex:
         """
         if estimate not in ESTIMATES:
             raise arguments.not_supported("estimate", f"use one of {', '.join(ESTIMATES)}", estimate)
+        queries = arguments.vectors(queries, "queries")
         ids, products, scores, scanned, seconds = self._native.search(
-            arguments.vectors(queries, "queries"),
-            k=arguments.integer(k, "k", 1, 2**31 - 1),
+            queries,
+            k=arguments.results(k, len(queries)),
             probes=None if probes is None else arguments.integer(probes, "probes", 1, 2**31 - 1),
             rerank=None if rerank is None else arguments.integer(rerank, "rerank", 1, 2**31 - 1),
             effort=self._effort if effort is None else arguments.share(effort, "effort"),
@@ -288,7 +291,7 @@ class HashIndex:
         Raises:
             ValueError: A wrong argument, or nothing is stored.
         """
-        k = arguments.integer(k, "k", 1, 2**31 - 2)
+        k = arguments.integer(k, "k", 1, arguments.MOST_RESULTS - 1)
         target = arguments.share(target_recall, "target_recall")
         if not len(self):
             raise ValueError("an empty index cannot be tuned")
@@ -373,7 +376,9 @@ class HashIndex:
     def open(cls, folder: str | PathLike[str]) -> Self:
         """Opens a stored index; its searches answer exactly as before :meth:`save`.
 
-        What :meth:`tune` set is not kept, and an index that waited to be rebuilt is rebuilt first.
+        What :meth:`tune` set is not kept, and an index that waited to be rebuilt is rebuilt first. The file
+        stays mapped: replace it (as :meth:`save` does) or delete it, but never truncate it, which ends the
+        process.
 
         Raises:
             IndexDamagedError: The file is missing, truncated, altered or of another version.

@@ -302,6 +302,8 @@ def test_wrong_input_is_refused(vectors: Floats, ids: Ids, options: dict[str, ob
         (V[:, :3].copy(), {}, "dimension 4, not 3"),
         (NAN, {}, "NaN"),
         (V, {"k": 0}, "k must be"),
+        (V[:2], {"k": 2**23 + 1}, "k must be at most 8,388,608 for 2 queries in one call, not 8,388,609"),
+        (V[:1], {"k": 2**31 - 1}, "k must be 1 to 16777216, not 2147483647"),
         (V, {"k": True}, "integer"),
         (V, {"probes": 0}, "probes"),
         (V, {"k": 5, "rerank": 4}, "rerank must be at least k"),
