@@ -107,6 +107,15 @@ async def test_torch_onnx_runtime_openvino_and_triton_agree_on_200_photos_of_a_t
     assert cosine_distance(eager, np.roll(eager, 1, axis=0)) > 100 * FLOAT32_TOLERANCE
 
 
+def counted(triton: TritonServer, name: str) -> list[int]:
+    """Executions and requests of a model so far, those of its warm-up included."""
+    text = triton.metrics()
+    return [
+        int(re.findall(rf'^{counter}{{model="{name}",version="1"}} (\d+)', text, re.M)[0])
+        for counter in ("nv_inference_exec_count", "nv_inference_request_success")
+    ]
+
+
 async def test_merged_requests_each_get_their_own_rows(triton: TritonServer, tiny_bundle: Path) -> None:
     """The batcher is made to wait, so that requests which come at the same time certainly meet."""
     bundle = load_bundle(tiny_bundle)
@@ -120,16 +129,15 @@ async def test_merged_requests_each_get_their_own_rows(triton: TritonServer, tin
     images = pictures(40)
     expected = OnnxEncoder(bundle, threads=1).encode(images)
     cuts = [(start, start + 1 + start % 3) for start in range(36)]
+    before = counted(triton, "merged")
     async with encoding(triton, bundle, "merged", max_batch=8) as encoder:
         answers = await asyncio.gather(*(encoder.encode(images[a:b]) for a, b in cuts))
     for (a, b), answer in zip(cuts, answers, strict=True):
         np.testing.assert_allclose(answer.embedding, expected.embedding[a:b], atol=1e-5)
         for one, other in zip(answer.probabilities, expected.probabilities, strict=True):
             np.testing.assert_allclose(one, other[a:b], atol=1e-5)
-    text = triton.metrics()
     executed, served = (
-        int(re.findall(rf'^{name}{{model="merged",version="1"}} (\d+)', text, re.M)[0])
-        for name in ("nv_inference_exec_count", "nv_inference_request_success")
+        after - warmed_up for after, warmed_up in zip(counted(triton, "merged"), before, strict=True)
     )
     assert served == 36
     assert executed <= 18
