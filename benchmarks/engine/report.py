@@ -89,8 +89,8 @@ def _rate_rows(runs: Sequence[Run], mode: Mode, plan: Plan) -> list[list[str]]:
         else:
             reference = curves.get(plan.baseline, [])
         other = [best_rate_at(reference, level) for level in plan.levels]
-        own_first = plan.baseline is None
-        pairs = zip(other, rates, strict=True) if own_first else zip(rates, other, strict=True)
+        compared = (other, rates) if plan.baseline is None else (rates, other)
+        pairs = zip(*compared, strict=True)
         rows.append([engine, *(rate_cell(rate) for rate in rates), *(_ratio(*pair) for pair in pairs)])
     return rows
 
