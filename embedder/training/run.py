@@ -229,16 +229,18 @@ class TrainingRun:
         """
         features = self._features_of(items, copies)
         bad, limit = len(features.problems), self.config.max_bad_share
+        first = ""
+        if bad:
+            number, problem = next(iter(features.problems.items()))
+            first = f"; the first is {items[number].image_path.name}: {problem}"
         if len(items) - bad < at_least:
             raise InvalidInputError(
-                f"Only {len(items) - bad} of {len(items)} photos can be read; training needs two or more.",
+                f"Training needs {at_least} readable photos; {bad} of {len(items)} cannot be read{first}",
                 reason=Reason.CATALOG_INVALID,
             )
         if bad > limit * len(items):
-            first, problem = next(iter(features.problems.items()))
             raise InvalidInputError(
-                f"{bad} of {len(items)} photos cannot be read, more than {limit:.0%}; the first is "
-                f"{items[first].image_path.name}: {problem}",
+                f"{bad} of {len(items)} photos cannot be read, more than {limit:.0%}{first}",
                 reason=Reason.CATALOG_INVALID,
             )
         self.bad_photos |= {items[row].image_path: problem for row, problem in features.problems.items()}

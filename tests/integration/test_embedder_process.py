@@ -223,7 +223,8 @@ def test_a_bad_bundle_is_one_clear_line_and_exit_code_2(
     assert "is not a valid model bundle" in said
 
 
-def test_a_network_that_cannot_be_loaded_is_exit_code_2(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("backend", "engine"), [("onnx", "ONNX Runtime"), ("openvino", "OpenVINO")])
+def test_a_network_that_cannot_be_loaded_is_exit_code_2(backend: str, engine: str, tmp_path: Path) -> None:
     (tmp_path / "garbage").write_bytes(b"no network" * 100)
     bundle = write_bundle(
         tmp_path / "bundle",
@@ -234,8 +235,9 @@ def test_a_network_that_cannot_be_loaded_is_exit_code_2(tmp_path: Path) -> None:
         provenance={},
         metrics={},
     )
-    said = refusal("--bundle", bundle.path, "--port", 0, "--metrics-port", -1, "--drain-wait-seconds", 0)
-    assert "ONNX Runtime cannot load" in said.splitlines()[-1]
+    address = ("--port", 0, "--metrics-port", -1, "--drain-wait-seconds", 0)
+    said = refusal("--bundle", bundle.path, "--backend", backend, *address)
+    assert f"{engine} cannot load" in said.splitlines()[-1]
     assert "Traceback" not in said
 
 
