@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from embedder.ahead import prepared_ahead
 from embedder.backends.base import Encoder
 from embedder.bundle import Bundle
 from embedder.preprocess import preprocess
 from lookalike.errors import InvalidInputError
 
 _BATCH = 16
-
-Prepared = npt.NDArray[np.float32] | str
-"""A photo as the network's input, or what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,38 +49,25 @@ def embed_photos(
     vectors = np.zeros((len(photos), bundle.dim), dtype=np.float32)
     classes = tuple(np.zeros(len(photos), dtype=np.int64) for _ in bundle.levels)
     problems: dict[int, str] = {}
-    for start, batch in _batches(bundle, photos):
-        readable = []
-        for number, prepared in enumerate(batch, start=start):
-            if isinstance(prepared, str):
-                problems[number] = prepared
-            else:
-                readable.append(number)
-        if readable:
-            images = np.stack([picture for picture in batch if not isinstance(picture, str)])
-            encoded = encoder.encode(images)
+
+    def prepare(number: int) -> npt.NDArray[np.float32] | None:
+        try:
+            return preprocess(photos[number].read_bytes(), bundle.preprocess)
+        except InvalidInputError as error:
+            problems[number] = error.message
+        except OSError as error:
+            problems[number] = f"the file cannot be read: {error.strerror}"
+        return None
+
+    done, threads = 0, os.cpu_count() or 1
+    for batch, pictures in prepared_ahead(range(len(photos)), prepare, batch_size=_BATCH, threads=threads):
+        there = [(number, one) for number, one in zip(batch, pictures, strict=True) if one is not None]
+        if there:
+            readable = [number for number, _ in there]
+            encoded = encoder.encode(np.stack([picture for _, picture in there]))
             vectors[readable] = encoded.embedding
             for level, probabilities in zip(classes, encoded.probabilities, strict=True):
                 level[readable] = probabilities.argmax(axis=1)
-        on_progress(start + len(batch), len(photos))
-    return Embedded(vectors, classes, problems)
-
-
-def _batches(bundle: Bundle, photos: Sequence[Path]) -> Iterator[tuple[int, list[Prepared]]]:
-    """Yield batches with the position of their first photo; threads prepare the one after the present."""
-
-    def prepare(photo: Path) -> Prepared:
-        try:
-            return preprocess(photo.read_bytes(), bundle.preprocess)
-        except InvalidInputError as error:
-            return error.message
-        except OSError as error:
-            return f"the file cannot be read: {error.strerror}"
-
-    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="preprocess") as pool:
-        following = [pool.submit(prepare, photo) for photo in photos[:_BATCH]]
-        for start in range(0, len(photos), _BATCH):
-            present = following
-            ahead = photos[start + _BATCH : start + 2 * _BATCH]
-            following = [pool.submit(prepare, photo) for photo in ahead]
-            yield start, [future.result() for future in present]
+        done += len(batch)
+        on_progress(done, len(photos))
+    return Embedded(vectors, classes, dict(sorted(problems.items())))

@@ -113,7 +113,9 @@ def classification_figures(
             accuracies[level] = {"micro": measured.micro, "macro": measured.macro}
     return {
         "accuracy": accuracies,
-        "violation_rate": _violation_rate([[row[level] for level in levels] for row in predicted]),
+        "violation_rate": violation_rate([[row[level] for level in levels] for row in predicted])
+        if levels
+        else None,
         **_severity(predicted, actual, levels, categories),
     }
 
@@ -134,20 +136,3 @@ def _severity(
         "lca_height": float(mistakes.mean()) if len(mistakes) else None,
         "mistakes": len(mistakes) / len(heights),
     }
-
-
-def _violation_rate(predicted: Sequence[Sequence[CategoryPath]]) -> float | None:
-    """The share of rows, each given as its path of every level, with a path outside the one above."""
-    if not predicted or not predicted[0]:
-        return None
-    by_level = list(zip(*predicted, strict=True))
-    classes = [sorted(set(paths)) for paths in by_level]
-    index = [{path: number for number, path in enumerate(known)} for known in classes]
-    parents = [[-1] * len(classes[0])]
-    for above, known in zip(index, classes[1:], strict=False):
-        parents.append([above.get(path[:-1], -1) for path in known])
-    numbers = [
-        np.array([known[path] for path in paths], dtype=np.int64)
-        for known, paths in zip(index, by_level, strict=True)
-    ]
-    return violation_rate(numbers, parents)

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -202,17 +203,13 @@ def accuracy(predicted: Sequence[Hashable], actual: Sequence[Hashable | None]) -
     )
 
 
-def violation_rate(predicted: Sequence[npt.NDArray[np.int64]], parents: Sequence[Sequence[int]]) -> float:
+def violation_rate(predicted: Sequence[Sequence[CategoryPath]]) -> float:
     """Return the share of rows in which some level's class is not a child of the class one level up.
 
     Args:
-        predicted: For each level from the root down ``(n,)`` class indices, n >= 1.
-        parents: For each level the parent index of every class; the first level's is not read.
+        predicted: For each row, one or more, its category path of every level from the root down.
     """
-    violated = np.zeros(len(predicted[0]), dtype=bool)
-    for level in range(1, len(predicted)):
-        violated |= np.asarray(parents[level])[predicted[level]] != predicted[level - 1]
-    return float(violated.mean())
+    return float(np.mean([any(here[:-1] != above for above, here in pairwise(row)) for row in predicted]))
 
 
 def lca_heights(

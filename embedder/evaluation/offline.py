@@ -43,16 +43,12 @@ class OfflineEvaluation:
         figures: As ``lookalike evaluate`` writes them.
         questions: Every query of the catalogue, also those without a right answer.
         outcomes: The ranking of each with the options asked for, own item left out.
-        measures: Each measure of each of them with these options; empty if none has a right answer.
-        baseline_measures: The same of the model compared with; empty without one.
         fallback: Ids of the index for a query that could not be read but must be answered.
     """
 
     figures: dict[str, Any]
     questions: list[Question]
     outcomes: list[Query]
-    measures: PerQuery
-    baseline_measures: PerQuery
     fallback: list[str]
 
     def answers(self) -> list[tuple[str, Sequence[str]]]:
@@ -95,26 +91,24 @@ def evaluate_bundle(
         InvalidInputError: A bundle is invalid, or the catalogue has nothing to measure.
     """
     questions = all_questions(catalog)
-    model_folders = [bundle, *([baseline] if baseline else [])]
-    bundles = [load_bundle(folder) for folder in model_folders]
+    bundles = [load_bundle(folder) for folder in (bundle, baseline) if folder]
     rows = _rows_to_embed(catalog, questions, bundles[0])
     total = len(rows) * len(bundles)
-    models = [
+    model, *others = [
         _embed(one, rows, _later_part(update, number * len(rows), total))
         for number, one in enumerate(bundles)
     ]
-    model, *others = models
     measured, outcomes = _measure_variants(model, catalog, questions, options, k)
     figures = _figures(model, catalog, questions, measured, options)
-    measures = measured.get(options.name, {})
-    theirs: PerQuery = {}
-    for other in others:
-        index_ids = [item.item_id for item in catalog.index_items()]
-        if measures:
+    index_ids = [item.item_id for item in catalog.index_items()]
+    if others:
+        (other,) = others
+        theirs: PerQuery = {}
+        if measured:
             theirs = full_ranking_measures(rank_items(questions, index_ids, other.vectors, options, k), k)
-        figures["against"] = _against(other, measures, theirs, questions)
-    readable = sorted(item.item_id for item in catalog.index_items() if item.item_id in model.vectors)
-    return OfflineEvaluation(figures, questions, outcomes, measures, theirs, readable)
+        figures["against"] = _against(other, measured.get(options.name, {}), theirs, questions)
+    readable = sorted(item_id for item_id in index_ids if item_id in model.vectors)
+    return OfflineEvaluation(figures, questions, outcomes, readable)
 
 
 def rank_items(

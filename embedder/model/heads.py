@@ -22,6 +22,8 @@ from torch.nn import functional
 
 from embedder.model.taxonomy import Taxonomy
 
+_CHUNK = 65_536
+
 
 class HeadOutput(NamedTuple):
     """Results of the head.
@@ -74,10 +76,9 @@ class EmbeddingHead(nn.Module):
         """
         dim, feature_dim = self.projection.out_features, self.mean.numel()
         self.mean.copy_(features.mean(dim=0))
-        centred = (features - self.mean).double()
-        total = centred.T @ centred / len(centred)
+        total, of_means = _covariances(features, self.mean, products)
         self.scale.copy_((feature_dim / total.trace().clamp(min=1e-12)).sqrt())
-        within = total - _covariance_of_means(centred, products)
+        within = total - of_means
         isotropic = torch.eye(feature_dim, dtype=within.dtype) / feature_dim
         within += isotropic * (shrinkage * within.trace()).clamp(min=1e-6 * total.trace() + 1e-12)
         variances, axes = torch.linalg.eigh(within)
@@ -173,9 +174,18 @@ def _level(feature_dim: int, width: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(nn.Linear(feature_dim, width), nn.LayerNorm(width), nn.GELU(), nn.Dropout(dropout))
 
 
-def _covariance_of_means(centred: Tensor, products: Tensor) -> Tensor:
-    """Return the covariance that is left when every row is replaced by the mean of its product's rows."""
+def _covariances(features: Tensor, mean: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the covariance ``(F, F)`` float64, and the one left when every row is its product's mean.
+
+    The rows are widened to float64 a chunk at a time: all at once they may not fit in memory.
+    """
     _, numbers, counts = torch.unique(products, return_inverse=True, return_counts=True)
-    sums = centred.new_zeros(len(counts), centred.shape[1]).index_add_(0, numbers, centred)
-    covariance: Tensor = (sums / counts[:, None]).T @ sums / len(centred)
-    return covariance
+    width = features.shape[1]
+    total = torch.zeros(width, width, dtype=torch.float64)
+    sums = torch.zeros(len(counts), width, dtype=torch.float64)
+    for rows, their_numbers in zip(torch.split(features, _CHUNK), torch.split(numbers, _CHUNK), strict=True):
+        centred = (rows - mean).double()
+        total += centred.T @ centred
+        sums.index_add_(0, their_numbers, centred)
+    of_means: Tensor = (sums / counts[:, None]).T @ sums / len(features)
+    return total / len(features), of_means

@@ -41,7 +41,9 @@ def alter(image: Image.Image, other: Callable[[], Image.Image], random: np.rando
         random: The source of chance.
     """
     background = studio_background(image)
-    if background is not None and random.random() < 0.7:
+    if background is None and random.random() < 0.3:
+        image = _cut_out(image, random)
+    elif background is not None and random.random() < 0.7:
         image = _replace_background(image, background, other, random)
     if random.random() < 0.5:
         image = _perspective(image, random)
@@ -72,6 +74,20 @@ def studio_background(image: Image.Image) -> npt.NDArray[np.bool_] | None:
     outside: npt.NDArray[np.bool_] = np.isin(parts, np.unique(edge[edge > 0]))
     share = outside.mean()
     return outside if _BACKGROUND_SHARE[0] <= share <= _BACKGROUND_SHARE[1] else None
+
+
+def _cut_out(image: Image.Image, random: np.random.Generator) -> Image.Image:
+    """Show the middle of a photo, where the product mostly is, before white as a studio would."""
+    width, height = image.size
+    centre_x, centre_y = random.uniform(0.4, 0.6, 2)
+    radius_x, radius_y = random.uniform(0.3, 0.5, 2)
+    roundness = random.uniform(2, 5)  # 2 is an ellipse, more is closer to a box
+    across = np.abs((np.arange(width) + 0.5) / width - centre_x) / radius_x
+    down = np.abs((np.arange(height) + 0.5) / height - centre_y) / radius_y
+    inside = across[None, :] ** roundness + down[:, None] ** roundness < 1
+    mask = Image.fromarray(inside.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(2))
+    white = int(random.integers(_STUDIO_WHITE, 256))
+    return Image.composite(image, Image.new("RGB", image.size, (white, white, white)), mask)
 
 
 def _replace_background(

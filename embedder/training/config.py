@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,11 +13,34 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from embedder.model.backbone import BackboneSpec
 from lookalike.errors import InvalidInputError, Reason
 
-# Settings that the baselines do not read, though they are not off by default.
-_UNREAD = {
-    "flat": ("class_balance", "dependence_weight", "level_weights"),
-    "none": ("class_balance", "dependence_weight", "level_weights", "fine_tune"),
-}
+_TRAINED = (
+    *("level_width", "dropout", "epochs", "batch_size", "learning_rate", "weight_decay", "metric_loss"),
+    *("title_loss", "sampler", "projection_share", "fine_tune", "patience"),
+)
+_FINE_TUNING = (
+    *("fine_tune_stages", "fine_tune_epochs", "fine_tune_batch_size", "fine_tune_learning_rate"),
+    *("backbone_learning_rate", "workers"),
+)
+# Settings, when they are read, and how to say that.
+_READ_IF: tuple[tuple[tuple[str, ...], Callable[[TrainConfig], bool], str], ...] = (
+    (_TRAINED, lambda config: config.head != "none", "a head that is trained"),
+    (("whitening",), lambda config: config.head == "none", "head none"),
+    (
+        ("class_balance", "dependence_weight", "level_weights"),
+        lambda config: config.head == "hierarchical",
+        "head hierarchical",
+    ),
+    (("metric_loss_weight",), lambda config: config.metric_loss != "none", "a metric_loss"),
+    (
+        ("hard_negatives",),
+        lambda config: config.metric_loss not in ("none", "himulcon"),
+        "a metric_loss other than himulcon",
+    ),
+    (("title_loss_weight", "title_min_count"), lambda config: config.title_loss != "none", "a title_loss"),
+    (("photos_per_product",), lambda config: config.sampler == "product", "sampler product"),
+    (_FINE_TUNING, lambda config: config.fine_tune, "fine_tune"),
+)
+_OFF = (0, None, "none")
 
 
 def default_cache_folder() -> Path:
@@ -137,18 +161,16 @@ class TrainConfig(BaseModel):
         """Refuse settings that would be ignored; call it after ``model_copy``, which does not.
 
         Raises:
-            InvalidInputError: A setting was given that the head does not read.
+            InvalidInputError: A setting was given that the others leave unread.
         """
-        given = self.model_fields_set
-        unread = [name for name in _UNREAD.get(self.head, ()) if name in given and getattr(self, name)]
-        if self.whitening and self.head != "none":
-            unread.append("whitening")
-        if unread:
-            raise InvalidInputError(
-                f"The {self.head} head does not read {' and '.join(unread)}; leave that out, or choose"
-                " another head.",
-                reason=Reason.CONFIG_INVALID,
-            )
+        for names, is_read, what in _READ_IF:
+            unread = [name for name in names if name in self.model_fields_set]
+            unread = [name for name in unread if getattr(self, name) not in _OFF]
+            if unread and not is_read(self):
+                raise InvalidInputError(
+                    f"{' and '.join(unread)}: read only with {what}; leave that out or change this.",
+                    reason=Reason.CONFIG_INVALID,
+                )
         return self
 
     def decides(self) -> dict[str, object]:

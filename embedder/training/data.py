@@ -60,7 +60,7 @@ class _FeatureSteps(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         for step in range(self._first, self._plan.total_steps):
-            rows = self._plan.rows(step)[self._rank :: self._ranks]
+            rows = self._plan.rows(step).tensor_split(self._ranks)[self._rank]
             random = seeded(self._plan.seed, step, self._rank)
             copies = torch.randint(len(self._features), (len(rows),), generator=random)
             yield self._labels.batch(self._features[copies, rows], rows)
@@ -116,8 +116,9 @@ class _PhotoSteps(Sampler[list[tuple[int, int, int]]]):
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         for step in range(self._first, self._plan.total_steps):
-            rows = enumerate(self._plan.rows(step).tolist())
-            yield [(step, place, row) for place, row in rows][self._rank :: self._ranks]
+            # Neighbours stay together: `sampler="product"` puts a product's photos side by side.
+            places = torch.arange(len(rows := self._plan.rows(step))).tensor_split(self._ranks)[self._rank]
+            yield [(step, place, int(rows[place])) for place in places.tolist()]
 
 
 class _Collate:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from embedder.model.taxonomy import MISSING, Taxonomy
 from embedder.training.callbacks import Checkpoints, Epochs, Figures, Reporting, Validate
 from embedder.training.config import TrainConfig
 from embedder.training.data import Labels, MakeLoader
+from embedder.training.memory import freed_memory_kept
 from embedder.training.module import TrainingData, TrainingModule
 from embedder.training.objective import Objective
 from embedder.training.sampling import Plan
@@ -58,7 +60,8 @@ def make_head(features: Tensor, labels: Labels, taxonomy: Taxonomy, config: Trai
         taxonomy: The category tree.
         config: The settings.
     """
-    width, dim = features.shape[2], config.embedding_dim
+    width = features.shape[2]
+    dim = min(width, config.embedding_dim)
     head: EmbeddingHead
     with _seeded(config.seed):
         if config.head == "none" or not taxonomy.paths:
@@ -124,7 +127,9 @@ def fit(
         )
         resumed = checkpoint if checkpoint and checkpoint.is_file() else None
         module.train()  # Lightning leaves modules in the mode that they come in
-        trainer.fit(module, datamodule=TrainingData(phase.make_loader), ckpt_path=resumed)
+        on_cpu = phase.backbone is not None and not uses_gpu(config)
+        with _interruptible(), freed_memory_kept() if on_cpu else nullcontext():
+            trainer.fit(module, datamodule=TrainingData(phase.make_loader), ckpt_path=resumed)
     epochs.restore_best(module)
     module.cpu().eval()
     return epochs.history
@@ -146,12 +151,24 @@ def uses_gpu(config: TrainConfig) -> bool:
     return config.accelerator != "cpu" and torch.cuda.is_available()
 
 
+def check_hardware(config: TrainConfig) -> None:
+    """Refuse settings that ask for GPUs that are not there.
+
+    Raises:
+        InvalidInputError: They do.
+    """
+    there = torch.cuda.device_count()
+    if config.accelerator == "gpu" and not there:
+        problem = "There is no GPU to train on; leave the accelerator to auto."
+    elif uses_gpu(config) and config.devices > there:
+        problem = f"There are fewer than {config.devices} GPUs here: {there}."
+    else:
+        return
+    raise InvalidInputError(problem, reason=Reason.CONFIG_INVALID)
+
+
 def _hardware(config: TrainConfig, phase: Phase) -> dict[str, Any]:
     gpu = uses_gpu(config)
-    if config.accelerator == "gpu" and not gpu:
-        raise InvalidInputError(
-            "There is no GPU to train on; leave the accelerator to auto.", reason=Reason.CONFIG_INVALID
-        )
     mixed = gpu and phase.backbone is not None and torch.cuda.is_bf16_supported()
     # A batch without any product or title leaves proxies and attribute weights unused.
     several = DDPStrategy(find_unused_parameters=True, process_group_backend="nccl" if gpu else "gloo")
@@ -180,6 +197,22 @@ def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C be the KeyboardInterrupt that it is everywhere else.
+
+    Lightning turns it into an exit with status 1, and ignores those that follow.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 @contextmanager

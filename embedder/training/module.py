@@ -87,17 +87,14 @@ class TrainingModule(LightningModule):
         """Return AdamW with a learning rate for the head and one for the backbone, and their schedule."""
         config = self._config
         rate = config.learning_rate if self.backbone is None else config.fine_tune_learning_rate
-        kept: list[nn.Parameter] = [*self.head.projection.parameters(), *self.objective.parameters()]
         # Decay would pull the embedding away from the whitening that it starts at.
-        undecayed = {id(parameter) for parameter in kept}
-        decayed = [p for p in self.head.parameters() if id(p) not in undecayed]
-        groups: list[dict[str, Any]] = [
-            {"params": kept, "weight_decay": 0.0, "lr": rate},
-            {"params": decayed, "lr": rate},
-        ]
+        kept = [*self.head.projection.parameters(), *self.objective.parameters()]
+        groups: list[dict[str, Any]] = [{"params": kept, "weight_decay": 0.0, "lr": rate}]
+        among = {id(parameter) for parameter in kept}
+        groups += decayed_and_not((p for p in self.head.parameters() if id(p) not in among), rate)
         if self.backbone is not None:
-            trained = [p for p in self.backbone.parameters() if p.requires_grad]
-            groups.append({"params": trained, "lr": config.backbone_learning_rate})
+            trained = (p for p in self.backbone.parameters() if p.requires_grad)
+            groups += decayed_and_not(trained, config.backbone_learning_rate)
         groups = [group for group in groups if group["params"]]
         optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up_then_cosine(self._total_steps))
@@ -116,6 +113,15 @@ class TrainingData(LightningDataModule):
         trainer = self.trainer
         assert trainer is not None
         return self._make_loader(trainer.global_step, trainer.global_rank, trainer.world_size)
+
+
+def decayed_and_not(parameters: Iterable[nn.Parameter], rate: float) -> list[dict[str, Any]]:
+    """Return two groups: matrices and kernels, and without decay the vectors: biases and norms."""
+    vectors: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for parameter in parameters:
+        (vectors if parameter.ndim == 1 else others).append(parameter)
+    return [{"params": vectors, "weight_decay": 0.0, "lr": rate}, {"params": others, "lr": rate}]
 
 
 def freeze(backbone: nn.Module, stages: int | None) -> None:

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from embedder.ahead import prepared_ahead
 from embedder.evaluation.metrics import accuracy
 from embedder.model.heads import EmbeddingHead
 from embedder.model.taxonomy import MISSING, Taxonomy
 from embedder.preprocess import PreprocessParams, preprocess
-from embedder.training.ahead import prepared_ahead
 from embedder.training.rows import number_repeated
 from lookalike.catalog import LEVELS, CatalogItem
 

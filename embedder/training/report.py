@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from embedder.evaluation.metrics import lca_heights
-from embedder.preprocess import PreprocessParams, decode_image
+from embedder.preprocess import decode_image
 from embedder.training.callbacks import Figures
 from embedder.training.outcome import Outcome
 from embedder.training.plots import confusion, draw_confusion, draw_curves
@@ -105,7 +105,8 @@ def write_report(
             bad_count=len(bad_photos),
             bad_photos=[(path.name, problem) for path, problem in bad_photos.items()][:_BAD_PHOTOS_SHOWN],
             provenance=json.dumps(provenance, indent=2, sort_keys=True),
-        )
+        ),
+        encoding="utf-8",
     )
     return page
 
@@ -126,7 +127,7 @@ def _pictures(outcome: Outcome, shown: Sequence[Mistake], folder: Path) -> list[
     for number, mistake in enumerate(shown):
         item = outcome.items[mistake.row]
         file = f"mistake-{number:02}.jpg"
-        photo = decode_image(item.image_path.read_bytes(), min_side=PreprocessParams().size)
+        photo = decode_image(item.image_path.read_bytes(), min_side=_THUMBNAIL)
         photo.thumbnail((_THUMBNAIL, _THUMBNAIL))
         photo.save(folder / file, "JPEG", quality=85)
         found.append(

@@ -54,7 +54,7 @@ class TrainingRun:
     def __init__(self, catalog: Catalog, config: TrainConfig, progress: Progress) -> None:
         self.config = config.check()
         self.backbone = load_backbone(config.backbone)
-        if config.embedding_dim > self.backbone.dim:
+        if not self.plain and config.embedding_dim > self.backbone.dim:
             raise InvalidInputError(
                 f"The embedding cannot be wider than the backbone's {self.backbone.dim} features.",
                 reason=Reason.CONFIG_INVALID,
@@ -193,9 +193,11 @@ class TrainingRun:
 
     def _feature_reader(self) -> Callable[[Sequence[CatalogItem], int], Features]:
         bundle = _backbone_bundle(self.backbone, self.config)
-        encoder: Encoder = OnnxEncoder(bundle, self._threads)
+        encoder: Encoder
         if uses_gpu(self.config):
             encoder = TorchEncoder(self.backbone.module, torch.device("cuda"))
+        else:
+            encoder = OnnxEncoder(bundle, self._threads)
         folder = self.config.cache_folder / "features"
         extractor = FeatureExtractor(bundle, encoder, folder, self._threads)
 
@@ -245,7 +247,8 @@ class TrainingRun:
             )
         self.bad_photos |= {items[row].image_path: problem for row, problem in features.problems.items()}
         kept = [item for item, good in zip(items, features.readable, strict=True) if good]
-        return Rows(kept, torch.from_numpy(features.values[:, features.readable]))
+        values = features.values[:, features.readable] if bad else features.values
+        return Rows(kept, torch.from_numpy(values))
 
 
 @torch.no_grad()

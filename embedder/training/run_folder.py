@@ -13,6 +13,19 @@ _IDENTITY = "run.json"
 _MADE_HERE = ("checkpoints", "tensorboard", "report")
 
 
+def check_run_folder(folder: Path) -> None:
+    """Refuse a folder that holds something other than a training run.
+
+    Raises:
+        InvalidInputError: It does.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / _IDENTITY).is_file():
+        raise InvalidInputError(
+            f"The folder {folder.name} holds something other than a training run; name another.",
+            reason=Reason.CONFIG_INVALID,
+        )
+
+
 def open_run_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
     """Make a run's folder ready: empty, or as the stopped run left it.
 
@@ -24,12 +37,8 @@ def open_run_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> 
     Raises:
         InvalidInputError: The run that is there had another identity, or the folder is none of a run.
     """
+    check_run_folder(folder)
     file = folder / _IDENTITY
-    if folder.is_dir() and any(folder.iterdir()) and not file.is_file():
-        raise InvalidInputError(
-            f"The folder {folder.name} holds something other than a training run; name another.",
-            reason=Reason.CONFIG_INVALID,
-        )
     wanted = json.dumps(identity, sort_keys=True, indent=2) + "\n"
     if resume and file.is_file():
         if file.read_text() != wanted:

@@ -18,7 +18,7 @@ class TorchEncoder:
     """Encodes pictures with a backbone in PyTorch.
 
     Args:
-        backbone: Maps ``(B, 3, H, W)`` to features; left on the device that it lies on between calls.
+        backbone: Maps ``(B, 3, H, W)`` to features; moved to ``device`` and left there.
         device: Where to compute.
     """
 

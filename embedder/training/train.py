@@ -11,10 +11,10 @@ from embedder.export import export_bundle
 from embedder.model.network import EmbeddingNetwork
 from embedder.training.callbacks import Figures
 from embedder.training.config import TrainConfig
-from embedder.training.fit import end_parallel_training, is_first_process
+from embedder.training.fit import check_hardware, end_parallel_training, is_first_process
 from embedder.training.report import write_report
 from embedder.training.run import Progress, TrainingRun
-from embedder.training.run_folder import open_run_folder
+from embedder.training.run_folder import check_run_folder, open_run_folder
 from lookalike.catalog import Catalog
 
 
@@ -57,8 +57,13 @@ def train(
     Raises:
         InvalidInputError: Fewer than two photos to train on, too many unreadable ones, unfit settings,
             a run folder of another run, or ``out_bundle`` holds something other than a bundle.
+        SystemExit: With status 0, in the further processes that Lightning starts for ``devices`` > 1, once
+            they have done their part.
     """
     check_replaceable(out_bundle)
+    check_hardware(config)
+    if config.run_folder:
+        check_run_folder(config.run_folder)
     first = is_first_process()
     run = TrainingRun(catalog, config, progress if first else _tell_no_one)
     provenance = run.provenance()
@@ -75,11 +80,6 @@ def train(
         for name, outcome in outcomes.items()
         for figure, value in (outcome.accuracies() if name == "train" else outcome.figures()).items()
     }
-    report = None
-    if config.run_folder:
-        report = write_report(
-            config.run_folder / "report", outcomes, history, metrics, run.bad_photos, provenance
-        )
     progress("export", 0, 1, metrics)
     bundle = export_bundle(
         EmbeddingNetwork(run.backbone.module, None if run.plain else head),
@@ -90,6 +90,10 @@ def train(
         provenance=provenance,
         metrics=metrics,
     )
+    report = None
+    if config.run_folder:
+        folder = config.run_folder / "report"
+        report = write_report(folder, outcomes, history, metrics, run.bad_photos, provenance)
     progress("export", 1, 1, metrics)
     return TrainResult(bundle, len(run.rows.items), run.split, run.bad_photos, metrics, history, report)
 

@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 from torch import nn
 
+from embedder.ahead import prepared_ahead
 from embedder.backends.base import Encoded
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle, load_bundle
 from embedder.training import feature_store
-from embedder.training.ahead import prepared_ahead
 from embedder.training.feature_store import FeatureStore
 from embedder.training.features import FeatureExtractor, Features
 from embedder.training.torch_encoder import TorchEncoder

@@ -153,10 +153,14 @@ def test_accuracy_equals_a_naive_version(rows: list[tuple[int, int | None]]) -> 
 
 
 def test_violations_are_children_of_another_parent() -> None:
-    parents = [(), (0, 0, 1), (0, 1, 2)]
-    meta, level2, leaf = np.array([0, 0, 1, 1]), np.array([0, 2, 2, 2]), np.array([0, 2, 2, 0])
-    assert violation_rate([meta, level2, leaf], parents) == 0.5
-    assert violation_rate([meta], parents) == 0
+    rows = [[("a",), ("a", "x"), ("a", "x", "1")]] * 2
+    assert violation_rate(rows) == 0
+    other_parent, other_grandparent = (
+        [("b",), ("a", "x"), ("a", "x", "1")],
+        [("a",), ("a", "y"), ("a", "x", "1")],
+    )
+    assert violation_rate([*rows, other_parent, other_grandparent]) == 0.5
+    assert violation_rate([[("a",)]]) == 0
 
 
 PATHS = st.lists(st.sampled_from("ab"), min_size=1, max_size=3).map(tuple)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -167,6 +168,52 @@ def test_too_many_bad_photos_stop_the_training(
     assert not (tmp_path / "bundle").exists()
 
 
+def test_what_cannot_be_trained_with_is_refused_before_any_photo_is_read(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "dear.txt").write_text("diary")
+    told: list[str] = []
+    for settings, problem in (
+        ({"devices": 2}, "fewer than 2 GPUs"),
+        ({"run_folder": tmp_path / "letters"}, "other than a training run"),
+    ):
+        wrong = config.model_copy(update=settings)
+        with pytest.raises(InvalidInputError, match=problem):
+            train(toy_catalog, tmp_path / "bundle", wrong, lambda stage, *_: told.append(stage))
+    assert told == []
+
+
+def test_ctrl_c_stops_the_training_and_leaves_ctrl_c_as_it_was(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    def press_ctrl_c(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        if stage == "train":
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(toy_catalog, tmp_path / "bundle", config, press_ctrl_c)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_report_that_cannot_be_written_does_not_cost_the_model(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("embedder.training.train.write_report", fail)
+    settings = config.model_copy(update={"epochs": 1, "run_folder": tmp_path / "run"})
+    with pytest.raises(OSError, match="full"):
+        train(toy_catalog, tmp_path / "bundle", settings, ignore)
+    load_bundle(tmp_path / "bundle")
+
+
 def test_products_with_one_photo_and_no_categories_can_be_trained_on(
     toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
 ) -> None:
@@ -182,9 +229,10 @@ def test_products_with_one_photo_and_no_categories_can_be_trained_on(
 def test_the_baselines_are_options_of_the_same_run(
     toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
 ) -> None:
-    plain = train(toy_catalog, tmp_path / "plain", config.model_copy(update={"head": "none"}), ignore)
+    headless = {"backbone": config.backbone, "cache_folder": config.cache_folder, "head": "none"}
+    plain = train(toy_catalog, tmp_path / "plain", TrainConfig.model_validate(headless), ignore)
     assert (plain.bundle.levels, plain.bundle.dim, plain.history) == ((), 96, {})
-    white = config.model_copy(update={"head": "none", "whitening": True})
+    white = TrainConfig.model_validate(headless | {"embedding_dim": 32, "whitening": True})
     whitened = train(toy_catalog, tmp_path / "whitened", white, ignore)
     assert (whitened.bundle.levels, whitened.bundle.dim) == ((), 32)
     assert whitened.metrics == {}  # each product has one val photo, and there are no classes
@@ -280,7 +328,7 @@ def test_unfit_settings_and_targets_are_refused(
     with pytest.raises(InvalidInputError, match="wider than the backbone's"):
         train(toy_catalog, tmp_path / "bundle", config.model_copy(update={"embedding_dim": 1281}), ignore)
     without_head = config.model_copy(update={"head": "none", "fine_tune": True})
-    with pytest.raises(InvalidInputError, match="none head does not read fine_tune"):
+    with pytest.raises(InvalidInputError, match="read only with a head that is trained"):
         train(toy_catalog, tmp_path / "bundle", without_head, ignore)
     with pytest.raises(InvalidInputError, match="not a model bundle"):
         train(toy_catalog, toy_catalog.root, config, ignore)
@@ -289,9 +337,13 @@ def test_unfit_settings_and_targets_are_refused(
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"head": "flat", "class_balance": 0.9}, "flat head does not read class_balance"),
-        ({"head": "flat", "dependence_weight": 0.8}, "flat head does not read dependence_weight"),
-        ({"whitening": True}, "hierarchical head does not read whitening"),
+        ({"head": "flat", "class_balance": 0.9}, "class_balance: read only with head hierarchical"),
+        ({"head": "flat", "dependence_weight": 0.8}, "dependence_weight: read only with head hierarchical"),
+        ({"whitening": True}, "whitening: read only with head none"),
+        ({"head": "none", "epochs": 9, "metric_loss": "arcface"}, "epochs and metric_loss: read only with"),
+        ({"metric_loss": "himulcon", "hard_negatives": True}, "hard_negatives: read only with"),
+        ({"fine_tune_epochs": 2}, "fine_tune_epochs: read only with fine_tune"),
+        ({"photos_per_product": 2}, "photos_per_product: read only with sampler product"),
         ({"drop_out": 0.1}, "drop_out: there is no such setting; did you mean dropout?"),
         ({"dropout": 1}, "dropout: Input should be less than 1"),
         ({"learning_rate": float("nan")}, "learning_rate: Input should be a finite number"),
@@ -330,7 +382,7 @@ def test_the_command_sets_what_has_no_option_of_its_own(
         assert run([*arguments, "--set", wrong]) == 2
         assert problem in capsys.readouterr().err
     assert run([*arguments[:-2], "--head", "flat", "--class-balance", "0.9"]) == 2
-    assert "flat head does not read class_balance" in capsys.readouterr().err
+    assert "class_balance: read only with head hierarchical" in capsys.readouterr().err
 
 
 def test_the_documentation_names_every_setting() -> None:

@@ -19,8 +19,8 @@ from embedder.model.heads import EmbeddingHead
 from embedder.model.taxonomy import MISSING, Taxonomy
 from embedder.preprocess import PreprocessParams
 from embedder.training.augment import alter, studio_background, vary
-from embedder.training.data import AlteredPhotos, Labels, photo_loader
-from embedder.training.module import freeze, warm_up_then_cosine
+from embedder.training.data import AlteredPhotos, Labels, feature_loader, photo_loader
+from embedder.training.module import decayed_and_not, freeze, warm_up_then_cosine
 from embedder.training.outcome import Outcome
 from embedder.training.plots import confusion
 from embedder.training.report import mistakes
@@ -138,6 +138,17 @@ def test_photo_batches_are_the_same_wherever_loading_starts_and_split_among_proc
     assert sorted(parts[0] + parts[1]) == sorted(whole[0].products.tolist())
 
 
+def test_processes_share_a_batch_without_parting_its_products() -> None:
+    products = torch.arange(32) // 4
+    labels = Labels(torch.zeros(32, 0, dtype=torch.long), products, Attributes((), ((),) * 32))
+    steps = plan(products.tolist(), "product", batch_size=16)
+    make = feature_loader(torch.zeros(1, 32, 8), labels, steps)
+    parts = [next(iter(make(0, rank, 2))).products.tolist() for rank in range(2)]
+    # The cut between the processes may go through one.
+    assert len(set(parts[0]) & set(parts[1])) <= 1
+    assert parts[0] + parts[1] == products[steps.rows(0)].tolist()
+
+
 def test_a_photo_that_is_drawn_several_times_looks_different_each_time(tmp_path: Path) -> None:
     """One row of a rare class among forty of a common one: the class sampler repeats it."""
     photos = [tmp_path / f"{number}.png" for number in range(41)]
@@ -159,8 +170,8 @@ def test_a_photo_that_is_drawn_several_times_looks_different_each_time(tmp_path:
     assert len(set(views)) == len(views)
     halves = [next(iter(make(0, rank, 2))) for rank in (0, 1)]
     whole = next(iter(make(0, 0, 1)))
-    torch.testing.assert_close(halves[1].inputs, whole.inputs[1::2], rtol=0, atol=0)
-    torch.testing.assert_close(halves[0].inputs, whole.inputs[0::2], rtol=0, atol=0)
+    torch.testing.assert_close(halves[1].inputs, whole.inputs.tensor_split(2)[1], rtol=0, atol=0)
+    torch.testing.assert_close(halves[0].inputs, whole.inputs.tensor_split(2)[0], rtol=0, atol=0)
 
 
 def test_varied_pictures_are_mild_and_repeatable() -> None:
@@ -186,6 +197,15 @@ def test_freezing_leaves_the_last_stages_without_batch_norm(stages: int | None) 
     assert not trained & norms
     assert any(name.startswith("layer4") for name in trained)
     assert any(name.startswith("conv1") for name in trained) == (stages is None)
+
+
+def test_biases_and_norms_do_not_decay() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+    kept, decayed = decayed_and_not(network.parameters(), 0.1)
+    assert kept["weight_decay"] == 0
+    assert [tuple(parameter.shape) for parameter in kept["params"]] == [(4,), (4,), (4,), (2,)]
+    assert "weight_decay" not in decayed  # the optimizer's own
+    assert [tuple(parameter.shape) for parameter in decayed["params"]] == [(4, 3, 1, 1), (2, 4)]
 
 
 def test_the_learning_rate_warms_up_and_falls_to_nothing() -> None:

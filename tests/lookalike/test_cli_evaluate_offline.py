@@ -13,11 +13,10 @@ from PIL import Image
 
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import load_bundle
-from embedder.evaluation.figures import differences
 from embedder.evaluation.offline import evaluate_bundle, rank_items
 from embedder.evaluation.retrieval import Options
 from embedder.preprocess import preprocess
-from lookalike.catalog import Catalog, CatalogItem, read_catalog, split_by_product, write_catalog
+from lookalike.catalog import Catalog, CatalogItem, read_catalog, write_catalog
 from lookalike.cli.app import run
 from lookalike.errors import InvalidInputError
 from lookalike.questions import Question
@@ -281,23 +280,6 @@ def test_rankings_are_as_deep_as_there_are_right_answers() -> None:
     assert outcome.ranked == names[:25]
     (reranked,) = rank_items([asked], names, vectors, Options(rerank=True))
     assert len(set(reranked.ranked)) == 25
-
-
-def test_folds_of_products_can_be_pooled_query_by_query(
-    shop: Path, tiny_bundle: Path, make_tiny_bundle: Callable[..., Path]
-) -> None:
-    other = make_tiny_bundle(seed=5)
-    mine, theirs, products = [], [], []
-    for fold in range(2):
-        held_out = split_by_product(read_catalog(shop), fold, 2)
-        measured = evaluate_bundle(held_out, tiny_bundle, baseline=other, update=lambda *_: None)
-        mine.append(measured.measures["map@r"])
-        theirs.append(measured.baseline_measures["map@r"])
-        products += [question.item.product_id for question in measured.questions]
-    pooled = differences({"map@r": np.concatenate(mine)}, {"map@r": np.concatenate(theirs)}, products)
-    whole = evaluate_bundle(read_catalog(shop), tiny_bundle, baseline=other, update=lambda *_: None)
-    expected = whole.figures["against"]["difference"]["map@r"]["difference"]
-    assert pooled["map@r"]["difference"] == pytest.approx(expected)
 
 
 def test_an_eproduct_catalogue_can_be_indexed(

@@ -41,7 +41,7 @@ def dependence_loss(
             the rows with a class at both count.
         parents: For each level ``(C_l,)`` int64, the parent of each class; the first is not read.
         weights: One weight per level (beta_l); the first is not read.
-        base: What a certain violation between two wrong levels costs, squared, plus 1.
+        base: ``p``: a certain violation between two wrong levels costs ``base**2 - 1``.
     """
     total = torch.zeros((), device=classes.device)
     probabilities = [scores.softmax(dim=1) for scores in logits]

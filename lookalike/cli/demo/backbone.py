@@ -5,14 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
-
 from lookalike.catalog import Catalog
 from lookalike.cli.console import Update
 from lookalike.questions import questions
-
-# Ten answers, the query itself, and room for equal scores at the end.
-_DEPTH = 32
 
 
 def plain_backbone_figures(
@@ -30,7 +25,8 @@ def plain_backbone_figures(
         ``mar@10``, ``mar@10_capped`` and ``recall@1``.
     """
     from embedder.backends.onnx import OnnxEncoder
-    from embedder.evaluation.metrics import Query, mean_average_recall, rank_by_score, recall_at_1
+    from embedder.evaluation.figures import means, retrieval_measures
+    from embedder.evaluation.offline import rank_items
     from embedder.export import export_default_bundle
     from embedder.training.features import FeatureExtractor
 
@@ -41,19 +37,6 @@ def plain_backbone_figures(
     bundle = export_default_bundle(bundle_folder)
     extractor = FeatureExtractor(bundle, OnnxEncoder(bundle, threads), cache, threads)
     features = extractor.extract([item.image_path for item in rows.values()], 0, 0, update)
-    # An unreadable photo is found by nothing, and finds nothing.
-    vectors = dict(zip(rows, np.nan_to_num(features.values[0]), strict=True))
-    ids = [item.item_id for item in index]
-    matrix = np.stack([vectors[item_id] for item_id in ids])
-    outcomes = []
-    for question in asked:
-        own = question.item.item_id
-        scores = matrix @ vectors[own]
-        best = np.argpartition(-scores, min(_DEPTH, len(ids) - 1))[:_DEPTH]
-        ranked = rank_by_score([ids[place] for place in best], scores[best])
-        outcomes.append(Query(ranked, question.relevant, own))
-    return {
-        "mar@10": mean_average_recall(outcomes, 10).value,
-        "mar@10_capped": mean_average_recall(outcomes, 10, capped=True).value,
-        "recall@1": recall_at_1(outcomes).value,
-    }
+    vectors = {item_id: features.values[0, row] for row, item_id in enumerate(rows) if features.readable[row]}
+    measured = means(retrieval_measures(rank_items(asked, [item.item_id for item in index], vectors)))
+    return {name: measured[name] for name in ("mar@10", "mar@10_capped", "recall@1")}
