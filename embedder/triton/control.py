@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tritonclient.grpc.aio import InferenceServerClient
@@ -59,7 +60,7 @@ async def load(folder: Path, bundle: Bundle, url: str, options: RepositoryOption
 
     Raises:
         FailedPreconditionError: It does not reproduce them, or the bundle has none. Triton serves what it
-            served before, which may be nothing, and the repository holds no more.
+            served before, which may be nothing, and as it did; the repository holds no more.
         UnavailableError: Triton cannot be reached or cannot load it; likewise.
     """
     golden = bundle.golden()
@@ -75,8 +76,7 @@ async def load(folder: Path, bundle: Bundle, url: str, options: RepositoryOption
         await reload(url, options.model)
         return number, await verify(bundle, golden, url, options.model)
     except BaseException:
-        if not known:
-            await _take_back(folder, options.model, number, url, first=before is None)
+        await _take_back(folder, options.model, before, None if known else number, url)
         raise
 
 
@@ -86,10 +86,19 @@ async def retire(folder: Path, model: str, number: int, url: str) -> list[int]:
     Returns:
         The numbers of the versions that are gone.
     """
-    dropped = repository.keep_only(folder, model, number)
-    await reload(url, model)
-    for other in dropped:
-        repository.delete_version(folder, model, other)
+    dropped = repository.all_but(folder, model, number)
+    await _drop(folder, model, dropped, url)
+    return dropped
+
+
+async def drop(folder: Path, model: str, model_version: str, url: str) -> list[int]:
+    """Unload a bundle's version and delete its files; other versions stay.
+
+    Returns:
+        The numbers of the versions that are gone; none if the model has no version of this bundle.
+    """
+    dropped = repository.versions_of(folder, model, model_version)
+    await _drop(folder, model, dropped, url)
     return dropped
 
 
@@ -160,18 +169,34 @@ async def _until_open(encoder: TritonEncoder) -> None:
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _take_back(folder: Path, model: str, number: int, url: str, *, first: bool) -> None:
-    """Undo a load that failed: whatever becomes of Triton, its repository is again what it was."""
-    if first:
+async def _drop(folder: Path, model: str, numbers: list[int], url: str) -> None:
+    repository.drop_versions(folder, model, numbers)
+    await reload(url, model)
+    for number in numbers:
+        repository.delete_version(folder, model, number)
+
+
+async def _take_back(folder: Path, model: str, before: Any | None, added: int | None, url: str) -> None:
+    """Undo a load that failed: whatever becomes of Triton, the model is configured as before.
+
+    Args:
+        folder: The model repository.
+        model: The model's name.
+        before: Its configuration from before the load; None if it had none.
+        added: Number of the version that the load added; None if it added none.
+        url: ``host:port`` of Triton's gRPC.
+    """
+    if before is None:
         await _unload(url, model)
         repository.delete_model(folder, model)
         return
-    repository.remove_version(folder, model, number)
+    repository.write_config(folder, model, before)
     try:
         await reload(url, model)
     except LookalikeError:
         return  # the files may be in use; nothing names them any more
-    repository.delete_version(folder, model, number)
+    if added is not None:
+        repository.delete_version(folder, model, added)
 
 
 async def _unload(url: str, model: str) -> None:

@@ -59,18 +59,20 @@ def load(
     bundle: BundleFolder,
     triton: Repository,
     url: Url = DEFAULT_TRITON,
-    backend: TritonBackend = "onnxruntime",
+    backend: TritonBackend = None,
     model: ModelName = DEFAULT_MODEL,
-    device: Device = "cpu",
-    instances: Instances = 1,
-    max_batch: MaxBatch = 16,
-    threads: Threads = 0,
+    device: Device = None,
+    instances: Instances = None,
+    max_batch: MaxBatch = None,
+    threads: Threads = None,
 ) -> None:
     """Load a bundle into Triton beside what it serves, and prove it on the golden images."""
     from embedder.bundle import load_bundle
     from embedder.triton import control
 
-    options = repository_options(backend, model, device, instances, max_batch, threads)
+    options = repository_options(
+        backend=backend, model=model, device=device, instances=instances, max_batch=max_batch, threads=threads
+    )
     loaded = load_bundle(bundle)
     number, distance = asyncio.run(control.load(triton, loaded, url, options))
     note(f"Version {number} of {model} is {loaded.model_version}; golden images within {distance:.1e}.")
@@ -101,12 +103,7 @@ def switch(
         Path | None, typer.Option("--triton", help="The model repository, if the embedders use Triton.")
     ] = None,
     url: Url = DEFAULT_TRITON,
-    backend: TritonBackend = "onnxruntime",
     model: ModelName = DEFAULT_MODEL,
-    device: Device = "cpu",
-    instances: Instances = 1,
-    max_batch: MaxBatch = 16,
-    threads: Threads = 0,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for the embedders to follow.")] = 120.0,
 ) -> None:
     """Serve another bundle: load and prove it, have the embedders move over, unload the old one.
@@ -123,7 +120,7 @@ def switch(
     if triton is not None:
         from embedder.triton import control
 
-        options = repository_options(backend, model, device, instances, max_batch, threads)
+        options = repository_options(model=model)
         number, distance = asyncio.run(control.load(triton, new, url, options))
         note(f"Triton has {new.model_version} as version {number}; golden images within {distance:.1e}.")
     retire_by_hand = f"`lookalike model retire --model {model} --triton {triton} --triton-url {url} --keep"
@@ -139,12 +136,15 @@ def switch(
                 note(f"Triton has both; {retire_by_hand} N` unloads all versions but number N.")
             raise
     note(f"Every embedder serves {new.model_version}.")
-    if triton is not None:
+    if triton is not None and old.model_version != new.model_version:
         try:
             _wait_for(embedder, timeout, _has_drained)
-            dropped = asyncio.run(control.retire(triton, model, number, url))
+            dropped = asyncio.run(control.drop(triton, model, old.model_version, url))
         except BaseException:
-            note(f"The new bundle stays, and so does the old one in Triton: {retire_by_hand} {number}`.")
+            note(
+                "The new bundle stays, and so does the old one in Triton; "
+                f"{retire_by_hand} {number}` unloads all versions but that one."
+            )
             raise
         note(f"Triton unloaded: {', '.join(map(str, dropped)) or 'nothing'}.")
 

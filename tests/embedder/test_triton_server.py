@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from tritonclient.grpc.aio import InferenceServerClient
 
 from benchmarks.embedder_trained import train_in_memory
 from benchmarks.triton_server import TritonServer
@@ -30,7 +31,7 @@ from embedder.server import FULL_NAME
 from embedder.service import EmbedderServicer
 from embedder.stage_metrics import TritonMetrics
 from embedder.triton import control
-from embedder.triton.repository import RepositoryOptions, write_version
+from embedder.triton.repository import RepositoryOptions, read_config, write_version
 from lookalike.catalog import Catalog
 from lookalike.cli.app import run
 from lookalike.errors import (
@@ -224,6 +225,56 @@ async def test_a_bundle_that_fails_its_golden_images_is_taken_back(
         await encoder.encode(pictures(1))
 
 
+async def loaded_config(triton: TritonServer, model: str) -> Any:
+    async with InferenceServerClient(triton.url) as client:
+        return (await client.get_model_config(model)).config
+
+
+@pytest.mark.parametrize("case", ["golden", "new", "known"])
+async def test_a_failed_load_with_other_options_leaves_the_models_own(
+    triton: TritonServer, make_tiny_bundle: Callable[..., Path], tmp_path: Path, case: str
+) -> None:
+    good, other = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (33, 34))
+    model = f"options-{case}"
+    first = RepositoryOptions("python", model, instances=2, max_batch=8, threads=1)
+    await control.load(triton.repository, good, triton.url, first)
+    written, loaded = read_config(triton.repository, model), await loaded_config(triton, model)
+    bundle = {"golden": made_wrong(other, tmp_path / "wrong"), "new": other, "known": good}[case]
+    # There is no GPU that Triton's onnxruntime could use, so that this cannot be loaded.
+    device: Any = None if case == "golden" else "gpu"
+    with pytest.raises(FailedPreconditionError if case == "golden" else UnavailableError):
+        await control.load(
+            triton.repository,
+            bundle,
+            triton.url,
+            RepositoryOptions(model=model, device=device, instances=1, max_batch=4),
+        )
+    assert read_config(triton.repository, model) == written
+    assert await loaded_config(triton, model) == loaded
+    assert await ready_versions(triton, model) == [(1, good.model_version)]
+    async with encoding(triton, good, model, max_batch=8) as encoder:
+        await encoder.encode(pictures(8))
+
+
+async def test_a_bundle_joins_a_model_as_that_is_and_leaves_alone(
+    triton: TritonServer, make_tiny_bundle: Callable[..., Path]
+) -> None:
+    """What ``model switch`` does in Triton, beside a version that somebody else loaded and uses."""
+    old, third, new = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (35, 36, 37))
+    for bundle in (old, third):
+        await load(triton, bundle, "joined")
+    number, _ = await control.load(triton.repository, new, triton.url, RepositoryOptions(model="joined"))
+    assert number == 3
+    assert (await loaded_config(triton, "joined")).max_batch_size == 8
+    assert await control.drop(triton.repository, "joined", old.model_version, triton.url) == [1]
+    while len(await ready_versions(triton, "joined")) > 2:
+        await asyncio.sleep(0.05)
+    assert await ready_versions(triton, "joined") == [(2, third.model_version), (3, new.model_version)]
+    written = {entry.name for entry in (triton.repository / "joined").iterdir() if entry.is_dir()}
+    assert written == {"2", "3"}
+    assert await control.drop(triton.repository, "joined", old.model_version, triton.url) == []
+
+
 async def test_a_first_bundle_that_fails_its_golden_images_leaves_nothing(
     triton: TritonServer, tiny_bundle: Path, tmp_path: Path
 ) -> None:
@@ -324,7 +375,6 @@ async def test_a_switch_under_load_fails_no_request(
             await asyncio.sleep(0.5)
             flags = [f"--to={bundles[1].path}", f"--served={folder}", f"--embedder={address}"]
             flags += [f"--triton={triton.repository}", f"--triton-url={triton.url}", "--model=switched"]
-            flags += ["--backend=python", "--max-batch=8", "--threads=1"]
             assert await asyncio.to_thread(run, ["model", "switch", *flags]) == 0
             await asyncio.sleep(0.2)
             stop.set()

@@ -58,12 +58,12 @@ def triton(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         done.append("load")
         return 2, 0.0
 
-    async def retire(*arguments: Any) -> list[int]:
-        done.append("retire")
+    async def drop(folder: Path, model: str, model_version: str, url: str) -> list[int]:
+        done.append(f"drop {model_version}")
         return [1]
 
     monkeypatch.setattr("embedder.triton.control.load", load)
-    monkeypatch.setattr("embedder.triton.control.retire", retire)
+    monkeypatch.setattr("embedder.triton.control.drop", drop)
     return done
 
 
@@ -79,8 +79,15 @@ def test_the_old_version_is_unloaded_once_no_call_is_under_way_with_it(
     embedder.draining = ["", old.model_version, old.model_version, old.model_version]
     assert switch(embedder, new) == 0
     assert embedder.draining == []
-    assert triton == ["load", "retire"]
+    assert triton == ["load", f"drop {old.model_version}"]
     assert load_bundle(embedder.folder).model_version == new.model_version
+
+
+def test_a_switch_to_the_bundle_that_is_served_unloads_nothing(
+    bundles: tuple[Bundle, Bundle], embedder: Embedder, triton: list[str]
+) -> None:
+    assert switch(embedder, bundles[0]) == 0
+    assert triton == ["load"]
 
 
 def test_a_bundle_that_is_not_taken_in_time_is_taken_back(
