@@ -209,7 +209,9 @@ def write_bundle(
 
 
 def copy_bundle(bundle: Bundle, out: Path) -> Bundle:
-    """Copy a bundle to another folder, in one step for whoever reads there; see :func:`write_bundle`.
+    """Copy a bundle so that ``out`` is at any time either the old one, absent or the new one.
+
+    See :func:`write_bundle` for what may be there before.
 
     Raises:
         InvalidInputError: ``out`` is a file or a folder that holds something else.

@@ -317,7 +317,7 @@ async def embedder(triton: TritonServer, folder: Path, model: str) -> AsyncItera
         preprocess_workers=2,
         drain_wait_seconds=0,
     )
-    served = ServedModel(load_bundle(folder), settings, metrics)
+    served = ServedModel(settings, metrics)
     servicer = EmbedderServicer(served.pipeline, served.backend, served.draining)
     service = Service(
         FULL_NAME,
