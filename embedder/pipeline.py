@@ -169,7 +169,8 @@ class EmbedPipeline:
     async def close(self) -> None:
         """Finish what is queued and stop the threads."""
         await self._batcher.close()
-        self._decoders.shutdown(cancel_futures=True)
+        # A cancelled call leaves its photo to the thread, and another model may be serving in this loop.
+        await asyncio.to_thread(self._decoders.shutdown, cancel_futures=True)
         await self._encoder.close()
 
     async def check_ready(self) -> str:
