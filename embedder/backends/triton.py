@@ -162,9 +162,11 @@ class TritonEncoder:
 
     async def close(self) -> None:
         """Give shared memory and the connection back."""
-        if self._memory is not None:
-            await self._memory.close()
-        await self._client.close()
+        try:
+            if self._memory is not None:
+                await self._memory.close()
+        finally:
+            await self._client.close()
 
     async def _try(self, images: npt.NDArray[np.float32], deadline: float) -> Encoded:
         started = time.monotonic()

@@ -16,6 +16,7 @@ import grpc
 import numpy as np
 import pytest
 from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
 
 from benchmarks.embedder_trained import train_in_memory
 from benchmarks.triton_server import TritonServer
@@ -178,6 +179,28 @@ async def test_deadlines_and_wrong_batches(triton: TritonServer, tiny_bundle: Pa
     with pytest.raises(InvalidInputError, match="takes batches of 8"):
         async with encoding(triton, bundle, "deadline", max_batch=9):
             pass
+
+
+async def test_memory_that_triton_maps_too_late_is_unmapped(
+    triton: TritonServer, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = load_bundle(tiny_bundle)
+    await load(triton, bundle, "mapped")
+    async with encoding(triton, bundle, "mapped", shared_memory=True) as encoder:
+        client, memory = encoder._client, encoder._memory
+        assert memory is not None
+        register = client.register_system_shared_memory
+
+        async def too_late(*told: Any, client_timeout: float) -> None:
+            await register(*told, client_timeout=30.0)
+            assert len((await client.get_system_shared_memory_status()).regions) == 1
+            raise InferenceServerException("Deadline Exceeded", "StatusCode.DEADLINE_EXCEEDED")
+
+        monkeypatch.setattr(client, "register_system_shared_memory", too_late)
+        with pytest.raises(DeadlineError):
+            await encoder.encode(pictures(1))
+        await asyncio.gather(*memory._leaving)
+        assert not (await client.get_system_shared_memory_status()).regions
 
 
 async def test_a_bundle_that_is_not_loaded_is_unavailable(
