@@ -23,12 +23,21 @@ from embedder.golden import GoldenImages, mismatch
 from embedder.stage_metrics import TritonMetrics
 from embedder.triton import naming, repository
 from embedder.triton.repository import RepositoryOptions
-from lookalike.errors import FailedPreconditionError, LookalikeError, Reason, UnavailableError
+from lookalike.errors import (
+    FailedPreconditionError,
+    InvalidInputError,
+    LookalikeError,
+    Reason,
+    UnavailableError,
+)
 from lookalike.runtime.metrics import Metrics
 
 LOAD_SECONDS = 300.0
 """How long Triton may take to load and warm up a model."""
+SEEN_SECONDS = 5.0
+"""How long a version may be missing after Triton said that it has loaded the model."""
 _POLL_SECONDS = 0.2
+_ANSWER_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ async def load(folder: Path, bundle: Bundle, url: str, options: RepositoryOption
         The version's number, and the largest cosine distance from the golden embeddings.
 
     Raises:
+        InvalidInputError: Triton serves the model from another folder.
         FailedPreconditionError: It does not reproduce them, or the bundle has none. Triton serves what it
             served before, which may be nothing, and as it did; the repository holds no more.
         UnavailableError: Triton cannot be reached or cannot load it; likewise.
@@ -70,6 +80,8 @@ async def load(folder: Path, bundle: Bundle, url: str, options: RepositoryOption
             reason=Reason.MODEL_PARITY_FAILED,
         )
     before = repository.read_config(folder, options.model)
+    if before is None:
+        await _check_unknown(folder, options.model, url)
     known = before is not None and naming.version_of(before, bundle.model_version) is not None
     number = repository.write_version(folder, bundle, options)
     try:
@@ -144,10 +156,10 @@ async def versions(url: str, model: str) -> list[LoadedVersion]:
     """
     async with InferenceServerClient(url) as client:
         try:
-            index = await client.get_model_repository_index(client_timeout=_POLL_SECONDS * 10)
+            index = await client.get_model_repository_index(client_timeout=_ANSWER_SECONDS)
             entries = [entry for entry in index.models if entry.name == model and entry.version]
             ready = any(entry.state == "READY" for entry in entries)
-            answer = await client.get_model_config(model, client_timeout=2.0) if ready else None
+            answer = await client.get_model_config(model, client_timeout=_ANSWER_SECONDS) if ready else None
         except InferenceServerException as error:
             raise _failed("cannot list its models", error) from error
     bundles = naming.versions(answer.config) if answer else {}
@@ -157,15 +169,27 @@ async def versions(url: str, model: str) -> list[LoadedVersion]:
     return sorted(found, key=lambda version: version.number)
 
 
+async def _check_unknown(folder: Path, model: str, url: str) -> None:
+    """Refuse a model that Triton has from elsewhere: undoing a failed first load would unload it."""
+    if any(version.state == "READY" for version in await versions(url, model)):
+        raise InvalidInputError(
+            f"Triton serves {model}, which {folder} does not have; is --triton the folder that it reads?",
+            reason=Reason.CONFIG_INVALID,
+        )
+
+
 async def _until_open(encoder: TritonEncoder) -> None:
-    """Wait until the version that was just loaded is there."""
-    deadline = time.monotonic() + LOAD_SECONDS
+    """Wait until the version that was just loaded is there; where Triton reads another folder it never is."""
+    deadline = time.monotonic() + SEEN_SECONDS
     while True:
         try:
             return await encoder.open()
-        except UnavailableError:
+        except UnavailableError as error:
             if time.monotonic() > deadline:
-                raise
+                raise UnavailableError(
+                    f"{error.message}; if Triton runs, is --triton the folder that it reads?",
+                    reason=error.reason,
+                ) from error
         await asyncio.sleep(_POLL_SECONDS)
 
 

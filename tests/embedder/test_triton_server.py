@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -296,6 +297,20 @@ async def test_a_bundle_joins_a_model_as_that_is_and_leaves_alone(
     written = {entry.name for entry in (triton.repository / "joined").iterdir() if entry.is_dir()}
     assert written == {"2", "3"}
     assert await control.drop(triton.repository, "joined", old.model_version, triton.url) == []
+
+
+async def test_a_repository_that_triton_does_not_read_is_soon_found_out(
+    triton: TritonServer, make_tiny_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    good, other = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (38, 39))
+    await load(triton, good, "elsewhere")
+    with pytest.raises(InvalidInputError, match="is --triton the folder"):
+        await control.load(tmp_path, other, triton.url, options("elsewhere"))
+    assert not (tmp_path / "elsewhere").exists()
+    shutil.copytree(triton.repository / "elsewhere", tmp_path / "elsewhere")
+    with pytest.raises(UnavailableError, match=r"has no version for .* is --triton the folder"):
+        await control.load(tmp_path, other, triton.url, options("elsewhere"))
+    assert await ready_versions(triton, "elsewhere") == [(1, good.model_version)]
 
 
 async def test_a_first_bundle_that_fails_its_golden_images_leaves_nothing(
