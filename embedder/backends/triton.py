@@ -84,17 +84,11 @@ class TritonEncoder:
         bundle: The verified bundle.
         target: Where it is served.
         metrics: Counts and times the requests.
-        tolerance: Cosine distance that the results may have from a float32 network's.
     """
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        target: TritonTarget,
-        metrics: TritonMetrics,
-        tolerance: float = FLOAT32_TOLERANCE,
-    ) -> None:
-        self.tolerance = tolerance
+    tolerance = FLOAT32_TOLERANCE
+
+    def __init__(self, bundle: Bundle, target: TritonTarget, metrics: TritonMetrics) -> None:
         self._bundle = bundle
         self._target = target
         self._metrics = metrics
