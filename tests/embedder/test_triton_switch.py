@@ -90,35 +90,27 @@ def test_a_switch_to_the_bundle_that_is_served_unloads_nothing(
     assert triton == ["load"]
 
 
-def test_a_bundle_that_is_not_taken_in_time_is_taken_back(
-    bundles: tuple[Bundle, Bundle], embedder: Embedder, triton: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    old, new = bundles
-    embedder.stubborn = old.model_version
-    assert switch(embedder, new, "--timeout=1") == EXIT_FAILED
-    assert load_bundle(embedder.folder).model_version == old.model_version
-    assert triton == ["load"]
-    told = capsys.readouterr().err
-    assert f"still serves {old.model_version}, not {new.model_version}" in told
-    assert "Triton has both" in told
-
-
-def test_an_interruption_before_all_serve_it_puts_the_old_bundle_back(
+@pytest.mark.parametrize(("how", "code"), [("time is up", EXIT_FAILED), ("Ctrl-C", EXIT_INTERRUPTED)])
+def test_a_bundle_that_not_every_embedder_takes_is_taken_back(
     bundles: tuple[Bundle, Bundle],
     embedder: Embedder,
     triton: list[str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    how: str,
+    code: int,
 ) -> None:
     old, new = bundles
     embedder.stubborn = old.model_version
-    monkeypatch.setattr("lookalike.cli.model.time.sleep", interrupt)
-    assert switch(embedder, new) == EXIT_INTERRUPTED
+    if how == "Ctrl-C":
+        monkeypatch.setattr("lookalike.cli.model.time.sleep", interrupt)
+    assert switch(embedder, new, "--timeout=1") == code
     assert load_bundle(embedder.folder).model_version == old.model_version
     assert triton == ["load"]
     told = capsys.readouterr().err
     assert f"The old bundle {old.model_version} is back" in told
-    assert "lookalike model retire" in told
+    assert "Triton has both; `lookalike model retire" in told
+    assert (f"still serves {old.model_version}, not {new.model_version}" in told) is (how != "Ctrl-C")
 
 
 def test_an_interruption_while_calls_end_leaves_the_new_bundle_and_both_versions(
