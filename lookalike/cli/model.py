@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import grpc
 import typer
 
 from embedder.triton.naming import DEFAULT_MODEL
@@ -29,13 +28,16 @@ from lookalike.cli.export import (
 )
 from lookalike.cli.options import AsJson, help_without_command
 from lookalike.errors import Reason, UnavailableError
-from lookalike.runtime.channel import channel_options
-from lookalike.v1 import embedder_pb2, embedder_pb2_grpc
+
+if TYPE_CHECKING:
+    from lookalike.v1.embedder_pb2 import GetModelResponse
+    from lookalike.v1.embedder_pb2_grpc import EmbedderServiceStub
 
 app = typer.Typer(help="Load, list, switch and retire the models that are served.")
 app.callback(invoke_without_command=True)(help_without_command)
 
 _POLL_SECONDS = 0.2
+_ANSWER_SECONDS = 2.0
 
 Repository = Annotated[Path, typer.Option("--triton", help="The model repository that Triton reads.")]
 Url = Annotated[str, typer.Option("--triton-url", metavar="HOST:PORT", help="Triton's gRPC address.")]
@@ -149,8 +151,8 @@ def switch(
         note(f"Triton unloaded: {', '.join(map(str, dropped)) or 'nothing'}.")
 
 
-def _answers(model_version: str) -> Callable[[embedder_pb2.GetModelResponse], str]:
-    def problem(served: embedder_pb2.GetModelResponse) -> str:
+def _answers(model_version: str) -> Callable[[GetModelResponse], str]:
+    def problem(served: GetModelResponse) -> str:
         if served.model_version == model_version:
             return ""
         return f"still serves {served.model_version}, not {model_version}; its log says why"
@@ -158,23 +160,28 @@ def _answers(model_version: str) -> Callable[[embedder_pb2.GetModelResponse], st
     return problem
 
 
-def _has_drained(served: embedder_pb2.GetModelResponse) -> str:
+def _has_drained(served: GetModelResponse) -> str:
     old = served.draining_model_version
     return f"still has calls under way with {old}" if old else ""
 
 
 def _wait_for(
-    embedders: list[str], timeout_seconds: float, problem_of: Callable[[embedder_pb2.GetModelResponse], str]
+    embedders: list[str], timeout_seconds: float, problem_of: Callable[[GetModelResponse], str]
 ) -> None:
     """Waits until no embedder has a problem any more.
 
     Raises:
         UnavailableError: One still has when the time is up.
     """
+    import grpc
+
+    from lookalike.runtime.channel import channel_options
+    from lookalike.v1.embedder_pb2_grpc import EmbedderServiceStub
+
     deadline = time.monotonic() + timeout_seconds
     for address in embedders:
         with grpc.insecure_channel(address, options=channel_options()) as channel:
-            stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
+            stub = EmbedderServiceStub(channel)
             while problem := _asked(stub, problem_of):
                 if time.monotonic() > deadline:
                     raise UnavailableError(
@@ -184,10 +191,14 @@ def _wait_for(
 
 
 def _asked(
-    stub: embedder_pb2_grpc.EmbedderServiceStub,
-    problem_of: Callable[[embedder_pb2.GetModelResponse], str],
+    stub: EmbedderServiceStub,
+    problem_of: Callable[[GetModelResponse], str],
 ) -> str:
+    import grpc
+
+    from lookalike.v1.embedder_pb2 import GetModelRequest
+
     try:
-        return problem_of(stub.GetModel(embedder_pb2.GetModelRequest(), timeout=2.0))
+        return problem_of(stub.GetModel(GetModelRequest(), timeout=_ANSWER_SECONDS))
     except grpc.RpcError as error:
         return f"answers {error.code().name}"
