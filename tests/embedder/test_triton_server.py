@@ -16,22 +16,25 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+import torch
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from benchmarks.embedder_trained import train_in_memory
-from benchmarks.triton_server import TritonServer
+from deploy.triton.server import TritonServer
 from embedder.backends.onnx import OnnxEncoder
 from embedder.backends.openvino import OpenVinoEncoder
 from embedder.backends.triton import TritonEncoder, TritonTarget
 from embedder.bundle import Bundle, copy_bundle, load_bundle, write_bundle
 from embedder.config import EmbedderSettings
+from embedder.export import export_bundle
 from embedder.golden import FLOAT32_TOLERANCE, cosine_distance, golden_photos
+from embedder.model.network import EmbeddingNetwork
 from embedder.preprocess import preprocess
 from embedder.served import ServedModel
 from embedder.server import FULL_NAME
 from embedder.service import EmbedderServicer
 from embedder.stage_metrics import TritonMetrics
+from embedder.training.run import TrainingRun
 from embedder.triton import control
 from embedder.triton.repository import RepositoryOptions, read_config, write_version
 from lookalike.catalog import Catalog
@@ -89,14 +92,25 @@ async def test_torch_onnx_runtime_openvino_and_triton_agree_on_200_photos_of_a_t
     tmp_path: Path,
 ) -> None:
     """The network as it lies in memory after training, and its bundle in every engine."""
-    trained = train_in_memory(toy_catalog, config.model_copy(update={"epochs": 3}), tmp_path / "bundle")
-    bundle = trained.bundle
+    run = TrainingRun(toy_catalog, config.model_copy(update={"epochs": 3}), lambda *told: None)
+    head, _ = run.train()
+    network = EmbeddingNetwork(run.backbone.module, head.cpu()).cpu().eval()
+    bundle = export_bundle(
+        network,
+        tmp_path / "bundle",
+        dim=config.embedding_dim,
+        taxonomy=run.taxonomy,
+        preprocess=run.backbone.preprocess,
+        provenance=run.provenance(),
+        metrics={},
+    )
     images = np.stack(
         [preprocess(toy_photo(number % 12, number), bundle.preprocess) for number in range(200)]
     )
     parts = np.array_split(images, 25)
     await load(triton, bundle, "trained")
-    eager = np.concatenate([trained.eager.encode(part).embedding for part in parts])
+    with torch.inference_mode():
+        eager = np.concatenate([network(torch.from_numpy(part))[0].numpy() for part in parts])
     found = {
         "ONNX Runtime": [OnnxEncoder(bundle, 1).encode(part).embedding for part in parts],
         "OpenVINO": [OpenVinoEncoder(bundle, 1, "f32").encode(part).embedding for part in parts],
