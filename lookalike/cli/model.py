@@ -190,10 +190,7 @@ def _wait_for(
                 time.sleep(_POLL_SECONDS)
 
 
-def _asked(
-    stub: EmbedderServiceStub,
-    problem_of: Callable[[GetModelResponse], str],
-) -> str:
+def _asked(stub: EmbedderServiceStub, problem_of: Callable[[GetModelResponse], str]) -> str:
     import grpc
 
     from lookalike.v1.embedder_pb2 import GetModelRequest

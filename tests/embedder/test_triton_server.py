@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +15,13 @@ import grpc
 import numpy as np
 import pytest
 import torch
-from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from deploy.triton.server import TritonServer
 from embedder.backends.onnx import OnnxEncoder
 from embedder.backends.openvino import OpenVinoEncoder
 from embedder.backends.triton import TritonEncoder, TritonTarget
-from embedder.bundle import Bundle, copy_bundle, load_bundle, write_bundle
+from embedder.bundle import Bundle, copy_bundle, load_bundle
 from embedder.config import EmbedderSettings
 from embedder.export import export_bundle
 from embedder.golden import FLOAT32_TOLERANCE, cosine_distance, golden_photos
@@ -36,12 +33,11 @@ from embedder.service import EmbedderServicer
 from embedder.stage_metrics import TritonMetrics
 from embedder.training.run import TrainingRun
 from embedder.triton import control
-from embedder.triton.repository import RepositoryOptions, read_config, write_version
+from embedder.triton.repository import RepositoryOptions, write_version
 from lookalike.catalog import Catalog
 from lookalike.cli.app import run
 from lookalike.errors import (
     DeadlineError,
-    FailedPreconditionError,
     InvalidInputError,
     Reason,
     UnavailableError,
@@ -54,7 +50,6 @@ from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
 LEISURE_SECONDS = 0.05
 """For each photo: with two threads a call with 256 takes six seconds and more."""
 MERGING_MICROSECONDS = 500_000
-IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
 
 
 def options(model: str, **more: Any) -> RepositoryOptions:
@@ -228,130 +223,6 @@ async def test_a_bundle_that_is_not_loaded_is_unavailable(
             async with encoding(triton, bundle, model):
                 pass
         assert failed.value.reason is Reason.MODEL_SERVER_UNAVAILABLE
-
-
-def made_wrong(bundle: Bundle, out: Path) -> Bundle:
-    """The same network and golden images with another preprocessing."""
-    return write_bundle(
-        out,
-        bundle.network_path,
-        dim=bundle.dim,
-        taxonomy=bundle.taxonomy,
-        preprocess=replace(bundle.preprocess, **IMAGENET),
-        provenance={},
-        metrics={},
-        golden=bundle.golden(),
-    )
-
-
-async def ready_versions(triton: TritonServer, model: str) -> list[tuple[int, str]]:
-    found = await control.versions(triton.url, model)
-    return [(version.number, version.model_version) for version in found if version.state == "READY"]
-
-
-async def test_a_bundle_that_fails_its_golden_images_is_taken_back(
-    triton: TritonServer, make_tiny_bundle: Callable[..., Path], tmp_path: Path
-) -> None:
-    good, other = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (31, 32))
-    await load(triton, good, "proof")
-    wrong = made_wrong(other, tmp_path / "wrong")
-    with pytest.raises(FailedPreconditionError, match="golden images come out"):
-        await control.load(triton.repository, wrong, triton.url, options("proof"))
-    assert await ready_versions(triton, "proof") == [(1, good.model_version)]
-    assert not (triton.repository / "proof" / "2").exists()
-    async with encoding(triton, good, "proof") as encoder:
-        await encoder.encode(pictures(1))
-
-
-async def loaded_config(triton: TritonServer, model: str) -> Any:
-    async with InferenceServerClient(triton.url) as client:
-        return (await client.get_model_config(model)).config
-
-
-@pytest.mark.parametrize("case", ["golden", "new", "known"])
-async def test_a_failed_load_with_other_options_leaves_the_models_own(
-    triton: TritonServer, make_tiny_bundle: Callable[..., Path], tmp_path: Path, case: str
-) -> None:
-    good, other = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (33, 34))
-    model = f"options-{case}"
-    first = RepositoryOptions("python", model, instances=2, max_batch=8, threads=1)
-    await control.load(triton.repository, good, triton.url, first)
-    written, loaded = read_config(triton.repository, model), await loaded_config(triton, model)
-    bundle = {"golden": made_wrong(other, tmp_path / "wrong"), "new": other, "known": good}[case]
-    # There is no GPU that Triton's onnxruntime could use, so that this cannot be loaded.
-    device: Any = None if case == "golden" else "gpu"
-    with pytest.raises(FailedPreconditionError if case == "golden" else UnavailableError):
-        await control.load(
-            triton.repository,
-            bundle,
-            triton.url,
-            RepositoryOptions(model=model, device=device, instances=1, max_batch=4),
-        )
-    assert read_config(triton.repository, model) == written
-    assert await loaded_config(triton, model) == loaded
-    assert await ready_versions(triton, model) == [(1, good.model_version)]
-    async with encoding(triton, good, model, max_batch=8) as encoder:
-        await encoder.encode(pictures(8))
-
-
-async def test_a_bundle_joins_a_model_as_that_is_and_leaves_alone(
-    triton: TritonServer, make_tiny_bundle: Callable[..., Path]
-) -> None:
-    """What ``model switch`` does in Triton, beside a version that somebody else loaded and uses."""
-    old, third, new = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (35, 36, 37))
-    for bundle in (old, third):
-        await load(triton, bundle, "joined")
-    number, _ = await control.load(triton.repository, new, triton.url, RepositoryOptions(model="joined"))
-    assert number == 3
-    assert (await loaded_config(triton, "joined")).max_batch_size == 8
-    assert await control.drop(triton.repository, "joined", old.model_version, triton.url) == [1]
-    while len(await ready_versions(triton, "joined")) > 2:
-        await asyncio.sleep(0.05)
-    assert await ready_versions(triton, "joined") == [(2, third.model_version), (3, new.model_version)]
-    written = {entry.name for entry in (triton.repository / "joined").iterdir() if entry.is_dir()}
-    assert written == {"2", "3"}
-    assert await control.drop(triton.repository, "joined", old.model_version, triton.url) == []
-
-
-async def test_a_repository_that_triton_does_not_read_is_soon_found_out(
-    triton: TritonServer, make_tiny_bundle: Callable[..., Path], tmp_path: Path
-) -> None:
-    good, other = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (38, 39))
-    await load(triton, good, "elsewhere")
-    with pytest.raises(InvalidInputError, match="is --triton the folder"):
-        await control.load(tmp_path, other, triton.url, options("elsewhere"))
-    assert not (tmp_path / "elsewhere").exists()
-    shutil.copytree(triton.repository / "elsewhere", tmp_path / "elsewhere")
-    with pytest.raises(UnavailableError, match=r"has no version for .* is --triton the folder"):
-        await control.load(tmp_path, other, triton.url, options("elsewhere"))
-    assert await ready_versions(triton, "elsewhere") == [(1, good.model_version)]
-
-
-async def test_a_first_bundle_that_fails_its_golden_images_leaves_nothing(
-    triton: TritonServer, tiny_bundle: Path, tmp_path: Path
-) -> None:
-    good = load_bundle(tiny_bundle)
-    wrong = made_wrong(good, tmp_path / "wrong")
-    with pytest.raises(FailedPreconditionError, match="golden images come out"):
-        await control.load(triton.repository, wrong, triton.url, options("first"))
-    assert not (triton.repository / "first").exists()
-    while await ready_versions(triton, "first"):
-        await asyncio.sleep(0.05)
-    await load(triton, good, "first")
-    assert await ready_versions(triton, "first") == [(1, good.model_version)]
-
-
-async def test_a_first_bundle_that_triton_cannot_load_leaves_nothing(
-    triton: TritonServer, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "broken.py").write_text("raise RuntimeError('this model cannot be loaded')\n")
-    bundle = load_bundle(tiny_bundle)
-    with monkeypatch.context() as patched:
-        patched.setattr("embedder.triton.repository._MODEL_PY", tmp_path / "broken.py")
-        with pytest.raises(UnavailableError, match="cannot load unloadable"):
-            await control.load(triton.repository, bundle, triton.url, options("unloadable"))
-    assert not (triton.repository / "unloadable").exists()
-    await load(triton, bundle, "unloadable")
 
 
 @asynccontextmanager
