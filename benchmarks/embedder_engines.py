@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.triton_server import TritonServer, is_installed
+from deploy.triton.server import TritonServer, is_installed
 from embedder.backends.base import Encoded, Encoder
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle

@@ -25,7 +25,7 @@ class _InBfloat16(nn.Module):
 
 
 def in_bfloat16(module: nn.Module) -> nn.Module:
-    """The same module as training and serving run it on a GPU: bfloat16, channels last."""
+    """The same module as training runs it on a GPU: bfloat16, channels last. Triton serves float32."""
     return _InBfloat16(module)
 
 

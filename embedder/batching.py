@@ -40,7 +40,7 @@ class MicroBatcher(Generic[T, R]):
         self,
         run_batch: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
         *,
-        max_batch: int = 16,
+        max_batch: int,
         max_running: int = 1,
         max_wait_seconds: float = 0.0,
         max_queue: int = 256,
@@ -59,11 +59,6 @@ class MicroBatcher(Generic[T, R]):
         self._max_running = max_running
         self._running: set[asyncio.Task[None]] = set()
         self._worker: asyncio.Task[None] | None = None
-
-    @property
-    def queue_length(self) -> int:
-        """Requests that wait for a batch."""
-        return len(self._queue)
 
     def start(self) -> None:
         """Begin to work on the queue."""

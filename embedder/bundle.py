@@ -14,6 +14,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -182,11 +184,7 @@ def write_bundle(
     Raises:
         InvalidInputError: ``out`` is a file or a folder that holds something else.
     """
-    check_replaceable(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-        fresh = Path(scratch) / "new"
-        fresh.mkdir()
+    with _replacing(out) as fresh:
         shutil.copyfile(network, fresh / NETWORK_NAME)
         if golden is not None:
             golden.save(fresh / GOLDEN_NAME)
@@ -204,22 +202,19 @@ def write_bundle(
         manifest = BundleManifest.model_validate_json(manifest.model_dump_json(by_alias=True))
         content = {"model_version": manifest.version(), **manifest.model_dump(mode="json", by_alias=True)}
         (fresh / MANIFEST_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        _publish(fresh, out, Path(scratch))
     return load_bundle(out)
 
 
 def copy_bundle(bundle: Bundle, out: Path) -> Bundle:
-    """Copy a bundle to another folder, in one step for whoever reads there; see :func:`write_bundle`.
+    """Copy a bundle so that ``out`` is at any time either the old one, absent or the new one.
+
+    See :func:`write_bundle` for what may be there before.
 
     Raises:
         InvalidInputError: ``out`` is a file or a folder that holds something else.
     """
-    check_replaceable(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-        fresh = Path(scratch) / "new"
-        shutil.copytree(bundle.path, fresh)
-        _publish(fresh, out, Path(scratch))
+    with _replacing(out) as fresh:
+        shutil.copytree(bundle.path, fresh, dirs_exist_ok=True)
     return load_bundle(out)
 
 
@@ -243,14 +238,21 @@ def sha256_of(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _publish(fresh: Path, out: Path, scratch: Path) -> None:
-    """Put a finished folder in the place of ``out``."""
-    for file in fresh.iterdir():
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-    if out.exists():
-        out.rename(scratch / "old")
-    fresh.rename(out)
+@contextmanager
+def _replacing(out: Path) -> Iterator[Path]:
+    """Hand over an empty folder, and put it, once it is filled, in the place of ``out``."""
+    check_replaceable(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        fresh = Path(scratch) / "new"
+        fresh.mkdir()
+        yield fresh
+        for file in fresh.iterdir():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+        if out.exists():
+            out.rename(Path(scratch) / "old")
+        fresh.rename(out)
 
 
 def _is_file_of(file: Path, sha256: str) -> bool:

@@ -149,9 +149,12 @@ def export_default_bundle(out: Path) -> Bundle:
         present = load_bundle(out)
     except InvalidInputError:
         return _export_backbone(backbone, spec, out)
-    same_weights = present.manifest.provenance.get("weights_sha256") == backbone.weights_sha256
-    same_kind = present.preprocess == backbone.preprocess and not present.levels
-    if same_weights and same_kind and present.manifest.golden_sha256:
+    made_of = present.manifest.provenance
+    # A trained model has these weights in it too, and an int8 copy says all that its original says.
+    same_kind = made_of.get("kind") == "backbone" and "quantised_from" not in made_of
+    same_weights = made_of.get("weights_sha256") == backbone.weights_sha256
+    same_input = present.preprocess == backbone.preprocess
+    if same_kind and same_weights and same_input and present.manifest.golden_sha256:
         return present
     return _export_backbone(backbone, spec, out)
 

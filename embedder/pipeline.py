@@ -143,7 +143,7 @@ class EmbedPipeline:
         self._max_under_way = max_batch * max_running + decoders
         self._max_queue = max_queue
         self._under_way = 0
-        self._idle = asyncio.Event()
+        self._changed = asyncio.Event()
         self._seconds_per_photo = 0.0
         self._metrics = metrics
         self._decoders = ThreadPoolExecutor(max_workers=decoders, thread_name_prefix="preprocess")
@@ -163,13 +163,14 @@ class EmbedPipeline:
     async def drain(self) -> None:
         """Wait until no call is under way; for a model that no new call reaches."""
         while self._under_way:
-            self._idle.clear()
-            await self._idle.wait()
+            self._changed.clear()
+            await self._changed.wait()
 
     async def close(self) -> None:
         """Finish what is queued and stop the threads."""
         await self._batcher.close()
-        self._decoders.shutdown(cancel_futures=True)
+        # A cancelled call leaves its photo to the thread, and another model may be serving in this loop.
+        await asyncio.to_thread(self._decoders.shutdown, cancel_futures=True)
         await self._encoder.close()
 
     async def check_ready(self) -> str:
@@ -248,7 +249,7 @@ class EmbedPipeline:
                 f"the embedder has {self._under_way} photos under way; try again later",
                 retry_after_seconds=self._under_way * self._seconds_per_photo,
             )
-        self._begin(wanted)
+        self._count(wanted)
         deadline = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
         times = StageTimes()
         outcomes: dict[int, EmbeddedPhoto | InvalidInputError] = {}
@@ -260,14 +261,14 @@ class EmbedPipeline:
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         finally:
-            self._begin(-wanted)
+            self._count(-wanted)
         return EmbedResults([outcomes[i] for i in range(len(photos))], times)
 
-    def _begin(self, photos: int) -> None:
+    def _count(self, photos: int) -> None:
         """Count photos that are under way from now on, or, if negative, no longer."""
         self._under_way += photos
         self._metrics.queue_depth.inc(photos)
-        self._idle.set()
+        self._changed.set()
 
     def _failed(self, problem: str) -> InvalidInputError:
         return InvalidInputError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from embedder.bundle import load_bundle
 from embedder.config import EmbedderSettings
 from embedder.served import ServedModel
 from embedder.service import EmbedderServicer
@@ -24,9 +23,8 @@ async def run(settings: EmbedderSettings) -> None:
     Raises:
         InvalidInputError: The bundle or a setting cannot be used.
     """
-    bundle = load_bundle(settings.bundle)
     metrics = Metrics()
-    model = ServedModel(bundle, settings, metrics)
+    model = ServedModel(settings, metrics)
     servicer = EmbedderServicer(model.pipeline, model.backend, model.draining)
     service = Service(
         FULL_NAME,

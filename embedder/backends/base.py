@@ -98,8 +98,8 @@ class ThreadEncoder:
         return ""
 
     async def close(self) -> None:
-        """Stop the thread."""
-        self._thread.shutdown()
+        """Stop the thread, once it is done with its batch; the event loop goes on meanwhile."""
+        await asyncio.to_thread(self._thread.shutdown)
 
 
 def check_batch(images: npt.NDArray[np.float32], shape: tuple[int, int, int]) -> None:

@@ -71,14 +71,17 @@ class OpenVinoEncoder:
             {port.any_name: port.partial_shape[-1].get_length() for port in model.outputs},
             bundle.outputs,
         )
-        if precision == "bf16" and not has_bf16():
+        bf16 = precision != "f32" and has_bf16()
+        if precision == "bf16" and not bf16:
             raise InvalidInputError(
                 "this processor cannot compute in bfloat16; set the precision to auto or f32",
                 reason=Reason.CONFIG_INVALID,
             )
-        wanted = ["f32", "bf16"] if precision == "auto" and has_bf16() else [precision.replace("auto", "f32")]
-        compiled = {name: core.compile_model(model, "CPU", _options(name, threads)) for name in wanted}
-        self._use(wanted[0], compiled)
+        names = [] if precision == "bf16" else ["f32"]
+        if bf16:
+            names.append("bf16")
+        compiled = {name: core.compile_model(model, "CPU", _options(name, threads)) for name in names}
+        self._use(names[0], compiled)
         if len(compiled) > 1 and _is_faster(*(self._seconds(compiled[name]) for name in ("bf16", "f32"))):
             self._use("bf16", compiled)
             if not self._reproduces_golden(bundle):

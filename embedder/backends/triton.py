@@ -84,17 +84,11 @@ class TritonEncoder:
         bundle: The verified bundle.
         target: Where it is served.
         metrics: Counts and times the requests.
-        tolerance: Cosine distance that the results may have from a float32 network's.
     """
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        target: TritonTarget,
-        metrics: TritonMetrics,
-        tolerance: float = FLOAT32_TOLERANCE,
-    ) -> None:
-        self.tolerance = tolerance
+    tolerance = FLOAT32_TOLERANCE
+
+    def __init__(self, bundle: Bundle, target: TritonTarget, metrics: TritonMetrics) -> None:
         self._bundle = bundle
         self._target = target
         self._metrics = metrics
@@ -162,9 +156,11 @@ class TritonEncoder:
 
     async def close(self) -> None:
         """Give shared memory and the connection back."""
-        if self._memory is not None:
-            await self._memory.close()
-        await self._client.close()
+        try:
+            if self._memory is not None:
+                await self._memory.close()
+        finally:
+            await self._client.close()
 
     async def _try(self, images: npt.NDArray[np.float32], deadline: float) -> Encoded:
         started = time.monotonic()

@@ -29,6 +29,7 @@ class _Region:
     name: str
     handle: Any
     registered: bool = False
+    """Triton was asked to map it."""
 
 
 class ImageMemory:
@@ -108,10 +109,11 @@ class ImageMemory:
         return region
 
     async def _register(self, region: _Region, deadline: float) -> None:
+        # Before the answer: a timeout cuts that off, and Triton may map the region all the same.
+        region.registered = True
         await self._client.register_system_shared_memory(
             region.name, f"/{region.name}", self._bytes, client_timeout=max(0.0, deadline - time.monotonic())
         )
-        region.registered = True
 
     def _leave(self, region: _Region) -> None:
         """Forget a region beside the call that had it, which may have no time left."""
@@ -126,5 +128,6 @@ class ImageMemory:
                 await self._client.unregister_system_shared_memory(
                     region.name, client_timeout=REGISTER_SECONDS
                 )
-        with suppress(shared_memory.SharedMemoryException):
+        # The file may be gone already: a person or systemd clears /dev/shm.
+        with suppress(shared_memory.SharedMemoryException, OSError, KeyError):
             shared_memory.destroy_shared_memory_region(region.handle)

@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tritonclient.grpc.aio import InferenceServerClient
@@ -22,12 +23,21 @@ from embedder.golden import GoldenImages, mismatch
 from embedder.stage_metrics import TritonMetrics
 from embedder.triton import naming, repository
 from embedder.triton.repository import RepositoryOptions
-from lookalike.errors import FailedPreconditionError, LookalikeError, Reason, UnavailableError
+from lookalike.errors import (
+    FailedPreconditionError,
+    InvalidInputError,
+    LookalikeError,
+    Reason,
+    UnavailableError,
+)
 from lookalike.runtime.metrics import Metrics
 
 LOAD_SECONDS = 300.0
 """How long Triton may take to load and warm up a model."""
+SEEN_SECONDS = 5.0
+"""How long a version may be missing after Triton said that it has loaded the model."""
 _POLL_SECONDS = 0.2
+_ANSWER_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -58,8 +68,9 @@ async def load(folder: Path, bundle: Bundle, url: str, options: RepositoryOption
         The version's number, and the largest cosine distance from the golden embeddings.
 
     Raises:
+        InvalidInputError: Triton serves the model from another folder.
         FailedPreconditionError: It does not reproduce them, or the bundle has none. Triton serves what it
-            served before, which may be nothing, and the repository holds no more.
+            served before, which may be nothing, and as it did; the repository holds no more.
         UnavailableError: Triton cannot be reached or cannot load it; likewise.
     """
     golden = bundle.golden()
@@ -69,14 +80,15 @@ async def load(folder: Path, bundle: Bundle, url: str, options: RepositoryOption
             reason=Reason.MODEL_PARITY_FAILED,
         )
     before = repository.read_config(folder, options.model)
+    if before is None:
+        await _check_unknown(folder, options.model, url)
     known = before is not None and naming.version_of(before, bundle.model_version) is not None
     number = repository.write_version(folder, bundle, options)
     try:
         await reload(url, options.model)
         return number, await verify(bundle, golden, url, options.model)
     except BaseException:
-        if not known:
-            await _take_back(folder, options.model, number, url, first=before is None)
+        await _take_back(folder, options.model, before, None if known else number, url)
         raise
 
 
@@ -86,10 +98,19 @@ async def retire(folder: Path, model: str, number: int, url: str) -> list[int]:
     Returns:
         The numbers of the versions that are gone.
     """
-    dropped = repository.keep_only(folder, model, number)
-    await reload(url, model)
-    for other in dropped:
-        repository.delete_version(folder, model, other)
+    dropped = repository.all_but(folder, model, number)
+    await _drop(folder, model, dropped, url)
+    return dropped
+
+
+async def drop(folder: Path, model: str, model_version: str, url: str) -> list[int]:
+    """Unload a bundle's version and delete its files; other versions stay.
+
+    Returns:
+        The numbers of the versions that are gone; none if the model has no version of this bundle.
+    """
+    dropped = repository.versions_of(folder, model, model_version)
+    await _drop(folder, model, dropped, url)
     return dropped
 
 
@@ -135,10 +156,10 @@ async def versions(url: str, model: str) -> list[LoadedVersion]:
     """
     async with InferenceServerClient(url) as client:
         try:
-            index = await client.get_model_repository_index(client_timeout=_POLL_SECONDS * 10)
+            index = await client.get_model_repository_index(client_timeout=_ANSWER_SECONDS)
             entries = [entry for entry in index.models if entry.name == model and entry.version]
             ready = any(entry.state == "READY" for entry in entries)
-            answer = await client.get_model_config(model, client_timeout=2.0) if ready else None
+            answer = await client.get_model_config(model, client_timeout=_ANSWER_SECONDS) if ready else None
         except InferenceServerException as error:
             raise _failed("cannot list its models", error) from error
     bundles = naming.versions(answer.config) if answer else {}
@@ -148,30 +169,58 @@ async def versions(url: str, model: str) -> list[LoadedVersion]:
     return sorted(found, key=lambda version: version.number)
 
 
+async def _check_unknown(folder: Path, model: str, url: str) -> None:
+    """Refuse a model that Triton has from elsewhere: undoing a failed first load would unload it."""
+    if any(version.state == "READY" for version in await versions(url, model)):
+        raise InvalidInputError(
+            f"Triton serves {model}, which {folder} does not have; is --triton the folder that it reads?",
+            reason=Reason.CONFIG_INVALID,
+        )
+
+
 async def _until_open(encoder: TritonEncoder) -> None:
-    """Wait until the version that was just loaded is there."""
-    deadline = time.monotonic() + LOAD_SECONDS
+    """Wait until the version that was just loaded is there; where Triton reads another folder it never is."""
+    deadline = time.monotonic() + SEEN_SECONDS
     while True:
         try:
             return await encoder.open()
-        except UnavailableError:
+        except UnavailableError as error:
             if time.monotonic() > deadline:
-                raise
+                raise UnavailableError(
+                    f"{error.message}; if Triton runs, is --triton the folder that it reads?",
+                    reason=error.reason,
+                ) from error
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _take_back(folder: Path, model: str, number: int, url: str, *, first: bool) -> None:
-    """Undo a load that failed: whatever becomes of Triton, its repository is again what it was."""
-    if first:
+async def _drop(folder: Path, model: str, numbers: list[int], url: str) -> None:
+    repository.drop_versions(folder, model, numbers)
+    await reload(url, model)
+    for number in numbers:
+        repository.delete_version(folder, model, number)
+
+
+async def _take_back(folder: Path, model: str, before: Any | None, added: int | None, url: str) -> None:
+    """Undo a load that failed: whatever becomes of Triton, the model is configured as before.
+
+    Args:
+        folder: The model repository.
+        model: The model's name.
+        before: Its configuration from before the load; None if it had none.
+        added: Number of the version that the load added; None if it added none.
+        url: ``host:port`` of Triton's gRPC.
+    """
+    if before is None:
         await _unload(url, model)
         repository.delete_model(folder, model)
         return
-    repository.remove_version(folder, model, number)
+    repository.write_config(folder, model, before)
     try:
         await reload(url, model)
     except LookalikeError:
         return  # the files may be in use; nothing names them any more
-    repository.delete_version(folder, model, number)
+    if added is not None:
+        repository.delete_version(folder, model, added)
 
 
 async def _unload(url: str, model: str) -> None:

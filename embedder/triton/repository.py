@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,11 +24,17 @@ from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
 
 CONFIG_NAME = "config.pbtxt"
 _MODEL_PY = Path(__file__).with_name("python_model.py")
+_MAX_BATCH = 16
+_THREADS = "intra_op_thread_count"
+_KINDS = {"cpu": pb.ModelInstanceGroup.KIND_CPU, "gpu": pb.ModelInstanceGroup.KIND_GPU}
 
 
 @dataclass(frozen=True)
 class RepositoryOptions:
     """How Triton shall run the model.
+
+    None leaves what the model's configuration has; a new model then gets ``onnxruntime``, ``cpu``, one
+    instance, batches of up to 16, and one thread per core.
 
     Attributes:
         backend: ``onnxruntime`` for Triton's ONNX Runtime backend, which the official images have;
@@ -39,77 +46,86 @@ class RepositoryOptions:
         threads: CPU threads of one instance; 0 takes one per core.
     """
 
-    backend: Literal["onnxruntime", "python"] = "onnxruntime"
+    backend: Literal["onnxruntime", "python"] | None = None
     model: str = naming.DEFAULT_MODEL
-    device: Literal["cpu", "gpu"] = "cpu"
-    instances: int = 1
-    max_batch: int = 16
-    threads: int = 0
+    device: Literal["cpu", "gpu"] | None = None
+    instances: int | None = None
+    max_batch: int | None = None
+    threads: int | None = None
 
 
 def write_version(repository: Path, bundle: Bundle, options: RepositoryOptions) -> int:
     """Add a bundle to a model repository as the model's next version, beside those that are there.
 
     The configuration is written last and in one step, so that a Triton that loads meanwhile sees either the
-    old versions or the new one too. A bundle that has a version already is not written again.
+    old versions or the new one too. A bundle that has a version already keeps its number; its files are
+    written anew.
 
     Args:
         repository: The repository's folder; made if absent.
         bundle: The verified bundle.
-        options: How Triton shall run it; they replace those of an earlier export.
+        options: How Triton shall run the model, all its versions alike.
 
     Returns:
         The version's number.
 
     Raises:
         InvalidInputError: The folder of the model holds something else.
-        FailedPreconditionError: The model has versions of other widths, and one configuration for all.
+        FailedPreconditionError: The model has versions of other widths or for another backend, and one
+            configuration for all.
     """
     folder = repository / options.model
-    present = read_config(repository, options.model)
-    config = _config(bundle, options)
-    if present is not None:
-        _check_same_widths(present, config, options.model)
-        for version, model_version in naming.versions(present).items():
-            naming.set_version(config, int(version), model_version)
+    config = read_config(repository, options.model)
+    if config is None:
+        config = _new_config(bundle, options.model)
+    else:
+        _check_fits(config, bundle, options)
+    _apply(config, options)
     numbers = set(map(int, naming.versions(config)))
     known = naming.version_of(config, bundle.model_version)
     number = int(known) if known else 1 + max(numbers, default=0)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_files(folder, number, bundle, options)
+    _write_files(folder, number, bundle, config.backend)
     naming.set_version(config, number, bundle.model_version)
     _serve(config, numbers | {number})
-    _write_config(folder, config)
+    write_config(repository, options.model, config)
     return number
 
 
-def keep_only(repository: Path, model: str, number: int) -> list[int]:
-    """Take all versions but one out of the configuration; their files stay until :func:`delete_version`.
-
-    Returns:
-        The numbers of the versions that were taken out, now or earlier, and whose files are still there.
+def all_but(repository: Path, model: str, number: int) -> list[int]:
+    """Return the numbers of the other versions, those included whose files an interrupted retirement left.
 
     Raises:
         InvalidInputError: The model has no such version.
     """
-    config = _existing(repository, model)
-    if str(number) not in naming.versions(config):
+    present = naming.versions(_existing(repository, model))
+    if str(number) not in present:
         raise InvalidInputError(f"{model} has no version {number}", reason=Reason.CONFIG_INVALID)
     written = {int(entry.name) for entry in (repository / model).iterdir() if entry.name.isdecimal()}
-    dropped = sorted((written | set(map(int, naming.versions(config)))) - {number})
-    for other in dropped:
-        naming.drop_version(config, other)
-    _serve(config, {number})
-    _write_config(repository / model, config)
-    return dropped
+    return sorted((written | set(map(int, present))) - {number})
 
 
-def remove_version(repository: Path, model: str, number: int) -> None:
-    """Take one version out of the configuration."""
+def versions_of(repository: Path, model: str, model_version: str) -> list[int]:
+    """Return the numbers of a bundle's versions: one, or none.
+
+    Raises:
+        InvalidInputError: The repository has no such model.
+    """
+    present = naming.versions(_existing(repository, model))
+    return sorted(int(number) for number, bundle in present.items() if bundle == model_version)
+
+
+def drop_versions(repository: Path, model: str, numbers: Collection[int]) -> None:
+    """Take versions out of the configuration; their files stay until :func:`delete_version`.
+
+    Raises:
+        InvalidInputError: The repository has no such model.
+    """
     config = _existing(repository, model)
-    naming.drop_version(config, number)
+    for number in numbers:
+        naming.drop_version(config, number)
     _serve(config, set(map(int, naming.versions(config))))
-    _write_config(repository / model, config)
+    write_config(repository, model, config)
 
 
 def delete_version(repository: Path, model: str, number: int) -> None:
@@ -140,26 +156,54 @@ def read_config(repository: Path, model: str) -> Any | None:
     return config
 
 
-def _config(bundle: Bundle, options: RepositoryOptions) -> Any:
+def write_config(repository: Path, model: str, config: Any) -> None:
+    """Put a configuration in the place of the one that the model has, in one step."""
+    folder = repository / model
+    part = folder / f".{CONFIG_NAME}.part"
+    part.write_text(text_format.MessageToString(config), encoding="utf-8")
+    os.replace(part, folder / CONFIG_NAME)
+
+
+def _new_config(bundle: Bundle, model: str) -> Any:
     size = bundle.preprocess.size
-    config = pb.ModelConfig(name=options.model, backend=options.backend, max_batch_size=options.max_batch)
+    config = pb.ModelConfig(name=model, backend="onnxruntime")
     config.input.add(name="images", data_type=pb.TYPE_FP32, dims=[3, size, size])
     for name, width in bundle.outputs.items():
         config.output.add(name=name, data_type=pb.TYPE_FP32, dims=[width])
-    kind = pb.ModelInstanceGroup.KIND_GPU if options.device == "gpu" else pb.ModelInstanceGroup.KIND_CPU
-    config.instance_group.add(count=options.instances, kind=kind)
+    config.instance_group.add(count=1, kind=pb.ModelInstanceGroup.KIND_CPU)
+    _set_max_batch(config, _MAX_BATCH)
+    return config
+
+
+def _apply(config: Any, options: RepositoryOptions) -> None:
+    """Change what the options name, and nothing else: an earlier call or a person may have set the rest."""
+    if options.backend is not None:
+        config.backend = options.backend
+    for group in config.instance_group:
+        if options.device is not None:
+            group.kind = _KINDS[options.device]
+        if options.instances is not None:
+            group.count = options.instances
+    if options.max_batch is not None:
+        _set_max_batch(config, options.max_batch)
+    if options.threads is not None:
+        config.parameters.pop(_THREADS, None)
+        if options.threads:
+            config.parameters[_THREADS].string_value = str(options.threads)
+
+
+def _set_max_batch(config: Any, max_batch: int) -> None:
+    config.max_batch_size = max_batch
     # No default_queue_policy and no delay: a policy stalls single instances for half a second at random
     # (triton-inference-server/server#8870), a delay is added to every lone request. Clients set deadlines.
-    config.dynamic_batching.preferred_batch_size.extend(_preferred_sizes(options.max_batch))
+    config.dynamic_batching.preferred_batch_size[:] = _preferred_sizes(max_batch)
     # Without a delay any size comes up, and engines prepare each anew: cuDNN looks for its algorithms.
-    for batch in range(1, options.max_batch + 1):
+    del config.model_warmup[:]
+    for batch in range(1, max_batch + 1):
         warm_up = config.model_warmup.add(name=f"batch-{batch}", batch_size=batch)
         tensor = warm_up.inputs["images"]
         tensor.data_type, tensor.random_data = pb.TYPE_FP32, True
-        tensor.dims.extend([3, size, size])
-    if options.threads:
-        config.parameters["intra_op_thread_count"].string_value = str(options.threads)
-    return config
+        tensor.dims.extend(config.input[0].dims)
 
 
 def _preferred_sizes(max_batch: int) -> list[int]:
@@ -167,19 +211,27 @@ def _preferred_sizes(max_batch: int) -> list[int]:
     return sorted({2**power for power in range(max_batch.bit_length())} | {max_batch})[1:]
 
 
-def _check_same_widths(present: Any, config: Any, model: str) -> None:
+def _check_fits(config: Any, bundle: Bundle, options: RepositoryOptions) -> None:
+    """Refuse what the model's other versions do not share: one configuration is for all of them."""
+    new = _new_config(bundle, options.model)
     for field in ("input", "output"):
-        one = {tensor.name: list(tensor.dims) for tensor in getattr(present, field)}
-        other = {tensor.name: list(tensor.dims) for tensor in getattr(config, field)}
+        one = {tensor.name: list(tensor.dims) for tensor in getattr(config, field)}
+        other = {tensor.name: list(tensor.dims) for tensor in getattr(new, field)}
         if one != other:
             raise FailedPreconditionError(
-                f"the versions of {model} have {field}s {one}, this bundle has {other}; a model in Triton "
-                "has one shape: export this bundle under another --model",
+                f"the versions of {options.model} have {field}s {one}, this bundle has {other}; a model in "
+                "Triton has one shape: export this bundle under another --model",
                 reason=Reason.MODEL_VERSION_MISMATCH,
             )
+    if options.backend not in (None, config.backend):
+        raise FailedPreconditionError(
+            f"the versions of {options.model} are for Triton's {config.backend} backend, and a model has "
+            f"one: leave --backend out, or export for {options.backend} under another --model",
+            reason=Reason.MODEL_VERSION_MISMATCH,
+        )
 
 
-def _write_files(folder: Path, number: int, bundle: Bundle, options: RepositoryOptions) -> None:
+def _write_files(folder: Path, number: int, bundle: Bundle, backend: str) -> None:
     target = folder / str(number)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as scratch:
         fresh = Path(scratch) / "version"
@@ -189,7 +241,7 @@ def _write_files(folder: Path, number: int, bundle: Bundle, options: RepositoryO
             raise InvalidInputError(
                 f"{NETWORK_NAME} changed while it was copied; export again", reason=Reason.BUNDLE_INVALID
             )
-        if options.backend == "python":
+        if backend == "python":
             shutil.copyfile(_MODEL_PY, fresh / "model.py")
         if target.exists():
             target.rename(Path(scratch) / "old")
@@ -199,12 +251,6 @@ def _write_files(folder: Path, number: int, bundle: Bundle, options: RepositoryO
 def _serve(config: Any, numbers: set[int]) -> None:
     del config.version_policy.specific.versions[:]
     config.version_policy.specific.versions.extend(sorted(numbers))
-
-
-def _write_config(folder: Path, config: Any) -> None:
-    part = folder / f".{CONFIG_NAME}.part"
-    part.write_text(text_format.MessageToString(config), encoding="utf-8")
-    os.replace(part, folder / CONFIG_NAME)
 
 
 def _existing(repository: Path, model: str) -> Any:

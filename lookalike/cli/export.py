@@ -23,29 +23,39 @@ _CALIBRATION_PHOTOS = 128
 _SIMULATED_PRODUCTS = 32
 
 BundleFolder = Annotated[Path, typer.Option("--bundle", help="Folder of the model bundle.")]
+# Where one is not given, the model stays as it is; each help ends with what a new model gets.
 TritonBackend = Annotated[
-    Literal["onnxruntime", "python"],
+    Literal["onnxruntime", "python"] | None,
     typer.Option(
         "--backend",
-        help="Triton's ONNX Runtime backend, which the official images have, or its Python backend.",
+        help="Triton's ONNX Runtime backend, which the official images have, or its Python backend; "
+        "new models: onnxruntime.",
     ),
 ]
 ModelName = Annotated[str, typer.Option("--model", help="Name of the model in Triton.")]
-Device = Annotated[Literal["cpu", "gpu"], typer.Option(help="What the model's instances run on.")]
-Instances = Annotated[int, typer.Option(min=1, max=64, help="Instances of the model, per GPU if on GPUs.")]
-MaxBatch = Annotated[int, typer.Option(min=1, max=256, help="Pictures that Triton merges at most.")]
-Threads = Annotated[int, typer.Option(min=0, help="CPU threads of an instance; 0: one per core.")]
+Device = Annotated[
+    Literal["cpu", "gpu"] | None, typer.Option(help="What the model's instances run on; new models: cpu.")
+]
+Instances = Annotated[
+    int | None, typer.Option(min=1, max=64, help="Instances, per GPU if on GPUs; new models: 1.")
+]
+MaxBatch = Annotated[
+    int | None, typer.Option(min=1, max=256, help="Pictures that Triton merges at most; new models: 16.")
+]
+Threads = Annotated[
+    int | None, typer.Option(min=0, help="CPU threads of an instance, 0: one per core; new models: 0.")
+]
 
 
 def export(
     bundle: BundleFolder,
     triton: Annotated[Path | None, typer.Option(help="Folder of a Triton model repository.")] = None,
-    backend: TritonBackend = "onnxruntime",
+    backend: TritonBackend = None,
     model: ModelName = DEFAULT_MODEL,
-    device: Device = "cpu",
-    instances: Instances = 1,
-    max_batch: MaxBatch = 16,
-    threads: Threads = 0,
+    device: Device = None,
+    instances: Instances = None,
+    max_batch: MaxBatch = None,
+    threads: Threads = None,
     int8: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Write an int8 bundle here, and export that one.")
     ] = None,
@@ -68,7 +78,14 @@ def export(
     if triton is not None:
         from embedder.triton.repository import write_version
 
-        options = repository_options(backend, model, device, instances, max_batch, threads)
+        options = repository_options(
+            backend=backend,
+            model=model,
+            device=device,
+            instances=instances,
+            max_batch=max_batch,
+            threads=threads,
+        )
         told |= {"repository": str(triton), "model": model, "version": write_version(triton, loaded, options)}
     if as_json:
         print_json(told)
@@ -77,15 +94,8 @@ def export(
         print(f"{name:20} {value:.5f}" if isinstance(value, float) else f"{name:20} {value}")
 
 
-def repository_options(
-    backend: Literal["onnxruntime", "python"],
-    model: str,
-    device: Literal["cpu", "gpu"],
-    instances: int,
-    max_batch: int,
-    threads: int,
-) -> RepositoryOptions:
-    """Checks the flags that say how Triton shall run a model.
+def repository_options(**flags: Any) -> RepositoryOptions:
+    """Makes options of the flags that say how Triton shall run a model.
 
     Raises:
         InvalidInputError: The packages for Triton are not installed.
@@ -97,7 +107,7 @@ def repository_options(
             f"Triton needs the package {error.name}; install lookalike[serve-embedder]",
             reason=Reason.CONFIG_INVALID,
         ) from error
-    return RepositoryOptions(backend, model, device, instances, max_batch, threads)
+    return RepositoryOptions(**flags)
 
 
 def _quantise(bundle: Bundle, out: Path, catalogue: Catalog | None) -> tuple[Bundle, dict[str, float]]:

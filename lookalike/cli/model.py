@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import grpc
 import typer
 
 from embedder.triton.naming import DEFAULT_MODEL
@@ -29,13 +28,16 @@ from lookalike.cli.export import (
 )
 from lookalike.cli.options import AsJson, help_without_command
 from lookalike.errors import Reason, UnavailableError
-from lookalike.runtime.channel import channel_options
-from lookalike.v1 import embedder_pb2, embedder_pb2_grpc
+
+if TYPE_CHECKING:
+    from lookalike.v1.embedder_pb2 import GetModelResponse
+    from lookalike.v1.embedder_pb2_grpc import EmbedderServiceStub
 
 app = typer.Typer(help="Load, list, switch and retire the models that are served.")
 app.callback(invoke_without_command=True)(help_without_command)
 
 _POLL_SECONDS = 0.2
+_ANSWER_SECONDS = 2.0
 
 Repository = Annotated[Path, typer.Option("--triton", help="The model repository that Triton reads.")]
 Url = Annotated[str, typer.Option("--triton-url", metavar="HOST:PORT", help="Triton's gRPC address.")]
@@ -59,18 +61,20 @@ def load(
     bundle: BundleFolder,
     triton: Repository,
     url: Url = DEFAULT_TRITON,
-    backend: TritonBackend = "onnxruntime",
+    backend: TritonBackend = None,
     model: ModelName = DEFAULT_MODEL,
-    device: Device = "cpu",
-    instances: Instances = 1,
-    max_batch: MaxBatch = 16,
-    threads: Threads = 0,
+    device: Device = None,
+    instances: Instances = None,
+    max_batch: MaxBatch = None,
+    threads: Threads = None,
 ) -> None:
     """Load a bundle into Triton beside what it serves, and prove it on the golden images."""
     from embedder.bundle import load_bundle
     from embedder.triton import control
 
-    options = repository_options(backend, model, device, instances, max_batch, threads)
+    options = repository_options(
+        backend=backend, model=model, device=device, instances=instances, max_batch=max_batch, threads=threads
+    )
     loaded = load_bundle(bundle)
     number, distance = asyncio.run(control.load(triton, loaded, url, options))
     note(f"Version {number} of {model} is {loaded.model_version}; golden images within {distance:.1e}.")
@@ -101,12 +105,7 @@ def switch(
         Path | None, typer.Option("--triton", help="The model repository, if the embedders use Triton.")
     ] = None,
     url: Url = DEFAULT_TRITON,
-    backend: TritonBackend = "onnxruntime",
     model: ModelName = DEFAULT_MODEL,
-    device: Device = "cpu",
-    instances: Instances = 1,
-    max_batch: MaxBatch = 16,
-    threads: Threads = 0,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for the embedders to follow.")] = 120.0,
 ) -> None:
     """Serve another bundle: load and prove it, have the embedders move over, unload the old one.
@@ -123,7 +122,7 @@ def switch(
     if triton is not None:
         from embedder.triton import control
 
-        options = repository_options(backend, model, device, instances, max_batch, threads)
+        options = repository_options(model=model)
         number, distance = asyncio.run(control.load(triton, new, url, options))
         note(f"Triton has {new.model_version} as version {number}; golden images within {distance:.1e}.")
     retire_by_hand = f"`lookalike model retire --model {model} --triton {triton} --triton-url {url} --keep"
@@ -139,18 +138,21 @@ def switch(
                 note(f"Triton has both; {retire_by_hand} N` unloads all versions but number N.")
             raise
     note(f"Every embedder serves {new.model_version}.")
-    if triton is not None:
+    if triton is not None and old.model_version != new.model_version:
         try:
             _wait_for(embedder, timeout, _has_drained)
-            dropped = asyncio.run(control.retire(triton, model, number, url))
+            dropped = asyncio.run(control.drop(triton, model, old.model_version, url))
         except BaseException:
-            note(f"The new bundle stays, and so does the old one in Triton: {retire_by_hand} {number}`.")
+            note(
+                "The new bundle stays, and so does the old one in Triton; "
+                f"{retire_by_hand} {number}` unloads all versions but that one."
+            )
             raise
         note(f"Triton unloaded: {', '.join(map(str, dropped)) or 'nothing'}.")
 
 
-def _answers(model_version: str) -> Callable[[embedder_pb2.GetModelResponse], str]:
-    def problem(served: embedder_pb2.GetModelResponse) -> str:
+def _answers(model_version: str) -> Callable[[GetModelResponse], str]:
+    def problem(served: GetModelResponse) -> str:
         if served.model_version == model_version:
             return ""
         return f"still serves {served.model_version}, not {model_version}; its log says why"
@@ -158,23 +160,28 @@ def _answers(model_version: str) -> Callable[[embedder_pb2.GetModelResponse], st
     return problem
 
 
-def _has_drained(served: embedder_pb2.GetModelResponse) -> str:
+def _has_drained(served: GetModelResponse) -> str:
     old = served.draining_model_version
     return f"still has calls under way with {old}" if old else ""
 
 
 def _wait_for(
-    embedders: list[str], timeout_seconds: float, problem_of: Callable[[embedder_pb2.GetModelResponse], str]
+    embedders: list[str], timeout_seconds: float, problem_of: Callable[[GetModelResponse], str]
 ) -> None:
     """Waits until no embedder has a problem any more.
 
     Raises:
         UnavailableError: One still has when the time is up.
     """
+    import grpc
+
+    from lookalike.runtime.channel import channel_options
+    from lookalike.v1.embedder_pb2_grpc import EmbedderServiceStub
+
     deadline = time.monotonic() + timeout_seconds
     for address in embedders:
         with grpc.insecure_channel(address, options=channel_options()) as channel:
-            stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
+            stub = EmbedderServiceStub(channel)
             while problem := _asked(stub, problem_of):
                 if time.monotonic() > deadline:
                     raise UnavailableError(
@@ -183,11 +190,12 @@ def _wait_for(
                 time.sleep(_POLL_SECONDS)
 
 
-def _asked(
-    stub: embedder_pb2_grpc.EmbedderServiceStub,
-    problem_of: Callable[[embedder_pb2.GetModelResponse], str],
-) -> str:
+def _asked(stub: EmbedderServiceStub, problem_of: Callable[[GetModelResponse], str]) -> str:
+    import grpc
+
+    from lookalike.v1.embedder_pb2 import GetModelRequest
+
     try:
-        return problem_of(stub.GetModel(embedder_pb2.GetModelRequest(), timeout=2.0))
+        return problem_of(stub.GetModel(GetModelRequest(), timeout=_ANSWER_SECONDS))
     except grpc.RpcError as error:
         return f"answers {error.code().name}"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from benchmarks.triton_server import TritonServer, is_installed
+from deploy.triton.server import TritonServer, is_installed
 from embedder.bundle import Bundle
 from lookalike.catalog import Catalog, CatalogItem
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from embedder.bundle import load_bundle
 from embedder.config import EmbedderSettings
 from embedder.engines import cpu_backend
 from embedder.served import ServedModel
@@ -35,7 +34,7 @@ async def test_auto_serves_and_proves_the_engine_it_took(
     monkeypatch.setattr("embedder.engines.cpu_backend", lambda: chosen)
     settings = EmbedderSettings(bundle=tiny_bundle, threads=1)
     assert settings.backend == "auto"
-    model = ServedModel(load_bundle(tiny_bundle), settings, Metrics())
+    model = ServedModel(settings, Metrics())
     assert model.backend == chosen
     await model.load()
     assert await model.check_ready() == ""

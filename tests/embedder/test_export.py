@@ -12,7 +12,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from typer.testing import CliRunner
 
 from embedder.backends.onnx import OnnxEncoder
-from embedder.bundle import Bundle, load_bundle
+from embedder.bundle import Bundle, load_bundle, write_bundle
 from embedder.export import (
     MAX_COSINE_DISTANCE,
     app,
@@ -59,6 +59,24 @@ def test_a_present_default_bundle_is_kept(default_bundle: Bundle) -> None:
     assert result.exit_code == 0
     assert default_bundle.model_version in result.stdout
     assert default_bundle.network_path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("made_of", [{"quantised_from": "0123456789abcdef"}, {"kind": "trained"}])
+def test_another_model_of_the_same_weights_is_not_the_default(
+    default_bundle: Bundle, tiny_bundle: Path, tmp_path: Path, made_of: dict[str, str]
+) -> None:
+    """An int8 copy, and one trained without categories on top of the plain backbone."""
+    other = write_bundle(
+        tmp_path / "default",
+        load_bundle(tiny_bundle).network_path,
+        dim=16,
+        taxonomy=default_bundle.taxonomy,
+        preprocess=default_bundle.preprocess,
+        provenance={**default_bundle.manifest.provenance, **made_of},
+        metrics={},
+        golden=default_bundle.golden(),
+    )
+    assert export_default_bundle(tmp_path / "default").dim == default_bundle.dim != other.dim
 
 
 def test_another_network_fails_the_parity_check(default_bundle: Bundle) -> None:

@@ -44,7 +44,7 @@ def rewritten(bundle: Bundle, out: Path, **changes: Any) -> Bundle:
 
 def served(folder: Path, **settings: Any) -> ServedModel:
     chosen = EmbedderSettings(bundle=folder, threads=1, preprocess_workers=1, **settings)
-    return ServedModel(load_bundle(folder), chosen, Metrics())
+    return ServedModel(chosen, Metrics())
 
 
 async def embeddings(model: ServedModel) -> np.ndarray:

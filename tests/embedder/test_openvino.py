@@ -5,13 +5,13 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from embedder.backends import openvino
 from embedder.backends.onnx import OnnxEncoder
-from embedder.backends.openvino import BF16_TOLERANCE, OpenVinoEncoder, has_bf16
+from embedder.backends.openvino import BF16_TOLERANCE, OpenVinoEncoder, _is_faster, has_bf16
 from embedder.bundle import Bundle, load_bundle, write_bundle
 from embedder.golden import FLOAT32_TOLERANCE, cosine_distance
 from lookalike.errors import InvalidInputError
@@ -64,37 +64,47 @@ def test_bfloat16_where_the_processor_has_it(default_bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize(
-    ("f32_seconds", "bf16_seconds", "taken"),
-    [(10e-3, 5e-3, "bf16"), (10e-3, 9.5e-3, "f32"), (5e-3, 10e-3, "f32"), (5e-5, 1e-5, "f32")],
+    ("f32_seconds", "bf16_seconds", "faster"),
+    [(10e-3, 5e-3, True), (10e-3, 9.5e-3, False), (5e-3, 10e-3, False), (5e-5, 1e-5, False)],
 )
-def test_auto_takes_bfloat16_where_it_is_faster(
-    tiny_bundle: Path,
+def test_bfloat16_must_gain_a_tenth_and_more_than_noise(
+    f32_seconds: float, bf16_seconds: float, faster: bool
+) -> None:
+    assert _is_faster(bf16_seconds, f32_seconds) is faster
+
+
+@pytest.mark.parametrize(
+    ("has_it", "faster", "golden", "taken"),
+    [
+        (True, True, "its own", "bf16"),
+        (True, True, "a stranger's", "f32"),
+        (True, True, "none", "f32"),
+        (True, False, "its own", "f32"),
+        (False, True, "its own", "f32"),
+    ],
+)
+def test_auto_takes_bfloat16_where_it_can_be_had_is_faster_and_reproduces_the_golden_images(
+    make_tiny_bundle: Callable[..., Path],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    f32_seconds: float,
-    bf16_seconds: float,
+    has_it: bool,
+    faster: bool,
+    golden: str,
     taken: str,
 ) -> None:
-    def seconds(encoder: OpenVinoEncoder, compiled: Any) -> float:
-        in_bf16 = "bf" in str(compiled.get_property("INFERENCE_PRECISION_HINT"))
-        return bf16_seconds if in_bf16 else f32_seconds
-
-    monkeypatch.setattr(OpenVinoEncoder, "_seconds", seconds)
-    expected = taken if has_bf16() else "f32"
-    encoder = OpenVinoEncoder(load_bundle(tiny_bundle), 1, "auto")
-    assert encoder.precision == expected
-    assert encoder.tolerance == (BF16_TOLERANCE if expected == "bf16" else FLOAT32_TOLERANCE)
-
-
-def test_auto_takes_no_bfloat16_that_would_fail_the_golden_images(
-    make_tiny_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    """On any processor: what is called bfloat16 here computes in float32."""
     bundle, stranger = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (1, 2))
-    monkeypatch.setattr("embedder.backends.openvino._is_faster", lambda seconds, than_seconds: True)
+    images = {"its own": bundle.golden(), "a stranger's": stranger.golden(), "none": None}[golden]
+    options = openvino._options
+    monkeypatch.setattr(openvino, "has_bf16", lambda: has_it)
+    monkeypatch.setattr(openvino, "_is_faster", lambda seconds, than_seconds: faster)
+    monkeypatch.setattr(openvino, "_options", lambda precision, threads: options("f32", threads))
     parts = {"taxonomy": bundle.taxonomy, "preprocess": bundle.preprocess, "provenance": {}, "metrics": {}}
-    for golden, expected in ((bundle.golden(), "bf16"), (stranger.golden(), "f32"), (None, "f32")):
-        rewritten = write_bundle(tmp_path / "bundle", bundle.network_path, dim=16, golden=golden, **parts)  # type: ignore[arg-type]
-        encoder = OpenVinoEncoder(rewritten, 1, "auto")
-        assert encoder.precision == (expected if has_bf16() else "f32")
+    rewritten = write_bundle(tmp_path / "bundle", bundle.network_path, dim=16, golden=images, **parts)  # type: ignore[arg-type]
+    encoder = OpenVinoEncoder(rewritten, 1, "auto")
+    assert encoder.precision == taken
+    assert encoder.tolerance == (BF16_TOLERANCE if taken == "bf16" else FLOAT32_TOLERANCE)
+    assert encoder.encode(pictures(2)).embedding.shape == (2, 16)
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 32, 32), (3, 32, 32), (1, 3, 32, 31)])

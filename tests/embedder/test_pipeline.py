@@ -194,6 +194,47 @@ async def test_a_cancelled_call_leaves_the_queue(bundle: Bundle) -> None:
     assert gate.photos == 2
 
 
+@pytest.mark.parametrize("stage", ["preprocess", "encode"])
+async def test_closing_does_not_hold_the_event_loop(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """What a cancelled call leaves in a thread is waited for beside the calls of the model that follows."""
+    entered, gate, ticks = threading.Event(), threading.Event(), 0
+
+    def held(*arguments: object) -> Array:
+        entered.set()
+        gate.wait()
+        return np.zeros((3, 32, 32), np.float32)
+
+    class Held:
+        def encode(self, images: Array) -> Encoded:
+            held()
+            return Encoded(np.zeros((len(images), 16), np.float32))
+
+    encoder = ThreadEncoder(Held(), 1e-4)
+    pipeline = EmbedPipeline(bundle, encoder, StageMetrics(Metrics()), preprocess_workers=1)
+    pipeline.start()
+    if stage == "preprocess":
+        monkeypatch.setattr("embedder.pipeline.preprocess", held)
+        call = asyncio.create_task(pipeline.embed([photo(1)]))
+    else:
+        call = asyncio.create_task(encoder.encode(np.zeros((1, 3, 32, 32), np.float32)))  # type: ignore[arg-type]
+    await asyncio.to_thread(entered.wait)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    await pipeline.drain()
+    unblocking = threading.Timer(20, gate.set)
+    unblocking.start()
+    closing = asyncio.create_task(pipeline.close())
+    while ticks < 5 and not gate.is_set():
+        await asyncio.sleep(0.01)
+        ticks += 1
+    gate.set()
+    await closing
+    unblocking.cancel()
+    assert ticks == 5
+
+
 async def test_an_encoder_that_fails_fails_the_call(bundle: Bundle) -> None:
     class Broken:
         def encode(self, images: Array) -> Encoded:

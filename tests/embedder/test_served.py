@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ from embedder.golden import golden_photos
 from embedder.pipeline import EmbeddedPhoto, Photo
 from embedder.preprocess import preprocess
 from embedder.served import ServedModel
+from lookalike.errors import Reason, UnavailableError
 from lookalike.runtime.metrics import Metrics
 
 SWITCHES = "lookalike_embedder_model_switches_total"
@@ -31,7 +33,7 @@ async def following(folder: Path, metrics: Metrics) -> AsyncIterator[ServedModel
     settings = EmbedderSettings(
         bundle=folder, backend="onnx", threads=1, preprocess_workers=2, follow_seconds=0.02
     )
-    model = ServedModel(load_bundle(folder), settings, metrics)
+    model = ServedModel(settings, metrics)
     running = asyncio.create_task(model.run())
     while await model.check_ready():
         await asyncio.sleep(0.01)
@@ -184,11 +186,118 @@ async def test_a_bundle_replaced_while_it_is_loaded_is_not_served_under_its_name
         assert model.pipeline().bundle.model_version == last.model_version
 
 
+def starting(folder: Path) -> ServedModel:
+    settings = EmbedderSettings(bundle=folder, backend="onnx", threads=1, follow_seconds=0)
+    return ServedModel(settings, Metrics())
+
+
+async def test_a_bundle_replaced_while_it_is_first_read_is_followed(
+    make_tiny_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = load_bundle(make_tiny_bundle(seed=1)), load_bundle(make_tiny_bundle(seed=2))
+    folder = tmp_path / "served"
+    copy_bundle(old, folder)
+
+    def before_a_swap(path: Path) -> Bundle:
+        bundle = load_bundle(path)
+        copy_bundle(new, folder)
+        return bundle
+
+    with monkeypatch.context() as patched:
+        patched.setattr("embedder.served.load_bundle", before_a_swap)
+        model = starting(folder)
+    await asyncio.wait_for(model.run(), 30)
+    assert model.pipeline().bundle.model_version == new.model_version
+    await model.close()
+
+
+@pytest.mark.parametrize("successor", ["the same", "of other outputs"])
+async def test_a_swap_while_the_engine_starts_does_not_end_the_embedder(
+    make_tiny_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, successor: str
+) -> None:
+    old = load_bundle(make_tiny_bundle(seed=1))
+    new = old if successor == "the same" else load_bundle(make_tiny_bundle(categories=()))
+    folder = tmp_path / "served"
+    copy_bundle(old, folder)
+    engine_open = Engines.open
+    swaps: list[Bundle] = [new]
+
+    async def during_a_swap(engines: Engines, bundle: Bundle) -> AsyncEncoder:
+        """The folder is absent for a moment, in which the engine meets nothing, or already the other one."""
+        if not swaps:
+            return await engine_open(engines, bundle)
+        swaps.pop()
+        folder.rename(tmp_path / "old")
+        if new is not old:
+            copy_bundle(new, folder)
+        try:
+            return await engine_open(engines, bundle)
+        finally:
+            copy_bundle(new, folder)
+
+    monkeypatch.setattr(Engines, "open", during_a_swap)
+    model = starting(folder)
+    await asyncio.wait_for(model.run(), 30)
+    assert model.pipeline().bundle.model_version == new.model_version
+    await model.close()
+
+
+async def test_a_network_that_fails_its_golden_images_at_start_is_loaded_once(
+    make_tiny_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, stranger = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (1, 2))
+    parts = {"dim": good.dim, "taxonomy": good.taxonomy, "preprocess": good.preprocess}
+    wrong = {**parts, "provenance": {}, "metrics": {}, "golden": stranger.golden()}
+    write_bundle(tmp_path / "served", good.network_path, **wrong)
+    engine_open, opened = Engines.open, []
+
+    async def counted(engines: Engines, bundle: Bundle) -> AsyncEncoder:
+        opened.append(bundle.model_version)
+        return await engine_open(engines, bundle)
+
+    monkeypatch.setattr(Engines, "open", counted)
+    monkeypatch.setattr("embedder.served.RETRY_SECONDS", 0.01)
+    model = starting(tmp_path / "served")
+    running = asyncio.create_task(model.run())
+    while "must not serve" not in await model.check_ready():
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.3)
+    assert len(opened) == 1
+    copy_bundle(good, tmp_path / "served")
+    await asyncio.wait_for(running, 30)
+    assert opened[1:] == [good.model_version]
+    await model.close()
+
+
+async def test_a_successor_that_may_be_had_later_is_tried_ever_more_rarely_and_told_once(
+    make_tiny_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = load_bundle(make_tiny_bundle(seed=1)), load_bundle(make_tiny_bundle(seed=2))
+    folder, metrics = tmp_path / "served", Metrics()
+    copy_bundle(old, folder)
+    monkeypatch.setattr("embedder.served.RETRY_SECONDS", 0.02)
+    engine_open, tried = Engines.open, []
+
+    async def at_the_fourth_try(engines: Engines, bundle: Bundle) -> AsyncEncoder:
+        tried.append(time.monotonic())
+        if len(tried) < 4:
+            raise UnavailableError("Triton is away", reason=Reason.MODEL_SERVER_UNAVAILABLE)
+        return await engine_open(engines, bundle)
+
+    async with following(folder, metrics) as model:
+        monkeypatch.setattr(Engines, "open", at_the_fourth_try)
+        copy_bundle(new, folder)
+        await until_switched(metrics, "ok")
+        assert metrics.registry.get_sample_value(SWITCHES, {"result": "failed"}) == 1
+        assert model.pipeline().bundle.model_version == new.model_version
+    waits = np.diff(tried)
+    assert (waits >= [0.02, 0.04, 0.08]).all(), waits
+
+
 async def test_a_folder_without_a_bundle_is_waited_for_at_start(tiny_bundle: Path, tmp_path: Path) -> None:
     bundle, folder = load_bundle(tiny_bundle), tmp_path / "served"
     copy_bundle(bundle, folder)
-    settings = EmbedderSettings(bundle=folder, backend="onnx", threads=1, follow_seconds=0)
-    model = ServedModel(load_bundle(folder), settings, Metrics())
+    model = starting(folder)
     folder.rename(tmp_path / "away")
     running = asyncio.create_task(model.run())
     while "no valid bundle" not in await model.check_ready():
@@ -207,7 +316,6 @@ def raising(failure: Exception) -> Callable[..., Any]:
 
 
 async def test_following_can_be_switched_off(tiny_bundle: Path) -> None:
-    settings = EmbedderSettings(bundle=tiny_bundle, backend="onnx", threads=1, follow_seconds=0)
-    model = ServedModel(load_bundle(tiny_bundle), settings, Metrics())
+    model = starting(tiny_bundle)
     await asyncio.wait_for(model.run(), 30)
     await model.close()

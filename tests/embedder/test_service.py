@@ -80,7 +80,7 @@ async def serving(
 async def serving_bundle(folder: Path) -> AsyncIterator[embedder_pb2_grpc.EmbedderServiceStub]:
     metrics = Metrics()
     settings = EmbedderSettings(bundle=folder, threads=1, preprocess_workers=2)
-    model = ServedModel(load_bundle(folder), settings, metrics)
+    model = ServedModel(settings, metrics)
     await model.load()
     async with serving(model.pipeline) as stub:
         yield stub
@@ -128,7 +128,7 @@ async def test_the_answer_names_the_model_and_its_times(
 
 
 async def test_the_model_before_is_named_while_it_drains(tiny_bundle: Path) -> None:
-    model = ServedModel(load_bundle(tiny_bundle), EmbedderSettings(bundle=tiny_bundle, threads=1), Metrics())
+    model = ServedModel(EmbedderSettings(bundle=tiny_bundle, threads=1), Metrics())
     await model.load()
     draining = ["0123"]
     async with serving(model.pipeline, lambda: draining[0]) as stub:
@@ -238,7 +238,7 @@ async def test_get_model(stub: embedder_pb2_grpc.EmbedderServiceStub, tiny_bundl
 
 async def test_calls_before_the_model_is_loaded(tiny_bundle: Path) -> None:
     settings = EmbedderSettings(bundle=tiny_bundle, threads=1)
-    model = ServedModel(load_bundle(tiny_bundle), settings, Metrics())
+    model = ServedModel(settings, Metrics())
     assert await model.check_ready() != ""
     async with serving(model.pipeline) as stub:
         error = await failure(stub.Embed(embedder_pb2.EmbedRequest(images=images(picture()))))

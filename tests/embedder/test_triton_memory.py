@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tritonclient.utils import InferenceServerException
+from tritonclient.utils import InferenceServerException, shared_memory
 from tritonclient.utils.shared_memory import SharedMemoryException
 
 from embedder.backends.triton import TritonEncoder, TritonTarget
@@ -30,6 +30,8 @@ class FakeTriton:
         self.bundle = bundle
         self.register_seconds = self.infer_seconds = self.unregister_seconds = 0.0
         self.unregistering = 0
+        self.unregistered: list[str] = []
+        self.closed = False
         self.timeouts: dict[str, list[float]] = {"register": [], "infer": []}
 
     async def get_model_config(self, model: str, client_timeout: float) -> Any:
@@ -47,6 +49,7 @@ class FakeTriton:
         self.unregistering += 1
         await _take(self.unregister_seconds, client_timeout)
         self.unregistering -= 1
+        self.unregistered.append(name)
 
     async def infer(self, model: str, inputs: Any, client_timeout: float, **told: Any) -> Any:
         self.timeouts["infer"].append(client_timeout)
@@ -56,7 +59,7 @@ class FakeTriton:
         return SimpleNamespace(as_numpy=arrays.get)
 
     async def close(self) -> None:
-        pass
+        self.closed = True
 
 
 async def _take(seconds: float, timeout: float) -> None:
@@ -117,6 +120,7 @@ async def test_registering_a_region_counts_against_the_deadline(bundle: Bundle) 
     async with encoding(bundle, fake) as encoder:
         assert isinstance(await failure(encoder, 0.1), DeadlineError)
     assert fake.timeouts["register"][1] <= 0.1
+    assert len(set(fake.unregistered)) == 2, "Triton may have mapped what it was asked to, only too late"
 
 
 async def test_a_server_that_hangs_does_not_hold_a_call_beyond_its_deadline(bundle: Bundle) -> None:
@@ -130,6 +134,41 @@ async def test_a_server_that_hangs_does_not_hold_a_call_beyond_its_deadline(bund
         fake.infer_seconds = 0.0
         assert await failure(encoder, 1.0) is None
         fake.unregister_seconds = 0.0
+
+
+@pytest.mark.parametrize("how", ["its file was deleted", "it was destroyed before"])
+async def test_a_region_that_is_gone_does_not_keep_the_connection_open(bundle: Bundle, how: str) -> None:
+    fake = FakeTriton(bundle)
+    before = set(Path("/dev/shm").glob("lookalike-*"))
+    async with encoding(bundle, fake) as encoder:
+        assert await failure(encoder, 1.0) is None
+        assert encoder._memory is not None
+        (region,) = encoder._memory._made
+        if how == "its file was deleted":
+            (made,) = set(Path("/dev/shm").glob("lookalike-*")) - before
+            made.unlink()
+        else:
+            shared_memory.destroy_shared_memory_region(region.handle)
+    assert fake.closed
+
+
+async def test_the_connection_is_closed_whatever_becomes_of_the_memory(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*told: Any) -> Any:
+        raise RuntimeError("out of order")
+
+    fake = FakeTriton(bundle)
+    async with encoding(bundle, fake) as encoder:
+        assert await failure(encoder, 1.0) is None
+        assert encoder._memory is not None
+        (region,) = encoder._memory._made
+        with monkeypatch.context() as patched:
+            patched.setattr("tritonclient.utils.shared_memory.destroy_shared_memory_region", broken)
+            with pytest.raises(RuntimeError, match="out of order"):
+                await encoder.close()
+        assert fake.closed
+    shared_memory.destroy_shared_memory_region(region.handle)
 
 
 async def test_memory_that_cannot_be_had_loses_no_region(

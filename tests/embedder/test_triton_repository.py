@@ -16,10 +16,12 @@ from embedder.evaluation.offline import evaluate_bundle
 from embedder.triton import naming
 from embedder.triton.repository import (
     RepositoryOptions,
+    all_but,
     delete_version,
-    keep_only,
+    drop_versions,
     read_config,
-    remove_version,
+    versions_of,
+    write_config,
     write_version,
 )
 from lookalike.catalog import read_catalog
@@ -91,19 +93,61 @@ def test_a_bundle_is_one_version_however_often_it_is_written(
     assert written.read_bytes() == two.network_path.read_bytes()
 
 
+def test_what_is_not_named_stays_as_the_model_has_it(
+    make_tiny_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    one, two = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (1, 2))
+    write_version(
+        tmp_path, one, RepositoryOptions("python", device="gpu", instances=2, max_batch=12, threads=3)
+    )
+    before = config_of(tmp_path)
+    before.dynamic_batching.max_queue_delay_microseconds = 5
+    write_config(tmp_path, "lookalike", before)
+    assert write_version(tmp_path, two, RepositoryOptions()) == 2
+    after = config_of(tmp_path)
+    assert {file.name for file in (tmp_path / "lookalike" / "2").iterdir()} == {"model.onnx", "model.py"}
+    drop_versions(tmp_path, "lookalike", [2])
+    assert config_of(tmp_path) == before != after
+    write_version(tmp_path, one, RepositoryOptions(device="cpu", instances=1, max_batch=2, threads=0))
+    changed = config_of(tmp_path)
+    (group,) = changed.instance_group
+    assert (group.count, group.kind, changed.max_batch_size) == (1, group.KIND_CPU, 2)
+    assert [warm_up.batch_size for warm_up in changed.model_warmup] == [1, 2]
+    assert list(changed.dynamic_batching.preferred_batch_size) == [2]
+    assert changed.dynamic_batching.max_queue_delay_microseconds == 5
+    assert "intra_op_thread_count" not in changed.parameters
+
+
+def test_versions_for_another_backend_need_another_name(
+    make_tiny_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    one, two = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (1, 2))
+    write_version(tmp_path, one, RepositoryOptions())
+    before = config_of(tmp_path)
+    for bundle in (one, two):
+        with pytest.raises(FailedPreconditionError, match="another --model"):
+            write_version(tmp_path, bundle, RepositoryOptions("python"))
+    assert config_of(tmp_path) == before
+    assert not (tmp_path / "lookalike" / "2").exists()
+    assert write_version(tmp_path, two, RepositoryOptions("onnxruntime")) == 2
+
+
 def test_versions_leave_the_configuration_before_their_files(
     make_tiny_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:
-    for seed in (1, 2, 3):
-        write_version(tmp_path, load_bundle(make_tiny_bundle(seed=seed)), RepositoryOptions())
+    bundles = [load_bundle(make_tiny_bundle(seed=seed)) for seed in (1, 2, 3)]
+    for bundle in bundles:
+        write_version(tmp_path, bundle, RepositoryOptions())
     with pytest.raises(InvalidInputError, match="has no version 9"):
-        keep_only(tmp_path, "lookalike", 9)
-    remove_version(tmp_path, "lookalike", 1)
-    assert list(config_of(tmp_path).version_policy.specific.versions) == [2, 3]
-    assert keep_only(tmp_path, "lookalike", 3) == [1, 2]
-    assert set(naming.versions(config_of(tmp_path))) == {"3"}
+        all_but(tmp_path, "lookalike", 9)
+    assert versions_of(tmp_path, "lookalike", bundles[1].model_version) == [2]
+    drop_versions(tmp_path, "lookalike", [2])
+    assert versions_of(tmp_path, "lookalike", bundles[1].model_version) == []
+    assert list(config_of(tmp_path).version_policy.specific.versions) == [1, 3]
+    assert set(naming.versions(config_of(tmp_path))) == {"1", "3"}
     assert (tmp_path / "lookalike" / "2").exists()
-    assert keep_only(tmp_path, "lookalike", 3) == [1, 2], "what an interrupted retirement left is found again"
+    assert all_but(tmp_path, "lookalike", 3) == [1, 2], "what an interrupted retirement left is found again"
+    drop_versions(tmp_path, "lookalike", [1])
     delete_version(tmp_path, "lookalike", 1)
     delete_version(tmp_path, "lookalike", 2)
     assert not (tmp_path / "lookalike" / "2").exists()

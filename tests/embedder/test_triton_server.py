@@ -8,34 +8,36 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+import torch
+from tritonclient.utils import InferenceServerException
 
-from benchmarks.embedder_trained import train_in_memory
-from benchmarks.triton_server import TritonServer
+from deploy.triton.server import TritonServer
 from embedder.backends.onnx import OnnxEncoder
 from embedder.backends.openvino import OpenVinoEncoder
 from embedder.backends.triton import TritonEncoder, TritonTarget
-from embedder.bundle import Bundle, copy_bundle, load_bundle, write_bundle
+from embedder.bundle import Bundle, copy_bundle, load_bundle
 from embedder.config import EmbedderSettings
+from embedder.export import export_bundle
 from embedder.golden import FLOAT32_TOLERANCE, cosine_distance, golden_photos
+from embedder.model.network import EmbeddingNetwork
 from embedder.preprocess import preprocess
 from embedder.served import ServedModel
 from embedder.server import FULL_NAME
 from embedder.service import EmbedderServicer
 from embedder.stage_metrics import TritonMetrics
+from embedder.training.run import TrainingRun
 from embedder.triton import control
 from embedder.triton.repository import RepositoryOptions, write_version
 from lookalike.catalog import Catalog
 from lookalike.cli.app import run
 from lookalike.errors import (
     DeadlineError,
-    FailedPreconditionError,
     InvalidInputError,
     Reason,
     UnavailableError,
@@ -48,7 +50,6 @@ from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
 LEISURE_SECONDS = 0.05
 """For each photo: with two threads a call with 256 takes six seconds and more."""
 MERGING_MICROSECONDS = 500_000
-IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
 
 
 def options(model: str, **more: Any) -> RepositoryOptions:
@@ -86,14 +87,25 @@ async def test_torch_onnx_runtime_openvino_and_triton_agree_on_200_photos_of_a_t
     tmp_path: Path,
 ) -> None:
     """The network as it lies in memory after training, and its bundle in every engine."""
-    trained = train_in_memory(toy_catalog, config.model_copy(update={"epochs": 3}), tmp_path / "bundle")
-    bundle = trained.bundle
+    run = TrainingRun(toy_catalog, config.model_copy(update={"epochs": 3}), lambda *told: None)
+    head, _ = run.train()
+    network = EmbeddingNetwork(run.backbone.module, head.cpu()).cpu().eval()
+    bundle = export_bundle(
+        network,
+        tmp_path / "bundle",
+        dim=config.embedding_dim,
+        taxonomy=run.taxonomy,
+        preprocess=run.backbone.preprocess,
+        provenance=run.provenance(),
+        metrics={},
+    )
     images = np.stack(
         [preprocess(toy_photo(number % 12, number), bundle.preprocess) for number in range(200)]
     )
     parts = np.array_split(images, 25)
     await load(triton, bundle, "trained")
-    eager = np.concatenate([trained.eager.encode(part).embedding for part in parts])
+    with torch.inference_mode():
+        eager = np.concatenate([network(torch.from_numpy(part))[0].numpy() for part in parts])
     found = {
         "ONNX Runtime": [OnnxEncoder(bundle, 1).encode(part).embedding for part in parts],
         "OpenVINO": [OpenVinoEncoder(bundle, 1, "f32").encode(part).embedding for part in parts],
@@ -179,6 +191,28 @@ async def test_deadlines_and_wrong_batches(triton: TritonServer, tiny_bundle: Pa
             pass
 
 
+async def test_memory_that_triton_maps_too_late_is_unmapped(
+    triton: TritonServer, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = load_bundle(tiny_bundle)
+    await load(triton, bundle, "mapped")
+    async with encoding(triton, bundle, "mapped", shared_memory=True) as encoder:
+        client, memory = encoder._client, encoder._memory
+        assert memory is not None
+        register = client.register_system_shared_memory
+
+        async def too_late(*told: Any, client_timeout: float) -> None:
+            await register(*told, client_timeout=30.0)
+            assert len((await client.get_system_shared_memory_status()).regions) == 1
+            raise InferenceServerException("Deadline Exceeded", "StatusCode.DEADLINE_EXCEEDED")
+
+        monkeypatch.setattr(client, "register_system_shared_memory", too_late)
+        with pytest.raises(DeadlineError):
+            await encoder.encode(pictures(1))
+        await asyncio.gather(*memory._leaving)
+        assert not (await client.get_system_shared_memory_status()).regions
+
+
 async def test_a_bundle_that_is_not_loaded_is_unavailable(
     triton: TritonServer, make_tiny_bundle: Callable[..., Path]
 ) -> None:
@@ -189,66 +223,6 @@ async def test_a_bundle_that_is_not_loaded_is_unavailable(
             async with encoding(triton, bundle, model):
                 pass
         assert failed.value.reason is Reason.MODEL_SERVER_UNAVAILABLE
-
-
-def made_wrong(bundle: Bundle, out: Path) -> Bundle:
-    """The same network and golden images with another preprocessing."""
-    return write_bundle(
-        out,
-        bundle.network_path,
-        dim=bundle.dim,
-        taxonomy=bundle.taxonomy,
-        preprocess=replace(bundle.preprocess, **IMAGENET),
-        provenance={},
-        metrics={},
-        golden=bundle.golden(),
-    )
-
-
-async def ready_versions(triton: TritonServer, model: str) -> list[tuple[int, str]]:
-    found = await control.versions(triton.url, model)
-    return [(version.number, version.model_version) for version in found if version.state == "READY"]
-
-
-async def test_a_bundle_that_fails_its_golden_images_is_taken_back(
-    triton: TritonServer, make_tiny_bundle: Callable[..., Path], tmp_path: Path
-) -> None:
-    good, other = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (31, 32))
-    await load(triton, good, "proof")
-    wrong = made_wrong(other, tmp_path / "wrong")
-    with pytest.raises(FailedPreconditionError, match="golden images come out"):
-        await control.load(triton.repository, wrong, triton.url, options("proof"))
-    assert await ready_versions(triton, "proof") == [(1, good.model_version)]
-    assert not (triton.repository / "proof" / "2").exists()
-    async with encoding(triton, good, "proof") as encoder:
-        await encoder.encode(pictures(1))
-
-
-async def test_a_first_bundle_that_fails_its_golden_images_leaves_nothing(
-    triton: TritonServer, tiny_bundle: Path, tmp_path: Path
-) -> None:
-    good = load_bundle(tiny_bundle)
-    wrong = made_wrong(good, tmp_path / "wrong")
-    with pytest.raises(FailedPreconditionError, match="golden images come out"):
-        await control.load(triton.repository, wrong, triton.url, options("first"))
-    assert not (triton.repository / "first").exists()
-    while await ready_versions(triton, "first"):
-        await asyncio.sleep(0.05)
-    await load(triton, good, "first")
-    assert await ready_versions(triton, "first") == [(1, good.model_version)]
-
-
-async def test_a_first_bundle_that_triton_cannot_load_leaves_nothing(
-    triton: TritonServer, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "broken.py").write_text("raise RuntimeError('this model cannot be loaded')\n")
-    bundle = load_bundle(tiny_bundle)
-    with monkeypatch.context() as patched:
-        patched.setattr("embedder.triton.repository._MODEL_PY", tmp_path / "broken.py")
-        with pytest.raises(UnavailableError, match="cannot load unloadable"):
-            await control.load(triton.repository, bundle, triton.url, options("unloadable"))
-    assert not (triton.repository / "unloadable").exists()
-    await load(triton, bundle, "unloadable")
 
 
 @asynccontextmanager
@@ -266,7 +240,7 @@ async def embedder(triton: TritonServer, folder: Path, model: str) -> AsyncItera
         preprocess_workers=2,
         drain_wait_seconds=0,
     )
-    served = ServedModel(load_bundle(folder), settings, metrics)
+    served = ServedModel(settings, metrics)
     servicer = EmbedderServicer(served.pipeline, served.backend, served.draining)
     service = Service(
         FULL_NAME,
@@ -324,7 +298,6 @@ async def test_a_switch_under_load_fails_no_request(
             await asyncio.sleep(0.5)
             flags = [f"--to={bundles[1].path}", f"--served={folder}", f"--embedder={address}"]
             flags += [f"--triton={triton.repository}", f"--triton-url={triton.url}", "--model=switched"]
-            flags += ["--backend=python", "--max-batch=8", "--threads=1"]
             assert await asyncio.to_thread(run, ["model", "switch", *flags]) == 0
             await asyncio.sleep(0.2)
             stop.set()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,13 @@ from lookalike.catalog import CatalogItem, write_catalog
 from lookalike.cli.app import run
 from lookalike.filter_messages import filter_of
 from lookalike.filters import Equals, Filter, In, InCategory, Range
+
+
+def test_a_command_pays_for_no_package_that_it_does_not_use() -> None:
+    heavy = "{'grpc', 'google.protobuf', 'numpy', 'torch', 'pydantic'}"
+    code = f"import sys, lookalike.cli.app; print(sorted({heavy} & set(sys.modules)))"
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert outcome.stdout == "[]\n"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A real tritonserver process on free ports, for the embedder's benchmark and its tests."""
+"""``serve.sh`` as a process on free ports, for the embedder's tests and its benchmark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
+_SERVE = Path(__file__).with_name("serve.sh")
 START_SECONDS = 300.0
 STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.05
@@ -23,7 +24,7 @@ def is_installed() -> bool:
 
 
 class TritonServer:
-    """``deploy/triton/serve.sh`` on a model repository, on ports of its own that it keeps when restarted.
+    """A real tritonserver on a model repository, on ports of its own that it keeps when restarted.
 
     Args:
         folder: Gets the folder ``repository`` and the server's log.
@@ -55,7 +56,7 @@ class TritonServer:
         loads = [f"--load-model={model}" for model in models]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(ROOT / "deploy/triton/serve.sh"), str(self.repository), "--exit-timeout-secs=5", *loads],
+                [str(_SERVE), str(self.repository), "--exit-timeout-secs=5", *loads],
                 env={**os.environ, **{f"TRITON_{name}_PORT": str(port) for name, port in ports.items()}},
                 stdout=log,
                 stderr=subprocess.STDOUT,
