@@ -368,7 +368,7 @@ class HashIndex:
         During a rebuild it stores the items as they are, in the buckets that are in use.
 
         Raises:
-            OSError: The folder cannot be written.
+            OSError: The folder cannot be written; `filename` says which, as in errors of :meth:`open`.
         """
         self._native.save(folder)
 

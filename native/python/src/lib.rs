@@ -4,6 +4,7 @@
 
 mod filters;
 
+use std::io;
 use std::path::PathBuf;
 
 use filters::{attributes_from_py, filter_from_py};
@@ -25,11 +26,21 @@ fn to_py(error: Error) -> PyErr {
     match error {
         Error::Invalid(message) => PyValueError::new_err(message),
         Error::Damaged(message) => DamagedError::new_err(message),
-        Error::Io(error) => match error.raw_os_error() {
-            Some(_) => error.into(),
-            None => PyOSError::new_err(error.to_string()),
-        },
+        Error::Io { error, path } => os_error(&error, path),
+        Error::Threads(error) => PyOSError::new_err(error.to_string()),
     }
+}
+
+/// As Python's own: of the class that the number asks for, with `errno`, `strerror` and `filename`.
+fn os_error(error: &io::Error, path: PathBuf) -> PyErr {
+    let Some(number) = error.raw_os_error() else {
+        return PyOSError::new_err(format!("{}: {error}", path.display()));
+    };
+    let text = |py: Python<'_>| -> PyResult<String> {
+        py.import("os")?.call_method1("strerror", (number,))?.extract()
+    };
+    let text = Python::attach(text).unwrap_or_else(|_| error.to_string());
+    PyOSError::new_err((number, text, path.into_os_string()))
 }
 
 fn matrix<T>(values: Vec<T>, columns: usize, py: Python<'_>) -> PyResult<Bound<'_, PyArray2<T>>>

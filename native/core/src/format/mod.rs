@@ -28,7 +28,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::error::{Error, Result, damaged};
+use crate::error::{Result, at, damaged};
 use crate::index::IndexOptions;
 use crate::index::state::State;
 use crate::memory::Buffer;
@@ -45,30 +45,35 @@ const HEADER_FIELDS: usize = 13;
 
 /// Writes `state` to `folder`: a temporary file, synced, renamed over the old one.
 pub fn save(options: &IndexOptions, state: &State, folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder)?;
+    fs::create_dir_all(folder).map_err(at(folder))?;
     // Two saves at once must not write one file.
     static SAVES: AtomicU64 = AtomicU64::new(0);
     let number = SAVES.fetch_add(1, Ordering::Relaxed);
     let temporary = folder.join(format!(".{FILE_NAME}.{}.{number}.tmp", std::process::id()));
+    let path = folder.join(FILE_NAME);
     let written = write_file(options, state, &temporary)
-        .and_then(|()| fs::rename(&temporary, folder.join(FILE_NAME)))
-        .and_then(|()| File::open(folder)?.sync_all());
+        .map_err(at(&temporary))
+        .and_then(|()| fs::rename(&temporary, &path).map_err(at(&path)))
+        .and_then(|()| File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder)));
     if written.is_err() {
         // The first error is the one to report; a left-over temporary file is never read.
         let _ = fs::remove_file(&temporary);
     }
-    Ok(written?)
+    written
 }
 
 /// Maps `folder` back, checking every byte before use. An index that has lost most of its items is trained anew.
 pub fn open(folder: &Path) -> Result<(IndexOptions, State)> {
-    let file = File::open(folder.join(FILE_NAME)).or_else(|error| match error.kind() {
+    let path = folder.join(FILE_NAME);
+    let file = File::open(&path).or_else(|error| match error.kind() {
         io::ErrorKind::NotFound => damaged(format!("no stored index: {FILE_NAME} is missing")),
-        _ => Err(Error::Io(error)),
+        _ => Err(at(&path)(error)),
     })?;
-    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    let metadata = file.metadata().map_err(at(&path))?;
+    let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
     if length < PREFIX + 8 {
         return damaged(format!("{FILE_NAME} is not a hash index, or its start is lost"));
     }
-    read(&file, &Buffer::map(&file, 0..length)?)
+    let map = |part| Buffer::map(&file, part).map_err(at(&path));
+    read(&map(0..length)?, map)
 }
