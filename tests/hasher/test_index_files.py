@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,3 +58,29 @@ def test_what_the_system_refuses_to_open_is_said_as_python_says_it(tmp_path: Pat
     assert caught.value.errno == errno.ENOTDIR
     assert caught.value.strerror == os.strerror(errno.ENOTDIR)
     assert caught.value.filename == str(folder / FILE)
+
+
+def test_a_save_that_was_killed_leaves_nothing_behind_after_the_next(
+    index: HashIndex, tmp_path: Path
+) -> None:
+    """The system kills a process that writes more than it may, here in the middle of a file."""
+    code = """
+import resource, signal, sys
+import numpy as np
+from hasher.index import HashIndex
+
+index = HashIndex.build(np.eye(100, dtype=np.float32), np.arange(100, dtype=np.uint64))
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+index.save(sys.argv[1])
+"""
+    index.save(tmp_path)
+    killed = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], cwd=Path(__file__).parents[2], check=False
+    )
+    assert killed.returncode == -signal.SIGXFSZ
+    assert len(list(tmp_path.iterdir())) == 2
+    assert len(HashIndex.open(tmp_path)) == 4
+    index.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]

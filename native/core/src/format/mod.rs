@@ -21,12 +21,12 @@
 mod check;
 mod input;
 mod read;
+mod temporary;
 mod write;
 
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Result, at, damaged};
 use crate::index::IndexOptions;
@@ -43,20 +43,20 @@ pub const VERSION: u32 = 5;
 const PREFIX: usize = 16;
 const HEADER_FIELDS: usize = 13;
 
-/// Writes `state` to `folder`: a temporary file, synced, renamed over the old one.
+/// Writes `state` to `folder`: a temporary file, synced, renamed over the old one. Removes those of saves that were
+/// cut off.
 pub fn save(options: &IndexOptions, state: &State, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(at(folder))?;
-    // Two saves at once must not write one file.
-    static SAVES: AtomicU64 = AtomicU64::new(0);
-    let number = SAVES.fetch_add(1, Ordering::Relaxed);
-    let temporary = folder.join(format!(".{FILE_NAME}.{}.{number}.tmp", std::process::id()));
+    // Before, not after: they may be what fills the disk.
+    temporary::remove_abandoned(folder);
+    let (temporary, file) = temporary::create(folder)?;
     let path = folder.join(FILE_NAME);
-    let written = write_file(options, state, &temporary)
+    let written = write_file(options, state, &file)
         .map_err(at(&temporary))
         .and_then(|()| fs::rename(&temporary, &path).map_err(at(&path)))
         .and_then(|()| File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder)));
     if written.is_err() {
-        // The first error is the one to report; a left-over temporary file is never read.
+        // The first error is the one to report; the next save tries again to remove it.
         let _ = fs::remove_file(&temporary);
     }
     written
