@@ -381,7 +381,7 @@ class HashIndex:
         process.
 
         Raises:
-            IndexDamagedError: The file is missing, truncated, altered or of another version.
+            IndexDamagedError: The file is missing, truncated, altered, of another version, or not a file at all.
             OSError: The file cannot be read.
         """
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hasher.index import HashIndex
+from hasher.index import HashIndex, IndexDamagedError
 
 FILE = "index.lkx"
 
@@ -67,7 +67,7 @@ def test_a_save_that_was_killed_leaves_nothing_behind_after_the_next(
     code = """
 import resource, signal, sys
 import numpy as np
-from hasher.index import HashIndex
+from hasher.index import HashIndex, IndexDamagedError
 
 index = HashIndex.build(np.eye(100, dtype=np.float32), np.arange(100, dtype=np.uint64))
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
@@ -84,3 +84,15 @@ index.save(sys.argv[1])
     assert len(HashIndex.open(tmp_path)) == 4
     index.save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+    pipe, folder, device = (tmp_path / name for name in ("pipe", "folder", "device"))
+    for place in (pipe, folder, device):
+        place.mkdir()
+    os.mkfifo(pipe / FILE)
+    (folder / FILE).mkdir()
+    (device / FILE).symlink_to("/dev/zero")
+    for place in (pipe, folder, device):
+        with pytest.raises(IndexDamagedError, match="not a regular file"):
+            HashIndex.open(place)

@@ -1,4 +1,4 @@
-//! What a save leaves in its folder.
+//! What a save leaves in its folder, and what is taken for an index.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use lookalike_core::chunk::Rerank;
 use lookalike_core::format::FILE_NAME;
 use lookalike_core::rotation::RotationKind;
-use lookalike_core::{Family, HashIndex, IndexOptions};
+use lookalike_core::{Error, Family, HashIndex, IndexOptions};
 
 fn index() -> HashIndex {
     let (family, rerank, rotation) = (Family::Learned, Rerank::F32, RotationKind::Random);
@@ -50,4 +50,12 @@ fn saves_at_once_leave_one_whole_index() {
     });
     assert_eq!(names(folder.path()), [FILE_NAME]);
     assert_eq!(HashIndex::open(folder.path()).unwrap().stats().items, 2);
+}
+
+#[test]
+fn a_folder_in_place_of_the_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join(FILE_NAME)).unwrap();
+    let error = HashIndex::open(folder.path()).unwrap_err();
+    assert!(matches!(error, Error::Damaged(_)), "{error}");
 }

@@ -65,11 +65,15 @@ pub fn save(options: &IndexOptions, state: &State, folder: &Path) -> Result<()> 
 /// Maps `folder` back, checking every byte before use. An index that has lost most of its items is trained anew.
 pub fn open(folder: &Path) -> Result<(IndexOptions, State)> {
     let path = folder.join(FILE_NAME);
-    let file = File::open(&path).or_else(|error| match error.kind() {
+    // Before it is opened: a pipe would wait for someone to write to it.
+    let metadata = fs::metadata(&path).or_else(|error| match error.kind() {
         io::ErrorKind::NotFound => damaged(format!("no stored index: {FILE_NAME} is missing")),
         _ => Err(at(&path)(error)),
     })?;
-    let metadata = file.metadata().map_err(at(&path))?;
+    if !metadata.is_file() {
+        return damaged(format!("no stored index: {FILE_NAME} is not a regular file"));
+    }
+    let file = File::open(&path).map_err(at(&path))?;
     let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
     if length < PREFIX + 8 {
         return damaged(format!("{FILE_NAME} is not a hash index, or its start is lost"));
