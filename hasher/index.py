@@ -368,6 +368,7 @@ class HashIndex:
         During a rebuild it stores the items as they are, in the buckets that are in use.
 
         Raises:
+            ValueError: The path is empty.
             OSError: The folder cannot be written; `filename` says which, as in errors of :meth:`open`.
         """
         self._native.save(folder)
@@ -382,6 +383,7 @@ class HashIndex:
 
         Raises:
             IndexDamagedError: The file is missing, truncated, altered, of another version, or not a file at all.
+            ValueError: The path is empty.
             OSError: The file cannot be read.
         """
         try:

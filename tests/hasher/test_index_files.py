@@ -96,3 +96,16 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     for place in (pipe, folder, device):
         with pytest.raises(IndexDamagedError, match="not a regular file"):
             HashIndex.open(place)
+
+
+def test_an_empty_path_is_refused_before_anything_is_written(
+    index: HashIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for call in (index.save, HashIndex.open):
+        with pytest.raises(ValueError, match="folder must not be empty") as caught:
+            call("")
+        assert type(caught.value) is ValueError
+    assert list(tmp_path.iterdir()) == []
+    index.save(Path())
+    assert len(HashIndex.open(".")) == 4

@@ -28,7 +28,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use crate::error::{Result, at, damaged};
+use crate::error::{Result, at, damaged, invalid};
 use crate::index::IndexOptions;
 use crate::index::state::State;
 use crate::memory::Buffer;
@@ -46,6 +46,7 @@ const HEADER_FIELDS: usize = 13;
 /// Writes `state` to `folder`: a temporary file, synced, renamed over the old one. Removes those of saves that were
 /// cut off.
 pub fn save(options: &IndexOptions, state: &State, folder: &Path) -> Result<()> {
+    check_name(folder)?;
     fs::create_dir_all(folder).map_err(at(folder))?;
     // Before, not after: they may be what fills the disk.
     temporary::remove_abandoned(folder);
@@ -64,6 +65,7 @@ pub fn save(options: &IndexOptions, state: &State, folder: &Path) -> Result<()> 
 
 /// Maps `folder` back, checking every byte before use. An index that has lost most of its items is trained anew.
 pub fn open(folder: &Path) -> Result<(IndexOptions, State)> {
+    check_name(folder)?;
     let path = folder.join(FILE_NAME);
     // Before it is opened: a pipe would wait for someone to write to it.
     let metadata = fs::metadata(&path).or_else(|error| match error.kind() {
@@ -80,4 +82,12 @@ pub fn open(folder: &Path) -> Result<(IndexOptions, State)> {
     }
     let map = |part| Buffer::map(&file, part).map_err(at(&path));
     read(&map(0..length)?, map)
+}
+
+/// An empty path is the current folder to some calls and no folder at all to others.
+fn check_name(folder: &Path) -> Result<()> {
+    if folder.as_os_str().is_empty() {
+        return invalid("folder must not be empty; the current one is \".\"");
+    }
+    Ok(())
 }

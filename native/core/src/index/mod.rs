@@ -210,6 +210,9 @@ impl HashIndex {
     /// Stores the index in `folder` (made if missing), replacing one that is there in one step.
     ///
     /// During a rebuild it stores the items as they are, with the codebook that is in use.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] if the path is empty; [`crate::Error::Io`] if the folder cannot be written.
     pub fn save(&self, folder: &Path) -> Result<()> {
         crate::format::save(&self.options, &self.snapshot(), folder)
     }
@@ -219,7 +222,7 @@ impl HashIndex {
     ///
     /// # Errors
     /// [`crate::Error::Damaged`] if the file is truncated, altered or of another version;
-    /// [`crate::Error::Io`] if it cannot be read.
+    /// [`crate::Error::Io`] if it cannot be read; [`crate::Error::Invalid`] if the path is empty.
     pub fn open(folder: &Path) -> Result<Self> {
         let (options, state) = crate::format::open(folder)?;
         Ok(Self::from_state(options, state))
