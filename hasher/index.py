@@ -154,12 +154,7 @@ class HashIndex:
             ValueError: Wrong shape, dtype, layout, value or range.
             lookalike.errors.NotSupportedError: An option that this version does not have.
         """
-        if family not in DEFAULT_TABLES:
-            raise arguments.not_supported("family", f"use one of {', '.join(DEFAULT_TABLES)}", family)
-        if rerank not in RERANKS:
-            raise arguments.not_supported("rerank", f"use one of {', '.join(RERANKS)}", rerank)
-        if rotation not in ROTATIONS:
-            raise arguments.not_supported("rotation", f"use one of {', '.join(ROTATIONS)}", rotation)
+        family = arguments.one_of(family, "family", DEFAULT_TABLES)
         native = _native.NativeIndex.build(
             arguments.vectors(vectors, "vectors"),
             arguments.ids(ids, "ids"),
@@ -168,8 +163,8 @@ class HashIndex:
             bits=arguments.integer(bits, "bits", 64, 2048),
             family=family,
             tables=arguments.integer(DEFAULT_TABLES[family] if tables is None else tables, "tables", 1, 64),
-            rerank=rerank,
-            rotation=rotation,
+            rerank=arguments.one_of(rerank, "rerank", RERANKS),
+            rotation=arguments.one_of(rotation, "rotation", ROTATIONS),
             seed=arguments.integer(seed, "seed", 0, 2**64 - 1),
             threads=arguments.integer(threads, "threads", 0, 1024),
         )
@@ -248,8 +243,6 @@ class HashIndex:
             ValueError: Wrong shape, dtype, layout, dimension, value or range.
             lookalike.errors.NotSupportedError: An option that this version does not have.
         """
-        if estimate not in ESTIMATES:
-            raise arguments.not_supported("estimate", f"use one of {', '.join(ESTIMATES)}", estimate)
         queries = arguments.vectors(queries, "queries")
         ids, products, scores, scanned, seconds = self._native.search(
             queries,
@@ -260,7 +253,7 @@ class HashIndex:
             filter=filter,
             group=bool(group),
             exact=bool(exact),
-            estimate=estimate,
+            estimate=arguments.one_of(estimate, "estimate", ESTIMATES),
             threads=arguments.integer(threads, "threads", 0, 1024),
         )
         return SearchResult(ids, products, scores, scanned, seconds)
@@ -382,7 +375,7 @@ class HashIndex:
         process.
 
         Raises:
-            IndexDamagedError: The file is missing, truncated, altered, of another version, or not a file at all.
+            IndexDamagedError: The file is missing, no file, truncated, altered or of another version.
             ValueError: The path is empty.
             OSError: The file cannot be read.
         """
