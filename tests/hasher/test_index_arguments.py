@@ -34,6 +34,19 @@ def test_misaligned_vectors_are_refused(index: HashIndex) -> None:
         index.search(misaligned(V))
 
 
+def test_a_bad_row_is_called_what_it_is(index: HashIndex) -> None:
+    zero, infinite = V.copy(), V.copy()
+    zero[2], infinite[1, 1] = 0, np.inf
+    with pytest.raises(ValueError, match="^query 2 has zero length"):
+        index.search(zero)
+    with pytest.raises(ValueError, match="^query 1 has a NaN or infinite value"):
+        index.search(infinite)
+    with pytest.raises(ValueError, match="^query 1 has a NaN or infinite value"):
+        index.tune(0.9, queries=infinite)
+    with pytest.raises(ValueError, match="^vector 2 has zero length"):
+        index.add(zero, IDS)
+
+
 def test_ids_may_lie_anywhere_in_memory(index: HashIndex) -> None:
     other = HashIndex.build(V, misaligned(IDS), misaligned(IDS))
     assert other.search(V, 1)[0].tolist() == index.search(V, 1)[0].tolist()

@@ -170,7 +170,7 @@ impl HashIndex {
     pub fn search(&self, queries: &[f32], options: &SearchOptions, threads: usize) -> Result<SearchOutput> {
         options.check()?;
         let dim = self.options.dim;
-        let queries = unit_vectors(queries, queries.len() / dim, dim)?;
+        let queries = unit_vectors("query", queries, queries.len() / dim, dim)?;
         search::search(&self.snapshot(), &queries, options, threads)
     }
 
@@ -269,7 +269,7 @@ fn checked_items(
     mut attributes: Vec<ItemAttributes>,
 ) -> Result<Items> {
     check_ids(ids, products)?;
-    let vectors = unit_vectors(vectors, ids.len(), dim)?;
+    let vectors = unit_vectors("vector", vectors, ids.len(), dim)?;
     if !attributes.is_empty() && attributes.len() != ids.len() {
         return invalid(format!("{} ids but attributes of {} items", ids.len(), attributes.len()));
     }
