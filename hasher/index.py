@@ -282,7 +282,7 @@ class HashIndex:
             The effort, 0 to 1: 1 where even that does not reach the target.
 
         Raises:
-            ValueError: A wrong argument, or nothing is stored.
+            ValueError: A wrong argument, no queries, or nothing is stored.
         """
         k = arguments.integer(k, "k", 1, arguments.MOST_RESULTS - 1)
         target = arguments.share(target_recall, "target_recall")
@@ -292,6 +292,8 @@ class HashIndex:
         probe = (
             self._native.sample(TUNING_QUERIES) if queries is None else arguments.vectors(queries, "queries")
         )
+        if not len(probe):
+            raise ValueError("queries must hold at least one query; None takes stored vectors")
         # A stored vector finds itself at any effort: one more result makes up for it.
         wanted = k + 1 if sampled else k
         truth = self.search(probe, wanted, exact=True, threads=threads)[0]

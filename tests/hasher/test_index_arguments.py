@@ -34,6 +34,11 @@ def test_misaligned_vectors_are_refused(index: HashIndex) -> None:
         index.search(misaligned(V))
 
 
+def test_tuning_without_queries_is_refused(index: HashIndex) -> None:
+    with pytest.raises(ValueError, match="queries must hold at least one query"):
+        index.tune(0.9, queries=V[:0])
+
+
 def test_a_bad_row_is_called_what_it_is(index: HashIndex) -> None:
     zero, infinite = V.copy(), V.copy()
     zero[2], infinite[1, 1] = 0, np.inf
