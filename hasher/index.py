@@ -132,6 +132,9 @@ class HashIndex:
     ) -> Self:
         """Builds an index; the same arguments give the same index on every machine.
 
+        Ctrl-C, or another signal whose handler raises, ends it after the step that it is at: moments, but for
+        the training of a learned rotation of many dimensions. All other calls see signals when they return.
+
         Args:
             vectors: `(n, d)` float32, C-contiguous, finite, no zero rows; scaled to unit length.
                 `n` may be 0.

@@ -42,13 +42,13 @@ def test_tuning_without_queries_is_refused(index: HashIndex) -> None:
 def test_a_bad_row_is_called_what_it_is(index: HashIndex) -> None:
     zero, infinite = V.copy(), V.copy()
     zero[2], infinite[1, 1] = 0, np.inf
-    with pytest.raises(ValueError, match="^query 2 has zero length"):
+    with pytest.raises(ValueError, match=r"^query 2 has zero length"):
         index.search(zero)
-    with pytest.raises(ValueError, match="^query 1 has a NaN or infinite value"):
+    with pytest.raises(ValueError, match=r"^query 1 has a NaN or infinite value"):
         index.search(infinite)
-    with pytest.raises(ValueError, match="^query 1 has a NaN or infinite value"):
+    with pytest.raises(ValueError, match=r"^query 1 has a NaN or infinite value"):
         index.tune(0.9, queries=infinite)
-    with pytest.raises(ValueError, match="^vector 2 has zero length"):
+    with pytest.raises(ValueError, match=r"^vector 2 has zero length"):
         index.add(zero, IDS)
 
 

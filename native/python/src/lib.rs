@@ -3,6 +3,7 @@
 //! Nothing is decided here. `hasher.index` is the documented face; this module is private.
 
 mod filters;
+mod signals;
 
 use std::io;
 use std::path::PathBuf;
@@ -13,12 +14,14 @@ use lookalike_core::chunk::Rerank;
 use lookalike_core::codes::{EncodeScratch, Encoder, check_bits};
 use lookalike_core::input::MAX_DIM;
 use lookalike_core::rotation::{RandomRotation, RotationKind};
+use lookalike_core::threads::Stop;
 use lookalike_core::{Error, Estimate, Family, HashIndex, IndexOptions, SearchOptions, dot, hamming, isa};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use signals::interruptible;
 
 create_exception!(hasher._native, DamagedError, PyValueError, "A stored index cannot be used.");
 
@@ -91,9 +94,10 @@ impl NativeIndex {
         check_rows(&vectors, &ids)?;
         let (vectors, ids, products) = (vectors.as_slice()?, ids.as_slice()?, products.as_slice()?);
         let attributes = attributes_of(attributes, ids.len())?;
-        py.detach(|| HashIndex::build(options, vectors, ids, products, attributes, threads))
-            .map(Self)
-            .map_err(to_py)
+        let build =
+            |stop: &Stop| HashIndex::build_until(stop, options, vectors, ids, products, attributes, threads);
+        let built = interruptible(py, build)?.map_err(to_py)?;
+        Ok(Self(built.expect("one that is stopped has returned already")))
     }
 
     #[staticmethod]

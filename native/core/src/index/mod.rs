@@ -32,7 +32,7 @@ use crate::error::{Result, invalid};
 use crate::input::{MAX_DIM, check_ids, unit_vectors};
 use crate::partition::Family;
 use crate::rotation::RotationKind;
-use crate::threads;
+use crate::threads::{self, Stop};
 use list::List;
 use rebuild::Shared;
 use state::{Items, State};
@@ -142,10 +142,27 @@ impl HashIndex {
         attributes: Vec<ItemAttributes>,
         threads: usize,
     ) -> Result<Self> {
+        let built = Self::build_until(&Stop::default(), options, vectors, ids, products, attributes, threads);
+        Ok(built?.expect("nobody stops it"))
+    }
+
+    /// As [`HashIndex::build`], or nothing soon after `stop` is set.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] if an option, a vector or an id is not acceptable.
+    pub fn build_until(
+        stop: &Stop,
+        options: IndexOptions,
+        vectors: &[f32],
+        ids: &[u64],
+        products: &[u64],
+        attributes: Vec<ItemAttributes>,
+        threads: usize,
+    ) -> Result<Option<Self>> {
         options.check()?;
         let items = checked_items(options.dim, vectors, ids, products, attributes)?;
-        let state = threads::pool(threads)?.install(|| State::train(&options, &items));
-        Ok(Self::from_state(options, state))
+        let state = threads::pool(threads)?.install(|| State::train_until(stop, &options, &items));
+        Ok(state.map(|state| Self::from_state(options, state)))
     }
 
     pub(crate) fn from_state(options: IndexOptions, state: State) -> Self {
