@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import NotSupportedError
 
-__all__ = ["ids", "integer", "not_supported", "results", "share", "vectors"]
+__all__ = ["ids", "integer", "one_of", "results", "share", "vectors"]
 
 MOST_RESULTS = 2**24
 """Results of one call, over all its queries: they take some 30 bytes each, found or not."""
 
 
-def not_supported(option: str, advice: str, value: str | None = None) -> NotSupportedError:
-    """An error about an option, or a value of it, that there is not."""
-    what = option if value is None else f"{option} {value!r}"
-    return NotSupportedError(f"{what} is not available in this version; {advice}", field=option)
+def one_of(value: object, name: str, known: Collection[str]) -> str:
+    """One of the known names, or a ValueError; a NotSupportedError for another name."""
+    advice = f"use one of {', '.join(known)}"
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be text, not {type(value).__name__}; {advice}")
+    if value not in known:
+        raise NotSupportedError(f"{name} {value!r} is not available in this version; {advice}", field=name)
+    return value
 
 
 def integer(value: object, name: str, low: int, high: int) -> int:
@@ -47,7 +53,7 @@ def share(value: object, name: str) -> float:
 
 
 def vectors(array: object, name: str) -> NDArray[np.float32]:
-    """A C-contiguous float32 matrix, or a ValueError."""
+    """A C-contiguous, aligned float32 matrix, or a ValueError."""
     if not isinstance(array, np.ndarray) or array.dtype != np.float32:
         kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         raise ValueError(f"{name} must be a float32 array, not {kind}")
@@ -55,14 +61,16 @@ def vectors(array: object, name: str) -> NDArray[np.float32]:
         raise ValueError(f"{name} must have shape (n, d), not {array.shape}")
     if not array.flags.c_contiguous:
         raise ValueError(f"{name} must be C-contiguous; numpy.ascontiguousarray makes it so")
+    if not array.flags.aligned:
+        raise ValueError(f"{name} must be aligned to its items of 4 bytes; its copy() is")
     return array
 
 
 def ids(array: object, name: str) -> NDArray[np.uint64]:
-    """A contiguous uint64 array, or a ValueError."""
+    """A contiguous, aligned uint64 array, if need be a copy, or a ValueError."""
     if not isinstance(array, np.ndarray) or array.dtype != np.uint64:
         kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         raise ValueError(f"{name} must be a uint64 array, not {kind}")
     if array.ndim != 1:
         raise ValueError(f"{name} must have shape (n,), not {array.shape}")
-    return np.ascontiguousarray(array)
+    return np.require(array, requirements=("C", "A"))

@@ -7,7 +7,7 @@ index.search(queries, filter=Equals("brand", "Acme"))
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 
 from lookalike.filters import Condition, Equals, Filter, In, InCategory, Range, as_filter
@@ -41,7 +41,16 @@ class Attributes:
         return next(iter(self._lengths().values()), 0)
 
     def _lengths(self) -> dict[str, int]:
-        lengths = {} if self.categories is None else {"categories": len(self.categories)}
+        lengths = {} if self.categories is None else {"categories": _length(self.categories, "categories")}
         if isinstance(self.values, Mapping):
-            return lengths | {f"values[{name!r}]": len(column) for name, column in self.values.items()}
-        return lengths | {"values": len(self.values)}
+            columns = {f"values[{name!r}]": column for name, column in self.values.items()}
+            return lengths | {name: _length(column, name) for name, column in columns.items()}
+        return lengths | {"values": _length(self.values, "values")}
+
+
+def _length(entries: object, name: str) -> int:
+    if not isinstance(entries, Sized):
+        what = "a mapping of columns or " * (name == "values")
+        kind = type(entries).__name__
+        raise ValueError(f"{name} must be {what}a sequence of one entry for each item, not {kind}")
+    return len(entries)

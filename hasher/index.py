@@ -132,6 +132,9 @@ class HashIndex:
     ) -> Self:
         """Builds an index; the same arguments give the same index on every machine.
 
+        Ctrl-C, or another signal whose handler raises, ends it after the step that it is at: moments, but for
+        the training of a learned rotation of many dimensions. All other calls see signals when they return.
+
         Args:
             vectors: `(n, d)` float32, C-contiguous, finite, no zero rows; scaled to unit length.
                 `n` may be 0.
@@ -154,12 +157,7 @@ class HashIndex:
             ValueError: Wrong shape, dtype, layout, value or range.
             lookalike.errors.NotSupportedError: An option that this version does not have.
         """
-        if family not in DEFAULT_TABLES:
-            raise arguments.not_supported("family", f"use one of {', '.join(DEFAULT_TABLES)}", family)
-        if rerank not in RERANKS:
-            raise arguments.not_supported("rerank", f"use one of {', '.join(RERANKS)}", rerank)
-        if rotation not in ROTATIONS:
-            raise arguments.not_supported("rotation", f"use one of {', '.join(ROTATIONS)}", rotation)
+        family = arguments.one_of(family, "family", DEFAULT_TABLES)
         native = _native.NativeIndex.build(
             arguments.vectors(vectors, "vectors"),
             arguments.ids(ids, "ids"),
@@ -168,8 +166,8 @@ class HashIndex:
             bits=arguments.integer(bits, "bits", 64, 2048),
             family=family,
             tables=arguments.integer(DEFAULT_TABLES[family] if tables is None else tables, "tables", 1, 64),
-            rerank=rerank,
-            rotation=rotation,
+            rerank=arguments.one_of(rerank, "rerank", RERANKS),
+            rotation=arguments.one_of(rotation, "rotation", ROTATIONS),
             seed=arguments.integer(seed, "seed", 0, 2**64 - 1),
             threads=arguments.integer(threads, "threads", 0, 1024),
         )
@@ -248,8 +246,6 @@ class HashIndex:
             ValueError: Wrong shape, dtype, layout, dimension, value or range.
             lookalike.errors.NotSupportedError: An option that this version does not have.
         """
-        if estimate not in ESTIMATES:
-            raise arguments.not_supported("estimate", f"use one of {', '.join(ESTIMATES)}", estimate)
         queries = arguments.vectors(queries, "queries")
         ids, products, scores, scanned, seconds = self._native.search(
             queries,
@@ -260,7 +256,7 @@ class HashIndex:
             filter=filter,
             group=bool(group),
             exact=bool(exact),
-            estimate=estimate,
+            estimate=arguments.one_of(estimate, "estimate", ESTIMATES),
             threads=arguments.integer(threads, "threads", 0, 1024),
         )
         return SearchResult(ids, products, scores, scanned, seconds)
@@ -289,7 +285,7 @@ class HashIndex:
             The effort, 0 to 1: 1 where even that does not reach the target.
 
         Raises:
-            ValueError: A wrong argument, or nothing is stored.
+            ValueError: A wrong argument, no queries, or nothing is stored.
         """
         k = arguments.integer(k, "k", 1, arguments.MOST_RESULTS - 1)
         target = arguments.share(target_recall, "target_recall")
@@ -299,6 +295,8 @@ class HashIndex:
         probe = (
             self._native.sample(TUNING_QUERIES) if queries is None else arguments.vectors(queries, "queries")
         )
+        if not len(probe):
+            raise ValueError("queries must hold at least one query; None takes stored vectors")
         # A stored vector finds itself at any effort: one more result makes up for it.
         wanted = k + 1 if sampled else k
         truth = self.search(probe, wanted, exact=True, threads=threads)[0]
@@ -368,7 +366,8 @@ class HashIndex:
         During a rebuild it stores the items as they are, in the buckets that are in use.
 
         Raises:
-            OSError: The folder cannot be written.
+            ValueError: The path is empty.
+            OSError: The folder cannot be written; `filename` says which, as in errors of :meth:`open`.
         """
         self._native.save(folder)
 
@@ -381,7 +380,8 @@ class HashIndex:
         process.
 
         Raises:
-            IndexDamagedError: The file is missing, truncated, altered or of another version.
+            IndexDamagedError: The file is missing, no file, truncated, altered or of another version.
+            ValueError: The path is empty.
             OSError: The file cannot be read.
         """
         try:

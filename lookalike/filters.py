@@ -195,8 +195,13 @@ def _texts(given: Iterable[str], field: str) -> tuple[str, ...]:
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name:
         raise ValueError(f"name must be the name of an attribute, not {name!r}")
+    _check_text(name, "name")
 
 
 def _check_text(text: object, field: str) -> None:
     if not isinstance(text, str):
         raise ValueError(f"{field} must be text, not {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{field} must be text without lone surrogates, not {text!r}") from None

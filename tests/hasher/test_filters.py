@@ -161,6 +161,14 @@ def test_items_without_attributes_pass_what_only_excludes(data: Data) -> None:
         (Attributes(values={"a": ["x", 2, None]}), r"values\[\"a\"\]\[1\] must be text or None, not 2"),  # type: ignore[list-item]
         (Attributes(values=[{}, {"a": 1}, {}]), r"values\[1\] must be a mapping of text to text"),  # type: ignore[dict-item]
         (Attributes(values=[{"": "x"}] * 3), "an attribute without a name"),
+        (Attributes(values={5: ["x"] * 3}), "values must be named by text, not 5"),  # type: ignore[dict-item]
+        (Attributes([("\ud800",)] * 3), r"categories\[0\] must be .*: lone surrogates are no text"),
+        (Attributes(values={"\ud800": ["x"] * 3}), r"values must be .*: lone surrogates are no text"),
+        (
+            Attributes(values={"a": ["\ud800"] * 3}),
+            r"values\[\"a\"\]\[0\] must be .*: lone surrogates are no text",
+        ),
+        (Attributes(values=[{"a": "\ud800"}] * 3), r"values\[0\] must be .*: lone surrogates are no text"),
         ({"a": "b"}, "attributes must be an Attributes, not dict"),
     ],
 )
@@ -178,6 +186,26 @@ def test_columns_of_different_lengths_are_refused() -> None:
         Attributes([(), ()], {"a": ["x"]})
     assert len(Attributes([(), ()], [{}, {}])) == 2
     assert len(Attributes()) == 0
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        (
+            {"values": 5},
+            "values must be a mapping of columns or a sequence of one entry for each item, not int",
+        ),
+        (
+            {"values": (row for row in ())},
+            "values must be a mapping of columns or a sequence .*, not generator",
+        ),
+        ({"values": {"a": 5}}, r"values\['a'\] must be a sequence of one entry for each item, not int"),
+        ({"categories": 5}, "categories must be a sequence of one entry for each item, not int"),
+    ],
+)
+def test_what_is_no_sequence_is_refused(attributes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Attributes(**attributes)
 
 
 @pytest.mark.parametrize("filter", [{"a": "b"}, "a", 3, Equals])

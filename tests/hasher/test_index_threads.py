@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -57,6 +60,44 @@ def test_the_gil_is_released(call: str, tmp_path: Path) -> None:
 
     # The operating system may wake the observer late, so a few attempts are fair; a held GIL fails all.
     assert "during" in (seen_by_other_thread() for _ in range(10))
+
+
+class SignalError(Exception):
+    pass
+
+
+def test_a_signal_ends_a_build() -> None:
+    """The handler runs several times within one build, and what it raises at last ends it."""
+    vectors, ids = random_vectors(40_000, 128, 0), np.arange(40_000, dtype=np.uint64)
+    handled, over = threading.Semaphore(0), threading.Event()
+    times = 0
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal times
+        during = frame is not None and frame.f_code is HashIndex.build.__func__.__code__
+        times += during
+        handled.release()
+        if during and times == 4:
+            raise SignalError
+
+    def send() -> None:
+        while times < 4 and not over.is_set():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            handled.acquire(timeout=60)
+
+    previous = signal.signal(signal.SIGUSR1, handle)
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        with pytest.raises(SignalError):
+            HashIndex.build(vectors, ids, threads=1)
+    finally:
+        over.set()
+        handled.release()
+        sender.join()
+        signal.signal(signal.SIGUSR1, previous)
+    # The pool that it worked on works on.
+    assert len(HashIndex.build(vectors[:500], ids[:500], threads=1)) == 500
 
 
 def test_searches_run_beside_adds_and_removes() -> None:

@@ -67,6 +67,9 @@ def test_all_any_and_none_are_combined() -> None:
         (lambda: InCategory((1,)), "path must be text, not int"),  # type: ignore[arg-type]
         (lambda: Equals("", "x"), "name must be the name of an attribute, not ''"),
         (lambda: Equals("size", 42), "value must be text, not int"),  # type: ignore[arg-type]
+        (lambda: Equals("size", "\ud800"), r"value must be text without lone surrogates, not '\\ud800'"),
+        (lambda: Range("\udcff"), r"name must be text without lone surrogates, not '\\udcff'"),
+        (lambda: In("size", ("L", "\ud800")), r"values must be text without lone surrogates, not '\\ud800'"),
         (lambda: In("size", ()), "values must not be empty"),
         (lambda: In("size", "ML"), "values must be a sequence of texts, not one str"),  # type: ignore[arg-type]
         (lambda: Range("price", min=math.nan), "min must be a number, not NaN"),

@@ -1,6 +1,9 @@
 //! The engine's one error type.
 
 use std::io;
+use std::path::{Path, PathBuf};
+
+use rayon::ThreadPoolBuildError;
 
 /// Everything that can go wrong in the engine.
 #[derive(Debug, thiserror::Error)]
@@ -12,12 +15,25 @@ pub enum Error {
     #[error("{0}")]
     Damaged(String),
     /// The operating system refused a file operation.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// What it said.
+        error: io::Error,
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// The operating system refused threads.
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Threads(#[from] ThreadPoolBuildError),
 }
 
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// Says which file or folder was refused.
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |error| Error::Io { error, path: path.to_owned() }
+}
 
 /// An [`Error::Invalid`] as a result.
 pub(crate) fn invalid<T>(message: impl Into<String>) -> Result<T> {

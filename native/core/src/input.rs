@@ -10,11 +10,12 @@ pub const NO_ID: u64 = u64::MAX;
 /// Largest vector dimension.
 pub const MAX_DIM: usize = 16_384;
 
-/// Checks that `vectors` holds `rows` finite vectors of `dim` and scales each to unit length.
+/// Checks that `vectors` holds `rows` finite vectors of `dim` and scales each to unit length. `what` they are to the
+/// caller, such as "query", stands before the number of a row.
 ///
 /// # Errors
 /// [`crate::Error::Invalid`] for another length, and for NaN, infinity or a zero vector, naming the row.
-pub fn unit_vectors(vectors: &[f32], rows: usize, dim: usize) -> Result<Vec<f32>> {
+pub fn unit_vectors(what: &str, vectors: &[f32], rows: usize, dim: usize) -> Result<Vec<f32>> {
     if rows.checked_mul(dim) != Some(vectors.len()) {
         return invalid(format!(
             "vectors must hold {rows} rows of dimension {dim}, not {} values",
@@ -24,11 +25,11 @@ pub fn unit_vectors(vectors: &[f32], rows: usize, dim: usize) -> Result<Vec<f32>
     let mut out = Vec::with_capacity(vectors.len());
     for (row, vector) in vectors.chunks_exact(dim).enumerate() {
         if vector.iter().any(|v| !v.is_finite()) {
-            return invalid(format!("vector {row} has a NaN or infinite value"));
+            return invalid(format!("{what} {row} has a NaN or infinite value"));
         }
         let norm = vector.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
         if norm == 0.0 {
-            return invalid(format!("vector {row} has zero length, so it has no direction to compare"));
+            return invalid(format!("{what} {row} has zero length, so it has no direction to compare"));
         }
         out.extend(vector.iter().map(|v| (f64::from(*v) / norm) as f32));
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 static POOLS: LazyLock<Mutex<HashMap<usize, Arc<ThreadPool>>>> = LazyLock::new(Mutex::default);
 
@@ -16,11 +16,7 @@ pub fn pool(threads: usize) -> Result<Arc<ThreadPool>> {
     if let Some(pool) = pools.get(&threads) {
         return Ok(Arc::clone(pool));
     }
-    let pool = ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|error| Error::Io(std::io::Error::other(error)))?;
-    let pool = Arc::new(pool);
+    let pool = Arc::new(ThreadPoolBuilder::new().num_threads(threads).build()?);
     pools.insert(threads, Arc::clone(&pool));
     Ok(pool)
 }

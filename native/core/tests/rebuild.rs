@@ -6,6 +6,7 @@ use lookalike_core::attributes::ItemAttributes;
 use lookalike_core::chunk::Rerank;
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::RotationKind;
+use lookalike_core::threads::Stop;
 use lookalike_core::{Family, HashIndex, IndexOptions, SearchOptions};
 
 const DIM: usize = 16;
@@ -54,6 +55,24 @@ fn check(index: &HashIndex, model: &Model, tolerance: f32) {
     let options = SearchOptions { k: 1, ..Default::default() };
     let found = index.search(&vector(*id, *version), &options, 1).unwrap();
     assert_eq!((found.ids[0], found.products[0]), (*id, *version));
+}
+
+#[test]
+fn a_build_that_is_stopped_gives_nothing() {
+    let model: Model = (0..300).map(|id| (id, 1)).collect();
+    let (vectors, ids, products, attributes) = columns(&model);
+    for family in [Family::Learned, Family::Hyperplane, Family::CrossPolytope] {
+        let (rerank, rotation) = (Rerank::Int8, RotationKind::Random);
+        let options = IndexOptions { dim: DIM, bits: 64, family, tables: 1, rerank, rotation, seed: 1 };
+        let build = |stop: &Stop| {
+            let (options, attributes) = (options.clone(), attributes.clone());
+            HashIndex::build_until(stop, options, &vectors, &ids, &products, attributes, 1).unwrap()
+        };
+        let stop = Stop::default();
+        assert_eq!(build(&stop).unwrap().stats().items, 300);
+        stop.set();
+        assert!(build(&stop).is_none());
+    }
 }
 
 #[test]

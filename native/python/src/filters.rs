@@ -2,7 +2,7 @@
 
 use lookalike_core::attributes::ItemAttributes;
 use lookalike_core::filter::{Condition, Filter};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyUnicodeEncodeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyString};
 
@@ -69,8 +69,10 @@ pub fn attributes_from_py(value: &Bound<'_, PyAny>, items: usize) -> PyResult<Ve
     let mut rows = vec![Vec::new(); items];
     if let Ok(columns) = values.cast::<PyMapping>() {
         for entry in columns.items()? {
-            let (name, column) = entry.extract::<(String, Bound<'_, PyAny>)>()?;
-            read_column(&name, &column, &mut rows)?;
+            let (name, column) = entry.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+            let text = name.extract::<String>();
+            let text = text.map_err(|error| wrong("values", "named by text", &name, Some(&error)))?;
+            read_column(&text, &column, &mut rows)?;
         }
     } else {
         read_rows(&values, &mut rows)?;
@@ -91,10 +93,9 @@ fn read_categories(column: &Bound<'_, PyAny>, paths: &mut [Vec<String>]) -> PyRe
             Ok(names) if !entry.is_instance_of::<PyString>() && !names.iter().any(String::is_empty) => {
                 *path = names;
             }
-            _ => {
-                let message =
-                    format!("attributes.categories[{row}] must be a sequence of non-empty names, not");
-                return Err(PyValueError::new_err(format!("{message} {}", entry.repr()?)));
+            other => {
+                let (place, right) = (format!("categories[{row}]"), "a sequence of non-empty names");
+                return Err(wrong(&place, right, &entry, other.err().as_ref()));
             }
         }
     }
@@ -110,7 +111,10 @@ fn read_column(name: &str, column: &Bound<'_, PyAny>, rows: &mut [Values]) -> Py
         match value.extract::<Option<String>>() {
             Ok(Some(value)) => row.push((name.to_owned(), value)),
             Ok(None) => {}
-            Err(_) => return Err(wrong_value(&format!("[{name:?}][{at}]"), "text or None", &value)),
+            Err(error) => {
+                let place = format!("values[{name:?}][{at}]");
+                return Err(wrong(&place, "text or None", &value, Some(&error)));
+            }
         }
     }
     Ok(())
@@ -123,15 +127,20 @@ fn read_rows(mappings: &Bound<'_, PyAny>, rows: &mut [Values]) -> PyResult<()> {
         let values = mapping.cast::<PyMapping>().ok().map(|mapping| mapping.items()).transpose()?;
         match values.map(|values| values.extract::<Values>()) {
             Some(Ok(values)) => *row = values,
-            _ => return Err(wrong_value(&format!("[{at}]"), "a mapping of text to text", &mapping)),
+            other => {
+                let (place, error) = (format!("values[{at}]"), other.and_then(Result::err));
+                return Err(wrong(&place, "a mapping of text to text", &mapping, error.as_ref()));
+            }
         }
     }
     Ok(())
 }
 
-fn wrong_value(place: &str, right: &str, value: &Bound<'_, PyAny>) -> PyErr {
+fn wrong(place: &str, right: &str, value: &Bound<'_, PyAny>, cause: Option<&PyErr>) -> PyErr {
     let found = value.repr().map_or_else(|_| "something else".to_owned(), |text| text.to_string());
-    PyValueError::new_err(format!("attributes.values{place} must be {right}, not {found}"))
+    let surrogates = cause.is_some_and(|error| error.is_instance_of::<PyUnicodeEncodeError>(value.py()));
+    let why = if surrogates { ": lone surrogates are no text" } else { "" };
+    PyValueError::new_err(format!("attributes.{place} must be {right}, not {found}{why}"))
 }
 
 fn check_length(what: &str, values: &Bound<'_, PyAny>, items: usize) -> PyResult<()> {

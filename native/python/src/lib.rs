@@ -3,7 +3,9 @@
 //! Nothing is decided here. `hasher.index` is the documented face; this module is private.
 
 mod filters;
+mod signals;
 
+use std::io;
 use std::path::PathBuf;
 
 use filters::{attributes_from_py, filter_from_py};
@@ -12,12 +14,14 @@ use lookalike_core::chunk::Rerank;
 use lookalike_core::codes::{EncodeScratch, Encoder, check_bits};
 use lookalike_core::input::MAX_DIM;
 use lookalike_core::rotation::{RandomRotation, RotationKind};
+use lookalike_core::threads::Stop;
 use lookalike_core::{Error, Estimate, Family, HashIndex, IndexOptions, SearchOptions, dot, hamming, isa};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use signals::interruptible;
 
 create_exception!(hasher._native, DamagedError, PyValueError, "A stored index cannot be used.");
 
@@ -25,11 +29,21 @@ fn to_py(error: Error) -> PyErr {
     match error {
         Error::Invalid(message) => PyValueError::new_err(message),
         Error::Damaged(message) => DamagedError::new_err(message),
-        Error::Io(error) => match error.raw_os_error() {
-            Some(_) => error.into(),
-            None => PyOSError::new_err(error.to_string()),
-        },
+        Error::Io { error, path } => os_error(&error, path),
+        Error::Threads(error) => PyOSError::new_err(error.to_string()),
     }
+}
+
+/// As Python's own: of the class that the number asks for, with `errno`, `strerror` and `filename`.
+fn os_error(error: &io::Error, path: PathBuf) -> PyErr {
+    let Some(number) = error.raw_os_error() else {
+        return PyOSError::new_err(format!("{}: {error}", path.display()));
+    };
+    let text = |py: Python<'_>| -> PyResult<String> {
+        py.import("os")?.call_method1("strerror", (number,))?.extract()
+    };
+    let text = Python::attach(text).unwrap_or_else(|_| error.to_string());
+    PyOSError::new_err((number, text, path.into_os_string()))
 }
 
 fn matrix<T>(values: Vec<T>, columns: usize, py: Python<'_>) -> PyResult<Bound<'_, PyArray2<T>>>
@@ -80,9 +94,10 @@ impl NativeIndex {
         check_rows(&vectors, &ids)?;
         let (vectors, ids, products) = (vectors.as_slice()?, ids.as_slice()?, products.as_slice()?);
         let attributes = attributes_of(attributes, ids.len())?;
-        py.detach(|| HashIndex::build(options, vectors, ids, products, attributes, threads))
-            .map(Self)
-            .map_err(to_py)
+        let build =
+            |stop: &Stop| HashIndex::build_until(stop, options, vectors, ids, products, attributes, threads);
+        let built = interruptible(py, build)?.map_err(to_py)?;
+        Ok(Self(built.expect("one that is stopped has returned already")))
     }
 
     #[staticmethod]

@@ -21,14 +21,14 @@
 mod check;
 mod input;
 mod read;
+mod temporary;
 mod write;
 
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::error::{Error, Result, damaged};
+use crate::error::{Result, at, damaged, invalid};
 use crate::index::IndexOptions;
 use crate::index::state::State;
 use crate::memory::Buffer;
@@ -43,32 +43,51 @@ pub const VERSION: u32 = 5;
 const PREFIX: usize = 16;
 const HEADER_FIELDS: usize = 13;
 
-/// Writes `state` to `folder`: a temporary file, synced, renamed over the old one.
+/// Writes `state` to `folder`: a temporary file, synced, renamed over the old one. Removes those of saves that were
+/// cut off.
 pub fn save(options: &IndexOptions, state: &State, folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder)?;
-    // Two saves at once must not write one file.
-    static SAVES: AtomicU64 = AtomicU64::new(0);
-    let number = SAVES.fetch_add(1, Ordering::Relaxed);
-    let temporary = folder.join(format!(".{FILE_NAME}.{}.{number}.tmp", std::process::id()));
-    let written = write_file(options, state, &temporary)
-        .and_then(|()| fs::rename(&temporary, folder.join(FILE_NAME)))
-        .and_then(|()| File::open(folder)?.sync_all());
+    check_name(folder)?;
+    fs::create_dir_all(folder).map_err(at(folder))?;
+    // Before, not after: they may be what fills the disk.
+    temporary::remove_abandoned(folder);
+    let (temporary, file) = temporary::create(folder)?;
+    let path = folder.join(FILE_NAME);
+    let written = write_file(options, state, &file)
+        .map_err(at(&temporary))
+        .and_then(|()| fs::rename(&temporary, &path).map_err(at(&path)))
+        .and_then(|()| File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder)));
     if written.is_err() {
-        // The first error is the one to report; a left-over temporary file is never read.
+        // The first error is the one to report; the next save tries again to remove it.
         let _ = fs::remove_file(&temporary);
     }
-    Ok(written?)
+    written
 }
 
 /// Maps `folder` back, checking every byte before use. An index that has lost most of its items is trained anew.
 pub fn open(folder: &Path) -> Result<(IndexOptions, State)> {
-    let file = File::open(folder.join(FILE_NAME)).or_else(|error| match error.kind() {
+    check_name(folder)?;
+    let path = folder.join(FILE_NAME);
+    // Before it is opened: a pipe would wait for someone to write to it.
+    let metadata = fs::metadata(&path).or_else(|error| match error.kind() {
         io::ErrorKind::NotFound => damaged(format!("no stored index: {FILE_NAME} is missing")),
-        _ => Err(Error::Io(error)),
+        _ => Err(at(&path)(error)),
     })?;
-    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if !metadata.is_file() {
+        return damaged(format!("no stored index: {FILE_NAME} is not a regular file"));
+    }
+    let file = File::open(&path).map_err(at(&path))?;
+    let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
     if length < PREFIX + 8 {
         return damaged(format!("{FILE_NAME} is not a hash index, or its start is lost"));
     }
-    read(&file, &Buffer::map(&file, 0..length)?)
+    let map = |part| Buffer::map(&file, part).map_err(at(&path));
+    read(&map(0..length)?, map)
+}
+
+/// An empty path is the current folder to some calls and no folder at all to others.
+fn check_name(folder: &Path) -> Result<()> {
+    if folder.as_os_str().is_empty() {
+        return invalid("folder must not be empty; the current one is \".\"");
+    }
+    Ok(())
 }

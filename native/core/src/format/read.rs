@@ -1,6 +1,6 @@
 //! Reading the stored form, part after part in the order of the file; every byte is checked before use.
 
-use std::fs::File;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringBitmap;
@@ -31,8 +31,8 @@ const MAX_CELLS: usize = 1 << 17;
 const MAX_PLANES: usize = 20;
 const MAX_BUCKETS: usize = 1 << 16;
 
-/// Checks start and end of a file and reads what lies between; `bytes` are all of it.
-pub fn read(file: &File, bytes: &[u8]) -> Result<(IndexOptions, State)> {
+/// Checks start and end of a file and reads what lies between; `bytes` are all of it, `map` maps a part of it.
+pub fn read(bytes: &[u8], map: impl Fn(Range<usize>) -> Result<Buffer>) -> Result<(IndexOptions, State)> {
     if &bytes[..8] != MAGIC {
         return damaged(format!("{FILE_NAME} is not a hash index, or its start is lost"));
     }
@@ -49,7 +49,7 @@ pub fn read(file: &File, bytes: &[u8]) -> Result<(IndexOptions, State)> {
         return damaged(format!("{FILE_NAME} fails its checksum: it is truncated or altered"));
     }
     input.take::<4>(1)?;
-    read_body(input, file)
+    read_body(input, map)
 }
 
 struct Header {
@@ -104,7 +104,10 @@ fn read_calibration(input: &mut Input) -> Result<Calibration> {
     Ok(calibration)
 }
 
-fn read_body(mut input: Input, file: &File) -> Result<(IndexOptions, State)> {
+fn read_body(
+    mut input: Input,
+    map: impl FnOnce(Range<usize>) -> Result<Buffer>,
+) -> Result<(IndexOptions, State)> {
     let Header { options, live, removed, ordinals, trained_on, per_table } = read_header(&mut input)?;
     let calibration = read_calibration(&mut input)?;
     let mean = input.f32s(options.dim)?;
@@ -122,7 +125,7 @@ fn read_body(mut input: Input, file: &File) -> Result<(IndexOptions, State)> {
     }
     let length = usize::try_from(input.u64s(1)?[0]).unwrap_or(usize::MAX);
     let attributes = input.take::<1>(length)?.as_flattened();
-    let lists = read_lists(input, file, &codebook, &sizes, &dead)?;
+    let lists = read_lists(input, map, &codebook, &sizes, &dead)?;
     let tables: Vec<&[List]> = lists.chunks(lists.len() / codebook.tables()).collect();
     let findable = findable(&tables, &codebook.layout, live, ordinals)?;
     let attributes = Attributes::deserialise(attributes, &findable)?;
@@ -180,7 +183,7 @@ fn read_cells(input: &mut Input, dim: usize, count: usize) -> Result<Cells> {
 
 fn read_lists(
     mut input: Input,
-    file: &File,
+    map: impl FnOnce(Range<usize>) -> Result<Buffer>,
     codebook: &Codebook,
     sizes: &[u32],
     dead: &RoaringBitmap,
@@ -194,7 +197,7 @@ fn read_lists(
     if input.bytes.len() != columns {
         return damaged(format!("{FILE_NAME} has not the length that its header says"));
     }
-    let columns = Buffer::map(file, input.place()..input.end)?;
+    let columns = map(input.place()..input.end)?;
     let [block_sizes, column_sizes] = [0, 1].map(|part| sizes_of(part).collect::<Vec<_>>());
     let parts = blocks.cut(&block_sizes).zip(columns.cut(&column_sizes));
     let mut lists = Vec::with_capacity(sizes.len());

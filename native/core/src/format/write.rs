@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -17,9 +16,9 @@ use crate::memory::ALIGN;
 use crate::partition::{Family, Partition};
 use crate::rotation::{Rotation, RotationKind};
 
-/// Writes `state` to a new file and waits until it is on the disk.
-pub fn write_file(options: &IndexOptions, state: &State, path: &Path) -> io::Result<()> {
-    let mut out = Checked { file: io::BufWriter::new(File::create(path)?), hash: Xxh3::new(), length: 0 };
+/// Writes `state` to an empty file and waits until it is on the disk.
+pub fn write_file(options: &IndexOptions, state: &State, file: &File) -> io::Result<()> {
+    let mut out = Checked { file: io::BufWriter::new(file), hash: Xxh3::new(), length: 0 };
     let removed = removed_ordinals(state);
     write_header(&mut out, options, state, removed.len())?;
     write_codebook(&mut out, state)?;
@@ -133,13 +132,13 @@ fn removed_ordinals(state: &State) -> BTreeSet<u32> {
 }
 
 /// A writer that hashes and counts what it writes.
-struct Checked {
-    file: io::BufWriter<File>,
+struct Checked<'a> {
+    file: io::BufWriter<&'a File>,
     hash: Xxh3,
     length: usize,
 }
 
-impl Checked {
+impl Checked<'_> {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.hash.update(bytes);
         self.length += bytes.len();

@@ -32,7 +32,7 @@ use crate::error::{Result, invalid};
 use crate::input::{MAX_DIM, check_ids, unit_vectors};
 use crate::partition::Family;
 use crate::rotation::RotationKind;
-use crate::threads;
+use crate::threads::{self, Stop};
 use list::List;
 use rebuild::Shared;
 use state::{Items, State};
@@ -142,10 +142,27 @@ impl HashIndex {
         attributes: Vec<ItemAttributes>,
         threads: usize,
     ) -> Result<Self> {
+        let built = Self::build_until(&Stop::default(), options, vectors, ids, products, attributes, threads);
+        Ok(built?.expect("nobody stops it"))
+    }
+
+    /// As [`HashIndex::build`], or nothing soon after `stop` is set.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] if an option, a vector or an id is not acceptable.
+    pub fn build_until(
+        stop: &Stop,
+        options: IndexOptions,
+        vectors: &[f32],
+        ids: &[u64],
+        products: &[u64],
+        attributes: Vec<ItemAttributes>,
+        threads: usize,
+    ) -> Result<Option<Self>> {
         options.check()?;
         let items = checked_items(options.dim, vectors, ids, products, attributes)?;
-        let state = threads::pool(threads)?.install(|| State::train(&options, &items));
-        Ok(Self::from_state(options, state))
+        let state = threads::pool(threads)?.install(|| State::train_until(stop, &options, &items));
+        Ok(state.map(|state| Self::from_state(options, state)))
     }
 
     pub(crate) fn from_state(options: IndexOptions, state: State) -> Self {
@@ -170,7 +187,7 @@ impl HashIndex {
     pub fn search(&self, queries: &[f32], options: &SearchOptions, threads: usize) -> Result<SearchOutput> {
         options.check()?;
         let dim = self.options.dim;
-        let queries = unit_vectors(queries, queries.len() / dim, dim)?;
+        let queries = unit_vectors("query", queries, queries.len() / dim, dim)?;
         search::search(&self.snapshot(), &queries, options, threads)
     }
 
@@ -210,6 +227,9 @@ impl HashIndex {
     /// Stores the index in `folder` (made if missing), replacing one that is there in one step.
     ///
     /// During a rebuild it stores the items as they are, with the codebook that is in use.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] if the path is empty; [`crate::Error::Io`] if the folder cannot be written.
     pub fn save(&self, folder: &Path) -> Result<()> {
         crate::format::save(&self.options, &self.snapshot(), folder)
     }
@@ -219,7 +239,7 @@ impl HashIndex {
     ///
     /// # Errors
     /// [`crate::Error::Damaged`] if the file is truncated, altered or of another version;
-    /// [`crate::Error::Io`] if it cannot be read.
+    /// [`crate::Error::Io`] if it cannot be read; [`crate::Error::Invalid`] if the path is empty.
     pub fn open(folder: &Path) -> Result<Self> {
         let (options, state) = crate::format::open(folder)?;
         Ok(Self::from_state(options, state))
@@ -266,7 +286,7 @@ fn checked_items(
     mut attributes: Vec<ItemAttributes>,
 ) -> Result<Items> {
     check_ids(ids, products)?;
-    let vectors = unit_vectors(vectors, ids.len(), dim)?;
+    let vectors = unit_vectors("vector", vectors, ids.len(), dim)?;
     if !attributes.is_empty() && attributes.len() != ids.len() {
         return invalid(format!("{} ids but attributes of {} items", ids.len(), attributes.len()));
     }

@@ -21,7 +21,7 @@ use crate::bitset::Bitset;
 use crate::cells;
 use crate::chunk::{Record, Rerank};
 use crate::dot::{dot, dot_f16, dot_i8};
-use crate::partition::ProbeOrder;
+use crate::partition::{Partition, ProbeOrder};
 use crate::prefetch::prefetch;
 use crate::rank::{Hit, keep_best_of_each_product, keep_top};
 use crate::scan::{self, BLOCK, QueryTable, block_bytes};
@@ -153,6 +153,12 @@ impl<'a> Search<'a> {
             probes.push(BucketProbe { bucket: 0, base: dot(query, &codebook.mean), rows: usize::MAX });
             return;
         };
+        if self.takes_all(effort) {
+            let base = dot(query, &codebook.mean);
+            let lists = (0..).zip(self.state.first_table()).filter(|(_, list)| list.rows() > 0);
+            probes.extend(lists.map(|(bucket, list)| BucketProbe { bucket, base, rows: list.rows() }));
+            return;
+        }
         partition.start(query, &codebook.mean, effort.buckets, order);
         let mut left = effort.rows;
         while probes.len() < effort.probes && left > 0 {
@@ -165,6 +171,13 @@ impl<'a> Search<'a> {
             left = left.saturating_sub(rows);
             probes.push(BucketProbe { bucket, base, rows });
         }
+    }
+
+    /// Whether an effort is for all rows of buckets with one centre. Every item lies in the first table, and an order
+    /// of so many buckets would take longer than the rows.
+    fn takes_all(&self, effort: &Effort) -> bool {
+        let cells = matches!(self.state.codebook.partition, Some(Partition::Learned(_)));
+        effort.rows == usize::MAX && effort.probes == usize::MAX && !cells
     }
 
     /// Rows to look at in a bucket when `left` are left to look at in all.
@@ -284,7 +297,10 @@ impl<'a> Search<'a> {
         let enough = hits.len() == self.options.k.min(self.matches);
         let cut = rows.len() == scratch.effort.rerank;
         // Everything was scanned, or just what was asked for.
-        let at_end = || self.options.probes.is_some() || scratch.scanned_now >= self.state.rows();
+        let at_end = || {
+            let all = self.options.probes.is_some() || self.takes_all(&scratch.effort);
+            all || scratch.scanned_now >= self.state.rows()
+        };
         (enough || !cut && at_end()).then_some(Answer { hits, scanned: scratch.scanned as u64 })
     }
 

@@ -319,7 +319,8 @@ mod tests {
             items.ids.iter().zip(items.products.iter().zip(items.vectors.chunks(DIM)))
         {
             assert_eq!(*product, version(*id));
-            let expected = crate::input::unit_vectors(&vectors(&[*id], version(*id)), 1, DIM).unwrap();
+            let expected =
+                crate::input::unit_vectors("vector", &vectors(&[*id], version(*id)), 1, DIM).unwrap();
             assert_eq!(vector, &expected[..]);
         }
         let mut ids = items.ids;
