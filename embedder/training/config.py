@@ -18,8 +18,8 @@ _TRAINED = (
     *("title_loss", "sampler", "projection_share", "fine_tune", "patience"),
 )
 _FINE_TUNING = (
-    *("fine_tune_stages", "fine_tune_epochs", "fine_tune_batch_size", "fine_tune_learning_rate"),
-    *("backbone_learning_rate", "workers"),
+    *("fine_tune_stages", "fine_tune_epochs", "fine_tune_batch_size", "fine_tune_share"),
+    *("fine_tune_learning_rate", "backbone_learning_rate", "workers"),
 )
 # Settings, when they are read, and how to say that.
 _READ_IF: tuple[tuple[tuple[str, ...], Callable[[TrainConfig], bool], str], ...] = (
@@ -92,6 +92,8 @@ class TrainConfig(BaseModel):
         fine_tune_stages: Only that many last stages of the backbone; None trains the whole.
         fine_tune_epochs: Passes over the photos while fine-tuning.
         fine_tune_batch_size: Photos per step while fine-tuning.
+        fine_tune_share: How far fine-tuning moves the network from where the head's training left it (0)
+            to what it found (1); as ``projection_share``.
         fine_tune_learning_rate: Peak for the head while fine-tuning.
         backbone_learning_rate: Peak for the backbone.
         workers: Processes that prepare pictures while fine-tuning; 0 prepares them in the main process.
@@ -139,6 +141,7 @@ class TrainConfig(BaseModel):
     fine_tune_stages: int | None = Field(default=None, ge=1)
     fine_tune_epochs: int = Field(default=10, ge=1)
     fine_tune_batch_size: int = Field(default=64, ge=2)
+    fine_tune_share: float = Field(default=0.5, ge=0, le=1)
     fine_tune_learning_rate: float = Field(default=1e-3, gt=0)
     backbone_learning_rate: float = Field(default=2e-4, gt=0)
     workers: int = Field(default=0, ge=0)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from embedder.backends.base import Encoder
 from embedder.backends.onnx import OnnxEncoder
@@ -19,11 +20,12 @@ from embedder.export import export_backbone_bundle
 from embedder.model.backbone import Backbone, load_backbone
 from embedder.model.heads import EmbeddingHead
 from embedder.model.taxonomy import Taxonomy
-from embedder.training.callbacks import Figures, Validate
+from embedder.training.callbacks import Figures
 from embedder.training.config import TrainConfig
 from embedder.training.data import AlteredPhotos, Labels, feature_loader, photo_loader
 from embedder.training.features import FeatureExtractor, Features
 from embedder.training.fit import Phase, fit, make_head, uses_gpu
+from embedder.training.interpolation import interpolate, parameters_of
 from embedder.training.module import TrainingModule
 from embedder.training.outcome import Outcome, monitored, outcome_of_features, outcome_of_photos
 from embedder.training.rows import Rows, make_labels, split_rows
@@ -83,33 +85,52 @@ class TrainingRun:
 
     def train(self) -> tuple[EmbeddingHead, dict[str, list[Figures]]]:
         """Train the head on cached features, then, if so set, the network on pictures."""
-        config, features = self.config, self.rows.features
-        head = make_head(features, self.labels, self.taxonomy, config)
+        config = self.config
+        head = make_head(self.rows.features, self.labels, self.taxonomy, config)
         if config.head == "none":
             return head, {}
-        start = head.projection.weight.detach().clone()
+        history = {"train": self._train_head(head)}
+        if config.fine_tune:
+            history["fine-tune"] = self._fine_tune(head)
+        return head, history
+
+    def _train_head(self, head: EmbeddingHead) -> list[Figures]:
+        config = self.config
+        start = {"projection.weight": head.projection.weight.detach().clone()}
         plan = self._plan(config.epochs, config.batch_size)
-        loader = feature_loader(features, self.labels, plan)
+        loader = feature_loader(self.rows.features, self.labels, plan)
 
         def validate(module: TrainingModule) -> Figures:
             kept = copy.deepcopy(module.head)
-            _pull_back(kept, start, config.projection_share)
+            interpolate(kept, start, config.projection_share)
             return self._validate_features(kept)
 
-        phase = Phase("train", plan, loader, None, validate if self.held_out else None)
-        history = {"train": self._fit(head, phase)}
-        _pull_back(head, start, config.projection_share)
-        if config.fine_tune:
-            plan = self._plan(config.fine_tune_epochs, config.fine_tune_batch_size)
-            photos = [item.image_path for item in self.rows.items]
-            altered = AlteredPhotos(photos, self.backbone.preprocess, config.seed)
-            loader = photo_loader(altered, self.labels, plan, config.workers)
-            module = self.backbone.module.to(memory_format=torch.channels_last)
-            validate_photos: Validate | None = self._validate_photos if self.held_out else None
-            phase = Phase("fine-tune", plan, loader, module, validate_photos)
-            history["fine-tune"] = self._fit(head, phase)
-            module.to(memory_format=torch.contiguous_format)
-        return head, history
+        history = self._fit(head, Phase("train", plan, loader, None, validate if self.held_out else None))
+        interpolate(head, start, config.projection_share)
+        return history
+
+    def _fine_tune(self, head: EmbeddingHead) -> list[Figures]:
+        config, backbone = self.config, self.backbone.module
+        starts = parameters_of(backbone), parameters_of(head)
+        plan = self._plan(config.fine_tune_epochs, config.fine_tune_batch_size)
+        photos = [item.image_path for item in self.rows.items]
+        altered = AlteredPhotos(photos, self.backbone.preprocess, config.seed)
+        loader = photo_loader(altered, self.labels, plan, config.workers)
+
+        def validate(module: TrainingModule) -> Figures:
+            assert module.backbone is not None
+            kept = copy.deepcopy(module.backbone), copy.deepcopy(module.head)
+            for part, start in zip(kept, starts, strict=True):
+                interpolate(part, start, config.fine_tune_share)
+            return self._validate_photos(*kept)
+
+        backbone.to(memory_format=torch.channels_last)
+        phase = Phase("fine-tune", plan, loader, backbone, validate if self.held_out else None)
+        history = self._fit(head, phase)
+        for part, start in zip((backbone, head), starts, strict=True):
+            interpolate(part, start, config.fine_tune_share)
+        backbone.to(memory_format=torch.contiguous_format)
+        return history
 
     def outcomes(self, head: EmbeddingHead) -> dict[str, Outcome]:
         """Return what the network says of training rows (of very many, a part) and validation rows."""
@@ -164,10 +185,9 @@ class TrainingRun:
         outcome = outcome_of_features(head, features, self.held_out.items, self.taxonomy)
         return monitored(outcome.figures())
 
-    def _validate_photos(self, module: TrainingModule) -> Figures:
+    def _validate_photos(self, backbone: nn.Module, head: EmbeddingHead) -> Figures:
         assert self.held_out
-        assert module.backbone
-        return monitored(self._outcome_of_photos(module.backbone, module.head, self.held_out).figures())
+        return monitored(self._outcome_of_photos(backbone, head, self.held_out).figures())
 
     def _fit(self, head: EmbeddingHead, phase: Phase) -> list[Figures]:
         return fit(
@@ -249,13 +269,6 @@ class TrainingRun:
         kept = [item for item, good in zip(items, features.readable, strict=True) if good]
         values = features.values[:, features.readable] if bad else features.values
         return Rows(kept, torch.from_numpy(values))
-
-
-@torch.no_grad()
-def _pull_back(head: EmbeddingHead, start: torch.Tensor, share: float) -> None:
-    """Leave the head's projection only a share of the way from its start, see ``projection_share``."""
-    weight = head.projection.weight
-    weight.copy_(start.to(weight.device).lerp(weight, share))
 
 
 def _backbone_bundle(backbone: Backbone, config: TrainConfig) -> Bundle:

@@ -303,6 +303,21 @@ def test_dropout_works_while_training_and_the_batch_norm_stays_as_it_was(
     assert all(without != dropped for without, dropped in zip(*losses, strict=True))
 
 
+def test_fine_tuning_goes_only_a_share_of_the_way(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
+) -> None:
+    photos = list(toy_catalog.items)
+    frozen = embeddings(train(toy_catalog, tmp_path / "frozen", config, ignore).bundle, photos)
+    found = {}
+    for share in (0.0, 0.5, 1.0):
+        settings = config.model_copy(
+            update={"fine_tune": True, "fine_tune_epochs": 1, "fine_tune_share": share}
+        )
+        found[share] = embeddings(train(toy_catalog, tmp_path / "tuned", settings, ignore).bundle, photos)
+    distances = [float((1 - (frozen * vectors).sum(axis=1)).mean()) for vectors in found.values()]
+    assert distances[0] < 1e-6 < distances[1] < distances[2]
+
+
 # At 0 the embedding is that of the start whatever is learned, so that every epoch must be judged alike.
 @pytest.mark.parametrize("projection_share", [0.0, 1.0])
 def test_early_stopping_goes_back_to_the_best_epoch(
