@@ -16,14 +16,20 @@ BackboneName = Annotated[
 ]
 BackboneWeights = Annotated[
     Path | None,
-    typer.Option(help="File with the backbone's weights; default: pretrained ones.", rich_help_panel=_MODEL),
+    typer.Option(
+        help="File with its weights (.pth, .safetensors); default: EfficientNet-Lite0's are at hand,"
+        " others downloaded.",
+        rich_help_panel=_MODEL,
+    ),
 ]
-Dimension = Annotated[int | None, typer.Option(min=1, help="Width of the embedding.", rich_help_panel=_MODEL)]
+Dimension = Annotated[
+    int | None, typer.Option(min=1, help="Width of the embedding; default: 256.", rich_help_panel=_MODEL)
+]
 Head = Annotated[
     Literal["hierarchical", "flat", "none"] | None,
     typer.Option(
-        help="Deep hierarchical classifier; or a baseline: one softmax over the leaves, or the plain"
-        " backbone.",
+        help="Deep hierarchical classifier (default); or a baseline: one softmax over the leaves, or the"
+        " plain backbone.",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -33,17 +39,27 @@ Whitening = Annotated[
 ]
 Beta = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="Weight of the dependence loss.", rich_help_panel=_LOSSES),
+    typer.Option(
+        min=0,
+        max=1,
+        help="Weight of the dependence loss, against classes that are no children of those above;"
+        " default: 0.8.",
+        rich_help_panel=_LOSSES,
+    ),
 ]
 ClassBalance = Annotated[
     float | None,
     typer.Option(
-        min=0, help="Beta of the effective number of samples, below 1; 0: off.", rich_help_panel=_LOSSES
+        min=0,
+        help="Weigh rare classes more: 0, the default, not at all; towards 1 (0.999) by 1 / their number.",
+        rich_help_panel=_LOSSES,
     ),
 ]
 MetricLoss = Annotated[
     Literal["proxy_anchor", "arcface", "supcon", "himulcon", "none"] | None,
-    typer.Option(help="Loss on product ids.", rich_help_panel=_LOSSES),
+    typer.Option(
+        help="Loss that pulls photos of one product together; default: proxy_anchor.", rich_help_panel=_LOSSES
+    ),
 ]
 HardNegatives = Annotated[
     bool,
@@ -52,20 +68,26 @@ HardNegatives = Annotated[
 Identity = Annotated[
     Literal["product", "pseudo"] | None,
     typer.Option(
-        help="One product: one product id; or near-equal photos and equal titles of a category.",
+        help="What is one product: its product id (default); or pseudo: near-equal photos or equal"
+        " titles of a category.",
         rich_help_panel=_LOSSES,
     ),
 ]
 TitleLoss = Annotated[
     Literal["softmax", "bce", "none"] | None,
-    typer.Option(help="Words of the titles as further targets.", rich_help_panel=_LOSSES),
+    typer.Option(help="Words of the titles as further targets; default: none.", rich_help_panel=_LOSSES),
 ]
 Epochs = Annotated[
-    int | None, typer.Option(min=1, help="Passes over the cached features.", rich_help_panel=_LOOP)
+    int | None,
+    typer.Option(min=1, help="Passes over the cached features; default: 20.", rich_help_panel=_LOOP),
 ]
 Sampler = Annotated[
     Literal["shuffle", "class", "product"] | None,
-    typer.Option(help="How batches are drawn.", rich_help_panel=_LOOP),
+    typer.Option(
+        help="Batches by chance (default), by class evenly, or photos of a product side by side (for"
+        " supcon, himulcon).",
+        rich_help_panel=_LOOP,
+    ),
 ]
 FineTune = Annotated[
     bool,
@@ -74,11 +96,11 @@ FineTune = Annotated[
     ),
 ]
 FineTuneEpochs = Annotated[
-    int | None, typer.Option(min=1, help="Passes while fine-tuning.", rich_help_panel=_LOOP)
+    int | None, typer.Option(min=1, help="Passes while fine-tuning; default: 10.", rich_help_panel=_LOOP)
 ]
 FineTuneStages = Annotated[
     int | None,
-    typer.Option(min=1, help="Only that many last stages of the backbone.", rich_help_panel=_LOOP),
+    typer.Option(min=1, help="Fine-tune only that many last stages of the backbone.", rich_help_panel=_LOOP),
 ]
 HoldOut = Annotated[
     float | None,
@@ -91,19 +113,36 @@ Patience = Annotated[
     typer.Option(min=1, help="Stop after so many epochs without a better validation.", rich_help_panel=_LOOP),
 ]
 Seed = Annotated[
-    int | None, typer.Option(min=0, help="The same seed gives the same model; 0.", rich_help_panel=_LOOP)
+    int | None,
+    typer.Option(min=0, help="Of initialisation, order and augmentation; default: 0.", rich_help_panel=_LOOP),
 ]
 MaxBadShare = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="Unreadable photos to put up with; 0.01.", rich_help_panel=_LOOP),
+    typer.Option(
+        min=0, max=1, help="Share of unreadable photos to put up with; default: 0.01.", rich_help_panel=_LOOP
+    ),
 ]
-Devices = Annotated[int | None, typer.Option(min=1, help="GPUs to train on.", rich_help_panel=_MACHINE)]
+Devices = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="GPUs to train on; without a GPU, processes on the CPU; default: 1.",
+        rich_help_panel=_MACHINE,
+    ),
+]
 Workers = Annotated[
     int | None,
-    typer.Option(min=0, help="Processes that prepare pictures.", rich_help_panel=_MACHINE),
+    typer.Option(
+        min=0,
+        help="With --fine-tune: processes that prepare pictures; 0, the default: none, in the main process.",
+        rich_help_panel=_MACHINE,
+    ),
 ]
 CacheFolder = Annotated[
-    Path | None, typer.Option(help="Folder that keeps backbone features.", rich_help_panel=_MACHINE)
+    Path | None,
+    typer.Option(
+        help="Folder that keeps backbone features; default: ~/.cache/lookalike.", rich_help_panel=_MACHINE
+    ),
 ]
 RunFolder = Annotated[
     Path | None,
@@ -113,7 +152,8 @@ RunFolder = Annotated[
     ),
 ]
 CheckpointSeconds = Annotated[
-    float | None, typer.Option(min=0, help="Time between checkpoints; 60.", rich_help_panel=_MACHINE)
+    float | None,
+    typer.Option(min=0, help="Seconds between checkpoints; default: 60.", rich_help_panel=_MACHINE),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -127,5 +167,9 @@ Settings = Annotated[
 ]
 Resume = Annotated[
     bool,
-    typer.Option("--resume", help="Go on with the stopped run of this folder.", rich_help_panel=_MACHINE),
+    typer.Option(
+        "--resume",
+        help="Go on with the stopped run in --run; give the same options again.",
+        rich_help_panel=_MACHINE,
+    ),
 ]
