@@ -70,7 +70,8 @@ def make_head(features: Tensor, labels: Labels, taxonomy: Taxonomy, config: Trai
             head = FlatClassifier(width, taxonomy, dim, config.level_width, config.dropout)
         else:
             head = DeepHierarchicalClassifier(width, taxonomy.sizes, dim, config.level_width, config.dropout)
-    head.start_from(features.flatten(0, 1), _groups(labels.products).repeat(len(features)))
+    with _threads(1):
+        head.start_from(features.flatten(0, 1), _groups(labels.products).repeat(len(features)))
     return head.eval()
 
 
@@ -100,7 +101,7 @@ def fit(
     Returns:
         Each epoch's mean figures.
     """
-    with _seeded(config.seed):
+    with _seeded(config.seed), _threads(1):
         objective = Objective(head, features, labels, taxonomy, config)
     if not objective.has_terms:
         return []
@@ -110,7 +111,9 @@ def fit(
     callbacks = [epochs, Reporting(phase.plan, report)]
     if checkpoint:
         callbacks.append(Checkpoints(checkpoint, config.checkpoint_seconds))
-    with _seeded(config.seed), _threads(config, phase), _quiet():
+    # The head is so small that a second thread costs more than it brings on shared cores.
+    threads = 1 if phase.backbone is None else config.threads or os.cpu_count() or 1
+    with _seeded(config.seed), _threads(threads), _quiet():
         trainer = Trainer(
             max_steps=phase.plan.total_steps,
             max_epochs=-1,
@@ -216,14 +219,10 @@ def _interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def _threads(config: TrainConfig, phase: Phase) -> Iterator[None]:
-    """Give the head one thread, the backbone all.
-
-    The head is so small that a second thread costs more than it brings on shared cores, and one thread
-    always sums in the same order.
-    """
+def _threads(count: int) -> Iterator[None]:
+    """Compute with that many threads, whatever the process is set to: others sum in another order."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if phase.backbone is None else config.threads or os.cpu_count() or 1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:
