@@ -22,7 +22,7 @@ from torch import nn
 from embedder.backends.base import Encoded
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle, check_replaceable, load_bundle, write_bundle
-from embedder.golden import GoldenImages
+from embedder.golden import GoldenImages, cosine_distance
 from embedder.model.backbone import Backbone, BackboneSpec, load_backbone
 from embedder.model.network import EmbeddingNetwork
 from embedder.model.taxonomy import Taxonomy
@@ -99,7 +99,7 @@ def check_parity(network: nn.Module, bundle: Bundle) -> float:
         with torch.inference_mode():
             expected = [output.numpy() for output in network(torch.from_numpy(images))]
         actual: Encoded = encoder.encode(images)
-        distance = float(1.0 - np.min(np.sum(expected[0] * actual.embedding, axis=1, dtype=np.float64)))
+        distance = cosine_distance(expected[0], actual.embedding)
         difference = max(
             (float(np.abs(a - b).max()) for a, b in zip(expected[1:], actual.probabilities, strict=True)),
             default=0.0,
@@ -115,10 +115,11 @@ def check_parity(network: nn.Module, bundle: Bundle) -> float:
 
 def export_backbone_bundle(spec: BackboneSpec, out: Path) -> Bundle:
     """Write a backbone as a model without categories: its embedding is the unit-norm pooled feature."""
-    return _export_backbone(load_backbone(spec), spec, out)
+    return export_backbone(load_backbone(spec), spec, out)
 
 
-def _export_backbone(backbone: Backbone, spec: BackboneSpec, out: Path) -> Bundle:
+def export_backbone(backbone: Backbone, spec: BackboneSpec, out: Path) -> Bundle:
+    """Write a loaded backbone as :func:`export_backbone_bundle` does."""
     return export_bundle(
         EmbeddingNetwork(backbone.module),
         out,
@@ -148,7 +149,7 @@ def export_default_bundle(out: Path) -> Bundle:
     try:
         present = load_bundle(out)
     except InvalidInputError:
-        return _export_backbone(backbone, spec, out)
+        return export_backbone(backbone, spec, out)
     made_of = present.manifest.provenance
     # A trained model has these weights in it too, and an int8 copy says all that its original says.
     same_kind = made_of.get("kind") == "backbone" and "quantised_from" not in made_of
@@ -156,7 +157,7 @@ def export_default_bundle(out: Path) -> Bundle:
     same_input = present.preprocess == backbone.preprocess
     if same_kind and same_weights and same_input and present.manifest.golden_sha256:
         return present
-    return _export_backbone(backbone, spec, out)
+    return export_backbone(backbone, spec, out)
 
 
 def _to_onnx(network: nn.Module, file: Path, size: int, outputs: list[str]) -> None:

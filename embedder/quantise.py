@@ -22,7 +22,7 @@ from embedder.backends.base import Encoder
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import NETWORK_NAME, Bundle, check_replaceable, write_bundle
 from embedder.evaluation.embedding import embed_photos
-from embedder.evaluation.metrics import recall_at_1
+from embedder.evaluation.metrics import first_hits, mean_over_queries
 from embedder.evaluation.offline import rank_items
 from embedder.golden import GoldenImages
 from embedder.preprocess import PreprocessParams, preprocess
@@ -168,4 +168,5 @@ def _recall_at_1(bundle: Bundle, encoder: Encoder, catalogue: Catalog | None) ->
     vectors = {
         item_id: embedded.vectors[row] for row, item_id in enumerate(rows) if row not in embedded.problems
     }
-    return recall_at_1(rank_items(questions, [item.item_id for item in indexed], vectors)).value
+    outcomes = rank_items(questions, [item.item_id for item in indexed], vectors)
+    return mean_over_queries(first_hits(outcomes))

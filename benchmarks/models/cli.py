@@ -21,7 +21,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the sections asked for and returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = _checked(_parser(), argv)
     arguments.out.mkdir(parents=True, exist_ok=True)
     try:
         for section in arguments.only:
@@ -33,23 +33,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _ablation(arguments: argparse.Namespace) -> str:
-    parts = []
-    for task in to_choose_by(arguments.photos):
-        runs = _all_models("ablation", task, arguments)
-        parts.append(f"## {task.name}, {next(iter(runs.values()))[0]['rows']:,} photos trained on\n")
-        parts += [search_table(runs, search) for search in task.searches]
-        parts += [labelled_table(runs, rows) for rows in task.labelled]
-    return "\n".join(parts)
+    return _tables("ablation", to_choose_by(arguments.photos), arguments)
+
+
+def _shares(arguments: argparse.Namespace) -> str:
+    return _tables("shares", to_choose_by(arguments.photos)[:1], arguments)
 
 
 def _quoted(arguments: argparse.Namespace) -> str:
-    parts = []
-    for task in to_quote(arguments.photos):
-        runs = _all_models("quoted", task, arguments)
-        parts.append(f"## {task.name}: {next(iter(runs.values()))[0]['rows']:,} photos\n")
-        parts += [search_table(runs, search) for search in task.searches]
-        parts.append(labelled_table(runs, "test"))
-    return "\n".join(parts)
+    return _tables("quoted", to_quote(arguments.photos), arguments)
 
 
 def _folds(arguments: argparse.Namespace) -> str:
@@ -62,15 +54,25 @@ def _folds(arguments: argparse.Namespace) -> str:
 
 def _made_up(arguments: argparse.Namespace) -> str:
     task = made_up(arguments.out, arguments.products, arguments.views, arguments.seeds[0])
-    runs = _all_models("made-up", task, arguments)
-    parts = [search_table(runs, "unseen products"), labelled_table(runs, "test")]
-    first = {name: seeds[:1] for name, seeds in runs.items()}
-    parts.append(difference_table(first, "unseen products", "backbone"))
-    return f"## {task.name}\n\n" + "\n".join(parts)
+    tables = _tables("made-up", [task], arguments)
+    first = _all_models("made-up", task, arguments, arguments.seeds[:1])
+    return f"{tables}\n{difference_table(first, 'unseen products', 'backbone')}"
 
 
+def _tables(section: str, tasks: Sequence[Task], arguments: argparse.Namespace) -> str:
+    parts = []
+    for task in tasks:
+        runs = _all_models(section, task, arguments)
+        parts.append(f"## {task.name}, {next(iter(runs.values()))[0]['rows']:,} photos trained on\n")
+        parts += [search_table(runs, search) for search in task.searches]
+        parts += [labelled_table(runs, rows) for rows in task.labelled]
+    return "\n".join(parts)
+
+
+COMPARED_WITH_BACKBONE = ("folds", "made-up")
 SECTIONS: dict[str, Callable[[argparse.Namespace], str]] = {
     "ablation": _ablation,
+    "shares": _shares,
     "quoted": _quoted,
     "folds": _folds,
     "made-up": _made_up,
@@ -87,6 +89,7 @@ def _all_models(
         found[name] = []
         for seed in seeds or arguments.seeds:
             common = {"seed": seed, "threads": arguments.threads, "cache_folder": arguments.cache}
+            common["max_bad_share"] = 0  # a photo that one model is not asked for would favour another
             config = TrainConfig.model_validate(common | task.settings | settings)
             note = _noter(f"{section}: {task.name}: {name}, seed {seed}")
             found[name].append(measured(task, config, arguments.out / "runs", note, options_of(name)))
@@ -105,6 +108,19 @@ def _noter(what: str) -> Callable[[str], None]:
     return note
 
 
+def _checked(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    arguments = parser.parse_args(argv)
+    if arguments.photos is None and set(arguments.only) != {"made-up"}:
+        parser.error("--photos is needed by every section but made-up")
+    for section in arguments.only:
+        names = list(of_section(section))
+        chosen = [name for name in names if not arguments.models or name in arguments.models]
+        if not chosen or (section in COMPARED_WITH_BACKBONE and "backbone" not in chosen):
+            needed = "backbone and any of" if section in COMPARED_WITH_BACKBONE else "some of"
+            parser.error(f"--models for {section}: {needed} {'; '.join(names)}")
+    return arguments
+
+
 def _write(section: str, text: str, out: Path) -> None:
     (out / f"{section}.md").write_text(text)
     facts = {"machine": machine_facts(), "command": sys.argv[1:]}
@@ -114,7 +130,7 @@ def _write(section: str, text: str, out: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.models", description=__doc__)
-    parser.add_argument("--photos", type=Path, required=True, help="folder with grocery/ and fashion/")
+    parser.add_argument("--photos", type=Path, help="folder with grocery/ and fashion/")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections")
     parser.add_argument("--models", nargs="+", help="only these of a section's models, by name")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])

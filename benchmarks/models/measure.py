@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,24 +53,36 @@ def measured(
         **_figures(task, outcome, options),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(figures))
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(figures))
+    os.replace(partial, file)
     return figures
 
 
 def _key(task: Task, provenance: Mapping[str, Any], options: Options) -> str:
     """A name that other rows to train on or to ask for, other settings and other code change."""
-    digest = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode())
-    asked = {
-        name: [[(one.item.item_id, sorted(one.relevant)) for one in search.questions], len(search.index)]
+    rows = [
+        (item.item_id, item.product_id, item.categories, _photo_hash(item.image_path))
+        for item in _asked(task)
+    ]
+    searches = {
+        name: (
+            [(one.item.item_id, sorted(one.relevant)) for one in search.questions],
+            [item.item_id for item in search.index],
+        )
         for name, search in task.searches.items()
     }
     labelled = {name: [item.item_id for item in items] for name, items in task.labelled.items()}
-    digest.update(json.dumps([task.name, options.name, asked, labelled], sort_keys=True).encode())
-    package = Path(embedder.__file__).parent
-    for part in ("model", "training", "evaluation"):
-        for source in sorted((package / part).rglob("*.py")):
-            digest.update(source.read_bytes())
+    asked = [task.name, options.name, provenance, rows, searches, labelled]
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
+    for source in (*sorted(Path(embedder.__file__).parent.rglob("*.py")), Path(__file__)):
+        digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
+
+
+@cache
+def _photo_hash(photo: Path) -> str:
+    return hashlib.sha256(photo.read_bytes()).hexdigest()
 
 
 def _told(note: Callable[[str], None]) -> Callable[[str, int, int, Mapping[str, float]], None]:
@@ -94,18 +108,19 @@ def _figures(task: Task, outcome: Outcome, options: Options) -> Measured:
     place = {item.item_id: row for row, item in enumerate(outcome.items)}
     vectors = {item_id: outcome.embeddings[row] for item_id, row in place.items()}
     searches = {name: _search(search, vectors, options) for name, search in task.searches.items()}
+    tree = {item.categories for item in _asked(task)}
     labelled: Measured = {}
     for name, items in task.labelled.items():
         rows = [place[item.item_id] for item in items]
         actual = [item.categories for item in items]
         by_neighbour = _nearest_categories(task.train, items, vectors)
-        labelled[name] = {"nearest train photo": classification_figures(by_neighbour, actual)}
+        labelled[name] = {"nearest train photo": classification_figures(by_neighbour, actual, tree)}
         if outcome.probabilities:
             paths = [outcome.predicted(depth) for depth in range(len(outcome.probabilities))]
             predicted = [
                 {level: paths[depth][row] for depth, level in enumerate(LEVELS[: len(paths)])} for row in rows
             ]
-            labelled[name]["classifier"] = classification_figures(predicted, actual)
+            labelled[name]["classifier"] = classification_figures(predicted, actual, tree)
     return {"searches": searches, "labelled": labelled}
 
 

@@ -47,7 +47,8 @@ def labelled_table(runs: Runs, rows: str) -> str:
             cells = [_spread([one["accuracy"][level]["micro"] for one in told]) for level in levels]
             cells.append(_spread([one["accuracy"][levels[-1]]["macro"] for one in told]))
             cells.append(_spread([one["violation_rate"] for one in told]))
-            cells.append(_spread([one["lca_height"] or 0.0 for one in told]))
+            heights = [one["lca_height"] for one in told if one["lca_height"] is not None]
+            cells.append(_spread(heights) if heights else "no mistakes")
         nearest = [run["labelled"][rows]["nearest train photo"] for run in seeds]
         cells.append(_spread([one["accuracy"][levels[-1]]["micro"] for one in nearest]))
         lines.append([name, *cells])

@@ -103,10 +103,10 @@ def folds(photos: Path) -> list[Task]:
     ]
 
 
-def made_up(cache: Path, products: int, views: int, seed: int) -> Task:
+def made_up(parent: Path, products: int, views: int, seed: int) -> Task:
     """The simulator's products, those searched for not among those trained on."""
     parameters = {"products": products, "views": views, "seed": seed}
-    folder = cache / f"made-up-{products}-{views}-{seed}"
+    folder = parent / f"made-up-{products}-{views}-{seed}"
     done = folder / "parameters.json"
     if not done.is_file():
         shutil.rmtree(folder, ignore_errors=True)

@@ -40,10 +40,16 @@ _QUOTED: dict[str, Settings] = BASELINES | {
     "default": {},
     "default, free projection": {"projection_share": 1.0},
     "default, fine-tuned": {"fine_tune": True},
+    "default, fine-tuned all the way": {"fine_tune": True, "fine_tune_share": 1.0},
+}
+
+_SHARES: dict[str, Settings] = {"0: backbone frozen": {}} | {
+    f"{share:g}": {"fine_tune": True, "fine_tune_share": share} for share in (0.3, 0.5, 0.7, 1.0)
 }
 
 _SECTIONS: dict[str, dict[str, Settings]] = {
     "ablation": VARIANTS,
+    "shares": _SHARES,
     "quoted": _QUOTED,
     "folds": _QUOTED,
     "made-up": _QUOTED,

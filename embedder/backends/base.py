@@ -63,6 +63,7 @@ class AsyncEncoder(Protocol):
             DeadlineError: The time was up first.
             UnavailableError: The model server cannot be reached or does not have the model loaded.
             OverloadedError: It has too much to do.
+            FailedPreconditionError: It answers in other shapes than the bundle's.
         """
         ...
 

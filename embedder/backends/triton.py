@@ -103,6 +103,7 @@ class TritonEncoder:
 
         Raises:
             UnavailableError: Triton cannot be reached, or has not loaded it.
+            InvalidInputError: It takes smaller batches than the embedder makes.
         """
         try:
             answer = await self._client.get_model_config(self._target.model, client_timeout=_CHECK_SECONDS)
@@ -165,26 +166,24 @@ class TritonEncoder:
     async def _try(self, images: npt.NDArray[np.float32], deadline: float) -> Encoded:
         started = time.monotonic()
         try:
-            if self._memory is not None and len(images) <= self._memory.batch:
-                async with self._memory.filled(images, deadline) as tensor:
-                    result = await self._infer(tensor, deadline)
-            else:
-                result = await self._infer(_inline(images), deadline)
-            encoded = Encoded(*self._read(result, len(images)))
-        except InferenceServerException as error:
-            failure = self._failure(error)
+            encoded = Encoded(*self._read(await self._result(images, deadline), len(images)))
+        except LookalikeError as failure:
             self._metrics.requests.labels(failure.reason.value.lower()).inc()
-            raise failure from error
-        except SharedMemoryException as error:
-            failure = _not_available("this machine has no shared memory left")
-            self._metrics.requests.labels(failure.reason.value.lower()).inc()
-            raise failure from error
-        except DeadlineError:
-            self._metrics.requests.labels(Reason.DEADLINE_EXCEEDED.value.lower()).inc()
             raise
         self._metrics.requests.labels("ok").inc()
         self._metrics.seconds.observe(time.monotonic() - started)
         return encoded
+
+    async def _result(self, images: npt.NDArray[np.float32], deadline: float) -> InferResult:
+        try:
+            if self._memory is None or len(images) > self._memory.batch:
+                return await self._infer(_inline(images), deadline)
+            async with self._memory.filled(images, deadline) as tensor:
+                return await self._infer(tensor, deadline)
+        except InferenceServerException as error:
+            raise self._failure(error) from error
+        except SharedMemoryException as error:
+            raise _not_available("this machine has no shared memory left") from error
 
     async def _infer(self, tensor: InferInput, deadline: float) -> InferResult:
         remaining = deadline - time.monotonic()

@@ -55,7 +55,7 @@ def means(measures: PerQuery) -> dict[str, float]:
     Raises:
         InvalidInputError: No query has any.
     """
-    return {name: mean_over_queries(values).value for name, values in measures.items()}
+    return {name: mean_over_queries(values) for name, values in measures.items()}
 
 
 def differences(system: PerQuery, baseline: PerQuery, products: Sequence[str]) -> dict[str, Any]:

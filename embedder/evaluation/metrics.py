@@ -8,7 +8,7 @@ capped, ``min(k, |right answers|)``.
 Fixed for the cases that the definition leaves open: a query without right answers is left out and
 counted; an id that a ranking repeats counts once, at its best place; fewer than k results are allowed
 and more are cut; unknown ids are misses; the query's own id is taken out of its ranking and of its
-right answers; equal scores are ordered by id, so that equal runs give equal figures.
+right answers.
 
 Every measure of a ranking comes per query, so that two systems can be compared query by query
 (:func:`embedder.evaluation.bootstrap.paired_bootstrap`), and as its mean.
@@ -46,21 +46,6 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Mean:
-    """A mean over queries.
-
-    Attributes:
-        value: The mean over the queries that count.
-        queries: How many count.
-        without_truth: How many were left out because nothing in the index is right for them.
-    """
-
-    value: float
-    queries: int
-    without_truth: int
-
-
-@dataclass(frozen=True, slots=True)
 class Accuracy:
     """Share of right predictions.
 
@@ -73,17 +58,6 @@ class Accuracy:
     micro: float
     macro: float
     rows: int
-
-
-def rank_by_score(ids: Sequence[str], scores: npt.NDArray[np.float32]) -> list[str]:
-    """Order ids by falling score, equal scores by id.
-
-    Args:
-        ids: ``n`` ids.
-        scores: ``(n,)`` floats, larger is better.
-    """
-    order = sorted(range(len(ids)), key=lambda i: (-float(scores[i]), ids[i]))
-    return [ids[i] for i in order]
 
 
 def recalls(queries: Sequence[Query], k: int, *, capped: bool = False) -> npt.NDArray[np.float64]:
@@ -141,8 +115,8 @@ def average_precisions_at_r(queries: Sequence[Query]) -> npt.NDArray[np.float64]
     return _per_query(queries, average_precision)
 
 
-def mean_over_queries(values: npt.NDArray[np.float64]) -> Mean:
-    """Average a measure over the queries that have right answers.
+def mean_over_queries(values: npt.NDArray[np.float64]) -> float:
+    """Average a measure over the queries that have right answers: of :func:`recalls`, this is MAR@k.
 
     Args:
         values: ``(Q,)``; NaN for a query without right answers.
@@ -156,25 +130,7 @@ def mean_over_queries(values: npt.NDArray[np.float64]) -> Mean:
             "no query has a right answer in the index, so there is nothing to measure",
             reason=Reason.CATALOG_INVALID,
         )
-    return Mean(float(counted.mean()), len(counted), len(values) - len(counted))
-
-
-def mean_average_recall(queries: Sequence[Query], k: int, *, capped: bool = False) -> Mean:
-    """Return MAR@k, the mean of :func:`recalls`.
-
-    Raises:
-        InvalidInputError: No query has a right answer, or ``k`` is below 1.
-    """
-    return mean_over_queries(recalls(queries, k, capped=capped))
-
-
-def recall_at_1(queries: Sequence[Query]) -> Mean:
-    """Return R@1, the share of queries whose first result is one of their right answers.
-
-    Raises:
-        InvalidInputError: No query has a right answer.
-    """
-    return mean_over_queries(first_hits(queries))
+    return float(counted.mean())
 
 
 def accuracy(predicted: Sequence[Hashable], actual: Sequence[Hashable | None]) -> Accuracy | None:

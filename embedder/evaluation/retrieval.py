@@ -40,7 +40,7 @@ class Options:
         return "+".join(steps) or "plain"
 
     def variants(self) -> list[Options]:
-        """Return what to compare: nothing, each step alone, and all that was asked for."""
+        """Return what to compare: nothing, each step alone, and last all that was asked for."""
         single = [
             Options(),
             *([Options(whiten=True, shrinkage=self.shrinkage)] if self.whiten else []),

@@ -30,6 +30,11 @@ _READ_IF: tuple[tuple[tuple[str, ...], Callable[[TrainConfig], bool], str], ...]
         lambda config: config.head == "hierarchical",
         "head hierarchical",
     ),
+    (
+        ("embedding_dim", "augmented_copies"),
+        lambda config: not config.is_backbone_alone,
+        "a head that is trained, or whitening",
+    ),
     (("metric_loss_weight",), lambda config: config.metric_loss != "none", "a metric_loss"),
     (
         ("hard_negatives",),
@@ -77,7 +82,7 @@ class TrainConfig(BaseModel):
         metric_loss_weight: Its weight against the sum of the layer losses.
         hard_negatives: Metric losses learn from mined hard pairs only; not for ``himulcon``.
         identity: What counts as one product: its ``product`` id, or a ``pseudo`` id of near-equal
-            photos and equal titles within a category.
+            photos or equal titles within a category.
         title_loss: Words that recur in titles as further targets: with one ``softmax``, a ``bce`` each,
             or ``none``.
         title_loss_weight: Its weight.
@@ -93,12 +98,12 @@ class TrainConfig(BaseModel):
         fine_tune_epochs: Passes over the photos while fine-tuning.
         fine_tune_batch_size: Photos per step while fine-tuning.
         fine_tune_share: How far fine-tuning moves the network from where the head's training left it (0)
-            to what it found (1); as ``projection_share``.
+            to what it found (1), see ``projection_share``.
         fine_tune_learning_rate: Peak for the head while fine-tuning.
         backbone_learning_rate: Peak for the backbone.
         workers: Processes that prepare pictures while fine-tuning; 0 prepares them in the main process.
         hold_out: Share of the products whose photos are kept from training to validate on, where the
-            catalogue has no ``val`` rows.
+            catalogue has no ``val`` rows; not with ``identity="pseudo"``.
         patience: Epochs without a better validation figure after which training stops and goes back to
             the best; None trains to the end.
         accelerator: ``auto`` takes a GPU where there is one.
@@ -174,7 +179,23 @@ class TrainConfig(BaseModel):
                     f"{' and '.join(unread)}: read only with {what}; leave that out or change this.",
                     reason=Reason.CONFIG_INVALID,
                 )
+        if self.hold_out and self.identity == "pseudo":
+            raise InvalidInputError(
+                "hold_out: keeps products apart by their ids, which identity pseudo says are not to be "
+                "relied on; mark val rows in the catalogue instead.",
+                reason=Reason.CONFIG_INVALID,
+            )
         return self
+
+    @property
+    def is_backbone_alone(self) -> bool:
+        """Whether the model is the backbone's own features, with nothing trained on them."""
+        return self.head == "none" and not self.whitening
+
+    @property
+    def thread_count(self) -> int:
+        """CPU threads to compute with."""
+        return self.threads or os.cpu_count() or 1
 
     def decides(self) -> dict[str, object]:
         """Return the settings that decide which model comes out; not where files go or who computes."""

@@ -92,7 +92,7 @@ class AlteredPhotos(Dataset[tuple[int, Tensor]]):
     """
 
     def __init__(self, photos: Sequence[Path], params: PreprocessParams, seed: int) -> None:
-        self._photos = [str(photo) for photo in photos]
+        self._photos = photos
         self._params = params
         self._seed = seed
 
@@ -107,7 +107,7 @@ class AlteredPhotos(Dataset[tuple[int, Tensor]]):
         return row, torch.from_numpy(to_tensor(fit_square(image, self._params), self._params))
 
     def _decode(self, row: int) -> Image.Image:
-        return decode_image(Path(self._photos[row]).read_bytes(), min_side=2 * self._params.size)
+        return decode_image(self._photos[row].read_bytes(), min_side=2 * self._params.size)
 
 
 class _PhotoSteps(Sampler[list[tuple[int, int, int]]]):
@@ -116,8 +116,9 @@ class _PhotoSteps(Sampler[list[tuple[int, int, int]]]):
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         for step in range(self._first, self._plan.total_steps):
+            rows = self._plan.rows(step)
             # Neighbours stay together: `sampler="product"` puts a product's photos side by side.
-            places = torch.arange(len(rows := self._plan.rows(step))).tensor_split(self._ranks)[self._rank]
+            places = torch.arange(len(rows)).tensor_split(self._ranks)[self._rank]
             yield [(step, place, int(rows[place])) for place in places.tolist()]
 
 

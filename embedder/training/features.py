@@ -38,11 +38,13 @@ class Features:
             others are augmented. Rows of unreadable photos are NaN.
         readable: ``(N,)`` bool.
         problems: For each unreadable photo its position and what is wrong with it.
+        photo_hashes: SHA-256 of each file, in hex; empty for a file that cannot be read.
     """
 
     values: npt.NDArray[np.float32]
     readable: npt.NDArray[np.bool_]
     problems: dict[int, str]
+    photo_hashes: list[str]
 
 
 class FeatureExtractor:
@@ -96,16 +98,18 @@ class FeatureExtractor:
                     return None
                 try:
                     return self._prepare(photos[number], copy, [seed, copy, int(hashes[number][:16], 16)])
-                except (InvalidInputError, OSError) as error:
+                except InvalidInputError as error:
                     problems[number] = str(error)
-                    return None
+                except OSError as error:
+                    problems[number] = _unreadable(error)
+                return None
 
             for batch, prepared in prepared_ahead(lacking, prepare, batch_size=_BATCH, threads=self._threads):
                 self._encode(batch, prepared, values, store)
                 done += len(batch)
                 on_progress(done, len(jobs))
         readable = np.array([number not in problems for number in range(len(photos))], dtype=bool)
-        return Features(values, readable, dict(sorted(problems.items())))
+        return Features(values, readable, dict(sorted(problems.items())), hashes)
 
     def _encode(
         self,
@@ -138,7 +142,7 @@ class FeatureExtractor:
             try:
                 return hashlib.sha256(photo.read_bytes()).hexdigest()
             except OSError as error:
-                problems[number] = f"The file cannot be read: {error.strerror}."
+                problems[number] = _unreadable(error)
                 return ""
 
         with ThreadPoolExecutor(self._threads) as pool:
@@ -150,3 +154,7 @@ class FeatureExtractor:
         if copy:
             parts += f" copy {copy} augmentation {augment.VERSION} seed {seed}"
         return hashlib.sha256(parts.encode()).digest()
+
+
+def _unreadable(error: OSError) -> str:
+    return f"The file cannot be read: {error.strerror}."

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from embedder.model.heads import DeepHierarchicalClassifier, EmbeddingHead, FlatClassifier
@@ -23,11 +19,11 @@ from embedder.model.taxonomy import MISSING, Taxonomy
 from embedder.training.callbacks import Checkpoints, Epochs, Figures, Reporting, Validate
 from embedder.training.config import TrainConfig
 from embedder.training.data import Labels, MakeLoader
+from embedder.training.devices import trainer_options, uses_gpu
 from embedder.training.memory import freed_memory_kept
 from embedder.training.module import TrainingData, TrainingModule
 from embedder.training.objective import Objective
 from embedder.training.sampling import Plan
-from lookalike.errors import InvalidInputError, Reason
 
 Report = Callable[[int, int, Mapping[str, float]], None]
 
@@ -54,6 +50,8 @@ class Phase:
 def make_head(features: Tensor, labels: Labels, taxonomy: Taxonomy, config: TrainConfig) -> EmbeddingHead:
     """Build the head of the settings, its embedding at the discriminative whitening of the features.
 
+    For the backbone alone, which needs none, it stays as it is.
+
     Args:
         features: ``(copies, N, F)`` float32 of unit norm; the first copy is the unaltered photo.
         labels: Targets of the N rows.
@@ -70,6 +68,8 @@ def make_head(features: Tensor, labels: Labels, taxonomy: Taxonomy, config: Trai
             head = FlatClassifier(width, taxonomy, dim, config.level_width, config.dropout)
         else:
             head = DeepHierarchicalClassifier(width, taxonomy.sizes, dim, config.level_width, config.dropout)
+    if config.is_backbone_alone:
+        return head.eval()
     with _threads(1):
         head.start_from(features.flatten(0, 1), _groups(labels.products).repeat(len(features)))
     return head.eval()
@@ -112,7 +112,7 @@ def fit(
     if checkpoint:
         callbacks.append(Checkpoints(checkpoint, config.checkpoint_seconds))
     # The head is so small that a second thread costs more than it brings on shared cores.
-    threads = 1 if phase.backbone is None else config.threads or os.cpu_count() or 1
+    threads = 1 if phase.backbone is None else config.thread_count
     with _seeded(config.seed), _threads(threads), _quiet():
         trainer = Trainer(
             max_steps=phase.plan.total_steps,
@@ -126,7 +126,7 @@ def fit(
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
-            **_hardware(config, phase),
+            **trainer_options(config, whole_network=phase.backbone is not None),
         )
         resumed = checkpoint if checkpoint and checkpoint.is_file() else None
         module.train()  # Lightning leaves modules in the mode that they come in
@@ -136,51 +136,6 @@ def fit(
     epochs.restore_best(module)
     module.cpu().eval()
     return epochs.history
-
-
-def is_first_process() -> bool:
-    """Tell whether this process is the one that was called, not one that Lightning started beside it."""
-    return int(getattr(rank_zero_only, "rank", 0)) == 0
-
-
-def end_parallel_training() -> None:
-    """Take leave of the other processes, all at the same time; does nothing where there are none."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-
-
-def uses_gpu(config: TrainConfig) -> bool:
-    """Tell whether training computes on a GPU."""
-    return config.accelerator != "cpu" and torch.cuda.is_available()
-
-
-def check_hardware(config: TrainConfig) -> None:
-    """Refuse settings that ask for GPUs that are not there.
-
-    Raises:
-        InvalidInputError: They do.
-    """
-    there = torch.cuda.device_count()
-    if config.accelerator == "gpu" and not there:
-        problem = "There is no GPU to train on; leave the accelerator to auto."
-    elif uses_gpu(config) and config.devices > there:
-        problem = f"There are fewer than {config.devices} GPUs here: {there}."
-    else:
-        return
-    raise InvalidInputError(problem, reason=Reason.CONFIG_INVALID)
-
-
-def _hardware(config: TrainConfig, phase: Phase) -> dict[str, Any]:
-    gpu = uses_gpu(config)
-    mixed = gpu and phase.backbone is not None and torch.cuda.is_bf16_supported()
-    # A batch without any product or title leaves proxies and attribute weights unused.
-    several = DDPStrategy(find_unused_parameters=True, process_group_backend="nccl" if gpu else "gloo")
-    return {
-        "accelerator": "gpu" if gpu else "cpu",
-        "devices": config.devices,
-        "strategy": several if config.devices > 1 else "auto",
-        "precision": "bf16-mixed" if mixed else "32-true",
-    }
 
 
 def _logger(config: TrainConfig, name: str) -> TensorBoardLogger | bool:

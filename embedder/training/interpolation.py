@@ -23,9 +23,8 @@ def interpolate(module: nn.Module, start: Mapping[str, Tensor], share: float) ->
 
     Args:
         module: What was trained.
-        start: Its parameters before that, by name; others stay as they are.
+        start: Its parameters before that, by name.
         share: 0 for the start, 1 for what training found.
     """
     for name, parameter in module.named_parameters():
-        if name in start:
-            parameter.copy_(start[name].to(parameter.device).lerp(parameter, share))
+        parameter.copy_(start[name].to(parameter.device).lerp(parameter, share))

@@ -62,8 +62,8 @@ class TrainingModule(LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Draw this step's dropout from the step's own number, however the run got here."""
         del batch, batch_idx
-        state = seeded(self._config.seed, self.global_step, self.global_rank, 1).initial_seed()
-        torch.manual_seed(state)
+        seed = seeded(self._config.seed, self.global_step, self.global_rank, 1).initial_seed()
+        torch.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""

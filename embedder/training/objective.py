@@ -73,9 +73,8 @@ class Objective(nn.Module):
             balance = self._per_level("class_weights") if config.class_balance else None
             terms["layer_loss"] = layer_loss(output.logits, classes, config.level_weights, balance)
             if config.dependence_weight and self._depth > 1:
-                weights = [config.dependence_weight] * self._depth
-                parents = self._per_level("parents")
-                terms["dependence_loss"] = dependence_loss(output.logits, classes, parents, weights)
+                value = dependence_loss(output.logits, classes, self._per_level("parents"))
+                terms["dependence_loss"] = config.dependence_weight * value
         if self.metric:
             value = self.metric(output.embedding, batch.products)
             terms["metric_loss"] = config.metric_loss_weight * value

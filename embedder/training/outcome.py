@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from embedder.ahead import prepared_ahead
 from embedder.evaluation.metrics import accuracy
+from embedder.evaluation.search import nearest
 from embedder.model.heads import EmbeddingHead
 from embedder.model.taxonomy import MISSING, Taxonomy
 from embedder.preprocess import PreprocessParams, preprocess
@@ -66,14 +67,9 @@ class Outcome:
         products = number_repeated([item.product_id for item in self.items])
         if not bool((products != MISSING).any()):
             return None
-        vectors = torch.from_numpy(self.embeddings)
-        right = []
-        for start in range(0, len(vectors), 1024):
-            similarity = vectors[start : start + 1024] @ vectors.T
-            places = torch.arange(len(similarity))
-            similarity[places, start + places] = -torch.inf
-            right.append(products[similarity.argmax(dim=1)] == products[start : start + 1024])
-        return float(torch.cat(right)[products != MISSING].float().mean())
+        own = np.arange(len(self.embeddings))
+        found = nearest(self.embeddings, self.embeddings, 1, own).positions[:, 0]
+        return float((products[found] == products)[products != MISSING].float().mean())
 
     def figures(self) -> dict[str, float]:
         """Return the accuracies, and ``recall@1`` where products repeat."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,15 +15,16 @@ from torch import nn
 from embedder.backends.base import Encoder
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle, load_bundle
-from embedder.export import export_backbone_bundle
+from embedder.export import export_backbone
 from embedder.model.backbone import Backbone, load_backbone
 from embedder.model.heads import EmbeddingHead
 from embedder.model.taxonomy import Taxonomy
 from embedder.training.callbacks import Figures
 from embedder.training.config import TrainConfig
 from embedder.training.data import AlteredPhotos, Labels, feature_loader, photo_loader
-from embedder.training.features import FeatureExtractor, Features
-from embedder.training.fit import Phase, fit, make_head, uses_gpu
+from embedder.training.devices import uses_gpu
+from embedder.training.features import FeatureExtractor
+from embedder.training.fit import Phase, fit, make_head
 from embedder.training.interpolation import interpolate, parameters_of
 from embedder.training.module import TrainingModule
 from embedder.training.outcome import Outcome, monitored, outcome_of_features, outcome_of_photos
@@ -56,32 +56,25 @@ class TrainingRun:
     def __init__(self, catalog: Catalog, config: TrainConfig, progress: Progress) -> None:
         self.config = config.check()
         self.backbone = load_backbone(config.backbone)
-        if not self.plain and config.embedding_dim > self.backbone.dim:
+        if not config.is_backbone_alone and config.embedding_dim > self.backbone.dim:
             raise InvalidInputError(
                 f"The embedding cannot be wider than the backbone's {self.backbone.dim} features.",
                 reason=Reason.CONFIG_INVALID,
             )
         self.bad_photos: dict[Path, str] = {}
+        self._photo_hashes: dict[Path, str] = {}
         self._progress = progress
-        self._threads = config.threads or os.cpu_count() or 1
         items, held_out, self.split = split_rows(catalog, config.hold_out, config.seed)
-        self._features_of = self._feature_reader()
-        self.rows = self._read(items, config.augmented_copies, at_least=2)
+        if config.patience is not None:
+            _check_measurable(held_out)
+        self._features = self._feature_extractor()
+        copies = 0 if config.is_backbone_alone else config.augmented_copies
+        self.rows = self._read(items, copies, at_least=2)
         self.held_out = self._read(held_out) if held_out else None
-        if config.patience is not None and not self.held_out:
-            raise InvalidInputError(
-                "Early stopping needs val rows in the catalogue, or products held out.",
-                reason=Reason.CONFIG_INVALID,
-            )
         self.taxonomy = Taxonomy()
         if config.head != "none":
             self.taxonomy = Taxonomy.from_categories(item.categories for item in self.rows.items)
         self.labels: Labels = make_labels(self.rows, self.taxonomy, config)
-
-    @property
-    def plain(self) -> bool:
-        """Whether the model is the backbone alone."""
-        return self.config.head == "none" and not self.config.whitening
 
     def train(self) -> tuple[EmbeddingHead, dict[str, list[Figures]]]:
         """Train the head on cached features, then, if so set, the network on pictures."""
@@ -96,17 +89,18 @@ class TrainingRun:
 
     def _train_head(self, head: EmbeddingHead) -> list[Figures]:
         config = self.config
-        start = {"projection.weight": head.projection.weight.detach().clone()}
+        start = parameters_of(head.projection)
         plan = self._plan(config.epochs, config.batch_size)
         loader = feature_loader(self.rows.features, self.labels, plan)
 
         def validate(module: TrainingModule) -> Figures:
             kept = copy.deepcopy(module.head)
-            interpolate(kept, start, config.projection_share)
-            return self._validate_features(kept)
+            interpolate(kept.projection, start, config.projection_share)
+            assert self.held_out
+            return monitored(self._outcome_of_features(kept, self.held_out).figures())
 
         history = self._fit(head, Phase("train", plan, loader, None, validate if self.held_out else None))
-        interpolate(head, start, config.projection_share)
+        interpolate(head.projection, start, config.projection_share)
         return history
 
     def _fine_tune(self, head: EmbeddingHead) -> list[Figures]:
@@ -122,7 +116,8 @@ class TrainingRun:
             kept = copy.deepcopy(module.backbone), copy.deepcopy(module.head)
             for part, start in zip(kept, starts, strict=True):
                 interpolate(part, start, config.fine_tune_share)
-            return self._validate_photos(*kept)
+            assert self.held_out
+            return monitored(self._outcome_of_photos(*kept, self.held_out).figures())
 
         backbone.to(memory_format=torch.channels_last)
         phase = Phase("fine-tune", plan, loader, backbone, validate if self.held_out else None)
@@ -154,7 +149,7 @@ class TrainingRun:
         """Describe the run by what decides its result; no path and no time, which equal runs do not share."""
         digest = hashlib.sha256()
         for item in (*self.rows.items, *(self.held_out.items if self.held_out else ())):
-            photo = hashlib.sha256(item.image_path.read_bytes()).hexdigest()
+            photo = self._photo_hashes[item.image_path]
             row = (item.item_id, item.product_id, photo, item.title, *item.categories)
             digest.update("\x1f".join(row).encode() + b"\x1e")
         return {
@@ -168,26 +163,19 @@ class TrainingRun:
         }
 
     def _outcome(self, head: EmbeddingHead, rows: Rows) -> Outcome:
-        if self.plain:
+        if self.config.is_backbone_alone:
             return Outcome(rows.items, self.taxonomy, rows.features[0].numpy(), ())
-        if not self.config.fine_tune:
-            features = rows.features[0].to(next(head.parameters()).device)
-            return outcome_of_features(head, features, rows.items, self.taxonomy)
-        return self._outcome_of_photos(self.backbone.module, head, rows)
+        if self.config.fine_tune:
+            return self._outcome_of_photos(self.backbone.module, head, rows)
+        return self._outcome_of_features(head, rows)
 
-    def _outcome_of_photos(self, backbone: torch.nn.Module, head: EmbeddingHead, rows: Rows) -> Outcome:
-        params = self.backbone.preprocess
-        return outcome_of_photos(backbone, head, rows.items, self.taxonomy, params, self._threads)
+    def _outcome_of_features(self, head: EmbeddingHead, rows: Rows) -> Outcome:
+        features = rows.features[0].to(head.projection.weight.device)
+        return outcome_of_features(head, features, rows.items, self.taxonomy)
 
-    def _validate_features(self, head: EmbeddingHead) -> Figures:
-        assert self.held_out
-        features = self.held_out.features[0].to(head.projection.weight.device)
-        outcome = outcome_of_features(head, features, self.held_out.items, self.taxonomy)
-        return monitored(outcome.figures())
-
-    def _validate_photos(self, backbone: nn.Module, head: EmbeddingHead) -> Figures:
-        assert self.held_out
-        return monitored(self._outcome_of_photos(backbone, head, self.held_out).figures())
+    def _outcome_of_photos(self, backbone: nn.Module, head: EmbeddingHead, rows: Rows) -> Outcome:
+        params, threads = self.backbone.preprocess, self.config.thread_count
+        return outcome_of_photos(backbone, head, rows.items, self.taxonomy, params, threads)
 
     def _fit(self, head: EmbeddingHead, phase: Phase) -> list[Figures]:
         return fit(
@@ -211,35 +199,25 @@ class TrainingRun:
             seed=self.config.seed,
         )
 
-    def _feature_reader(self) -> Callable[[Sequence[CatalogItem], int], Features]:
-        bundle = _backbone_bundle(self.backbone, self.config)
+    def _feature_extractor(self) -> FeatureExtractor:
+        bundle, threads = _backbone_bundle(self.backbone, self.config), self.config.thread_count
         encoder: Encoder
         if uses_gpu(self.config):
             encoder = TorchEncoder(self.backbone.module, torch.device("cuda"))
         else:
-            encoder = OnnxEncoder(bundle, self._threads)
-        folder = self.config.cache_folder / "features"
-        extractor = FeatureExtractor(bundle, encoder, folder, self._threads)
+            encoder = OnnxEncoder(bundle, threads)
+        return FeatureExtractor(bundle, encoder, self.config.cache_folder / "features", threads)
 
-        def features_of(rows: Sequence[CatalogItem], copies: int) -> Features:
-            return extractor.extract(
-                [item.image_path for item in rows],
-                copies,
-                self.config.seed,
-                self._timed("features"),
-            )
-
-        return features_of
-
-    def _timed(self, stage: str) -> Callable[[int, int], None]:
-        """Return what tells of a stage's progress and its speed since the first call."""
+    def _features_progress(self) -> Callable[[int, int], None]:
+        """Return what tells of the features' progress and their speed since the first call."""
         start: tuple[float, int] | None = None
 
         def told(done: int, total: int) -> None:
             nonlocal start
             start = start or (time.monotonic(), done)
             seconds, photos = max(1e-9, time.monotonic() - start[0]), done - start[1]
-            self._progress(stage, done, total, {"photos_per_second": photos / seconds} if photos else {})
+            figures = {"photos_per_second": photos / seconds} if photos else {}
+            self._progress("features", done, total, figures)
 
         return told
 
@@ -249,7 +227,8 @@ class TrainingRun:
         Raises:
             InvalidInputError: Those are more than the settings allow, or too few are left.
         """
-        features = self._features_of(items, copies)
+        photos = [item.image_path for item in items]
+        features = self._features.extract(photos, copies, self.config.seed, self._features_progress())
         bad, limit = len(features.problems), self.config.max_bad_share
         first = ""
         if bad:
@@ -262,10 +241,11 @@ class TrainingRun:
             )
         if bad > limit * len(items):
             raise InvalidInputError(
-                f"{bad} of {len(items)} photos cannot be read, more than {limit:.0%}{first}",
+                f"{bad} of {len(items)} photos cannot be read, more than {100 * limit:g}%{first}",
                 reason=Reason.CATALOG_INVALID,
             )
-        self.bad_photos |= {items[row].image_path: problem for row, problem in features.problems.items()}
+        self.bad_photos |= {photos[row]: problem for row, problem in features.problems.items()}
+        self._photo_hashes |= zip(photos, features.photo_hashes, strict=True)
         kept = [item for item, good in zip(items, features.readable, strict=True) if good]
         values = features.values[:, features.readable] if bad else features.values
         return Rows(kept, torch.from_numpy(values))
@@ -278,4 +258,21 @@ def _backbone_bundle(backbone: Backbone, config: TrainConfig) -> Bundle:
     try:
         return load_bundle(folder)
     except InvalidInputError:
-        return export_backbone_bundle(config.backbone, folder)
+        return export_backbone(backbone, config.backbone, folder)
+
+
+def _check_measurable(held_out: Sequence[CatalogItem]) -> None:
+    """Refuse early stopping by rows that give no figure to stop by.
+
+    Raises:
+        InvalidInputError: They are none, or have neither categories nor a product with two photos.
+    """
+    if not held_out:
+        problem = "Early stopping needs val rows in the catalogue, or products held out."
+    elif len({item.product_id for item in held_out}) == len(held_out) and not any(
+        item.categories for item in held_out
+    ):
+        problem = "Early stopping needs val rows that have categories or show products twice."
+    else:
+        return
+    raise InvalidInputError(problem, reason=Reason.CONFIG_INVALID)

@@ -55,7 +55,6 @@ class Plan:
             1, min(rows // _SMALLEST_BATCH, max(_FEWEST_BATCHES, round(rows / batch_size)))
         )
         self.total_steps = epochs * self.steps_per_epoch
-        self.epochs = epochs
         self.seed = seed
         self._classes = classes
         self._products = products

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,17 +19,16 @@ class TorchEncoder:
     """Encodes pictures with a backbone in PyTorch.
 
     Args:
-        backbone: Maps ``(B, 3, H, W)`` to features; moved to ``device`` and left there.
+        backbone: Maps ``(B, 3, H, W)`` to features; copied, so that training it changes nothing here.
         device: Where to compute.
     """
 
     def __init__(self, backbone: nn.Module, device: torch.device) -> None:
-        self._backbone = backbone
+        self._backbone = copy.deepcopy(backbone).to(device).eval()
         self._device = device
 
     def encode(self, images: npt.NDArray[np.float32]) -> Encoded:
         """Return the unit-norm features ``(B, F)`` of prepared pictures ``(B, 3, H, W)``."""
-        self._backbone.to(self._device)
         with _float32(), torch.inference_mode():
             features = self._backbone(torch.from_numpy(images).to(self._device))
             return Encoded(functional.normalize(features, dim=-1).cpu().numpy(), ())

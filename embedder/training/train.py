@@ -11,7 +11,7 @@ from embedder.export import export_bundle
 from embedder.model.network import EmbeddingNetwork
 from embedder.training.callbacks import Figures
 from embedder.training.config import TrainConfig
-from embedder.training.fit import check_hardware, end_parallel_training, is_first_process
+from embedder.training.devices import check_hardware, end_parallel_training, is_first_process
 from embedder.training.report import write_report
 from embedder.training.run import Progress, TrainingRun
 from embedder.training.run_folder import check_run_folder, open_run_folder
@@ -82,9 +82,9 @@ def train(
     }
     progress("export", 0, 1, metrics)
     bundle = export_bundle(
-        EmbeddingNetwork(run.backbone.module, None if run.plain else head),
+        EmbeddingNetwork(run.backbone.module, None if config.is_backbone_alone else head),
         out_bundle,
-        dim=run.backbone.dim if run.plain else config.embedding_dim,
+        dim=run.backbone.dim if config.is_backbone_alone else config.embedding_dim,
         taxonomy=run.taxonomy,
         preprocess=run.backbone.preprocess,
         provenance=provenance,

@@ -109,7 +109,8 @@ async def drop(folder: Path, model: str, model_version: str, url: str) -> list[i
     Returns:
         The numbers of the versions that are gone; none if the model has no version of this bundle.
     """
-    dropped = repository.versions_of(folder, model, model_version)
+    number = repository.number_of(folder, model, model_version)
+    dropped = [] if number is None else [number]
     await _drop(folder, model, dropped, url)
     return dropped
 

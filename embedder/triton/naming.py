@@ -26,9 +26,8 @@ def versions(config: Any) -> dict[str, str]:
 
 
 def version_of(config: Any, model_version: str) -> str | None:
-    """Return the number of a bundle's version, the highest if there are several; None if it has none."""
-    numbers = [number for number, bundle in versions(config).items() if bundle == model_version]
-    return max(numbers, key=int, default=None)
+    """Return the number of a bundle's version, which is one; None if it has none."""
+    return next((number for number, bundle in versions(config).items() if bundle == model_version), None)
 
 
 def set_version(config: Any, number: int, model_version: str) -> None:

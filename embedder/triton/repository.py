@@ -105,14 +105,14 @@ def all_but(repository: Path, model: str, number: int) -> list[int]:
     return sorted((written | set(map(int, present))) - {number})
 
 
-def versions_of(repository: Path, model: str, model_version: str) -> list[int]:
-    """Return the numbers of a bundle's versions: one, or none.
+def number_of(repository: Path, model: str, model_version: str) -> int | None:
+    """Return the number of a bundle's version; None if it has none.
 
     Raises:
         InvalidInputError: The repository has no such model.
     """
-    present = naming.versions(_existing(repository, model))
-    return sorted(int(number) for number, bundle in present.items() if bundle == model_version)
+    known = naming.version_of(_existing(repository, model), model_version)
+    return int(known) if known else None
 
 
 def drop_versions(repository: Path, model: str, numbers: Collection[int]) -> None:

@@ -72,6 +72,10 @@ def evaluate(
     _require_one_mode(context, offline=bundle is not None)
     rows = open_catalog(catalog, catalog_format, split_by_product)
     if bundle:
+        if shrinkage is not None and not whiten:
+            raise InvalidInputError(
+                "--shrinkage is read only with --whiten; give both or neither", reason=Reason.CONFIG_INVALID
+            )
         post_processing = {"whiten": whiten, "shrinkage": shrinkage, "expand": expand, "rerank": rerank}
         figures = _offline(rows, bundle, post_processing, k, against, submission)
     else:

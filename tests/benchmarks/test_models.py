@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.models import measure
+from benchmarks.models.cli import main
 from benchmarks.models.report import difference_table, labelled_table, search_table
 from benchmarks.models.tasks import Search, _parted, made_up
 from benchmarks.models.variants import VARIANTS, of_section, options_of
@@ -13,11 +14,17 @@ from embedder.training.config import TrainConfig
 from lookalike.catalog import CatalogItem
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the features of the same made-up photos are kept for all tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
 def item(name: str, product: str, title: str = "") -> CatalogItem:
     return CatalogItem(name, product, Path(name), title, ("a", "b", "c"))
 
 
-@pytest.mark.parametrize("section", ["ablation", "quoted", "folds", "made-up"])
+@pytest.mark.parametrize("section", ["ablation", "shares", "quoted", "folds", "made-up"])
 def test_every_model_has_settings_of_its_own(section: str) -> None:
     settings = [
         (TrainConfig.model_validate(one).decides(), options_of(name))
@@ -41,12 +48,14 @@ def test_a_search_has_the_index_rows_of_a_product_as_right_answers() -> None:
     assert not question.indexed
 
 
-def test_models_are_measured_once_and_tabled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_are_measured_once_and_tabled(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = made_up(tmp_path, products=24, views=4, seed=0)
     folder, runs = tmp_path / "runs", {}
     for name in ("backbone", "DHC + Proxy-Anchor"):
         short = {} if VARIANTS[name].get("head") == "none" else {"epochs": 2}
-        config = TrainConfig.model_validate({"cache_folder": tmp_path / "cache", **short, **VARIANTS[name]})
+        config = TrainConfig.model_validate({"cache_folder": cache, **short, **VARIANTS[name]})
         runs[name] = [measure.measured(task, config, folder, lambda text: None)]
     monkeypatch.delattr(measure.TrainingRun, "train")
     assert measure.measured(task, config, folder, lambda text: None) == runs[name][0]
@@ -70,3 +79,39 @@ def test_models_are_measured_once_and_tabled(tmp_path: Path, monkeypatch: pytest
         runs[name][0]["searches"]["unseen products"]["means"]["recall@1"] for name in reversed(runs)
     )
     assert f"{mine - theirs:+.3f} (" in pooled
+
+
+def test_the_command_writes_a_section_and_measures_it_once(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["--only", "made-up", "--models", "backbone", "backbone, whitened within products"]
+    command += ["--seeds", "0", "1", "--products", "24", "--views", "4", "--out", str(tmp_path)]
+    command += ["--cache", str(cache), "--threads", "1"]
+    assert main(command) == 0
+    text = (tmp_path / "made-up.md").read_text()
+    assert "| backbone, whitened within products | 0." in text
+    assert "against the backbone" in text
+    monkeypatch.delattr(measure.TrainingRun, "train")
+    assert main(command) == 0
+    assert (tmp_path / "made-up.md").read_text() == text
+    photo = next(tmp_path.glob("made-up-*/images/*"))
+    photo.write_bytes(photo.read_bytes() + b"\0")
+    measure._photo_hash.cache_clear()
+    with pytest.raises(AttributeError, match="train"):
+        main(command)
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        (["--only", "folds"], "--photos is needed"),
+        (["--only", "made-up", "--models", "defualt"], "--models for made-up: backbone and any of backbone;"),
+        (["--only", "folds", "--photos", "x", "--models", "default"], "--models for folds: backbone and"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_at_once(
+    command: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(command)
+    assert problem in capsys.readouterr().err

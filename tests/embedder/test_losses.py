@@ -21,7 +21,6 @@ from lookalike.catalog import CatalogItem
 
 SIZES = (2, 3, 5)
 PARENTS = [torch.zeros(0, dtype=torch.long), torch.tensor([0, 0, 1]), torch.tensor([0, 0, 1, 2, 2])]
-WEIGHTS = (0.0, 0.8, 0.5)
 SEEDS = st.integers(0, 2**16)
 
 
@@ -58,11 +57,11 @@ def test_at_one_hot_outputs_the_dependence_loss_is_the_commonly_coded_one(seed: 
     logits, classes = random_case(seed)
     sure = [1000 * functional.one_hot(scores.argmax(dim=1), scores.shape[1]).float() for scores in logits]
     expected = sum(
-        WEIGHTS[level] * commonly_coded(sure, classes, level, BASE)
+        commonly_coded(sure, classes, level, BASE)
         for level in (1, 2)
         if bool((classes[:, level] != MISSING).any())
     )
-    actual = dependence_loss(sure, classes, PARENTS, WEIGHTS)
+    actual = dependence_loss(sure, classes, PARENTS)
     torch.testing.assert_close(actual, torch.as_tensor(expected, dtype=torch.float32))
 
 
@@ -70,7 +69,7 @@ def test_the_dependence_loss_has_a_gradient_where_the_commonly_coded_one_has_non
     logits, classes = random_case(3)
     for scores in logits:
         scores.requires_grad_()
-    dependence_loss(logits, classes, PARENTS, WEIGHTS).backward()
+    dependence_loss(logits, classes, PARENTS).backward()
     smooth = [scores.grad for scores in logits]
     assert all(gradient is not None and gradient.norm() > 1e-3 for gradient in smooth)
     for level in (1, 2):
@@ -82,7 +81,7 @@ def test_the_dependence_loss_has_a_gradient_where_the_commonly_coded_one_has_non
 def test_the_gradient_of_the_dependence_loss_is_that_of_finite_differences() -> None:
     logits, classes = random_case(4, rows=5)
     inputs = tuple(scores.double().requires_grad_() for scores in logits)
-    assert torch.autograd.gradcheck(lambda *x: dependence_loss(x, classes, PARENTS, WEIGHTS), inputs)
+    assert torch.autograd.gradcheck(lambda *x: dependence_loss(x, classes, PARENTS), inputs)
 
 
 def test_descending_the_dependence_loss_removes_violations() -> None:
@@ -100,7 +99,7 @@ def test_descending_the_dependence_loss_removes_violations() -> None:
     optimizer = torch.optim.SGD(logits, lr=20)
     for _ in range(50):
         optimizer.zero_grad()
-        dependence_loss(logits, classes, PARENTS, (0.0, 1.0, 1.0)).backward()
+        dependence_loss(logits, classes, PARENTS).backward()
         optimizer.step()
     assert violations() < 0.5 * before
 
@@ -121,8 +120,8 @@ def test_renumbering_the_classes_changes_no_loss(seed: int) -> None:
         torch.empty_like(PARENTS[i]).index_copy(0, new[i], new[i - 1][PARENTS[i]]) for i in (1, 2)
     ]
     torch.testing.assert_close(
-        dependence_loss(renumbered, labels, parents, WEIGHTS),
-        dependence_loss(logits, classes, PARENTS, WEIGHTS),
+        dependence_loss(renumbered, labels, parents),
+        dependence_loss(logits, classes, PARENTS),
     )
     torch.testing.assert_close(
         layer_loss(renumbered, labels, (1, 1, 1)), layer_loss(logits, classes, (1, 1, 1))
@@ -135,11 +134,11 @@ def test_rows_without_a_class_do_not_count() -> None:
     ragged = torch.cat([classes[full], torch.tensor([[1, MISSING, MISSING], [MISSING] * 3])])
     padded = [torch.cat([scores[full], scores[:2]]) for scores in logits]
     torch.testing.assert_close(
-        dependence_loss(padded, ragged, PARENTS, WEIGHTS),
-        dependence_loss([scores[full] for scores in logits], classes[full], PARENTS, WEIGHTS),
+        dependence_loss(padded, ragged, PARENTS),
+        dependence_loss([scores[full] for scores in logits], classes[full], PARENTS),
     )
     none = torch.full_like(classes, MISSING)
-    assert dependence_loss(logits, none, PARENTS, WEIGHTS).item() == 0
+    assert dependence_loss(logits, none, PARENTS).item() == 0
     assert layer_loss(logits, none, (1.0, 1.0, 1.0)).item() == 0
     assert flat_loss(logits, none).item() == 0
     expected = functional.cross_entropy(padded[0][:-1], ragged[:-1, 0])

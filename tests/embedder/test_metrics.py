@@ -11,10 +11,7 @@ from embedder.evaluation.metrics import (
     average_precisions_at_r,
     first_hits,
     lca_heights,
-    mean_average_recall,
     mean_over_queries,
-    rank_by_score,
-    recall_at_1,
     recalls,
     violation_rate,
 )
@@ -48,11 +45,9 @@ def test_mar_equals_a_naive_version(queries: list[Query], k: int, capped: bool) 
     expected = [recall for query in queries if (recall := naive_recall(query, k, capped)) is not None]
     if not expected:
         with pytest.raises(InvalidInputError):
-            mean_average_recall(queries, k, capped=capped)
+            mean_over_queries(recalls(queries, k, capped=capped))
         return
-    actual = mean_average_recall(queries, k, capped=capped)
-    assert actual.value == pytest.approx(np.mean(expected))
-    assert (actual.queries, actual.without_truth) == (len(expected), len(queries) - len(expected))
+    assert mean_over_queries(recalls(queries, k, capped=capped)) == pytest.approx(np.mean(expected))
 
 
 @given(QUERIES)
@@ -71,8 +66,8 @@ def test_r_at_1_and_map_at_r_equal_naive_versions(queries: list[Query]) -> None:
         with pytest.raises(InvalidInputError):
             mean_over_queries(average_precisions_at_r(queries))
         return
-    assert recall_at_1(queries).value == pytest.approx(np.mean(first))
-    assert mean_over_queries(average_precisions_at_r(queries)).value == pytest.approx(np.mean(precise))
+    assert mean_over_queries(first_hits(queries)) == pytest.approx(np.mean(first))
+    assert mean_over_queries(average_precisions_at_r(queries)) == pytest.approx(np.mean(precise))
 
 
 @given(QUERIES)
@@ -94,11 +89,8 @@ def test_the_measures_agree_where_they_must(queries: list[Query]) -> None:
 
 @given(QUERIES, st.integers(1, 15))
 def test_capped_is_never_below_strict_and_both_stay_within_0_and_1(queries: list[Query], k: int) -> None:
-    try:
-        strict, capped = (mean_average_recall(queries, k, capped=c).value for c in (False, True))
-    except InvalidInputError:
-        return
-    assert 0 <= strict <= capped <= 1
+    for strict, capped in zip(recalls(queries, k), recalls(queries, k, capped=True), strict=True):
+        assert 0 <= strict <= capped <= 1 or np.isnan([strict, capped]).all()
 
 
 @pytest.mark.parametrize(
@@ -117,24 +109,20 @@ def test_capped_is_never_below_strict_and_both_stay_within_0_and_1(queries: list
     ],
 )
 def test_edge_cases_at_2(query: Query, strict: float, capped: float, first: float) -> None:
-    assert mean_average_recall([query], 2).value == pytest.approx(strict)
-    assert mean_average_recall([query], 2, capped=True).value == pytest.approx(capped)
-    assert recall_at_1([query]).value == first
+    assert recalls([query], 2) == pytest.approx([strict])
+    assert recalls([query], 2, capped=True) == pytest.approx([capped])
+    assert first_hits([query]) == [first]
 
 
-def test_queries_without_truth_are_left_out_and_counted() -> None:
+def test_queries_without_truth_are_left_out() -> None:
     queries = [Query(["a"], {"a"}), Query(["a"], set()), Query(["a"], {"q"}, own_id="q")]
-    assert mean_average_recall(queries, 10).value == 1
-    assert recall_at_1(queries).without_truth == 2
+    assert mean_over_queries(recalls(queries, 10)) == 1
+    assert mean_over_queries(first_hits(queries)) == 1
 
 
 def test_k_below_one_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="k must be at least 1"):
-        mean_average_recall([Query(["a"], {"a"})], 0)
-
-
-def test_equal_scores_are_ordered_by_id() -> None:
-    assert rank_by_score(["c", "a", "b"], np.array([1, 1, 2], np.float32)) == ["b", "a", "c"]
+        recalls([Query(["a"], {"a"})], 0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.none() | st.integers(0, 3)), max_size=30))

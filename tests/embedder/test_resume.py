@@ -68,8 +68,10 @@ def test_a_run_that_is_killed_and_resumed_ends_as_if_it_had_not_been(
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # what the process is set to must not matter
-    expected = train(toy_catalog, tmp_path / "expected", settings, ignore)
-    torch.set_num_threads(threads)
+    try:
+        expected = train(toy_catalog, tmp_path / "expected", settings, ignore)
+    finally:
+        torch.set_num_threads(threads)
 
     catalog, out = toy_catalog.root / "catalog.csv", tmp_path / "resumed"
     write_catalog(catalog, toy_catalog.items)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import re
 import signal
 from collections.abc import Mapping
@@ -9,19 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import Tensor
 
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle, load_bundle
-from embedder.evaluation.metrics import Query, mean_average_recall, rank_by_score
+from embedder.evaluation.search import nearest
+from embedder.model.backbone import load_backbone
 from embedder.preprocess import preprocess
-from embedder.training.config import TrainConfig, default_cache_folder, make_config
+from embedder.training.config import TrainConfig
 from embedder.training.data import Batch
 from embedder.training.module import TrainingModule
+from embedder.training.torch_encoder import TorchEncoder
 from embedder.training.train import TrainResult, train
-from lookalike.catalog import Catalog, CatalogItem, read_catalog, split_by_product, write_catalog
-from lookalike.cli.app import run
+from lookalike.catalog import Catalog, CatalogItem, read_catalog
 from lookalike.errors import InvalidInputError
 
 
@@ -115,27 +116,6 @@ def test_without_train_rows_the_index_rows_are_trained_on(
     result = train(with_splits(toy_catalog, "index"), tmp_path / "bundle", config, ignore)
     assert result.trained_on == "index"
     assert result.bundle.manifest.provenance["trained_on"] == "index"
-
-
-def train_command(catalog: Path, config: TrainConfig, out: Path, *more: str) -> list[str]:
-    assert config.backbone.weights
-    return [
-        *("train", "--catalog", str(catalog), "--out", str(out), "--json", "--epochs", "1"),
-        *("--backbone", config.backbone.architecture, "--backbone-weights", str(config.backbone.weights)),
-        *("--cache", str(config.cache_folder), "--dimension", "32", *more),
-    ]
-
-
-def test_the_command_holds_a_fold_of_the_products_out(
-    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    catalog = tmp_path / "catalog.csv"
-    write_catalog(catalog, [replace(item, splits=frozenset({"index"})) for item in toy_catalog.items])
-    arguments = train_command(catalog, config, tmp_path / "bundle")
-    assert run([*arguments, "--split-by-product", "0/3"]) == 0
-    kept = split_by_product(read_catalog(catalog), 0, 3).rows("train")
-    assert 0 < len(kept) < len(toy_catalog.items)
-    assert json.loads(capsys.readouterr().out)["rows"] == len(kept)
 
 
 @pytest.fixture
@@ -319,22 +299,47 @@ def test_fine_tuning_goes_only_a_share_of_the_way(
 
 
 # At 0 the embedding is that of the start whatever is learned, so that every epoch must be judged alike.
-@pytest.mark.parametrize("projection_share", [0.0, 1.0])
+@pytest.mark.parametrize("share", [0.0, 1.0])
+@pytest.mark.parametrize("stage", ["train", "fine-tune"])
 def test_early_stopping_goes_back_to_the_best_epoch(
-    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, projection_share: float
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, stage: str, share: float
 ) -> None:
     no_val = Catalog(tuple(toy_catalog.rows("train")), toy_catalog.root)
-    settings = config.model_copy(update={"patience": 1, "epochs": 20})
-    with pytest.raises(InvalidInputError, match="Early stopping needs val rows"):
-        train(no_val, tmp_path / "bundle", settings, ignore)
-    held = settings.model_copy(update={"hold_out": 0.4, "projection_share": projection_share})
-    result = train(no_val, tmp_path / "bundle", held, ignore)
-    monitored = [epoch["monitor"] for epoch in result.history["train"]]
-    assert len(monitored) == 2 if projection_share == 0 else 2 <= len(monitored) < 20
-    assert projection_share or len(set(monitored)) == 1
+    changes: dict[str, object] = {"patience": 1, "epochs": 20, "hold_out": 0.4, "projection_share": share}
+    if stage == "fine-tune":
+        changes |= {"fine_tune": True, "fine_tune_epochs": 20, "fine_tune_share": share}
+    result = train(no_val, tmp_path / "bundle", config.model_copy(update=changes), ignore)
+    monitored = [epoch["monitor"] for epoch in result.history[stage]]
+    assert len(monitored) == 2 if share == 0 else 2 <= len(monitored) < 20
+    assert share or len(set(monitored)) == 1
     assert monitored[-1] <= max(monitored[:-1])
     assert result.metrics["val_recall@1"] == max(monitored)
     assert 0 < result.rows < 36
+
+
+def test_early_stopping_needs_something_to_judge_by(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
+) -> None:
+    patient = config.model_copy(update={"patience": 1})
+    train_rows = tuple(toy_catalog.rows("train"))
+    with pytest.raises(InvalidInputError, match="Early stopping needs val rows in the catalogue"):
+        train(Catalog(train_rows, toy_catalog.root), tmp_path / "bundle", patient, ignore)
+    nameless = tuple(
+        replace(item, product_id=item.item_id, categories=()) for item in toy_catalog.rows("val")
+    )
+    with pytest.raises(InvalidInputError, match="that have categories or show products twice"):
+        train(Catalog(train_rows + nameless, toy_catalog.root), tmp_path / "bundle", patient, ignore)
+
+
+def test_features_read_after_training_are_those_of_the_untrained_backbone(config: TrainConfig) -> None:
+    backbone = load_backbone(config.backbone).module
+    encoder = TorchEncoder(backbone, torch.device("cpu"))
+    pictures = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
+    before = encoder.encode(pictures).embedding
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            parameter.mul_(1.1)
+    np.testing.assert_array_equal(encoder.encode(pictures).embedding, before)
 
 
 def test_unfit_settings_and_targets_are_refused(
@@ -347,84 +352,6 @@ def test_unfit_settings_and_targets_are_refused(
         train(toy_catalog, tmp_path / "bundle", without_head, ignore)
     with pytest.raises(InvalidInputError, match="not a model bundle"):
         train(toy_catalog, toy_catalog.root, config, ignore)
-
-
-@pytest.mark.parametrize(
-    ("settings", "problem"),
-    [
-        ({"head": "flat", "class_balance": 0.9}, "class_balance: read only with head hierarchical"),
-        ({"head": "flat", "dependence_weight": 0.8}, "dependence_weight: read only with head hierarchical"),
-        ({"whitening": True}, "whitening: read only with head none"),
-        ({"head": "none", "epochs": 9, "metric_loss": "arcface"}, "epochs and metric_loss: read only with"),
-        ({"metric_loss": "himulcon", "hard_negatives": True}, "hard_negatives: read only with"),
-        ({"fine_tune_epochs": 2}, "fine_tune_epochs: read only with fine_tune"),
-        ({"photos_per_product": 2}, "photos_per_product: read only with sampler product"),
-        ({"drop_out": 0.1}, "drop_out: there is no such setting; did you mean dropout?"),
-        ({"dropout": 1}, "dropout: Input should be less than 1"),
-        ({"learning_rate": float("nan")}, "learning_rate: Input should be a finite number"),
-    ],
-)
-def test_settings_that_do_not_fit_are_refused(settings: dict[str, object], problem: str) -> None:
-    with pytest.raises(InvalidInputError, match=re.escape(problem)):
-        make_config(settings)
-
-
-def test_settings_that_the_flat_head_may_have() -> None:
-    assert make_config({"head": "flat", "dependence_weight": 0, "class_balance": "0.0"}).head == "flat"
-    assert make_config({"head": "flat"}).model_copy(update={"metric_loss": "none"}).check()
-
-
-def test_the_command_sets_what_has_no_option_of_its_own(
-    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    catalog = tmp_path / "catalog.csv"
-    write_catalog(catalog, toy_catalog.items)
-    arguments = train_command(catalog, config, tmp_path / "bundle", "--beta", "0")
-    chosen = ("level_weights=[1, 0.5, 2]", "dropout=0", "augmented_copies=0", "accelerator=cpu")
-    assert run([*arguments, *(part for one in chosen for part in ("--set", one))]) == 0
-    capsys.readouterr()
-    settings = load_bundle(tmp_path / "bundle").manifest.provenance["settings"]
-    assert settings["level_weights"] == [1.0, 0.5, 2.0]
-    assert (settings["dropout"], settings["augmented_copies"]) == (0.0, 0)
-    assert (settings["dependence_weight"], settings["seed"]) == (0.0, 0)
-    for wrong, problem in {
-        "dropout": "'dropout' is not NAME=VALUE",
-        "epochs=3": "epochs has a value already",
-        "backbone=x": "backbone has a value already",
-        "batch_sise=3": "did you mean batch_size?",
-        "batch_size=few": "batch_size: Input should be a valid integer",
-    }.items():
-        assert run([*arguments, "--set", wrong]) == 2
-        assert problem in capsys.readouterr().err
-    assert run([*arguments[:-2], "--head", "flat", "--class-balance", "0.9"]) == 2
-    assert "class_balance: read only with head hierarchical" in capsys.readouterr().err
-
-
-def test_the_documentation_names_every_setting() -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text()
-    assert [name for name in TrainConfig.model_fields if f"`{name}`" not in page] == []
-
-
-def test_missing_photos_are_bad_photos_for_the_command_too(
-    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    catalog = tmp_path / "catalog.csv"
-    gone = replace(toy_catalog.items[0], item_id="gone", image_path=tmp_path / "gone.png")
-    write_catalog(catalog, [*toy_catalog.items, gone])
-    arguments = train_command(catalog, config, tmp_path / "bundle")
-    assert run(arguments) == 2
-    assert "1 of 37 photos cannot be read, more than 1%" in capsys.readouterr().err
-    assert run([*arguments, "--max-bad-share", "0.1"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert answer["rows"] == 36
-    assert [Path(photo).name for photo in answer["bad_photos"]] == ["gone.png"]
-
-
-def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert default_cache_folder() == Path("/somewhere/lookalike")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_cache_folder() == Path.home() / ".cache" / "lookalike"
 
 
 def test_on_real_photos_training_beats_the_plain_backbone(
@@ -440,14 +367,12 @@ def test_on_real_photos_training_beats_the_plain_backbone(
     settings = TrainConfig(augmented_copies=0, threads=2, cache_folder=config.cache_folder)
     trained = train(Catalog(seen, catalog.root), tmp_path / "bundle", settings, ignore).bundle
 
+    shown = np.array([item.product_id for item in unseen])
+
     def quality(bundle: Bundle) -> float:
+        """The share of the five nearest other photos that show the same product."""
         vectors = embeddings(bundle, unseen)
-        ids = [item.item_id for item in unseen]
-        same = {p: [item.item_id for item in per_product[p]] for p in products}
-        queries = [
-            Query(rank_by_score(ids, row), same[item.product_id], item.item_id)
-            for item, row in zip(unseen, vectors @ vectors.T, strict=True)
-        ]
-        return mean_average_recall(queries, 10, capped=True).value
+        found = nearest(vectors, vectors, 5, np.arange(len(unseen))).positions
+        return float(np.mean(shown[found] == shown[:, None]))
 
     assert quality(trained) > quality(default_bundle)

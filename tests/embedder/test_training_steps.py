@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from torch import nn
 
-from embedder.model.heads import EmbeddingHead
 from embedder.model.taxonomy import MISSING, Taxonomy
 from embedder.preprocess import PreprocessParams
 from embedder.training.augment import alter, studio_background, vary
@@ -138,13 +137,12 @@ def test_photo_batches_are_the_same_wherever_loading_starts_and_split_among_proc
     assert sorted(parts[0] + parts[1]) == sorted(whole[0].products.tolist())
 
 
-def test_processes_share_a_batch_without_parting_its_products() -> None:
+def test_processes_share_a_batch_and_part_at_most_one_product() -> None:
     products = torch.arange(32) // 4
     labels = Labels(torch.zeros(32, 0, dtype=torch.long), products, Attributes((), ((),) * 32))
     steps = plan(products.tolist(), "product", batch_size=16)
     make = feature_loader(torch.zeros(1, 32, 8), labels, steps)
     parts = [next(iter(make(0, rank, 2))).products.tolist() for rank in range(2)]
-    # The cut between the processes may go through one.
     assert len(set(parts[0]) & set(parts[1])) <= 1
     assert parts[0] + parts[1] == products[steps.rows(0)].tolist()
 
@@ -257,5 +255,3 @@ def test_recall_at_1_leaves_out_the_row_itself() -> None:
     outcome = Outcome(rows, Taxonomy(), vectors, ())
     # a1 -> a2, a2 -> a1, b1 -> c1, b2 -> a2; c1 has no other row.
     assert outcome.recall_at_1() == pytest.approx(0.5)
-    head = EmbeddingHead(4, 0, 2)
-    assert head(torch.eye(4)).embedding.shape == (4, 2)

@@ -19,8 +19,8 @@ from embedder.triton.repository import (
     all_but,
     delete_version,
     drop_versions,
+    number_of,
     read_config,
-    versions_of,
     write_config,
     write_version,
 )
@@ -140,9 +140,9 @@ def test_versions_leave_the_configuration_before_their_files(
         write_version(tmp_path, bundle, RepositoryOptions())
     with pytest.raises(InvalidInputError, match="has no version 9"):
         all_but(tmp_path, "lookalike", 9)
-    assert versions_of(tmp_path, "lookalike", bundles[1].model_version) == [2]
+    assert number_of(tmp_path, "lookalike", bundles[1].model_version) == 2
     drop_versions(tmp_path, "lookalike", [2])
-    assert versions_of(tmp_path, "lookalike", bundles[1].model_version) == []
+    assert number_of(tmp_path, "lookalike", bundles[1].model_version) is None
     assert list(config_of(tmp_path).version_policy.specific.versions) == [1, 3]
     assert set(naming.versions(config_of(tmp_path))) == {"1", "3"}
     assert (tmp_path / "lookalike" / "2").exists()

@@ -26,22 +26,16 @@ BASE = 3.0
 """The constant ``p`` of the implementations in use."""
 
 
-def dependence_loss(
-    logits: Sequence[Tensor],
-    classes: Tensor,
-    parents: Sequence[Tensor],
-    weights: Sequence[float],
-    base: float = BASE,
-) -> Tensor:
-    """Return the weighted sum over neighbouring levels of the mean dependence loss.
+def dependence_loss(logits: Sequence[Tensor], classes: Tensor, parents: Sequence[Tensor]) -> Tensor:
+    """Return the sum over neighbouring levels of the mean dependence loss.
+
+    A certain violation between two wrong levels costs ``BASE**2 - 1``.
 
     Args:
         logits: For each level ``(B, C_l)``, from the root down.
         classes: ``(B, levels)`` int64; :data:`MISSING` where a row has no class. Between two levels only
             the rows with a class at both count.
         parents: For each level ``(C_l,)`` int64, the parent of each class; the first is not read.
-        weights: One weight per level (beta_l); the first is not read.
-        base: ``p``: a certain violation between two wrong levels costs ``base**2 - 1``.
     """
     total = torch.zeros((), device=classes.device)
     probabilities = [scores.softmax(dim=1) for scores in logits]
@@ -53,5 +47,5 @@ def dependence_loss(
             values.gather(1, classes[known, depth, None]).squeeze(1)
             for values, depth in ((above, level - 1), (here, level))
         )
-        total = total + weights[level] * (base ** (violation * wrong) - 1).sum() / known.sum().clamp(min=1)
+        total = total + (BASE ** (violation * wrong) - 1).sum() / known.sum().clamp(min=1)
     return total

@@ -1,0 +1,59 @@
+"""What training computes on, and the processes that share it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.strategies import DDPStrategy
+
+from embedder.training.config import TrainConfig
+from lookalike.errors import InvalidInputError, Reason
+
+
+def uses_gpu(config: TrainConfig) -> bool:
+    """Tell whether training computes on a GPU."""
+    return config.accelerator != "cpu" and torch.cuda.is_available()
+
+
+def check_hardware(config: TrainConfig) -> None:
+    """Refuse settings that ask for GPUs that are not there.
+
+    Raises:
+        InvalidInputError: They do.
+    """
+    there = torch.cuda.device_count()
+    if config.accelerator == "gpu" and not there:
+        problem = "There is no GPU to train on; leave the accelerator to auto."
+    elif uses_gpu(config) and config.devices > there:
+        problem = f"There are fewer than {config.devices} GPUs here: {there}."
+    else:
+        return
+    raise InvalidInputError(problem, reason=Reason.CONFIG_INVALID)
+
+
+def trainer_options(config: TrainConfig, *, whole_network: bool) -> dict[str, Any]:
+    """Return what Lightning's ``Trainer`` must know of the hardware: bfloat16 for a network on a GPU."""
+    gpu = uses_gpu(config)
+    strategy: DDPStrategy | str = "auto"
+    if config.devices > 1:
+        # A batch without any product or title leaves proxies and attribute weights unused.
+        strategy = DDPStrategy(find_unused_parameters=True, process_group_backend="nccl" if gpu else "gloo")
+    return {
+        "accelerator": "gpu" if gpu else "cpu",
+        "devices": config.devices,
+        "strategy": strategy,
+        "precision": "bf16-mixed" if gpu and whole_network and torch.cuda.is_bf16_supported() else "32-true",
+    }
+
+
+def is_first_process() -> bool:
+    """Tell whether this process is the one that was called, not one that Lightning started beside it."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
+
+
+def end_parallel_training() -> None:
+    """Take leave of the other processes, all at the same time; does nothing where there are none."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
