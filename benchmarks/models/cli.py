@@ -86,6 +86,8 @@ def _all_models(
     for name, settings in of_section(section).items():
         if arguments.models and name not in arguments.models:
             continue
+        if settings.get("fine_tune") and arguments.fine_tune_epochs:
+            settings = settings | {"fine_tune_epochs": arguments.fine_tune_epochs}
         found[name] = []
         for seed in seeds or arguments.seeds:
             common = {"seed": seed, "threads": arguments.threads, "cache_folder": arguments.cache}
@@ -135,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--models", nargs="+", help="only these of a section's models, by name")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=0, help="0: one per core")
+    parser.add_argument("--fine-tune-epochs", type=int, help="fewer, to be quicker; default: the model's own")
     parser.add_argument("--products", type=int, default=600, help="made-up products")
     parser.add_argument("--views", type=int, default=6, help="photos of each made-up product")
     parser.add_argument("--out", type=Path, default=Path("build/bench/models"))

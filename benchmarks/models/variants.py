@@ -44,7 +44,8 @@ _QUOTED: dict[str, Settings] = BASELINES | {
 }
 
 _SHARES: dict[str, Settings] = {"0: backbone frozen": {}} | {
-    f"{share:g}": {"fine_tune": True, "fine_tune_share": share} for share in (0.3, 0.5, 0.7, 1.0)
+    f"{share:g}": {"fine_tune": True, "fine_tune_epochs": 8, "fine_tune_share": share}
+    for share in (0.3, 0.5, 0.7, 1.0)
 }
 
 _SECTIONS: dict[str, dict[str, Settings]] = {
