@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import time
 import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,6 +61,7 @@ class TritonServer:
                 env={**os.environ, **{f"TRITON_{name}_PORT": str(port) for name, port in ports.items()}},
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._is_live():
@@ -69,9 +71,10 @@ class TritonServer:
             time.sleep(_POLL_SECONDS)
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """End it as the end of its pod would: the processes of its Python models with it."""
         if self._process is not None:
-            self._process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
     def stop(self) -> None:
