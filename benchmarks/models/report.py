@@ -16,6 +16,7 @@ Runs = Mapping[str, Sequence[Measured]]
 """By the model's name, one for each seed."""
 
 _SEARCH = {"recall@1": "R@1", "mar@10": "MAR@10", "mar@10_capped": "MAR@10 capped", "map@r": "mAP@R"}
+_COMPARED = ("recall@1", "mar@10", "map@r")
 
 
 def search_table(runs: Runs, search: str) -> str:
@@ -69,14 +70,14 @@ def difference_table(folds: Mapping[str, Sequence[Measured]], search: str, basel
     for name, values in pooled.items():
         cells = [name, *(f"{np.nanmean(values[figure]):.3f}" for figure in _SEARCH)]
         if name == baseline:
-            rows.append([*cells, "–", "–"])
+            rows.append([*cells, *("–" for _ in _COMPARED)])
             continue
         found = differences(values, pooled[baseline], products)
-        for figure in ("recall@1", "map@r"):
+        for figure in _COMPARED:
             low, high = found[figure]["interval_by_product"]
             cells.append(f"{found[figure]['difference']:+.3f} ({low:+.3f} to {high:+.3f})")
         rows.append(cells)
-    header = ["model", *_SEARCH.values(), "R@1 against the backbone", "mAP@R against the backbone"]
+    header = ["model", *_SEARCH.values(), *(f"{_SEARCH[one]} against the {baseline}" for one in _COMPARED)]
     return f"### {search}, {len(products)} queries, none of their products trained on\n\n" + table(
         header, rows
     )
