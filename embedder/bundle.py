@@ -25,6 +25,7 @@ from embedder.golden import GoldenImages
 from embedder.model.taxonomy import Taxonomy
 from embedder.preprocess import PreprocessParams
 from lookalike.catalog import LEVELS
+from lookalike.disk import writing
 from lookalike.errors import InvalidInputError, Reason
 
 SCHEMA = 1
@@ -63,7 +64,8 @@ class BundleManifest(BaseModel):
     golden_sha256: str = ""
 
     @model_validator(mode="after")
-    def _check_hash(self) -> BundleManifest:
+    def _check_preprocess(self) -> BundleManifest:
+        self.preprocess.check()
         if self.preprocess_hash != self.preprocess.hash():
             raise ValueError("preprocess_hash does not belong to the preprocessing parameters")
         return self
@@ -183,6 +185,7 @@ def write_bundle(
 
     Raises:
         InvalidInputError: ``out`` is a file or a folder that holds something else.
+        OSError: It cannot be written; where the disk is full, ``out`` is the error's file name.
     """
     with _replacing(out) as fresh:
         shutil.copyfile(network, fresh / NETWORK_NAME)
@@ -212,9 +215,12 @@ def copy_bundle(bundle: Bundle, out: Path) -> Bundle:
 
     Raises:
         InvalidInputError: ``out`` is a file or a folder that holds something else.
+        OSError: It cannot be written; where the disk is full, ``out`` is the error's file name.
     """
     with _replacing(out) as fresh:
-        shutil.copytree(bundle.path, fresh, dirs_exist_ok=True)
+        for name in _NAMES:  # whatever else lies there would make of `out` a folder that is never replaced
+            if (bundle.path / name).exists():
+                shutil.copyfile(bundle.path / name, fresh / name)
     return load_bundle(out)
 
 
@@ -243,16 +249,21 @@ def _replacing(out: Path) -> Iterator[Path]:
     """Hand over an empty folder, and put it, once it is filled, in the place of ``out``."""
     check_replaceable(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-        fresh = Path(scratch) / "new"
+    with writing(out), tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        fresh, old = Path(scratch) / "new", Path(scratch) / "old"
         fresh.mkdir()
         yield fresh
         for file in fresh.iterdir():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
-        if out.exists():
-            out.rename(Path(scratch) / "old")
-        fresh.rename(out)
+        try:
+            if out.exists():
+                out.rename(old)
+            fresh.rename(out)
+        except BaseException:
+            if old.exists() and not out.exists():
+                old.rename(out)
+            raise
 
 
 def _is_file_of(file: Path, sha256: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from embedder.triton.naming import DEFAULT_MODEL
+from embedder.triton.naming import DEFAULT_MODEL, MODEL_PATTERN
 from lookalike.addresses import DEFAULT_TRITON, EMBEDDER_PORT
 from lookalike.runtime.settings import Port, ServerSettings, settings_config
 
@@ -33,7 +33,7 @@ class EmbedderSettings(ServerSettings):
     """Threads that share the encoding of one batch in process; 0 takes one per core."""
     triton_url: str = DEFAULT_TRITON
     """gRPC address of Triton, ``host:port``."""
-    triton_model: str = DEFAULT_MODEL
+    triton_model: str = Field(default=DEFAULT_MODEL, pattern=MODEL_PATTERN)
     """Name of the model in Triton."""
     triton_timeout_seconds: float = Field(default=30.0, gt=0)
     """Longest time for one request to Triton; a caller's own deadline counts where it is sooner."""

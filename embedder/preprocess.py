@@ -28,6 +28,10 @@ from lookalike.errors import InvalidInputError, LookalikeError, Reason
 from lookalike.limits import MAX_IMAGE_BYTES
 
 ACCEPTED_FORMATS = "JPEG, PNG, WebP or GIF"
+VERSION = 1
+"""Raised whenever this module would turn the same bytes into other numbers."""
+MAX_SIZE = 2048
+"""Largest side of a network's input; one picture of it takes 48 MiB."""
 
 _WHITE = (255, 255, 255)
 _ROTATIONS = {
@@ -74,7 +78,7 @@ class PreprocessParams:
         interpolation: Filter of the (always antialiased) resize.
         fit: ``pad_white`` keeps the aspect ratio and centres the picture on a white square;
             ``stretch`` ignores the aspect ratio.
-        version: Raised whenever this module would turn the same bytes into other numbers.
+        version: The :data:`VERSION` of this module that they are for.
     """
 
     size: int = 224
@@ -82,7 +86,25 @@ class PreprocessParams:
     std: tuple[float, float, float] = (128.0, 128.0, 128.0)
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     fit: Literal["pad_white", "stretch"] = "pad_white"
-    version: int = 1
+    version: int = VERSION
+
+    def check(self) -> None:
+        """Refuse what no picture can be prepared with, or only by another release.
+
+        Raises:
+            ValueError: It says which, and what would be right.
+        """
+        if self.version > VERSION:
+            raise ValueError(
+                f"preprocessing of version {self.version} was made by a newer release of Lookalike, and this "
+                f"one knows version {VERSION}"
+            )
+        if self.version != VERSION:
+            raise ValueError(f"preprocessing has version {self.version}; it must be {VERSION}")
+        if not 1 <= self.size <= MAX_SIZE:
+            raise ValueError(f"pictures of size {self.size} are out of range; it must be 1 to {MAX_SIZE}")
+        if not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0:
+            raise ValueError("mean and std must be finite numbers, and std above 0")
 
     def hash(self) -> str:
         """Return the SHA-256 (hex) of the parameters' canonical JSON."""

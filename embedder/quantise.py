@@ -67,9 +67,9 @@ def quantise(
 
     Raises:
         InvalidInputError: There are too few photos, one to calibrate with or to compare is damaged, or
-            ``out`` holds something else.
+            :func:`check_quantisable` refuses.
     """
-    check_replaceable(out)
+    check_quantisable(bundle, out)
     if len(photos) < MIN_PICTURES:
         raise InvalidInputError(
             f"{len(photos)} photos are too few to calibrate int8; give {MIN_PICTURES} or more",
@@ -112,6 +112,25 @@ def quantise(
             **parts,
         )
     return written, cost
+
+
+def check_quantisable(bundle: Bundle, out: Path) -> None:
+    """Refuse a bundle that is int8 already, and a folder that it must not be written to.
+
+    Raises:
+        InvalidInputError: Either (``BUNDLE_INVALID``), or ``out`` holds something other than a bundle.
+    """
+    if "quantised_from" in bundle.manifest.provenance:
+        raise InvalidInputError(
+            f"{bundle.path} is an int8 bundle already; give the float32 bundle that it was made of",
+            reason=Reason.BUNDLE_INVALID,
+        )
+    if out.resolve() == bundle.path.resolve():
+        raise InvalidInputError(
+            f"{out} is the float32 bundle itself, which int8 would replace; choose another folder for it",
+            reason=Reason.BUNDLE_INVALID,
+        )
+    check_replaceable(out)
 
 
 def _kept_in_float(network: Path) -> list[str]:

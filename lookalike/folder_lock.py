@@ -11,6 +11,29 @@ from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
 LOCK_FILE = "LOCK"
 
 
+def lock_file(file: Path, *, wait: bool = False) -> int:
+    """Takes a file, made if it is missing, until the descriptor is closed or the process ends.
+
+    Args:
+        file: The file, which stays behind: deleted ones would let two processes have a file each.
+        wait: Wait for as long as another process has it.
+
+    Returns:
+        The descriptor.
+
+    Raises:
+        BlockingIOError: Another process has it.
+        OSError: It cannot be made or written.
+    """
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 class FolderLock:
     """Takes a folder, made if it is missing, until :meth:`release` or the end of the process.
 
@@ -26,19 +49,16 @@ class FolderLock:
     def __init__(self, folder: Path, owner: str) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise InvalidInputError(
-                f"cannot use the data folder {folder}: {error.strerror}", reason=Reason.CONFIG_INVALID
-            ) from None
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._descriptor = lock_file(folder / LOCK_FILE)
         except BlockingIOError:
-            self.release()
             raise FailedPreconditionError(
                 f"the data folder {folder} is in use by another {owner} process: stop it, or give each its"
                 " own folder",
                 reason=Reason.CONFIG_INVALID,
+            ) from None
+        except OSError as error:
+            raise InvalidInputError(
+                f"cannot use the data folder {folder}: {error.strerror}", reason=Reason.CONFIG_INVALID
             ) from None
 
     def release(self) -> None:

@@ -6,10 +6,31 @@ holds ``lookalike.version.<number> = <model_version>`` for every version of the 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from lookalike.errors import InvalidInputError, Reason
+
 DEFAULT_MODEL = "lookalike"
+MODEL_PATTERN = r"^[A-Za-z0-9_.-]*[A-Za-z0-9_-][A-Za-z0-9_.-]*$"
+"""A model's name is that of a folder of the repository, and never ``.`` or ``..``."""
 _PREFIX = "lookalike.version."
+
+
+def check_model(name: str) -> str:
+    """Return a model's name.
+
+    Raises:
+        InvalidInputError: It cannot be one (``CONFIG_INVALID``).
+    """
+    if not re.fullmatch(MODEL_PATTERN, name):
+        raise InvalidInputError(
+            f"{name!r} cannot be a model's name: it must be of letters, digits, '_', '-' and '.', and not of"
+            " dots alone",
+            reason=Reason.CONFIG_INVALID,
+            field="--model",
+        )
+    return name
 
 
 def versions(config: Any) -> dict[str, str]:

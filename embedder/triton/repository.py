@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,9 +21,14 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from embedder.bundle import NETWORK_NAME, Bundle, sha256_of
 from embedder.triton import naming
+from lookalike.disk import writing
 from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
+from lookalike.folder_lock import lock_file
 
 CONFIG_NAME = "config.pbtxt"
+LOCK_NAME = ".lookalike.lock"
+_PART_NAME = f".{CONFIG_NAME}.part"
+_SCRATCH_PREFIX = ".new-"
 _MODEL_PY = Path(__file__).with_name("python_model.py")
 _MAX_BATCH = 16
 _THREADS = "intra_op_thread_count"
@@ -44,6 +50,9 @@ class RepositoryOptions:
         instances: How many there are, per GPU if on GPUs.
         max_batch: Pictures that Triton merges at most; warm-up runs every number of them up to it.
         threads: CPU threads of one instance; 0 takes one per core.
+
+    Raises:
+        InvalidInputError: The name cannot be a model's.
     """
 
     backend: Literal["onnxruntime", "python"] | None = None
@@ -53,13 +62,16 @@ class RepositoryOptions:
     max_batch: int | None = None
     threads: int | None = None
 
+    def __post_init__(self) -> None:
+        naming.check_model(self.model)
+
 
 def write_version(repository: Path, bundle: Bundle, options: RepositoryOptions) -> int:
     """Add a bundle to a model repository as the model's next version, beside those that are there.
 
     The configuration is written last and in one step, so that a Triton that loads meanwhile sees either the
     old versions or the new one too. A bundle that has a version already keeps its number; its files are
-    written anew.
+    written anew. Where that fails, the model is as before.
 
     Args:
         repository: The repository's folder; made if absent.
@@ -73,22 +85,43 @@ def write_version(repository: Path, bundle: Bundle, options: RepositoryOptions) 
         InvalidInputError: The folder of the model holds something else.
         FailedPreconditionError: The model has versions of other widths or for another backend, and one
             configuration for all.
+        OSError: It cannot be written; where the disk is full, the model's folder is the error's file name.
     """
+    with writing(repository):
+        repository.mkdir(parents=True, exist_ok=True)
+        # Two first exports at once would each take the other's folder for a leftover.
+        lock = lock_file(repository / LOCK_NAME, wait=True)
+    try:
+        return _write_version(repository, bundle, options)
+    finally:
+        os.close(lock)
+
+
+def _write_version(repository: Path, bundle: Bundle, options: RepositoryOptions) -> int:
     folder = repository / options.model
-    config = read_config(repository, options.model)
-    if config is None:
+    before = read_config(repository, options.model)
+    if before is None:
         config = _new_config(bundle, options.model)
     else:
+        config = before
         _check_fits(config, bundle, options)
     _apply(config, options)
     numbers = set(map(int, naming.versions(config)))
     known = naming.version_of(config, bundle.model_version)
     number = int(known) if known else 1 + max(numbers, default=0)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_files(folder, number, bundle, config.backend)
     naming.set_version(config, number, bundle.model_version)
     _serve(config, numbers | {number})
-    write_config(repository, options.model, config)
+    if before is None:
+        delete_model(repository, options.model)  # what an interrupted first export left
+    try:
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
+            with _version_files(folder, number, bundle, config.backend):
+                write_config(repository, options.model, config)
+    except BaseException:
+        if before is None:
+            delete_model(repository, options.model)
+        raise
     return number
 
 
@@ -135,17 +168,23 @@ def delete_version(repository: Path, model: str, number: int) -> None:
 
 def delete_model(repository: Path, model: str) -> None:
     """Delete a model with its configuration and all versions."""
-    shutil.rmtree(repository / model, ignore_errors=True)
+    folder = repository / model
+    # The configuration last: by it a folder is known as ours after an interruption.
+    for version in folder.glob("[0-9]*"):
+        shutil.rmtree(version, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_config(repository: Path, model: str) -> Any | None:
     """Return the ``inference.ModelConfig`` of a model; None if the repository has no such model.
 
+    A folder that an interrupted first export left is none.
+
     Raises:
         InvalidInputError: The configuration is damaged, or not one of ours.
     """
     folder = repository / model
-    if not folder.exists():
+    if not folder.exists() or _is_unfinished(folder):
         return None
     try:
         config = text_format.Parse((folder / CONFIG_NAME).read_text(encoding="utf-8"), pb.ModelConfig())
@@ -159,9 +198,13 @@ def read_config(repository: Path, model: str) -> Any | None:
 def write_config(repository: Path, model: str, config: Any) -> None:
     """Put a configuration in the place of the one that the model has, in one step."""
     folder = repository / model
-    part = folder / f".{CONFIG_NAME}.part"
-    part.write_text(text_format.MessageToString(config), encoding="utf-8")
-    os.replace(part, folder / CONFIG_NAME)
+    part = folder / _PART_NAME
+    try:
+        part.write_text(text_format.MessageToString(config), encoding="utf-8")
+        os.replace(part, folder / CONFIG_NAME)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _new_config(bundle: Bundle, model: str) -> Any:
@@ -231,10 +274,16 @@ def _check_fits(config: Any, bundle: Bundle, options: RepositoryOptions) -> None
         )
 
 
-def _write_files(folder: Path, number: int, bundle: Bundle, backend: str) -> None:
+@contextmanager
+def _version_files(folder: Path, number: int, bundle: Bundle, backend: str) -> Iterator[None]:
+    """Put the files of a version in place; what was there before comes back if the caller fails.
+
+    The scratch folder stays until the caller is done: by it a folder without a configuration is known as
+    ours after an interruption.
+    """
     target = folder / str(number)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as scratch:
-        fresh = Path(scratch) / "version"
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=folder) as scratch:
+        fresh, old = Path(scratch) / "version", Path(scratch) / "old"
         fresh.mkdir()
         shutil.copyfile(bundle.network_path, fresh / NETWORK_NAME)
         if sha256_of(fresh / NETWORK_NAME) != bundle.manifest.network_sha256:
@@ -243,9 +292,29 @@ def _write_files(folder: Path, number: int, bundle: Bundle, backend: str) -> Non
             )
         if backend == "python":
             shutil.copyfile(_MODEL_PY, fresh / "model.py")
-        if target.exists():
-            target.rename(Path(scratch) / "old")
-        fresh.rename(target)
+        try:
+            if target.exists():
+                target.rename(old)
+            fresh.rename(target)
+            yield
+        except BaseException:
+            if not fresh.exists():
+                target.rename(fresh)
+            if old.exists():
+                old.rename(target)
+            raise
+
+
+def _is_unfinished(folder: Path) -> bool:
+    """Return whether a folder holds nothing but what an interrupted first export left.
+
+    Version folders alone do not prove that: models of other people need not have a configuration.
+    """
+    if not folder.is_dir():
+        return False
+    names = {entry.name for entry in folder.iterdir()}
+    scratch = {name for name in names if name.startswith(_SCRATCH_PREFIX)}
+    return not names or (bool(scratch) and all(map(str.isdecimal, names - scratch - {_PART_NAME})))
 
 
 def _serve(config: Any, numbers: set[int]) -> None:

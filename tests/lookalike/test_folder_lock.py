@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
-from lookalike.folder_lock import FolderLock
+from lookalike.folder_lock import FolderLock, lock_file
 
 HOLD = """
 import sys
@@ -38,6 +40,18 @@ def test_a_folder_has_one_owner_even_over_processes_and_kills(tmp_path: Path) ->
     lock.release()
     lock.release()
     FolderLock(folder, "gateway").release()
+
+
+def test_a_lock_can_be_waited_for(tmp_path: Path) -> None:
+    first = lock_file(tmp_path / "lock")
+    with pytest.raises(BlockingIOError):
+        lock_file(tmp_path / "lock")
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(lock_file, tmp_path / "lock", wait=True)
+        with pytest.raises(TimeoutError):
+            second.result(timeout=0.2)
+        os.close(first)
+        os.close(second.result(timeout=10))
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -226,3 +226,15 @@ async def test_taken_port_is_one_clear_error(running: Running) -> None:
     second = ServerRunner("second", [], ServerSettings(port=running.runner.port), Metrics())
     with pytest.raises(InvalidInputError, match=str(running.runner.port)):
         await second.start()
+
+
+async def test_a_burst_of_calls_is_answered_or_refused_and_never_cancelled(running: Running) -> None:
+    async def outcome() -> grpc.StatusCode:
+        try:
+            await running.call(timeout=60)
+        except grpc.aio.AioRpcError as error:
+            return error.code()
+        return grpc.StatusCode.OK
+
+    codes = await asyncio.gather(*(outcome() for _ in range(2_500)))
+    assert set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
