@@ -23,15 +23,23 @@ def ignore(stage: str, done: int, total: int, figures: Mapping[str, float]) -> N
 
 def test_ctrl_c_waits_for_the_step_and_a_second_one_does_not() -> None:
     reached = []
-    with pytest.raises(KeyboardInterrupt), Interruption().watching():
-        os.kill(os.getpid(), signal.SIGINT)
-        reached.append("after the first")
-        os.kill(os.getpid(), signal.SIGINT)
-        reached.append("after the second")
+
+    def press_twice() -> None:
+        with Interruption().watching():
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append("after the first")
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append("after the second")
+
+    def lose_a_worker_to_it() -> None:
+        with Interruption().watching():
+            os.kill(os.getpid(), signal.SIGINT)
+            raise RuntimeError("a worker has ended")
+
+    for interrupted in (press_twice, lose_a_worker_to_it):
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
     assert reached == ["after the first"]
-    with pytest.raises(KeyboardInterrupt), Interruption().watching():
-        os.kill(os.getpid(), signal.SIGINT)
-        raise RuntimeError("a worker has ended, because of the same Ctrl-C")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -60,8 +68,7 @@ def test_handlers_of_others_and_other_threads_are_left_alone() -> None:
 
 
 # Steps in the middle of an epoch and the very last one.
-@pytest.mark.parametrize("stage", ["train", "fine-tune"])
-@pytest.mark.parametrize("step", [6, -1])
+@pytest.mark.parametrize(("stage", "step"), [("train", 6), ("train", -1), ("fine-tune", 6)])
 def test_an_interrupted_run_goes_on_to_the_same_model(
     toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, stage: str, step: int
 ) -> None:

@@ -95,8 +95,8 @@ def test_folders_that_the_end_would_refuse_are_refused_at_the_start(
     monkeypatch.chdir(tmp_path)
     Path("dangling").symlink_to("nowhere")
     told: list[str] = []
+    settings = config.model_copy(update={"run_folder": Path(run)})
     with pytest.raises(InvalidInputError, match=problem):
-        settings = config.model_copy(update={"run_folder": Path(run)})
         train(toy_catalog, Path(out), settings, lambda stage, *_: told.append(stage))
     assert told == []
     assert os.listdir() == ["dangling"]
@@ -118,14 +118,12 @@ def test_a_damaged_checkpoint_is_refused_and_runs_no_code(
     checkpoint = tmp_path / "run" / "checkpoints" / "train.ckpt"
     whole = checkpoint.read_bytes()
     stored = torch.load(checkpoint, weights_only=True)
-    damaged = {"callbacks": {}, "state_dict": {}, "optimizer_states": Code()}
-    for content in (b"", whole[: len(whole) // 2], stored["state_dict"], *damaged.items()):
+    others = [{"callbacks": {}}, {"state_dict": {}}, {"optimizer_states": Code()}]
+    for content in (b"", whole[: len(whole) // 2], stored["state_dict"], *(stored | one for one in others)):
         if isinstance(content, bytes):
             checkpoint.write_bytes(content)
         else:
-            torch.save(
-                stored | {content[0]: content[1]} if isinstance(content, tuple) else content, checkpoint
-            )
+            torch.save(content, checkpoint)
         with pytest.raises(InvalidInputError, match=r"train\.ckpt is damaged; start without --resume"):
             train(toy_catalog, tmp_path / "bundle", settings, ignore, resume=True)
     assert not Path("executed").exists()
