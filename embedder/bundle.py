@@ -228,8 +228,17 @@ def check_replaceable(out: Path) -> None:
     """Refuse a target that holds anything other than a bundle.
 
     Raises:
-        InvalidInputError: ``out`` is a file or a folder with other content.
+        InvalidInputError: ``out`` is a file or a folder with other content, a link to nothing, or a folder
+            that cannot be renamed away.
     """
+    if out.name in ("", ".."):
+        raise InvalidInputError(
+            f"{out} cannot be replaced by a model bundle; name a folder in it", reason=Reason.BUNDLE_INVALID
+        )
+    if out.is_symlink() and not out.exists():
+        raise InvalidInputError(
+            f"{out} is a link to nothing; remove it or choose another folder", reason=Reason.BUNDLE_INVALID
+        )
     if not out.exists():
         return
     if not out.is_dir() or not {entry.name for entry in out.iterdir()} <= _NAMES:

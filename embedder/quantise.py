@@ -25,6 +25,7 @@ from embedder.evaluation.embedding import embed_photos
 from embedder.evaluation.metrics import first_hits, mean_over_queries
 from embedder.evaluation.offline import rank_items
 from embedder.golden import GoldenImages
+from embedder.photos import read_photo
 from embedder.preprocess import PreprocessParams, preprocess
 from lookalike.catalog import Catalog
 from lookalike.errors import InvalidInputError, Reason
@@ -152,7 +153,7 @@ class _Pictures(CalibrationDataReader):
 
     def __init__(self, photos: Sequence[Path], params: PreprocessParams) -> None:
         self._pictures: Iterator[npt.NDArray[np.float32]] = (
-            preprocess(photo.read_bytes(), params)[None] for photo in photos
+            preprocess(read_photo(photo), params)[None] for photo in photos
         )
 
     def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:

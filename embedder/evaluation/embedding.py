@@ -13,6 +13,7 @@ import numpy.typing as npt
 from embedder.ahead import prepared_ahead
 from embedder.backends.base import Encoder
 from embedder.bundle import Bundle
+from embedder.photos import read_photo
 from embedder.preprocess import preprocess
 from lookalike.errors import InvalidInputError
 
@@ -52,11 +53,9 @@ def embed_photos(
 
     def prepare(number: int) -> npt.NDArray[np.float32] | None:
         try:
-            return preprocess(photos[number].read_bytes(), bundle.preprocess)
+            return preprocess(read_photo(photos[number]), bundle.preprocess)
         except InvalidInputError as error:
             problems[number] = error.message
-        except OSError as error:
-            problems[number] = f"the file cannot be read: {error.strerror}"
         return None
 
     done, threads = 0, os.cpu_count() or 1

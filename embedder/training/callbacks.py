@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -11,8 +12,10 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from embedder.training.interruption import Interruption
 from embedder.training.module import TrainingModule
 from embedder.training.sampling import Plan
+from lookalike.errors import InvalidInputError, Reason
 
 Figures = dict[str, float]
 
@@ -105,6 +108,26 @@ class Epochs(Callback):
             module.load_state_dict(self._best)
 
 
+class Diverging(Callback):
+    """Stops at the first loss that is no number; must come before what keeps anything of the step."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Raise if the loss is not finite in any of the processes, which would wait for each other."""
+        del outputs, batch, batch_idx
+        assert isinstance(pl_module, TrainingModule)
+        diverged = not math.isfinite(pl_module.figures["loss"])
+        if trainer.global_step == trainer.max_steps:  # there is no later loss that would show it
+            diverged |= not all(bool(value.isfinite().all()) for value in pl_module.parameters())
+        if trainer.strategy.reduce_boolean_decision(diverged, all=False):
+            raise InvalidInputError(
+                f"Training diverged: at step {trainer.global_step} of {trainer.max_steps} the loss is "
+                f"{pl_module.figures['loss']:g}; start anew with lower learning rates.",
+                reason=Reason.CONFIG_INVALID,
+            )
+
+
 class Reporting(Callback):
     """Tells the caller of each step: how many are done, the last figures, photos per second.
 
@@ -145,11 +168,13 @@ class Checkpoints(Callback):
     Args:
         file: The checkpoint; each one replaces the one before.
         every_seconds: Time between two.
+        interruption: What may end training before it is finished.
     """
 
-    def __init__(self, file: Path, every_seconds: float) -> None:
+    def __init__(self, file: Path, every_seconds: float, interruption: Interruption) -> None:
         self._file = file
         self._every = every_seconds
+        self._interruption = interruption
         self._last = time.monotonic()
 
     def on_train_batch_end(
@@ -157,14 +182,15 @@ class Checkpoints(Callback):
     ) -> None:
         """Save if it is time, on all processes alike."""
         del pl_module, outputs, batch, batch_idx
-        due = time.monotonic() - self._last >= self._every
+        due = self._interruption.stopping or time.monotonic() - self._last >= self._every
         if trainer.strategy.reduce_boolean_decision(due, all=False):
             self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the finished run."""
+        """Save the finished run; an interrupted one was saved at its last step, to go on from there."""
         del pl_module
-        self._save(trainer)
+        if not self._interruption.stopping:
+            self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)

@@ -6,9 +6,18 @@ import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from embedder.model.backbone import BackboneSpec
 from lookalike.errors import InvalidInputError, Reason
@@ -46,6 +55,11 @@ _READ_IF: tuple[tuple[tuple[str, ...], Callable[[TrainConfig], bool], str], ...]
     (_FINE_TUNING, lambda config: config.fine_tune, "fine_tune"),
 )
 _OFF = (0, None, "none")
+# Far above what helps, and low enough that a slip of the pen does not take the machine down.
+_MOST_THREADS, _MOST_PROCESSES, _MOST_EPOCHS, _MOST_COPIES = 1024, 256, 100_000, 1000
+_MOST_ROWS, _WIDEST = 1_000_000, 65_536
+
+Weight = Annotated[float, Field(ge=0)]
 
 
 def default_cache_folder() -> Path:
@@ -121,15 +135,15 @@ class TrainConfig(BaseModel):
     backbone: BackboneSpec = BackboneSpec()
     head: Literal["hierarchical", "flat", "none"] = "hierarchical"
     whitening: bool = False
-    embedding_dim: int = Field(default=256, ge=1)
-    level_width: int = Field(default=128, ge=1)
+    embedding_dim: int = Field(default=256, ge=1, le=_WIDEST)
+    level_width: int = Field(default=128, ge=1, le=_WIDEST)
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    augmented_copies: int = Field(default=1, ge=0)
-    epochs: int = Field(default=20, ge=1)
-    batch_size: int = Field(default=256, ge=2)
+    augmented_copies: int = Field(default=1, ge=0, le=_MOST_COPIES)
+    epochs: int = Field(default=20, ge=1, le=_MOST_EPOCHS)
+    batch_size: int = Field(default=256, ge=2, le=_MOST_ROWS)
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
-    level_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    level_weights: tuple[Weight, Weight, Weight] = (1.0, 1.0, 1.0)
     class_balance: float = Field(default=0.0, ge=0, lt=1)
     dependence_weight: float = Field(default=0.8, ge=0, le=1)
     metric_loss: Literal["proxy_anchor", "arcface", "supcon", "himulcon", "none"] = "proxy_anchor"
@@ -140,36 +154,46 @@ class TrainConfig(BaseModel):
     title_loss_weight: float = Field(default=0.5, ge=0)
     title_min_count: int = Field(default=10, ge=1)
     sampler: Literal["shuffle", "class", "product"] = "shuffle"
-    photos_per_product: int = Field(default=4, ge=2)
+    photos_per_product: int = Field(default=4, ge=2, le=_MOST_ROWS)
     projection_share: float = Field(default=0.2, ge=0, le=1)
     fine_tune: bool = False
     fine_tune_stages: int | None = Field(default=None, ge=1)
-    fine_tune_epochs: int = Field(default=10, ge=1)
-    fine_tune_batch_size: int = Field(default=64, ge=2)
+    fine_tune_epochs: int = Field(default=10, ge=1, le=_MOST_EPOCHS)
+    fine_tune_batch_size: int = Field(default=64, ge=2, le=_MOST_ROWS)
     fine_tune_share: float = Field(default=0.5, ge=0, le=1)
     fine_tune_learning_rate: float = Field(default=1e-3, gt=0)
     backbone_learning_rate: float = Field(default=2e-4, gt=0)
-    workers: int = Field(default=0, ge=0)
+    workers: int = Field(default=0, ge=0, le=_MOST_PROCESSES)
     hold_out: float = Field(default=0.0, ge=0, lt=1)
     patience: int | None = Field(default=None, ge=1)
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: int = Field(default=1, ge=1)
-    seed: int = Field(default=0, ge=0)
-    threads: int = Field(default=0, ge=0)
+    devices: int = Field(default=1, ge=1, le=_MOST_PROCESSES)
+    # The order of rows follows from 32 bits of it: larger seeds would repeat the order of smaller ones.
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    threads: int = Field(default=0, ge=0, le=_MOST_THREADS)
     cache_folder: Path = Field(default_factory=default_cache_folder)
     run_folder: Path | None = None
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     max_bad_share: float = Field(default=0.01, ge=0, le=1)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        values = value if isinstance(value, list | tuple) else (value,)
+        is_switch = info.field_name is not None and cls.model_fields[info.field_name].annotation is bool
+        if not is_switch and any(isinstance(one, bool) for one in values):
+            raise PydanticCustomError("not_a_switch", "Input should not be true or false")
+        return value
 
     @model_validator(mode="after")
     def _checked(self) -> Self:
         return self.check()
 
     def check(self) -> Self:
-        """Refuse settings that would be ignored; call it after ``model_copy``, which does not.
+        """Refuse settings that contradict each other; call it after ``model_copy``, which does not.
 
         Raises:
-            InvalidInputError: A setting was given that the others leave unread.
+            InvalidInputError: A setting was given that the others leave unread, or all levels weigh nothing.
         """
         for names, is_read, what in _READ_IF:
             unread = [name for name in names if name in self.model_fields_set]
@@ -179,6 +203,11 @@ class TrainConfig(BaseModel):
                     f"{' and '.join(unread)}: read only with {what}; leave that out or change this.",
                     reason=Reason.CONFIG_INVALID,
                 )
+        if not any(self.level_weights):
+            raise InvalidInputError(
+                "level_weights: one of them must be above 0.",
+                reason=Reason.CONFIG_INVALID,
+            )
         if self.hold_out and self.identity == "pseudo":
             raise InvalidInputError(
                 "hold_out: keeps products apart by their ids, which identity pseudo says are not to be "

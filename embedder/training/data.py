@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
+from embedder.photos import naming, read_photo
 from embedder.preprocess import PreprocessParams, decode_image, fit_square, to_tensor
 from embedder.training.augment import alter
 from embedder.training.sampling import Plan, seeded
@@ -107,7 +109,9 @@ class AlteredPhotos(Dataset[tuple[int, Tensor]]):
         return row, torch.from_numpy(to_tensor(fit_square(image, self._params), self._params))
 
     def _decode(self, row: int) -> Image.Image:
-        return decode_image(self._photos[row].read_bytes(), min_side=2 * self._params.size)
+        photo = self._photos[row]
+        with naming(photo):
+            return decode_image(read_photo(photo), min_side=2 * self._params.size)
 
 
 class _PhotoSteps(Sampler[list[tuple[int, int, int]]]):
@@ -131,6 +135,12 @@ class _Collate:
         return self._labels.batch(torch.stack([picture for _, picture in rows]), numbers)
 
 
+def _leave_ctrl_c(worker: int) -> None:
+    """Leave Ctrl-C, which reaches all processes, to the main one: it still wants its step's pictures."""
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def photo_loader(photos: AlteredPhotos, labels: Labels, plan: Plan, workers: int) -> MakeLoader:
     """Return a maker of loaders of altered photos.
 
@@ -150,6 +160,7 @@ def photo_loader(photos: AlteredPhotos, labels: Labels, plan: Plan, workers: int
             pin_memory=torch.cuda.is_available(),
             # A forked child would inherit the locks of the threads that compute.
             multiprocessing_context="spawn" if workers else None,
+            worker_init_fn=_leave_ctrl_c if workers else None,
         )
 
     return make

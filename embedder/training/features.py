@@ -19,6 +19,7 @@ import numpy.typing as npt
 from embedder.ahead import prepared_ahead
 from embedder.backends.base import Encoder
 from embedder.bundle import Bundle
+from embedder.photos import read_photo
 from embedder.preprocess import decode_image, fit_square, to_tensor
 from embedder.training import augment
 from embedder.training.feature_store import FeatureStore
@@ -97,11 +98,9 @@ class FeatureExtractor:
                 if number in problems:
                     return None
                 try:
-                    return self._prepare(photos[number], copy, [seed, copy, int(hashes[number][:16], 16)])
+                    return self._prepare(photos[number], hashes[number], copy, seed)
                 except InvalidInputError as error:
                     problems[number] = str(error)
-                except OSError as error:
-                    problems[number] = _unreadable(error)
                 return None
 
             for batch, prepared in prepared_ahead(lacking, prepare, batch_size=_BATCH, threads=self._threads):
@@ -109,6 +108,7 @@ class FeatureExtractor:
                 done += len(batch)
                 on_progress(done, len(jobs))
         readable = np.array([number not in problems for number in range(len(photos))], dtype=bool)
+        values[:, ~readable] = np.nan
         return Features(values, readable, dict(sorted(problems.items())), hashes)
 
     def _encode(
@@ -126,11 +126,15 @@ class FeatureExtractor:
             values[copy, number] = feature
             store.put(key, feature)
 
-    def _prepare(self, photo: Path, copy: int, seed: list[int]) -> npt.NDArray[np.float32]:
+    def _prepare(self, photo: Path, photo_hash: str, copy: int, seed: int) -> npt.NDArray[np.float32]:
         params = self._bundle.preprocess
-        image = decode_image(photo.read_bytes(), min_side=2 * params.size)
+        data = read_photo(photo)
+        # Kept under the hash of what was there before, these features would be wrong for ever.
+        if hashlib.sha256(data).hexdigest() != photo_hash:
+            raise InvalidInputError("The file changed while it was read.")
+        image = decode_image(data, min_side=2 * params.size)
         if copy:
-            image = augment.vary(image, np.random.default_rng(seed))
+            image = augment.vary(image, np.random.default_rng([seed, copy, int(photo_hash[:16], 16)]))
         return to_tensor(fit_square(image, params), params)
 
     def _hash_all(self, photos: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
@@ -140,9 +144,9 @@ class FeatureExtractor:
         def content_hash(job: tuple[int, Path]) -> str:
             number, photo = job
             try:
-                return hashlib.sha256(photo.read_bytes()).hexdigest()
-            except OSError as error:
-                problems[number] = _unreadable(error)
+                return hashlib.sha256(read_photo(photo)).hexdigest()
+            except InvalidInputError as error:
+                problems[number] = str(error)
                 return ""
 
         with ThreadPoolExecutor(self._threads) as pool:
@@ -154,7 +158,3 @@ class FeatureExtractor:
         if copy:
             parts += f" copy {copy} augmentation {augment.VERSION} seed {seed}"
         return hashlib.sha256(parts.encode()).digest()
-
-
-def _unreadable(error: OSError) -> str:
-    return f"The file cannot be read: {error.strerror}."

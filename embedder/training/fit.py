@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from lightning.pytorch import Trainer
@@ -16,16 +16,23 @@ from torch import Tensor, nn
 
 from embedder.model.heads import DeepHierarchicalClassifier, EmbeddingHead, FlatClassifier
 from embedder.model.taxonomy import MISSING, Taxonomy
-from embedder.training.callbacks import Checkpoints, Epochs, Figures, Reporting, Validate
+from embedder.training.callbacks import Checkpoints, Diverging, Epochs, Figures, Reporting, Validate
 from embedder.training.config import TrainConfig
 from embedder.training.data import Labels, MakeLoader
 from embedder.training.devices import trainer_options, uses_gpu
+from embedder.training.interruption import Interruption
 from embedder.training.memory import freed_memory_kept
 from embedder.training.module import TrainingData, TrainingModule
 from embedder.training.objective import Objective
 from embedder.training.sampling import Plan
+from lookalike.errors import InvalidInputError, Reason
 
 Report = Callable[[int, int, Mapping[str, float]], None]
+
+_CHECKPOINT_PARTS = {
+    *("state_dict", "callbacks", "loops", "optimizer_states", "lr_schedulers", "global_step", "epoch"),
+    "pytorch-lightning_version",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,10 @@ def fit(
 
     Returns:
         Each epoch's mean figures.
+
+    Raises:
+        InvalidInputError: Training diverges, or the checkpoint is damaged.
+        KeyboardInterrupt: Ctrl-C; the checkpoint is that of the last step.
     """
     with _seeded(config.seed), _threads(1):
         objective = Objective(head, features, labels, taxonomy, config)
@@ -108,9 +119,13 @@ def fit(
     module = TrainingModule(head, objective, phase.backbone, config, phase.plan.total_steps)
     epochs = Epochs(phase.plan, phase.validate, config.patience)
     checkpoint = config.run_folder / "checkpoints" / f"{phase.name}.ckpt" if config.run_folder else None
-    callbacks = [epochs, Reporting(phase.plan, report)]
+    resumed = checkpoint if checkpoint and checkpoint.is_file() else None
+    if resumed:
+        _check_checkpoint(resumed, module, epochs)
+    interruption = Interruption()
+    callbacks = [Diverging(), epochs, Reporting(phase.plan, report), interruption]
     if checkpoint:
-        callbacks.append(Checkpoints(checkpoint, config.checkpoint_seconds))
+        callbacks.append(Checkpoints(checkpoint, config.checkpoint_seconds, interruption))
     # The head is so small that a second thread costs more than it brings on shared cores.
     threads = 1 if phase.backbone is None else config.thread_count
     with _seeded(config.seed), _threads(threads), _quiet():
@@ -128,14 +143,40 @@ def fit(
             log_every_n_steps=1,
             **trainer_options(config, whole_network=phase.backbone is not None),
         )
-        resumed = checkpoint if checkpoint and checkpoint.is_file() else None
         module.train()  # Lightning leaves modules in the mode that they come in
         on_cpu = phase.backbone is not None and not uses_gpu(config)
-        with _interruptible(), freed_memory_kept() if on_cpu else nullcontext():
-            trainer.fit(module, datamodule=TrainingData(phase.make_loader), ckpt_path=resumed)
+        data = TrainingData(phase.make_loader)
+        with interruption.watching(), freed_memory_kept() if on_cpu else nullcontext():
+            trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
     epochs.restore_best(module)
     module.cpu().eval()
     return epochs.history
+
+
+def _check_checkpoint(file: Path, module: TrainingModule, epochs: Epochs) -> None:
+    """Refuse a checkpoint that Lightning would fail on, without running any code that it may hold.
+
+    Raises:
+        InvalidInputError: It is damaged.
+    """
+    try:
+        stored = torch.load(file, map_location="cpu", weights_only=True)
+        shapes = {name: value.shape for name, value in stored["state_dict"].items()}
+        whole = (
+            stored.keys() >= _CHECKPOINT_PARTS
+            and stored["callbacks"][epochs.state_key].keys() == epochs.state_dict().keys()
+            and shapes == {name: value.shape for name, value in module.state_dict().items()}
+        )
+    except Exception as error:  # unpickling raises whatever a damaged file provokes
+        raise _damaged(file) from error
+    if not whole:
+        raise _damaged(file)
+
+
+def _damaged(file: Path) -> InvalidInputError:
+    return InvalidInputError(
+        f"The checkpoint {file} is damaged; start without --resume.", reason=Reason.CONFIG_INVALID
+    )
 
 
 def _logger(config: TrainConfig, name: str) -> TensorBoardLogger | bool:
@@ -155,22 +196,6 @@ def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C be the KeyboardInterrupt that it is everywhere else.
-
-    Lightning turns it into an exit with status 1, and ignores those that follow.
-    """
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as error:
-        if not isinstance(error.__context__, KeyboardInterrupt):
-            raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
 
 
 @contextmanager

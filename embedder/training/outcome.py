@@ -18,6 +18,7 @@ from embedder.evaluation.metrics import accuracy
 from embedder.evaluation.search import nearest
 from embedder.model.heads import EmbeddingHead
 from embedder.model.taxonomy import MISSING, Taxonomy
+from embedder.photos import naming, read_photo
 from embedder.preprocess import PreprocessParams, preprocess
 from embedder.training.rows import number_repeated
 from lookalike.catalog import LEVELS, CatalogItem
@@ -106,7 +107,8 @@ def outcome_of_photos(
     photos = [item.image_path for item in items]
 
     def prepare(photo: Path) -> npt.NDArray[np.float32]:
-        return preprocess(photo.read_bytes(), params)
+        with naming(photo):
+            return preprocess(read_photo(photo), params)
 
     found = []
     with _evaluating(backbone), torch.no_grad():

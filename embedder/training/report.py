@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from embedder.evaluation.metrics import lca_heights
+from embedder.photos import read_photo
 from embedder.preprocess import decode_image
 from embedder.training.callbacks import Figures
 from embedder.training.outcome import Outcome
@@ -127,7 +128,7 @@ def _pictures(outcome: Outcome, shown: Sequence[Mistake], folder: Path) -> list[
     for number, mistake in enumerate(shown):
         item = outcome.items[mistake.row]
         file = f"mistake-{number:02}.jpg"
-        photo = decode_image(item.image_path.read_bytes(), min_side=_THUMBNAIL)
+        photo = decode_image(read_photo(item.image_path), min_side=_THUMBNAIL)
         photo.thumbnail((_THUMBNAIL, _THUMBNAIL))
         photo.save(folder / file, "JPEG", quality=85)
         found.append(

@@ -16,7 +16,7 @@ from embedder.backends.base import Encoder
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle, load_bundle
 from embedder.export import export_backbone
-from embedder.model.backbone import Backbone, load_backbone
+from embedder.model.backbone import Backbone, check_features, load_backbone
 from embedder.model.heads import EmbeddingHead
 from embedder.model.taxonomy import Taxonomy
 from embedder.training.callbacks import Figures
@@ -225,7 +225,8 @@ class TrainingRun:
         """Return the readable rows with their features, and list the others.
 
         Raises:
-            InvalidInputError: Those are more than the settings allow, or too few are left.
+            InvalidInputError: Those are more than the settings allow, too few are left, or the backbone
+                makes nothing of them.
         """
         photos = [item.image_path for item in items]
         features = self._features.extract(photos, copies, self.config.seed, self._features_progress())
@@ -248,7 +249,9 @@ class TrainingRun:
         self._photo_hashes |= zip(photos, features.photo_hashes, strict=True)
         kept = [item for item, good in zip(items, features.readable, strict=True) if good]
         values = features.values[:, features.readable] if bad else features.values
-        return Rows(kept, torch.from_numpy(values))
+        rows = Rows(kept, torch.from_numpy(values))
+        check_features(rows.features.flatten(0, 1), self.config.backbone)
+        return rows
 
 
 def _backbone_bundle(backbone: Backbone, config: TrainConfig) -> Bundle:

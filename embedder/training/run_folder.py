@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lookalike.errors import InvalidInputError, Reason
+from lookalike.folder_lock import LOCK_FILE, FolderLock
 
 _IDENTITY = "run.json"
+_PARTIAL_IDENTITY = "run.json.part"
 _MADE_HERE = ("checkpoints", "tensorboard", "report")
+
+
+def check_apart(folder: Path, out: Path) -> None:
+    """Refuse a run folder and a bundle's folder of which one would replace or fill the other.
+
+    Raises:
+        InvalidInputError: The run would lie in the bundle, or the bundle among what a run replaces.
+    """
+    run, bundle = folder.resolve(), out.resolve()
+    taken = [run / name for name in (*_MADE_HERE, _IDENTITY, _PARTIAL_IDENTITY, LOCK_FILE)]
+    if run.is_relative_to(bundle) or any(bundle.is_relative_to(path) for path in taken):
+        raise InvalidInputError(
+            f"The model bundle {out} and the run folder {folder} overlap; name folders side by side.",
+            reason=Reason.CONFIG_INVALID,
+        )
 
 
 def check_run_folder(folder: Path) -> None:
@@ -19,11 +39,29 @@ def check_run_folder(folder: Path) -> None:
     Raises:
         InvalidInputError: It does.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / _IDENTITY).is_file():
+    if not folder.is_dir() or (folder / _IDENTITY).is_file():
+        return
+    # A run that ended before it had an identity leaves no more than these.
+    if {entry.name for entry in folder.iterdir()} - {LOCK_FILE, _PARTIAL_IDENTITY}:
         raise InvalidInputError(
             f"The folder {folder.name} holds something other than a training run; name another.",
             reason=Reason.CONFIG_INVALID,
         )
+
+
+@contextmanager
+def run_folder_locked(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a run's folder, which is made if missing.
+
+    Raises:
+        FailedPreconditionError: Another run has it.
+        InvalidInputError: It cannot be made or written.
+    """
+    lock = FolderLock(folder, "training")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def open_run_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
@@ -35,20 +73,39 @@ def open_run_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> 
         resume: Go on with the run that is there. Where there is none, a new one starts.
 
     Raises:
-        InvalidInputError: The run that is there had another identity, or the folder is none of a run.
+        InvalidInputError: The run that is there had another identity or cannot be removed, or the folder
+            is none of a run.
     """
     check_run_folder(folder)
     file = folder / _IDENTITY
     wanted = json.dumps(identity, sort_keys=True, indent=2) + "\n"
     if resume and file.is_file():
-        if file.read_text() != wanted:
+        if file.read_bytes() != wanted.encode():
             raise InvalidInputError(
                 f"The run in {folder.name} had other settings, another catalogue or another backbone; "
                 "start a new one without resuming.",
                 reason=Reason.CONFIG_INVALID,
             )
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in _MADE_HERE:
-        shutil.rmtree(folder / name, ignore_errors=True)
-    file.write_text(wanted)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _MADE_HERE:
+            _remove(folder / name)
+        # Whole or not at all: with half an identity the folder would be taken for something else.
+        partial = folder / _PARTIAL_IDENTITY
+        partial.write_text(wanted)
+        os.replace(partial, file)
+    except OSError as error:
+        # Training on beside the last run's checkpoints would take them for its own.
+        raise InvalidInputError(
+            f"The last run in {folder} cannot be replaced: {error.filename}: {error.strerror}; "
+            "remove it by hand or name another folder.",
+            reason=Reason.CONFIG_INVALID,
+        ) from error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from embedder.training.config import TrainConfig
 from embedder.training.devices import check_hardware, end_parallel_training, is_first_process
 from embedder.training.report import write_report
 from embedder.training.run import Progress, TrainingRun
-from embedder.training.run_folder import check_run_folder, open_run_folder
+from embedder.training.run_folder import check_apart, check_run_folder, open_run_folder, run_folder_locked
 from lookalike.catalog import Catalog
 
 
@@ -56,15 +57,27 @@ def train(
 
     Raises:
         InvalidInputError: Fewer than two photos to train on, too many unreadable ones, unfit settings,
-            a run folder of another run, or ``out_bundle`` holds something other than a bundle.
+            a run folder of another run, damaged checkpoints, training that diverges, or
+            ``out_bundle`` holds something other than a bundle.
+        FailedPreconditionError: Another process trains in the run folder, or the cache cannot be used.
+        KeyboardInterrupt: Ctrl-C; while steps are done after the present one, which is kept for ``resume``.
         SystemExit: With status 0, in the further processes that Lightning starts for ``devices`` > 1, once
             they have done their part.
     """
     check_replaceable(out_bundle)
     check_hardware(config)
-    if config.run_folder:
-        check_run_folder(config.run_folder)
     first = is_first_process()
+    if config.run_folder:
+        check_apart(config.run_folder, out_bundle)
+        check_run_folder(config.run_folder)
+    # The further processes train in the folder that the first one has locked.
+    with run_folder_locked(config.run_folder) if config.run_folder and first else nullcontext():
+        return _train(catalog, out_bundle, config, progress, resume=resume, first=first)
+
+
+def _train(
+    catalog: Catalog, out_bundle: Path, config: TrainConfig, progress: Progress, *, resume: bool, first: bool
+) -> TrainResult:
     run = TrainingRun(catalog, config, progress if first else _tell_no_one)
     provenance = run.provenance()
     if config.run_folder:

@@ -107,8 +107,10 @@ def train(
     # Photos that are not there count among the bad ones, of which some may be allowed.
     rows = open_catalog(catalog, catalog_format, split_by_product, check_images=False)
 
+    from embedder.bundle import check_replaceable
     from embedder.training.train import train as run_training
 
+    check_replaceable(out)  # before its name becomes the run folder's
     config = _config(given, run or out.with_name(f"{out.name}.training"))
     start = time.monotonic()
     with training_progress() as on_progress:

@@ -108,6 +108,26 @@ def test_a_bad_photo_costs_no_one_else_his_features(
     assert encoder.photos == 10
 
 
+def test_a_photo_that_changes_while_it_is_read_does_not_poison_the_cache(
+    bundle: Bundle, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = photos[0].read_bytes(), photos[1].read_bytes()
+    reads: list[Path] = []
+
+    def changing(photo: Path) -> bytes:
+        reads.append(photo)
+        return before if len(reads) == 1 else after
+
+    with monkeypatch.context() as patched:
+        patched.setattr("embedder.training.features.read_photo", changing)
+        found = extract(CountingEncoder(bundle), bundle, photos[:1], tmp_path / "cache")
+    assert found.problems == {0: "The file changed while it was read."}
+    assert np.isnan(found.values).all()
+    now = extract(CountingEncoder(bundle), bundle, photos[:1], tmp_path / "cache")
+    fresh = extract(CountingEncoder(bundle), bundle, photos[:1], tmp_path / "fresh")
+    np.testing.assert_array_equal(now.values, fresh.values)
+
+
 def test_a_stopped_run_keeps_what_it_had(bundle: Bundle, photos: list[Path], tmp_path: Path) -> None:
     stopped = CountingEncoder(bundle, limit=40)
     with pytest.raises(KeyboardInterrupt):
