@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
@@ -123,26 +123,13 @@ def fit(
     if resumed:
         _check_checkpoint(resumed, module, epochs)
     interruption = Interruption()
-    callbacks = [Diverging(), epochs, Reporting(phase.plan, report), interruption]
+    callbacks: list[Callback] = [Diverging(), epochs, Reporting(phase.plan, report), interruption]
     if checkpoint:
         callbacks.append(Checkpoints(checkpoint, config.checkpoint_seconds, interruption))
     # The head is so small that a second thread costs more than it brings on shared cores.
     threads = 1 if phase.backbone is None else config.thread_count
     with _seeded(config.seed), _threads(threads), _quiet():
-        trainer = Trainer(
-            max_steps=phase.plan.total_steps,
-            max_epochs=-1,
-            min_epochs=0,
-            callbacks=callbacks,
-            logger=_logger(config, phase.name),
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-            **trainer_options(config, whole_network=phase.backbone is not None),
-        )
+        trainer = _trainer(config, phase, callbacks)
         module.train()  # Lightning leaves modules in the mode that they come in
         on_cpu = phase.backbone is not None and not uses_gpu(config)
         data = TrainingData(phase.make_loader)
@@ -151,6 +138,23 @@ def fit(
     epochs.restore_best(module)
     module.cpu().eval()
     return epochs.history
+
+
+def _trainer(config: TrainConfig, phase: Phase, callbacks: list[Callback]) -> Trainer:
+    return Trainer(
+        max_steps=phase.plan.total_steps,
+        max_epochs=-1,
+        min_epochs=0,
+        callbacks=callbacks,
+        logger=_logger(config, phase.name),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        **trainer_options(config, whole_network=phase.backbone is not None),
+    )
 
 
 def _check_checkpoint(file: Path, module: TrainingModule, epochs: Epochs) -> None:
