@@ -109,8 +109,7 @@ def fit(
     epochs = Epochs(phase.plan, phase.validate, config.patience)
     checkpoint = config.run_folder / "checkpoints" / f"{phase.name}.ckpt" if config.run_folder else None
     callbacks = [epochs, Reporting(phase.plan, report)]
-    if checkpoint:
-        callbacks.append(Checkpoints(checkpoint, config.checkpoint_seconds))
+    callbacks += [Checkpoints(checkpoint, config.checkpoint_seconds)] if checkpoint else []
     # The head is so small that a second thread costs more than it brings on shared cores.
     threads = 1 if phase.backbone is None else config.threads or os.cpu_count() or 1
     with _seeded(config.seed), _threads(threads), _quiet():

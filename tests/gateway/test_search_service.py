@@ -244,7 +244,7 @@ async def test_a_shard_without_the_generation_has_lost_data(gateway: Gateway) ->
 async def test_a_late_shard_is_left_behind_within_the_deadline(gateway: Gateway) -> None:
     await gateway.fill(60, products=60)
     gateway.shards[0].hangs = True
-    partial = await gateway.search.Search(_query(min_coverage=0.5), timeout=0.5)
+    partial = await gateway.search.Search(_query(min_coverage=0.5), timeout=3)
     assert partial.coverage.degraded_reason == "shard 0: too late"
 
 
