@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -57,9 +58,8 @@ class OpenVinoEncoder:
     def __init__(self, bundle: Bundle, threads: int = 0, precision: Precision = "auto") -> None:
         self._outputs = list(bundle.outputs)
         self._shape = (3, bundle.preprocess.size, bundle.preprocess.size)
-        core = openvino.Core()
         try:
-            model = core.read_model(bundle.network_path)
+            model = _core().read_model(bundle.network_path)
         except RuntimeError as error:
             raise InvalidInputError(
                 f"{bundle.path} holds a network that OpenVINO cannot load; export or train it again",
@@ -80,7 +80,7 @@ class OpenVinoEncoder:
         names = [] if precision == "bf16" else ["f32"]
         if bf16:
             names.append("bf16")
-        compiled = {name: core.compile_model(model, "CPU", _options(name, threads)) for name in names}
+        compiled = {name: _core().compile_model(model, "CPU", _options(name, threads)) for name in names}
         self._use(names[0], compiled)
         if len(compiled) > 1 and _is_faster(*(self._seconds(compiled[name]) for name in ("bf16", "f32"))):
             self._use("bf16", compiled)
@@ -133,7 +133,17 @@ def _is_faster(seconds: float, than_seconds: float) -> bool:
 
 def has_bf16() -> bool:
     """Return whether the processor can compute in bfloat16."""
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@cache
+def _core() -> openvino.Core:
+    """Return the only one of this process.
+
+    Each gives its thread a stack for signals and puts the previous one back when it goes. Where a first
+    goes before a second, that previous one is unmapped already, and the next signal ends the process.
+    """
+    return openvino.Core()
 
 
 def _options(precision: str, threads: int) -> dict[str, object]:

@@ -135,3 +135,24 @@ def test_it_forks_nothing_and_reports_to_nobody() -> None:
     )
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr
+
+
+def test_signals_are_handled_after_encoders_have_come_and_gone(tiny_bundle: Path) -> None:
+    code = (
+        "import gc, os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from embedder.backends.openvino import OpenVinoEncoder\n"
+        "from embedder.bundle import load_bundle\n"
+        "bundle = load_bundle(Path(sys.argv[1]))\n"
+        "first = OpenVinoEncoder(bundle, 1)\n"
+        "second = OpenVinoEncoder(bundle, 1)\n"
+        "del first\n"
+        "gc.collect()\n"
+        "del second\n"
+        "gc.collect()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('handled'))\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    command = [sys.executable, "-X", "faulthandler", "-c", code, str(tiny_bundle)]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (outcome.returncode, outcome.stdout) == (0, "handled\n"), outcome.stderr
