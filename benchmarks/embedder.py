@@ -12,6 +12,7 @@ import asyncio
 import io
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -128,6 +129,7 @@ def decoding(photos: Sequence[bytes], bundle: Bundle, options: Options) -> list[
     params = bundle.preprocess
     rows = []
     for side in options.sides:
+        _tell(f"decoding, {side} pixels")
         files = [resized(photo, side) for photo in photos[:_DECODED]]
         steps: dict[str, Callable[[bytes], object]] = {
             "decode in full": decode_image,
@@ -155,8 +157,9 @@ def _each(step: Callable[[bytes], object], files: Sequence[bytes], options: Opti
 def inference(engines: dict[str, Encoder], images: Array, options: Options) -> list[dict[str, Any]]:
     """Every engine at every batch size, in rounds."""
     calls = {(name, batch): Calls(batch) for name in engines for batch in options.batches}
-    for _ in range(options.rounds):
+    for number in range(options.rounds):
         for (name, batch), measured in calls.items():
+            _tell(f"round {number + 1} of {options.rounds}: {name}, batches of {batch}")
             pictures = np.resize(images, (batch, *images.shape[1:]))
             measured.run(lambda e=engines[name], p=pictures: e.encode(p), options.seconds)  # type: ignore[misc]
     return [{"engine": name, "batch": batch, **done.figures()} for (name, batch), done in calls.items()]
@@ -180,6 +183,7 @@ def concurrent(client: TritonClient, images: Array, options: Options) -> list[di
         rate = batch * len(calls.seconds) / (time.perf_counter() - start)
         return {**calls.figures(), "images_per_second": rate}
 
+    _tell("Triton, several callers")
     return [
         {"callers": callers, "batch": batch, **client.loop.run_until_complete(at(callers, batch))}
         for batch in (1, 4, 16)
@@ -206,6 +210,10 @@ def agreement(engines: dict[str, Encoder], images: Array) -> list[dict[str, Any]
         for name, found in rows.items()
         if name != reference
     ]
+
+
+def _tell(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -276,6 +284,7 @@ def trained_agreement(bundle: Bundle, options: Options) -> list[dict[str, Any]]:
     """
     if not options.agree:
         return []
+    _tell("training a model, to compare the engines on it")
     backbone = backbone_of(bundle, options.weights)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -1,9 +1,11 @@
-"""A data folder belongs to one process: the lock that sees to it."""
+"""What belongs to one process at a time: the locks that see to it."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
@@ -32,6 +34,34 @@ def lock_file(file: Path, *, wait: bool = False) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+@contextmanager
+def one_at_a_time(file: Path, what: str) -> Iterator[None]:
+    """Keeps others who do the same out for as long as the block runs.
+
+    Args:
+        file: The file that stands for it; see :func:`lock_file`.
+        what: What is done, for the error.
+
+    Raises:
+        FailedPreconditionError: Another is under way (``CONFIG_INVALID``).
+        InvalidInputError: The file cannot be made (``CONFIG_INVALID``).
+    """
+    try:
+        descriptor = lock_file(file)
+    except BlockingIOError:
+        raise FailedPreconditionError(
+            f"another {what} is under way; wait until it has ended", reason=Reason.CONFIG_INVALID
+        ) from None
+    except OSError as error:
+        raise InvalidInputError(
+            f"cannot write into {file.parent}: {error.strerror}", reason=Reason.CONFIG_INVALID
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class FolderLock:

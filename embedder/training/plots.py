@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from embedder.training.callbacks import Figures
 from embedder.training.outcome import Outcome
@@ -35,6 +36,7 @@ def draw_curves(history: Sequence[Figures], file: Path) -> None:
             axes.plot(*zip(*points, strict=True), marker=".", label=name.removeprefix("gradient/"))
         axes.set_title(title)
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend(fontsize="x-small")
     figure.savefig(file, dpi=110)

@@ -234,7 +234,7 @@ class TrainingRun:
         first = ""
         if bad:
             number, problem = next(iter(features.problems.items()))
-            first = f"; the first is {items[number].image_path.name}: {problem}"
+            first = f"; the first is {items[number].image_path}: {problem}"
         if len(items) - bad < at_least:
             raise InvalidInputError(
                 f"Training needs {at_least} readable photos; {bad} of {len(items)} cannot be read{first}",

@@ -82,7 +82,7 @@ def open_run_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> 
     if resume and file.is_file():
         if file.read_bytes() != wanted.encode():
             raise InvalidInputError(
-                f"The run in {folder.name} had other settings, another catalogue or another backbone; "
+                f"The run in {folder} had {_difference(file, json.loads(wanted))}; give what it had, or "
                 "start a new one without resuming.",
                 reason=Reason.CONFIG_INVALID,
             )
@@ -102,6 +102,25 @@ def open_run_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> 
             "remove it by hand or name another folder.",
             reason=Reason.CONFIG_INVALID,
         ) from error
+
+
+def _difference(file: Path, wanted: dict[str, Any]) -> str:
+    """Say in which settings, or in what else, the run of an identity file differs from the wanted one."""
+    try:
+        had = json.loads(file.read_text(encoding="utf-8"))
+        settings = had["settings"]
+    except (ValueError, KeyError, TypeError):
+        return "an identity that cannot be read"
+    told = [
+        f"{name} {json.dumps(settings.get(name))}, not {json.dumps(value)}"
+        for name, value in wanted["settings"].items()
+        if settings.get(name) != value
+    ]
+    if had.get("catalog_sha256") != wanted["catalog_sha256"]:
+        told.append("another catalogue")
+    if had.get("weights_sha256") != wanted["weights_sha256"]:
+        told.append("another backbone")
+    return " and ".join(told) or "other settings"
 
 
 def _remove(path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from embedder.golden import GoldenImages, mismatch
 from embedder.stage_metrics import TritonMetrics
 from embedder.triton import naming, repository
 from embedder.triton.repository import RepositoryOptions
+from lookalike.disk import writing
 from lookalike.errors import (
     FailedPreconditionError,
     InvalidInputError,
@@ -30,6 +31,7 @@ from lookalike.errors import (
     Reason,
     UnavailableError,
 )
+from lookalike.folder_lock import one_at_a_time
 from lookalike.runtime.metrics import Metrics
 
 LOAD_SECONDS = 300.0
@@ -69,8 +71,9 @@ async def load(folder: Path, bundle: Bundle, url: str, options: RepositoryOption
 
     Raises:
         InvalidInputError: Triton serves the model from another folder.
-        FailedPreconditionError: It does not reproduce them, or the bundle has none. Triton serves what it
-            served before, which may be nothing, and as it did; the repository holds no more.
+        FailedPreconditionError: It does not reproduce them, or the bundle has none, or another change of the
+            model is under way. Triton serves what it served before, which may be nothing, and as it did; the
+            repository holds no more.
         UnavailableError: Triton cannot be reached or cannot load it; likewise.
     """
     golden = bundle.golden()
@@ -79,17 +82,20 @@ async def load(folder: Path, bundle: Bundle, url: str, options: RepositoryOption
             f"{bundle.path.name} has no golden images to check it by; export or train it again",
             reason=Reason.MODEL_PARITY_FAILED,
         )
-    before = repository.read_config(folder, options.model)
-    if before is None:
-        await _check_unknown(folder, options.model, url)
-    known = before is not None and naming.version_of(before, bundle.model_version) is not None
-    number = repository.write_version(folder, bundle, options)
-    try:
-        await reload(url, options.model)
-        return number, await verify(bundle, golden, url, options.model)
-    except BaseException:
-        await _take_back(folder, options.model, before, None if known else number, url)
-        raise
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder, options.model):
+        before = repository.read_config(folder, options.model)
+        if before is None:
+            await _check_unknown(folder, options.model, url)
+        known = before is not None and naming.version_of(before, bundle.model_version) is not None
+        number = repository.write_version(folder, bundle, options)
+        try:
+            await reload(url, options.model)
+            return number, await verify(bundle, golden, url, options.model)
+        except BaseException:
+            await _take_back(folder, options.model, before, None if known else number, url)
+            raise
 
 
 async def retire(folder: Path, model: str, number: int, url: str) -> list[int]:
@@ -97,9 +103,15 @@ async def retire(folder: Path, model: str, number: int, url: str) -> list[int]:
 
     Returns:
         The numbers of the versions that are gone.
+
+    Raises:
+        InvalidInputError: There is no such model or version, or Triton reads another folder; nothing changed.
+        FailedPreconditionError: Another change of the model is under way.
+        UnavailableError: Triton cannot be reached.
     """
-    dropped = repository.all_but(folder, model, number)
-    await _drop(folder, model, dropped, url)
+    with _alone(folder, model):
+        dropped = repository.all_but(folder, model, number)
+        await _drop(folder, model, dropped, url)
     return dropped
 
 
@@ -108,10 +120,14 @@ async def drop(folder: Path, model: str, model_version: str, url: str) -> list[i
 
     Returns:
         The numbers of the versions that are gone; none if the model has no version of this bundle.
+
+    Raises:
+        LookalikeError: As :func:`retire`.
     """
-    number = repository.number_of(folder, model, model_version)
-    dropped = [] if number is None else [number]
-    await _drop(folder, model, dropped, url)
+    with _alone(folder, model):
+        number = repository.number_of(folder, model, model_version)
+        dropped = [] if number is None else [number]
+        await _drop(folder, model, dropped, url)
     return dropped
 
 
@@ -194,11 +210,37 @@ async def _until_open(encoder: TritonEncoder) -> None:
         await asyncio.sleep(_POLL_SECONDS)
 
 
+def _alone(folder: Path, model: str) -> AbstractContextManager[None]:
+    """Keep other changes of a model out: each would take back or reload what the other has half done."""
+    return one_at_a_time(folder / f".{model}.change-lock", f"change of {model} in {folder}")
+
+
 async def _drop(folder: Path, model: str, numbers: list[int], url: str) -> None:
+    before = repository.existing(folder, model)
     repository.drop_versions(folder, model, numbers)
-    await reload(url, model)
+    try:
+        await reload(url, model)
+        await _check_read(folder, model, url)
+    except BaseException:
+        await _take_back(folder, model, before, None, url)
+        raise
     for number in numbers:
         repository.delete_version(folder, model, number)
+
+
+async def _check_read(folder: Path, model: str, url: str) -> None:
+    """Refuse a folder that Triton does not read: what is deleted there may be what another one serves."""
+    async with InferenceServerClient(url) as client:
+        try:
+            answer = await client.get_model_config(model, client_timeout=_ANSWER_SECONDS)
+        except InferenceServerException as error:
+            raise _failed(f"cannot tell how {model} is configured", error) from error
+    if naming.change_of(answer.config) != naming.change_of(repository.existing(folder, model)):
+        raise InvalidInputError(
+            f"Triton does not read {folder}: it has {model} from elsewhere; is --triton the folder that it"
+            " reads?",
+            reason=Reason.CONFIG_INVALID,
+        )
 
 
 async def _take_back(folder: Path, model: str, before: Any | None, added: int | None, url: str) -> None:

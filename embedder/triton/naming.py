@@ -1,7 +1,8 @@
 """Which bundle each numbered version of a model in Triton is: parameters of the model's configuration.
 
 Triton numbers versions; a bundle is named by the hash of its content. ``parameters`` of ``config.pbtxt``
-holds ``lookalike.version.<number> = <model_version>`` for every version of the model.
+holds ``lookalike.version.<number> = <model_version>`` for every version of the model, and
+``lookalike.change``, which no two configurations share: by it one knows which of them Triton has read.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ DEFAULT_MODEL = "lookalike"
 MODEL_PATTERN = r"^[A-Za-z0-9_.-]*[A-Za-z0-9_-][A-Za-z0-9_.-]*$"
 """A model's name is that of a folder of the repository, and never ``.`` or ``..``."""
 _PREFIX = "lookalike.version."
+_CHANGE = "lookalike.change"
 
 
 def check_model(name: str) -> str:
@@ -59,3 +61,13 @@ def set_version(config: Any, number: int, model_version: str) -> None:
 def drop_version(config: Any, number: int) -> None:
     """Forget a version."""
     config.parameters.pop(f"{_PREFIX}{number}", None)
+
+
+def change_of(config: Any) -> str:
+    """Return what tells the configuration from earlier ones; empty if it was made by hand."""
+    return str(config.parameters[_CHANGE].string_value) if _CHANGE in config.parameters else ""
+
+
+def mark_change(config: Any, change: str) -> None:
+    """Tell the configuration from earlier ones."""
+    config.parameters[_CHANGE].string_value = change

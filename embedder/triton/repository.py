@@ -8,6 +8,7 @@ DIR/<model>/<n>/model.py     what runs it, for Triton's Python backend alone
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
@@ -131,7 +132,7 @@ def all_but(repository: Path, model: str, number: int) -> list[int]:
     Raises:
         InvalidInputError: The model has no such version.
     """
-    present = naming.versions(_existing(repository, model))
+    present = naming.versions(existing(repository, model))
     if str(number) not in present:
         raise InvalidInputError(f"{model} has no version {number}", reason=Reason.CONFIG_INVALID)
     written = {int(entry.name) for entry in (repository / model).iterdir() if entry.name.isdecimal()}
@@ -144,7 +145,7 @@ def number_of(repository: Path, model: str, model_version: str) -> int | None:
     Raises:
         InvalidInputError: The repository has no such model.
     """
-    known = naming.version_of(_existing(repository, model), model_version)
+    known = naming.version_of(existing(repository, model), model_version)
     return int(known) if known else None
 
 
@@ -154,10 +155,11 @@ def drop_versions(repository: Path, model: str, numbers: Collection[int]) -> Non
     Raises:
         InvalidInputError: The repository has no such model.
     """
-    config = _existing(repository, model)
+    config = existing(repository, model)
     for number in numbers:
         naming.drop_version(config, number)
     _serve(config, set(map(int, naming.versions(config))))
+    naming.mark_change(config, secrets.token_hex(8))
     write_config(repository, model, config)
 
 
@@ -322,7 +324,12 @@ def _serve(config: Any, numbers: set[int]) -> None:
     config.version_policy.specific.versions.extend(sorted(numbers))
 
 
-def _existing(repository: Path, model: str) -> Any:
+def existing(repository: Path, model: str) -> Any:
+    """Return the ``inference.ModelConfig`` of a model.
+
+    Raises:
+        InvalidInputError: The repository has no such model, or not one of ours.
+    """
     config = read_config(repository, model)
     if config is None:
         raise InvalidInputError(f"{repository} has no model {model}", reason=Reason.CONFIG_INVALID)

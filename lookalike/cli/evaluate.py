@@ -166,8 +166,10 @@ def _flat(figures: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if name == "bad_photos":
             found.append((path, str(len(value))))
         elif isinstance(value, dict) and "interval" in value:
-            low, high = value["interval"]
-            found.append((path, f"{value['difference']:+.4f} ({low:+.4f} to {high:+.4f})"))
+            for drawn in ("interval", "interval_by_product"):
+                low, high = value[drawn]
+                told = f"{value['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
+                found.append((f"{path} {drawn}", told))
         elif isinstance(value, dict):
             found += _flat(value, f"{path} ")
         else:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,8 +26,9 @@ from lookalike.cli.export import (
     repository_options,
 )
 from lookalike.cli.options import AsJson, help_without_command
+from lookalike.cli.termination import termination_as_interrupt
 from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason, UnavailableError
-from lookalike.folder_lock import lock_file
+from lookalike.folder_lock import one_at_a_time
 
 if TYPE_CHECKING:
     from embedder.bundle import Bundle
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Load, list, switch and retire the models that are served.")
 app.callback(invoke_without_command=True)(help_without_command)
 
+_FOLLOW_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 _ANSWER_SECONDS = 2.0
 
@@ -60,6 +60,7 @@ def list_all(url: Url = DEFAULT_TRITON, model: ModelName = DEFAULT_MODEL, as_jso
 
 
 @app.command("load")
+@termination_as_interrupt()
 def load(
     bundle: BundleFolder,
     triton: Repository,
@@ -84,6 +85,7 @@ def load(
 
 
 @app.command("retire")
+@termination_as_interrupt()
 def retire(
     keep: Annotated[int, typer.Option(min=1, help="Number of the version that stays.")],
     triton: Repository,
@@ -98,6 +100,7 @@ def retire(
 
 
 @app.command("switch")
+@termination_as_interrupt()
 def switch(
     to: Annotated[Path, typer.Option("--to", help="Folder of the bundle to serve from now on.")],
     served: Annotated[Path, typer.Option(help="Folder of the bundle that the embedders serve and follow.")],
@@ -114,15 +117,18 @@ def switch(
     """Serve another bundle: load and prove it, have the embedders move over, unload the old one.
 
     A bundle that fails its checks, or that not every embedder takes in time, changes nothing for callers:
-    the old one is put back, also on Ctrl-C. Once every embedder serves the new one it stays, and the old
-    one is unloaded when no call is under way with it.
+    the old one is put back, also on Ctrl-C and SIGTERM. Once every embedder serves the new one it stays,
+    and the old one is unloaded when no call is under way with it.
     """
     from embedder.bundle import check_replaceable, copy_bundle, load_bundle
 
     new = load_bundle(to)
     load_bundle(served)
-    with _one_at_a_time(served), tempfile.TemporaryDirectory(prefix="lookalike-") as scratch:
+    # Beside the folder, which is itself replaced.
+    alone = one_at_a_time(served.parent.resolve() / f".{served.name}.switch-lock", f"switch of {served}")
+    with alone, tempfile.TemporaryDirectory(prefix="lookalike-") as scratch:
         check_replaceable(served)
+        _check_followed(embedder, load_bundle(served))
         old = copy_bundle(load_bundle(served), Path(scratch) / "old")
         number = 0
         if triton is not None:
@@ -157,31 +163,19 @@ def switch(
         note(f"Triton unloaded: {', '.join(map(str, dropped)) or 'nothing'}.")
 
 
-@contextmanager
-def _one_at_a_time(served: Path) -> Iterator[None]:
-    """Keeps other switches of a bundle's folder out: each would take back what the other put there.
+def _check_followed(embedders: list[str], served: Bundle) -> None:
+    """Refuses a folder that is not the one that the embedders follow: they would never take the new bundle.
 
     Raises:
-        FailedPreconditionError: One is under way (``CONFIG_INVALID``).
-        InvalidInputError: The lock's file cannot be made (``CONFIG_INVALID``).
+        FailedPreconditionError: One of them serves another bundle, or none (``MODEL_VERSION_MISMATCH``).
     """
-    # Beside the folder, which is itself replaced.
-    file = served.parent.resolve() / f".{served.name}.switch-lock"
     try:
-        descriptor = lock_file(file)
-    except BlockingIOError:
+        _wait_for(embedders, _FOLLOW_SECONDS, _answers(served.model_version))
+    except UnavailableError as error:
         raise FailedPreconditionError(
-            f"another switch of {served} is under way; wait until it has ended", reason=Reason.CONFIG_INVALID
-        ) from None
-    except OSError as error:
-        raise InvalidInputError(
-            f"cannot write beside {served}, where bundles are put in place: {error.strerror}",
-            reason=Reason.CONFIG_INVALID,
-        ) from None
-    try:
-        yield
-    finally:
-        os.close(descriptor)
+            f"{error.message}; nothing was changed. Is {served.path} the folder that it follows?",
+            reason=Reason.MODEL_VERSION_MISMATCH,
+        ) from error
 
 
 def _put_back(old: Bundle, new: Bundle, served: Path) -> None:

@@ -113,8 +113,12 @@ def train(
     check_replaceable(out)  # before its name becomes the run folder's
     config = _config(given, run or out.with_name(f"{out.name}.training"))
     start = time.monotonic()
-    with training_progress() as on_progress:
-        result = run_training(rows, out, config, on_progress, resume=resume)
+    try:
+        with training_progress() as on_progress:
+            result = run_training(rows, out, config, on_progress, resume=resume)
+    except KeyboardInterrupt:
+        note("Stopped; the same command with --resume goes on from here.")
+        raise
     seconds = time.monotonic() - start
     if as_json:
         print_json(_as_json(result, out, seconds))
@@ -211,4 +215,4 @@ def describe_training(result: TrainResult) -> None:
     if result.bad_photos:
         note(f"{len(result.bad_photos)} photos could not be read")
     for photo, problem in list(result.bad_photos.items())[:_BAD_PHOTOS_SHOWN]:
-        note(f"left out: {photo.name}: {plain(problem)}")
+        note(f"left out: {photo}: {plain(problem)}")

@@ -13,7 +13,8 @@ import pytest
 from embedder.training.config import TrainConfig
 from embedder.training.interruption import Interruption
 from embedder.training.train import train
-from lookalike.catalog import Catalog
+from lookalike.catalog import Catalog, write_catalog
+from lookalike.cli.app import EXIT_INTERRUPTED, run
 from lookalike.errors import InvalidInputError
 
 
@@ -97,6 +98,18 @@ def test_an_interrupted_run_goes_on_to_the_same_model(
     assert again.bundle.model_version == expected.bundle.model_version
     assert again.history == expected.history
     assert pressed_at == (6 if step == 6 else max(steps))
+
+
+def test_the_command_says_how_to_go_on(
+    toy_catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("embedder.training.train.train", interrupted)
+    write_catalog(tmp_path / "catalog.csv", toy_catalog.items)
+    assert run(["train", f"--catalog={tmp_path}/catalog.csv", f"--out={tmp_path}/model"]) == EXIT_INTERRUPTED
+    assert "the same command with --resume goes on" in capsys.readouterr().err
 
 
 def test_training_that_diverges_is_stopped(toy_catalog: Catalog, config: TrainConfig, tmp_path: Path) -> None:

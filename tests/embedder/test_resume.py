@@ -104,7 +104,7 @@ def test_a_finished_run_resumes_to_the_same_model(
     assert again.history == first.history
     assert steps == []
     other = settings.model_copy(update={"seed": 1})
-    with pytest.raises(InvalidInputError, match="other settings"):
+    with pytest.raises(InvalidInputError, match="had seed 0, not 1; give what it had"):
         train(toy_catalog, tmp_path / "bundle", other, ignore, resume=True)
     train(toy_catalog, tmp_path / "bundle", other, on_progress)
     assert steps[0] == 1

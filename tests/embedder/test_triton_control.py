@@ -130,6 +130,42 @@ async def test_a_repository_that_triton_does_not_read_is_soon_found_out(
     assert await ready_versions(triton, "elsewhere") == [(1, good.model_version)]
 
 
+async def test_nothing_is_unloaded_or_deleted_through_a_folder_that_triton_does_not_read(
+    triton: TritonServer, make_tiny_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    first, second = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (40, 41))
+    for bundle in (first, second):
+        await load(triton, bundle, "copied")
+    shutil.copytree(triton.repository / "copied", tmp_path / "copied")
+    written = read_config(tmp_path, "copied")
+    with pytest.raises(InvalidInputError, match="Triton does not read"):
+        await control.retire(tmp_path, "copied", 2, triton.url)
+    with pytest.raises(InvalidInputError, match="Triton does not read"):
+        await control.drop(tmp_path, "copied", first.model_version, triton.url)
+    assert read_config(tmp_path, "copied") == written
+    assert (tmp_path / "copied" / "1" / "model.onnx").exists()
+    assert await ready_versions(triton, "copied") == [(1, first.model_version), (2, second.model_version)]
+    assert await control.retire(triton.repository, "copied", 2, triton.url) == [1]
+    while len(await ready_versions(triton, "copied")) > 1:
+        await asyncio.sleep(0.05)
+    assert await ready_versions(triton, "copied") == [(2, second.model_version)]
+
+
+async def test_a_model_is_changed_by_one_at_a_time(
+    triton: TritonServer, make_tiny_bundle: Callable[..., Path]
+) -> None:
+    first, second = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (42, 43))
+    await load(triton, first, "busy")
+    outcomes = await asyncio.gather(
+        load(triton, second, "busy"),
+        control.retire(triton.repository, "busy", 1, triton.url),
+        return_exceptions=True,
+    )
+    refused = [outcome for outcome in outcomes if isinstance(outcome, FailedPreconditionError)]
+    assert len(refused) == 1
+    assert "another change of busy" in refused[0].message
+
+
 async def test_a_first_bundle_that_fails_its_golden_images_leaves_nothing(
     triton: TritonServer, tiny_bundle: Path, tmp_path: Path
 ) -> None:

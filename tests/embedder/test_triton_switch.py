@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ def test_the_old_version_is_unloaded_once_no_call_is_under_way_with_it(
     bundles: tuple[Bundle, Bundle], embedder: Embedder, triton: list[str]
 ) -> None:
     old, new = bundles
-    embedder.draining = ["", old.model_version, old.model_version, old.model_version]
+    embedder.draining = ["", "", old.model_version, old.model_version, old.model_version]
     assert switch(embedder, new) == 0
     assert embedder.draining == []
     assert triton == ["load", f"drop {old.model_version}"]
@@ -94,7 +95,10 @@ def test_a_switch_to_the_bundle_that_is_served_unloads_nothing(
     assert triton == ["load"]
 
 
-@pytest.mark.parametrize(("how", "code"), [("time is up", EXIT_FAILED), ("Ctrl-C", EXIT_INTERRUPTED)])
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [("time is up", EXIT_FAILED), ("SIGINT", EXIT_INTERRUPTED), ("SIGTERM", EXIT_INTERRUPTED)],
+)
 def test_a_bundle_that_not_every_embedder_takes_is_taken_back(
     bundles: tuple[Bundle, Bundle],
     embedder: Embedder,
@@ -106,15 +110,16 @@ def test_a_bundle_that_not_every_embedder_takes_is_taken_back(
 ) -> None:
     old, new = bundles
     embedder.stubborn = old.model_version
-    if how == "Ctrl-C":
-        monkeypatch.setattr("lookalike.cli.model.time.sleep", interrupt)
+    if how != "time is up":
+        number = signal.Signals[how]
+        monkeypatch.setattr("lookalike.cli.model.time.sleep", lambda seconds: signal.raise_signal(number))
     assert switch(embedder, new, "--timeout=1") == code
     assert load_bundle(embedder.folder).model_version == old.model_version
     assert triton == ["load"]
     told = capsys.readouterr().err
     assert f"The old bundle {old.model_version} is back" in told
     assert "Triton has both; `lookalike model retire" in told
-    assert (f"still serves {old.model_version}, not {new.model_version}" in told) is (how != "Ctrl-C")
+    assert (f"still serves {old.model_version}, not {new.model_version}" in told) is (how == "time is up")
 
 
 def test_an_interruption_while_calls_end_leaves_the_new_bundle_and_both_versions(
@@ -125,7 +130,7 @@ def test_an_interruption_while_calls_end_leaves_the_new_bundle_and_both_versions
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     old, new = bundles
-    embedder.draining = ["", old.model_version]
+    embedder.draining = ["", "", old.model_version]
     monkeypatch.setattr("lookalike.cli.model.time.sleep", interrupt)
     assert switch(embedder, new) == EXIT_INTERRUPTED
     assert load_bundle(embedder.folder).model_version == new.model_version
@@ -179,6 +184,23 @@ def test_a_folder_that_cannot_be_replaced_is_refused_before_triton_is_touched(
     assert switch(embedder, bundles[1]) == EXIT_BAD_INPUT
     assert "is not a model bundle" in capsys.readouterr().err
     assert triton == []
+
+
+def test_a_folder_that_an_embedder_does_not_follow_is_refused_before_anything_changes(
+    bundles: tuple[Bundle, Bundle],
+    embedder: Embedder,
+    triton: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("lookalike.cli.model._FOLLOW_SECONDS", 0.0)
+    embedder.stubborn = "0123456789abcdef"
+    assert switch(embedder, bundles[1]) == EXIT_BAD_INPUT
+    told = capsys.readouterr().err
+    assert f"still serves 0123456789abcdef, not {bundles[0].model_version}" in told
+    assert f"Is {embedder.folder} the folder that it follows?" in told
+    assert triton == []
+    assert load_bundle(embedder.folder).model_version == bundles[0].model_version
 
 
 @pytest.fixture

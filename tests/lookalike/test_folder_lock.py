@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
-from lookalike.folder_lock import FolderLock, lock_file
+from lookalike.folder_lock import FolderLock, lock_file, one_at_a_time
 
 HOLD = """
 import sys
@@ -52,6 +52,23 @@ def test_a_lock_can_be_waited_for(tmp_path: Path) -> None:
             second.result(timeout=0.2)
         os.close(first)
         os.close(second.result(timeout=10))
+
+
+def test_what_one_does_alone_is_refused_to_another_until_it_has_ended(tmp_path: Path) -> None:
+    file = tmp_path / "lock"
+    with (
+        one_at_a_time(file, "change of shop"),
+        pytest.raises(FailedPreconditionError, match="another change of shop is under way"),
+        one_at_a_time(file, "change of shop"),
+    ):
+        pass
+    with one_at_a_time(file, "change of shop"):
+        pass
+    with (
+        pytest.raises(InvalidInputError, match=r"cannot write into .*/absent: No such file"),
+        one_at_a_time(tmp_path / "absent" / "lock", "change of shop"),
+    ):
+        pass
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
