@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from embedder.triton.naming import DEFAULT_MODEL, MODEL_PATTERN
-from lookalike.addresses import DEFAULT_TRITON, EMBEDDER_PORT
+from lookalike.addresses import DEFAULT_TRITON, EMBEDDER_PORT, check_address
 from lookalike.runtime.settings import Port, ServerSettings, settings_config
 
 
@@ -31,7 +31,7 @@ class EmbedderSettings(ServerSettings):
     """What OpenVINO computes in; auto takes bfloat16 where the processor has it and it is faster."""
     threads: int = Field(default=0, ge=0)
     """Threads that share the encoding of one batch in process; 0 takes one per core."""
-    triton_url: str = DEFAULT_TRITON
+    triton_url: Annotated[str, AfterValidator(check_address)] = DEFAULT_TRITON
     """gRPC address of Triton, ``host:port``."""
     triton_model: str = Field(default=DEFAULT_MODEL, pattern=MODEL_PATTERN)
     """Name of the model in Triton."""

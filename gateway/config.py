@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
-from lookalike.addresses import EMBEDDER_PORT, FIRST_HASHER_PORT, GATEWAY_PORT
+from lookalike.addresses import EMBEDDER_PORT, FIRST_HASHER_PORT, GATEWAY_PORT, check_address
 from lookalike.runtime.settings import Port, ServerSettings, settings_config
 
 
@@ -55,9 +55,7 @@ class GatewaySettings(ServerSettings):
     @classmethod
     def _check_targets(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for target in (value,) if isinstance(value, str) else value:
-            host, _, port = target.rpartition(":")
-            if not host or not port.isdigit() or not 0 < int(port) < 65536:
-                raise ValueError(f'"{target}" must be host:port')
+            check_address(target)
         if not isinstance(value, str) and len(set(value)) < len(value):
             raise ValueError("a hasher is named twice")
         return value

@@ -1,4 +1,4 @@
-"""Where the services listen unless they are told otherwise."""
+"""Where the services listen unless they are told otherwise, and what an address is."""
 
 from __future__ import annotations
 
@@ -12,3 +12,17 @@ METRICS_PORT_OFFSET = 2000
 DEFAULT_TRITON = "127.0.0.1:8001"
 """Triton's own default for gRPC."""
 DEFAULT_GATEWAY = f"127.0.0.1:{GATEWAY_PORT}"
+
+_URLS = ("http://", "https://", "grpc://", "grpcs://")
+
+
+def check_address(text: str) -> str:
+    """Returns an address, ``host:port``.
+
+    Raises:
+        ValueError: It is none.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or host.startswith(_URLS) or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f'"{text}" must be host:port')
+    return text

@@ -236,11 +236,14 @@ def _figures(
 
 def _classification(model: _Model, rows: Sequence[CatalogItem], catalog: Catalog) -> dict[str, Any]:
     readable = [item for item in rows if item.item_id in model.predicted]
-    return classification_figures(
+    figures = classification_figures(
         [model.predicted[item.item_id] for item in readable],
         [item.categories for item in readable],
         {item.categories for item in catalog.items},
     )
+    known = {path for paths in model.bundle.taxonomy.paths for path in paths}
+    deepest = [item.categories[: len(model.bundle.levels)] for item in readable]
+    return figures | {"unknown_categories": sum(bool(path) and path not in known for path in deepest)}
 
 
 def _variant_figures(measured: Mapping[str, PerQuery], questions: Sequence[Question]) -> dict[str, Any]:

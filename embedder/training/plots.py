@@ -28,9 +28,10 @@ def draw_curves(history: Sequence[Figures], file: Path) -> None:
     panels: dict[str, set[str]] = defaultdict(set)
     for name in {name for figures in history for name in figures} - {"monitor"}:
         panels[_panel(name)].add(name)
-    figure = Figure(figsize=(4.5 * max(1, len(panels)), 3.4), layout="constrained")
-    for place, (title, names) in enumerate(sorted(panels.items()), start=1):
-        axes = figure.add_subplot(1, len(panels), place)
+    figure = Figure(figsize=(4.5 * max(1, len(panels)), 4.2), layout="constrained")
+    parts = figure.subfigures(1, max(1, len(panels)), squeeze=False)[0]
+    for part, (title, names) in zip(parts, sorted(panels.items()), strict=False):
+        axes = part.add_subplot()
         for name in sorted(names):
             points = [(n, figures[name]) for n, figures in enumerate(history, start=1) if name in figures]
             axes.plot(*zip(*points, strict=True), marker=".", label=name.removeprefix("gradient/"))
@@ -38,7 +39,7 @@ def draw_curves(history: Sequence[Figures], file: Path) -> None:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize="x-small")
+        part.legend(loc="outside lower center", ncols=2, fontsize="x-small")
     figure.savefig(file, dpi=110)
 
 

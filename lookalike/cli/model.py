@@ -25,7 +25,7 @@ from lookalike.cli.export import (
     TritonBackend,
     repository_options,
 )
-from lookalike.cli.options import AsJson, help_without_command
+from lookalike.cli.options import AsJson, checked_addresses, help_without_command
 from lookalike.cli.termination import termination_as_interrupt
 from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason, UnavailableError
 from lookalike.folder_lock import one_at_a_time
@@ -43,7 +43,21 @@ _POLL_SECONDS = 0.2
 _ANSWER_SECONDS = 2.0
 
 Repository = Annotated[Path, typer.Option("--triton", help="The model repository that Triton reads.")]
-Url = Annotated[str, typer.Option("--triton-url", metavar="HOST:PORT", help="Triton's gRPC address.")]
+Url = Annotated[
+    str,
+    typer.Option(
+        "--triton-url", metavar="HOST:PORT", help="Triton's gRPC address.", callback=checked_addresses
+    ),
+]
+
+Embedders = Annotated[
+    list[str],
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Address of an embedder; once for each of them.",
+        callback=checked_addresses,
+    ),
+]
 
 
 @app.command("list")
@@ -104,9 +118,7 @@ def retire(
 def switch(
     to: Annotated[Path, typer.Option("--to", help="Folder of the bundle to serve from now on.")],
     served: Annotated[Path, typer.Option(help="Folder of the bundle that the embedders serve and follow.")],
-    embedder: Annotated[
-        list[str], typer.Option(metavar="HOST:PORT", help="Address of an embedder; once for each of them.")
-    ],
+    embedder: Embedders,
     triton: Annotated[
         Path | None, typer.Option("--triton", help="The model repository, if the embedders use Triton.")
     ] = None,

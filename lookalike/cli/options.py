@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lookalike.addresses import check_address
+
 Gateway = Annotated[
     str,
     typer.Option(
@@ -28,3 +30,13 @@ def help_without_command(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         print(context.get_help())
         raise typer.Exit(2)
+
+
+def checked_addresses(value: str | list[str]) -> str | list[str]:
+    """Refuses what is no address; the callback of options that take one or several."""
+    for address in [value] if isinstance(value, str) else value:
+        try:
+            check_address(address)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+    return value

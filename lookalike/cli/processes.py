@@ -14,10 +14,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import IO, Self
 
 from lookalike.cli.console import note
@@ -27,25 +27,6 @@ STOP_SECONDS = 20.0
 """How long children get to stop before they are killed."""
 _POLL_SECONDS = 0.05
 _LOG_TAIL_LINES = 8
-
-
-@contextlib.contextmanager
-def termination_as_interrupt() -> Iterator[None]:
-    """Treats SIGTERM and SIGHUP as Ctrl-C, so that one way of cleaning up serves all three.
-
-    Ctrl-C itself is set too: a shell that starts a command in the background makes it ignore SIGINT.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, interrupt) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ import typer
 from lookalike.addresses import EMBEDDER_PORT, FIRST_HASHER_PORT, GATEWAY_PORT, METRICS_PORT_OFFSET
 from lookalike.cli.console import note
 from lookalike.cli.options import help_without_command
-from lookalike.cli.processes import ServiceProcesses, termination_as_interrupt
+from lookalike.cli.processes import ServiceProcesses
+from lookalike.cli.termination import termination_as_interrupt
 from lookalike.errors import InvalidInputError, Reason
 
 app = typer.Typer(help="Serve one service, or all of them on this machine.")

@@ -1,4 +1,4 @@
-"""SIGTERM for commands that have something to undo."""
+"""SIGTERM and SIGHUP for commands that have something to undo."""
 
 from __future__ import annotations
 
@@ -11,24 +11,27 @@ from types import FrameType
 
 @contextmanager
 def termination_as_interrupt() -> Iterator[None]:
-    """Treats SIGTERM as Ctrl-C until the block ends; by default it ends the process with nothing undone.
+    """Treats SIGTERM and SIGHUP as Ctrl-C, so that one way of cleaning up serves all three.
 
-    Whoever has a handler of his own keeps it. Signals reach the main thread alone; elsewhere nothing changes.
+    Ctrl-C itself is set too: a shell that starts a command in the background makes it ignore SIGINT. What
+    ``nohup`` keeps running goes on. Signals reach the main thread alone; in others nothing changes.
     """
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGTERM, _interrupt)
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _interrupt}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        handlers[signal.SIGHUP] = _interrupt
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     del number
     handler = signal.getsignal(signal.SIGINT)  # an event loop has one that cancels what it runs
-    if not callable(handler):  # shells start what runs in the background with Ctrl-C ignored
-        raise KeyboardInterrupt
+    assert callable(handler)
     handler(signal.SIGINT, frame)

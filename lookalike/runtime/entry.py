@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from pydantic.fields import FieldInfo
+
 from lookalike.errors import LookalikeError
 from lookalike.runtime.logs import configure_logging
 from lookalike.runtime.settings import ServerSettings, load_settings
@@ -25,7 +27,7 @@ def serve_main(
     """Runs one service; every setting is a flag.
 
     Args:
-        name: The service, as in ``python -m NAME`` and in the settings file's section.
+        name: The service, as in ``lookalike serve NAME``, ``python -m NAME`` and the settings file's section.
         settings_class: Its settings.
         run: Serves until SIGTERM or SIGINT.
         arguments: The command line; ``None`` takes the process's own.
@@ -34,10 +36,10 @@ def serve_main(
         The exit code: 0 after a graceful stop, 2 for what the operator must set right (one line on
         stderr says what).
     """
-    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=settings_class.__doc__)
+    parser = argparse.ArgumentParser(prog=f"lookalike serve {name}", description=settings_class.__doc__)
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"TOML file with a section [{name}]")
     for field, info in settings_class.model_fields.items():
-        parser.add_argument(f"--{field.replace('_', '-')}", metavar="VALUE", help=info.description)
+        parser.add_argument(f"--{field.replace('_', '-')}", metavar="VALUE", help=_explained(info))
     flags = vars(parser.parse_args(arguments))
     try:
         settings = load_settings(settings_class, flags.pop("config"), **flags)
@@ -47,3 +49,14 @@ def serve_main(
         print(f"{name}: {error.message}", file=sys.stderr)
         return 2
     return 0
+
+
+def _explained(setting: FieldInfo) -> str:
+    """Say what a setting does and what it is where it is not given, as argparse takes it."""
+    told = (setting.description or "").replace("``", "").replace("%", "%%")
+    if setting.is_required():
+        return f"{told} Required."
+    if setting.default is None or "by default" in told:
+        return told
+    value = setting.default
+    return f"{told} Default: {','.join(value) if isinstance(value, tuple) else value}."

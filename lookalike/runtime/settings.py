@@ -34,6 +34,8 @@ def settings_config(service: str) -> SettingsConfigDict:
 class ServerSettings(BaseSettings):
     """What every server has; services add their own fields and ``model_config = settings_config(NAME)``."""
 
+    model_config = SettingsConfigDict(use_attribute_docstrings=True)
+
     host: str = "127.0.0.1"
     """Address to bind; ``0.0.0.0`` serves the network."""
     port: Port = 0
@@ -43,12 +45,15 @@ class ServerSettings(BaseSettings):
     ready_file: Path | None = None
     """Written once serving: JSON with ``port``, ``metrics_port`` and ``pid``."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged: this and worse; ``debug``, ``info``, ``warning`` or ``error``."""
     log_format: Literal["json", "console"] = "json"
+    """``json`` for machines, ``console`` for people."""
     drain_wait_seconds: float = Field(default=1.0, ge=0)
     """From NOT_SERVING to refusing new calls: the time that load balancers get to notice."""
     stop_grace_seconds: float = Field(default=10.0, ge=0)
     """Time that running calls get to finish."""
     max_message_bytes: int = Field(default=MAX_MESSAGE_BYTES, ge=1024)
+    """Limit of one message in either direction."""
     max_concurrent_rpcs: int = Field(default=256, ge=1)
     """Calls beyond it are refused with RESOURCE_EXHAUSTED."""
 

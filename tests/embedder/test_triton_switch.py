@@ -203,6 +203,19 @@ def test_a_folder_that_an_embedder_does_not_follow_is_refused_before_anything_ch
     assert load_bundle(embedder.folder).model_version == bundles[0].model_version
 
 
+@pytest.mark.parametrize("option", ["--triton-url", "--embedder"])
+def test_urls_are_no_addresses(
+    bundles: tuple[Bundle, Bundle],
+    embedder: Embedder,
+    triton: list[str],
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+) -> None:
+    assert switch(embedder, bundles[1], f"{option}=http://127.0.0.1:8001") == EXIT_BAD_INPUT
+    assert '"http://127.0.0.1:8001" must be host:port' in capsys.readouterr().err
+    assert triton == []
+
+
 @pytest.fixture
 def full_disk(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Makes the disk of the served folder full, and no other."""

@@ -27,7 +27,7 @@ RETRIEVAL = ("mar@1", "mar@10", "mar@10_capped", "recall@1", "map@r")
 FIGURES = {
     *("queries", "queries_without_answer", "index", *RETRIEVAL),
     *(f"exact_{name}" for name in RETRIEVAL if name != "mar@1"),
-    *("accuracy", "violation_rate", "lca_height", "mistakes", "val"),
+    *("accuracy", "violation_rate", "lca_height", "mistakes", "unknown_categories", "val"),
     *("options", "bad_photos", "model_version"),
 }
 
@@ -103,6 +103,7 @@ def test_figures_are_those_of_a_naive_search(shop: Path, tiny_bundle: Path, tmp_
     assert found["options"].keys() == {"plain"}
     assert found["model_version"] == bundle.model_version
     assert found["bad_photos"] == {}
+    assert found["unknown_categories"] == 2  # both queries for the fourth product, none of fewer levels
 
 
 def test_categories_that_the_model_never_saw_are_mistakes(
@@ -115,7 +116,8 @@ def test_categories_that_the_model_never_saw_are_mistakes(
     assert found["accuracy"]["leaf"] is None
     assert found["mistakes"] == found["val"]["mistakes"] == 1
     assert found["lca_height"] >= 2
-    assert found["val"]["rows"] == 1
+    assert found["val"]["rows"] == found["val"]["unknown_categories"] == 1
+    assert found["unknown_categories"] == found["queries"]
 
 
 def test_each_option_is_measured_beside_the_plain_search(

@@ -1,4 +1,4 @@
-"""SIGTERM as Ctrl-C, in processes of their own: what was begun is undone."""
+"""SIGTERM and SIGHUP as Ctrl-C, in processes of their own: what was begun is undone."""
 
 from __future__ import annotations
 
@@ -54,44 +54,53 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize("ignored", [False, True], ids=["", "Ctrl-C ignored"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("program", [PLAIN, IN_AN_EVENT_LOOP], ids=["plain", "event loop"])
-def test_what_was_begun_is_undone(program: str, ignored: bool) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).resolve().parents[2],
-        preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignored else None,
-    ) as process:
+def test_what_was_begun_is_undone(program: str, number: signal.Signals) -> None:
+    assert told_after(program, number, ignored=signal.SIGINT) == "undone\ninterrupted\n"
+
+
+def test_what_nohup_keeps_running_outlives_a_hangup() -> None:
+    assert told_after(PLAIN.replace("60", "0.5"), signal.SIGHUP, ignored=signal.SIGHUP) == "undone\n"
+
+
+def told_after(program: str, number: signal.Signals, ignored: signal.Signals) -> str:
+    before = signal.signal(ignored, signal.SIG_IGN)  # which the process inherits
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).resolve().parents[2],
+        )
+    finally:
+        signal.signal(ignored, before)
+    with process:
         assert process.stdout
         assert process.stdout.readline() == "begun\n"
-        process.send_signal(signal.SIGTERM)
-        assert process.stdout.read() == "undone\ninterrupted\n"
+        process.send_signal(number)
+        told = process.stdout.read()
         assert process.wait(10) == 0
+    return told
 
 
-def test_handlers_are_as_before_afterwards_and_those_of_others_stay() -> None:
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+def test_handlers_are_as_before_afterwards() -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
     with termination_as_interrupt():
-        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    try:
-        with termination_as_interrupt():
-            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        assert [signal.getsignal(number) for number in numbers] != before
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_other_threads_are_let_be() -> None:
-    entered: list[bool] = []
+    before = signal.getsignal(signal.SIGTERM)
+    found: list[object] = []
 
     def enter() -> None:
         with termination_as_interrupt():
-            entered.append(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+            found.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=enter)
     thread.start()
     thread.join()
-    assert entered == [True]
+    assert found == [before]

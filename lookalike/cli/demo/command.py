@@ -9,7 +9,8 @@ import typer
 
 from lookalike.catalog import read_catalog
 from lookalike.cli.console import note
-from lookalike.cli.processes import ServiceProcesses, termination_as_interrupt
+from lookalike.cli.processes import ServiceProcesses
+from lookalike.cli.termination import termination_as_interrupt
 
 DEMO_PRODUCTS = 1000
 DEMO_VIEWS = 6

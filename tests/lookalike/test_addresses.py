@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import pytest
+
+from lookalike.addresses import check_address
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:8001", "[::1]:7700", "dns:///hasher-0.hashers:7710", "triton:1"])
+def test_addresses_are_taken_as_they_are(text: str) -> None:
+    assert check_address(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "localhost", ":8001", "host:", "host:0", "host:65536", "http://host:8001"]
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=f'"{text}" must be host:port'):
+        check_address(text)
