@@ -23,6 +23,6 @@ def check_address(text: str) -> str:
         ValueError: It is none.
     """
     host, _, port = text.rpartition(":")
-    if not host or host.startswith(_URLS) or not port.isdecimal() or not 0 < int(port) < 65536:
+    if not host or host.lower().startswith(_URLS) or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError(f'"{text}" must be host:port')
     return text

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lookalike.disk import FULL, writing
 from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
 
 LOCK_FILE = "LOCK"
@@ -47,14 +48,18 @@ def one_at_a_time(file: Path, what: str) -> Iterator[None]:
     Raises:
         FailedPreconditionError: Another is under way (``CONFIG_INVALID``).
         InvalidInputError: The file cannot be made (``CONFIG_INVALID``).
+        OSError: The disk is full.
     """
     try:
-        descriptor = lock_file(file)
+        with writing(file.parent):
+            descriptor = lock_file(file)
     except BlockingIOError:
         raise FailedPreconditionError(
             f"another {what} is under way; wait until it has ended", reason=Reason.CONFIG_INVALID
         ) from None
     except OSError as error:
+        if error.errno in FULL:
+            raise
         raise InvalidInputError(
             f"cannot write into {file.parent}: {error.strerror}", reason=Reason.CONFIG_INVALID
         ) from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from embedder.golden import GoldenImages, mismatch
 from embedder.stage_metrics import TritonMetrics
 from embedder.triton import naming, repository
 from embedder.triton.repository import RepositoryOptions
-from lookalike.disk import writing
 from lookalike.errors import (
     FailedPreconditionError,
     InvalidInputError,
@@ -31,7 +30,6 @@ from lookalike.errors import (
     Reason,
     UnavailableError,
 )
-from lookalike.folder_lock import one_at_a_time
 from lookalike.runtime.metrics import Metrics
 
 LOAD_SECONDS = 300.0
@@ -82,16 +80,18 @@ async def load(folder: Path, bundle: Bundle, url: str, options: RepositoryOption
             f"{bundle.path.name} has no golden images to check it by; export or train it again",
             reason=Reason.MODEL_PARITY_FAILED,
         )
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder, options.model):
+    if not folder.exists():  # a mistyped name is to leave nothing behind
+        await _check_unknown(folder, options.model, url)
+    repository.make_repository(folder)
+    with repository.changing(folder, options.model):
         before = repository.read_config(folder, options.model)
         if before is None:
             await _check_unknown(folder, options.model, url)
         known = before is not None and naming.version_of(before, bundle.model_version) is not None
-        number = repository.write_version(folder, bundle, options)
+        number = repository.add_version(folder, bundle, options)
         try:
             await reload(url, options.model)
+            await _check_read(folder, options.model, url)
             return number, await verify(bundle, golden, url, options.model)
         except BaseException:
             await _take_back(folder, options.model, before, None if known else number, url)
@@ -109,7 +109,7 @@ async def retire(folder: Path, model: str, number: int, url: str) -> list[int]:
         FailedPreconditionError: Another change of the model is under way.
         UnavailableError: Triton cannot be reached.
     """
-    with _alone(folder, model):
+    with repository.changing(folder, model):
         dropped = repository.all_but(folder, model, number)
         await _drop(folder, model, dropped, url)
     return dropped
@@ -124,7 +124,7 @@ async def drop(folder: Path, model: str, model_version: str, url: str) -> list[i
     Raises:
         LookalikeError: As :func:`retire`.
     """
-    with _alone(folder, model):
+    with repository.changing(folder, model):
         number = repository.number_of(folder, model, model_version)
         dropped = [] if number is None else [number]
         await _drop(folder, model, dropped, url)
@@ -196,23 +196,15 @@ async def _check_unknown(folder: Path, model: str, url: str) -> None:
 
 
 async def _until_open(encoder: TritonEncoder) -> None:
-    """Wait until the version that was just loaded is there; where Triton reads another folder it never is."""
+    """Wait until the version that was just loaded is there."""
     deadline = time.monotonic() + SEEN_SECONDS
     while True:
         try:
             return await encoder.open()
-        except UnavailableError as error:
+        except UnavailableError:
             if time.monotonic() > deadline:
-                raise UnavailableError(
-                    f"{error.message}; if Triton runs, is --triton the folder that it reads?",
-                    reason=error.reason,
-                ) from error
+                raise
         await asyncio.sleep(_POLL_SECONDS)
-
-
-def _alone(folder: Path, model: str) -> AbstractContextManager[None]:
-    """Keep other changes of a model out: each would take back or reload what the other has half done."""
-    return one_at_a_time(folder / f".{model}.change-lock", f"change of {model} in {folder}")
 
 
 async def _drop(folder: Path, model: str, numbers: list[int], url: str) -> None:
@@ -229,7 +221,7 @@ async def _drop(folder: Path, model: str, numbers: list[int], url: str) -> None:
 
 
 async def _check_read(folder: Path, model: str, url: str) -> None:
-    """Refuse a folder that Triton does not read: what is deleted there may be what another one serves."""
+    """Refuse a folder that Triton does not read: nothing that is done there would change what it serves."""
     async with InferenceServerClient(url) as client:
         try:
             answer = await client.get_model_config(model, client_timeout=_ANSWER_SECONDS)
@@ -244,13 +236,13 @@ async def _check_read(folder: Path, model: str, url: str) -> None:
 
 
 async def _take_back(folder: Path, model: str, before: Any | None, added: int | None, url: str) -> None:
-    """Undo a load that failed: whatever becomes of Triton, the model is configured as before.
+    """Undo a change that failed: whatever becomes of Triton, the model is configured as before.
 
     Args:
         folder: The model repository.
         model: The model's name.
-        before: Its configuration from before the load; None if it had none.
-        added: Number of the version that the load added; None if it added none.
+        before: Its configuration from before the change; None if it had none.
+        added: Number of the version that the change added; None if it added none.
         url: ``host:port`` of Triton's gRPC.
     """
     if before is None:

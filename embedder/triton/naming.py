@@ -2,12 +2,13 @@
 
 Triton numbers versions; a bundle is named by the hash of its content. ``parameters`` of ``config.pbtxt``
 holds ``lookalike.version.<number> = <model_version>`` for every version of the model, and
-``lookalike.change``, which no two configurations share: by it one knows which of them Triton has read.
+``lookalike.change``, which is another one after each change: by it one knows which configuration Triton has.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
 from typing import Any
 
 from lookalike.errors import InvalidInputError, Reason
@@ -68,6 +69,6 @@ def change_of(config: Any) -> str:
     return str(config.parameters[_CHANGE].string_value) if _CHANGE in config.parameters else ""
 
 
-def mark_change(config: Any, change: str) -> None:
+def mark_change(config: Any) -> None:
     """Tell the configuration from earlier ones."""
-    config.parameters[_CHANGE].string_value = change
+    config.parameters[_CHANGE].string_value = secrets.token_hex(8)

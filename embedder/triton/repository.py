@@ -8,11 +8,10 @@ DIR/<model>/<n>/model.py     what runs it, for Triton's Python backend alone
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,10 +23,9 @@ from embedder.bundle import NETWORK_NAME, Bundle, sha256_of
 from embedder.triton import naming
 from lookalike.disk import writing
 from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
-from lookalike.folder_lock import lock_file
+from lookalike.folder_lock import one_at_a_time
 
 CONFIG_NAME = "config.pbtxt"
-LOCK_NAME = ".lookalike.lock"
 _PART_NAME = f".{CONFIG_NAME}.part"
 _SCRATCH_PREFIX = ".new-"
 _MODEL_PY = Path(__file__).with_name("python_model.py")
@@ -85,20 +83,36 @@ def write_version(repository: Path, bundle: Bundle, options: RepositoryOptions) 
     Raises:
         InvalidInputError: The folder of the model holds something else.
         FailedPreconditionError: The model has versions of other widths or for another backend, and one
-            configuration for all.
+            configuration for all; or another change of it is under way.
         OSError: It cannot be written; where the disk is full, the model's folder is the error's file name.
+    """
+    make_repository(repository)
+    with changing(repository, options.model):
+        return add_version(repository, bundle, options)
+
+
+def make_repository(repository: Path) -> None:
+    """Make the folder if it is missing.
+
+    Raises:
+        OSError: It cannot be made.
     """
     with writing(repository):
         repository.mkdir(parents=True, exist_ok=True)
-        # Two first exports at once would each take the other's folder for a leftover.
-        lock = lock_file(repository / LOCK_NAME, wait=True)
-    try:
-        return _write_version(repository, bundle, options)
-    finally:
-        os.close(lock)
 
 
-def _write_version(repository: Path, bundle: Bundle, options: RepositoryOptions) -> int:
+def changing(repository: Path, model: str) -> AbstractContextManager[None]:
+    """Keep other changes of a model out: each would overwrite or take back what the other has half done.
+
+    Raises:
+        FailedPreconditionError: One is under way.
+        InvalidInputError: The repository's folder is missing or cannot be written.
+    """
+    return one_at_a_time(repository / f".{model}.change-lock", f"change of {model} in {repository}")
+
+
+def add_version(repository: Path, bundle: Bundle, options: RepositoryOptions) -> int:
+    """Do as :func:`write_version` for a caller who keeps other changes out."""
     folder = repository / options.model
     before = read_config(repository, options.model)
     if before is None:
@@ -111,6 +125,7 @@ def _write_version(repository: Path, bundle: Bundle, options: RepositoryOptions)
     known = naming.version_of(config, bundle.model_version)
     number = int(known) if known else 1 + max(numbers, default=0)
     naming.set_version(config, number, bundle.model_version)
+    naming.mark_change(config)
     _serve(config, numbers | {number})
     if before is None:
         delete_model(repository, options.model)  # what an interrupted first export left
@@ -159,7 +174,7 @@ def drop_versions(repository: Path, model: str, numbers: Collection[int]) -> Non
     for number in numbers:
         naming.drop_version(config, number)
     _serve(config, set(map(int, naming.versions(config))))
-    naming.mark_change(config, secrets.token_hex(8))
+    naming.mark_change(config)
     write_config(repository, model, config)
 
 

@@ -1,7 +1,7 @@
 """The commands together, and the one place that turns errors into a line and an exit code.
 
 Exit codes: 0 success, 2 for input that the caller must set right, 1 for everything else that failed,
-130 after Ctrl-C.
+130 after Ctrl-C, and after SIGTERM or SIGHUP where a command takes back what it did.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from lookalike.cli.export import (
 )
 from lookalike.cli.options import AsJson, checked_addresses, help_without_command
 from lookalike.cli.termination import termination_as_interrupt
-from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason, UnavailableError
+from lookalike.errors import InvalidInputError, Reason, UnavailableError
 from lookalike.folder_lock import one_at_a_time
 
 if TYPE_CHECKING:
@@ -142,17 +142,19 @@ def switch(
         check_replaceable(served)
         _check_followed(embedder, load_bundle(served))
         old = copy_bundle(load_bundle(served), Path(scratch) / "old")
+        by_hand = f"`lookalike model retire --model {model} --triton {triton} --triton-url {url} --keep"
         number = 0
         if triton is not None:
             from embedder.triton import control
 
             options = repository_options(model=model)
             number, distance = asyncio.run(control.load(triton, new, url, options))
-            note(f"Triton has {new.model_version} as version {number}; golden images within {distance:.1e}.")
-        by_hand = f"`lookalike model retire --model {model} --triton {triton} --triton-url {url} --keep"
         try:
+            if triton is not None:
+                note(f"Triton: version {number} is {new.model_version}; golden images within {distance:.1e}.")
             copy_bundle(new, served)
             _wait_for(embedder, timeout, _answers(new.model_version))
+            note(f"Every embedder serves {new.model_version}.")
         except BaseException:
             try:
                 if triton is not None and old.model_version != new.model_version:
@@ -160,7 +162,6 @@ def switch(
             finally:
                 _put_back(old, new, served)
             raise
-        note(f"Every embedder serves {new.model_version}.")
         if triton is None or old.model_version == new.model_version:
             return
         try:
@@ -176,22 +177,39 @@ def switch(
 
 
 def _check_followed(embedders: list[str], served: Bundle) -> None:
-    """Refuses a folder that is not the one that the embedders follow: they would never take the new bundle.
+    """Refuses a folder whose bundle is not the one that the embedders serve: they hardly follow it.
 
     Raises:
-        FailedPreconditionError: One of them serves another bundle, or none (``MODEL_VERSION_MISMATCH``).
+        UnavailableError: One of them serves another bundle, or does not answer.
     """
+
+    def problem(answer: GetModelResponse) -> str:
+        if answer.model_version == served.model_version:
+            return ""
+        return (
+            f"serves {answer.model_version}, but {served.path} holds {served.model_version}: name the folder"
+            " that it follows, or, if it refused that bundle, put one there that it takes, by a rename"
+        )
+
     try:
-        _wait_for(embedders, _FOLLOW_SECONDS, _answers(served.model_version))
+        _wait_for(embedders, _FOLLOW_SECONDS, problem)
     except UnavailableError as error:
-        raise FailedPreconditionError(
-            f"{error.message}; nothing was changed. Is {served.path} the folder that it follows?",
-            reason=Reason.MODEL_VERSION_MISMATCH,
-        ) from error
+        error.message += "; nothing was changed"
+        raise
 
 
 def _put_back(old: Bundle, new: Bundle, served: Path) -> None:
     """Puts the old bundle into its folder again, unless that holds it, or by now a third one."""
+    try:
+        note(_put_back_in(old, new, served))
+    except BaseException:
+        kept = old.path.rename(tempfile.mkdtemp(prefix="lookalike-old-"))
+        note(f"The old bundle {old.model_version} could not be put back into {served}; it is in {kept}.")
+        raise
+
+
+def _put_back_in(old: Bundle, new: Bundle, served: Path) -> str:
+    """Does as :func:`_put_back`; returns what the folder holds now, in a sentence."""
     from embedder.bundle import copy_bundle, load_bundle
 
     try:
@@ -199,18 +217,11 @@ def _put_back(old: Bundle, new: Bundle, served: Path) -> None:
     except InvalidInputError:
         present = ""
     if present == old.model_version:
-        note(f"{served} holds the old bundle {present} as before.")
-        return
+        return f"{served} holds the old bundle {present} as before."
     if present not in ("", new.model_version):
-        note(f"{served} holds {present} by now, which stays.")
-        return
-    try:
-        copy_bundle(old, served)
-    except BaseException:
-        kept = old.path.rename(tempfile.mkdtemp(prefix="lookalike-old-"))
-        note(f"The old bundle {old.model_version} could not be put back into {served}; it is in {kept}.")
-        raise
-    note(f"The old bundle {old.model_version} is back in {served}.")
+        return f"{served} holds {present} by now, which stays."
+    copy_bundle(old, served)
+    return f"The old bundle {old.model_version} is back in {served}."
 
 
 def _answers(model_version: str) -> Callable[[GetModelResponse], str]:

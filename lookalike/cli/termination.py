@@ -13,8 +13,9 @@ from types import FrameType
 def termination_as_interrupt() -> Iterator[None]:
     """Treats SIGTERM and SIGHUP as Ctrl-C, so that one way of cleaning up serves all three.
 
-    Ctrl-C itself is set too: a shell that starts a command in the background makes it ignore SIGINT. What
-    ``nohup`` keeps running goes on. Signals reach the main thread alone; in others nothing changes.
+    Of the two the first counts. Ctrl-C itself is set too: a shell that starts a command in the background
+    makes it ignore SIGINT. What ``nohup`` keeps running goes on. Signals reach the main thread alone; in
+    others nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -32,6 +33,9 @@ def termination_as_interrupt() -> Iterator[None]:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     del number
+    # Supervisors repeat themselves; whoever wants what is undone to end at once still has Ctrl-C.
+    for repeated in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(repeated, signal.SIG_IGN)
     handler = signal.getsignal(signal.SIGINT)  # an event loop has one that cancels what it runs
     assert callable(handler)
     handler(signal.SIGINT, frame)

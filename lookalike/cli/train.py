@@ -117,7 +117,7 @@ def train(
         with training_progress() as on_progress:
             result = run_training(rows, out, config, on_progress, resume=resume)
     except KeyboardInterrupt:
-        note("Stopped; the same command with --resume goes on from here.")
+        note("Stopped; the same command with --resume goes on with this run.")
         raise
     seconds = time.monotonic() - start
     if as_json:

@@ -52,7 +52,7 @@ def serve_main(
 
 
 def _explained(setting: FieldInfo) -> str:
-    """Say what a setting does and what it is where it is not given, as argparse takes it."""
+    """Says what a setting does and what it is where it is not given, as argparse takes it."""
     told = (setting.description or "").replace("``", "").replace("%", "%%")
     if setting.is_required():
         return f"{told} Required."

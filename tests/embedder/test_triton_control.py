@@ -15,7 +15,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 from deploy.triton.server import TritonServer
 from embedder.bundle import Bundle, load_bundle, write_bundle
 from embedder.triton import control
-from embedder.triton.repository import RepositoryOptions, read_config
+from embedder.triton.repository import RepositoryOptions, changing, read_config, write_version
 from lookalike.errors import FailedPreconditionError, InvalidInputError, UnavailableError
 
 IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
@@ -125,7 +125,7 @@ async def test_a_repository_that_triton_does_not_read_is_soon_found_out(
         await control.load(tmp_path, other, triton.url, options("elsewhere"))
     assert not (tmp_path / "elsewhere").exists()
     shutil.copytree(triton.repository / "elsewhere", tmp_path / "elsewhere")
-    with pytest.raises(UnavailableError, match=r"has no version for .* is --triton the folder"):
+    with pytest.raises(InvalidInputError, match=r"Triton does not read .* is --triton the folder"):
         await control.load(tmp_path, other, triton.url, options("elsewhere"))
     assert await ready_versions(triton, "elsewhere") == [(1, good.model_version)]
 
@@ -156,14 +156,56 @@ async def test_a_model_is_changed_by_one_at_a_time(
 ) -> None:
     first, second = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (42, 43))
     await load(triton, first, "busy")
-    outcomes = await asyncio.gather(
-        load(triton, second, "busy"),
-        control.retire(triton.repository, "busy", 1, triton.url),
-        return_exceptions=True,
-    )
-    refused = [outcome for outcome in outcomes if isinstance(outcome, FailedPreconditionError)]
-    assert len(refused) == 1
-    assert "another change of busy" in refused[0].message
+    with changing(triton.repository, "busy"):
+        for change in (
+            load(triton, second, "busy"),
+            control.retire(triton.repository, "busy", 1, triton.url),
+            control.drop(triton.repository, "busy", first.model_version, triton.url),
+            asyncio.to_thread(write_version, triton.repository, second, options("busy")),
+        ):
+            with pytest.raises(FailedPreconditionError, match="another change of busy"):
+                await change
+    assert await ready_versions(triton, "busy") == [(1, first.model_version)]
+    await load(triton, second, "busy")
+
+
+@pytest.mark.parametrize("change", ["load", "drop"])
+async def test_a_change_that_is_cancelled_is_taken_back(
+    triton: TritonServer,
+    make_tiny_bundle: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+) -> None:
+    """As Ctrl-C and SIGTERM cancel what an event loop runs."""
+    first, second, third = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (44, 45, 46))
+    model = f"cancelled-{change}"
+    for bundle in (first, second):
+        await load(triton, bundle, model)
+    written = read_config(triton.repository, model)
+    reached = asyncio.Event()
+
+    async def wait(*arguments: Any) -> None:
+        reached.set()
+        await asyncio.sleep(60)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(control, "_check_read", wait)
+        begun = asyncio.create_task(
+            load(triton, third, model)
+            if change == "load"
+            else control.drop(triton.repository, model, first.model_version, triton.url)
+        )
+        await reached.wait()
+        begun.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await begun
+    assert read_config(triton.repository, model) == written
+    assert {entry.name for entry in (triton.repository / model).iterdir() if entry.is_dir()} == {"1", "2"}
+    present = [(1, first.model_version), (2, second.model_version)]
+    while await ready_versions(triton, model) != present:
+        await asyncio.sleep(0.05)
+    for bundle in (first, second):
+        await assert_serves(triton, bundle, model)
 
 
 async def test_a_first_bundle_that_fails_its_golden_images_leaves_nothing(

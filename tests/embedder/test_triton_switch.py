@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -195,12 +196,51 @@ def test_a_folder_that_an_embedder_does_not_follow_is_refused_before_anything_ch
 ) -> None:
     monkeypatch.setattr("lookalike.cli.model._FOLLOW_SECONDS", 0.0)
     embedder.stubborn = "0123456789abcdef"
-    assert switch(embedder, bundles[1]) == EXIT_BAD_INPUT
+    assert switch(embedder, bundles[1]) == EXIT_FAILED
     told = capsys.readouterr().err
-    assert f"still serves 0123456789abcdef, not {bundles[0].model_version}" in told
-    assert f"Is {embedder.folder} the folder that it follows?" in told
+    assert f"serves 0123456789abcdef, but {embedder.folder} holds {bundles[0].model_version}: name" in told
+    assert "nothing was changed" in told
     assert triton == []
     assert load_bundle(embedder.folder).model_version == bundles[0].model_version
+
+
+def test_an_embedder_that_does_not_answer_is_told_of_before_anything_changes(
+    bundles: tuple[Bundle, Bundle],
+    embedder: Embedder,
+    triton: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("lookalike.cli.model._FOLLOW_SECONDS", 0.0)
+    assert switch(embedder, bundles[1], "--embedder=127.0.0.1:1") == EXIT_FAILED
+    told = capsys.readouterr().err
+    assert "the embedder at 127.0.0.1:1 answers UNAVAILABLE; nothing was changed" in told
+    assert triton == []
+
+
+def test_an_old_bundle_is_kept_where_putting_it_back_is_interrupted(
+    bundles: tuple[Bundle, Bundle],
+    embedder: Embedder,
+    triton: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def impatient(folder: Path) -> Bundle:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    def wait(seconds: float) -> None:
+        monkeypatch.setattr("embedder.bundle.load_bundle", impatient)
+        raise KeyboardInterrupt
+
+    embedder.stubborn = bundles[0].model_version
+    monkeypatch.setattr("lookalike.cli.model.time.sleep", wait)
+    assert switch(embedder, bundles[1]) == EXIT_INTERRUPTED
+    kept = re.search(r"could not be put back into .*; it is in (\S+)\.\n", capsys.readouterr().err)
+    assert kept is not None
+    assert load_bundle(Path(kept[1])).model_version == bundles[0].model_version
+    shutil.rmtree(kept[1])
 
 
 @pytest.mark.parametrize("option", ["--triton-url", "--embedder"])

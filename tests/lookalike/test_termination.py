@@ -64,6 +64,12 @@ def test_what_nohup_keeps_running_outlives_a_hangup() -> None:
     assert told_after(PLAIN.replace("60", "0.5"), signal.SIGHUP, ignored=signal.SIGHUP) == "undone\n"
 
 
+def test_the_second_signal_does_not_disturb_what_is_undone() -> None:
+    program = PLAIN.replace("finally:", "finally:\n        signal.raise_signal(signal.SIGTERM)")
+    program = "import signal\n" + program
+    assert told_after(program, signal.SIGHUP, ignored=signal.SIGINT) == "undone\ninterrupted\n"
+
+
 def told_after(program: str, number: signal.Signals, ignored: signal.Signals) -> str:
     before = signal.signal(ignored, signal.SIG_IGN)  # which the process inherits
     try:
