@@ -1,4 +1,4 @@
-"""Ctrl-C while a run trains, and training that diverges."""
+"""Ctrl-C and SIGTERM while a run trains, and training that diverges."""
 
 from __future__ import annotations
 
@@ -69,9 +69,18 @@ def test_handlers_of_others_and_other_threads_are_left_alone() -> None:
 
 
 # Steps in the middle of an epoch and the very last one.
-@pytest.mark.parametrize(("stage", "step"), [("train", 6), ("train", -1), ("fine-tune", 6)])
+@pytest.mark.parametrize(
+    ("stage", "step", "number"),
+    [
+        ("train", 6, signal.SIGINT),
+        ("train", -1, signal.SIGINT),
+        ("fine-tune", 6, signal.SIGINT),
+        ("train", 6, signal.SIGTERM),
+        ("fine-tune", 6, signal.SIGTERM),
+    ],
+)
 def test_an_interrupted_run_goes_on_to_the_same_model(
-    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, stage: str, step: int
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, stage: str, step: int, number: signal.Signals
 ) -> None:
     changes = {
         "epochs": 3,
@@ -85,14 +94,15 @@ def test_an_interrupted_run_goes_on_to_the_same_model(
     settings = settings.model_copy(update={"run_folder": tmp_path / "run"})
     steps: list[int] = []
 
-    def press_ctrl_c(name: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+    def interrupt(name: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         if name == stage:
             steps.append(done)
             if done == step % (total + 1):
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), number)
 
     with pytest.raises(KeyboardInterrupt):
-        train(toy_catalog, tmp_path / "bundle", settings, press_ctrl_c)
+        train(toy_catalog, tmp_path / "bundle", settings, interrupt)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     pressed_at = steps[-1]
     again = train(toy_catalog, tmp_path / "bundle", settings, lambda *_: None, resume=True)
     assert again.bundle.model_version == expected.bundle.model_version
