@@ -118,7 +118,7 @@ lint: setup ## Run every static check, Python, Rust and protobuf
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m mypy.stubtest hasher._native
+	$(BIN)/python -m mypy.stubtest lookalike._native
 	cargo fmt --manifest-path native/Cargo.toml --all --check
 	cargo clippy --quiet --release --manifest-path native/Cargo.toml --workspace --all-targets -- -D warnings
 	@$(MAKE) --no-print-directory lint-protos
@@ -145,4 +145,4 @@ proto: setup ## Regenerate lookalike/v1 from protos/
 
 .PHONY: clean
 clean: ## Delete what was built, but not .venv
-	rm -rf build native/target hasher/_native*.so
+	rm -rf build native/target lookalike/_native*.so

@@ -25,18 +25,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.embedder_engines import Array, EngineOptions, TritonClient, backbone_of, open_engines
+from benchmarks.embedder_backends import Array, EngineOptions, TritonClient, backbone_of, open_engines
 from benchmarks.embedder_gpu import gpu_name, training
 from benchmarks.embedder_trained import train_in_memory
 from benchmarks.engine.machine import machine_facts
 from benchmarks.engine.report import table
-from embedder.backends.base import Encoder
 from embedder.bundle import Bundle, load_bundle
+from embedder.encoder import Encoder
 from embedder.golden import cosine_distance
 from embedder.model.backbone import BackboneSpec
 from embedder.preprocess import decode_image, fit_square, preprocess, to_tensor
 from embedder.training.config import TrainConfig
-from lookalike.catalog import read_catalog
+from lookalike.catalogue.catalog import read_catalog
 from lookalike.errors import LookalikeError
 
 SIDES = (512, 1600, 4000)

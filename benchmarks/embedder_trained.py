@@ -14,7 +14,7 @@ from embedder.model.network import EmbeddingNetwork
 from embedder.training.config import TrainConfig
 from embedder.training.run import TrainingRun
 from embedder.training.torch_encoder import TorchEncoder
-from lookalike.catalog import Catalog
+from lookalike.catalogue.catalog import Catalog
 
 __all__ = ["Trained", "train_in_memory"]
 

@@ -24,9 +24,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from embedder.golden import GoldenImages
 from embedder.model.taxonomy import Taxonomy
 from embedder.preprocess import PreprocessParams
-from lookalike.catalog import LEVELS
-from lookalike.disk import writing
+from lookalike.catalogue.catalog import LEVELS
 from lookalike.errors import InvalidInputError, Reason
+from lookalike.files.disk import writing
 
 SCHEMA = 1
 MANIFEST_NAME = "bundle.json"

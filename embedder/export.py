@@ -19,15 +19,15 @@ import torch
 import typer
 from torch import nn
 
-from embedder.backends.base import Encoded
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle, check_replaceable, load_bundle, write_bundle
+from embedder.encoder import Encoded
 from embedder.golden import GoldenImages, cosine_distance
 from embedder.model.backbone import Backbone, BackboneSpec, load_backbone
 from embedder.model.network import EmbeddingNetwork
 from embedder.model.taxonomy import Taxonomy
 from embedder.preprocess import PreprocessParams
-from lookalike.catalog import LEVELS
+from lookalike.catalogue.catalog import LEVELS
 from lookalike.errors import InvalidInputError
 
 MAX_COSINE_DISTANCE = 1e-4

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embedder.backends.base import Encoder
+from embedder.encoder import Encoder
 from embedder.preprocess import PreprocessParams, preprocess
 from lookalike.errors import InvalidInputError, Reason
 

@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from embedder.backends.base import AsyncEncoder
 from embedder.batching import MicroBatcher
 from embedder.bundle import Bundle
+from embedder.encoder import AsyncEncoder
 from embedder.golden import mismatch
+from embedder.metrics import StageMetrics
 from embedder.preprocess import Region, preprocess
-from embedder.stage_metrics import StageMetrics
 from lookalike.errors import (
     FailedPreconditionError,
     InvalidInputError,

@@ -18,18 +18,18 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from embedder.backends.base import Encoder
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import NETWORK_NAME, Bundle, check_replaceable, write_bundle
+from embedder.encoder import Encoder
 from embedder.evaluation.embedding import embed_photos
-from embedder.evaluation.metrics import first_hits, mean_over_queries
+from embedder.evaluation.measures import first_hits, mean_over_queries
 from embedder.evaluation.offline import rank_items
 from embedder.golden import GoldenImages
 from embedder.photos import read_photo
 from embedder.preprocess import PreprocessParams, preprocess
-from lookalike.catalog import Catalog
+from lookalike.catalogue.catalog import Catalog
+from lookalike.catalogue.questions import all_questions
 from lookalike.errors import InvalidInputError, Reason
-from lookalike.questions import all_questions
 
 GOLDEN_TOLERANCE = 1e-2
 """Processors with and without VNNI round 8-bit sums differently."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from embedder.config import EmbedderSettings
-from embedder.served import ServedModel
+from embedder.served_model import ServedModel
 from embedder.service import EmbedderServicer
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service

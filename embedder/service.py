@@ -9,9 +9,9 @@ import grpc
 from embedder.pipeline import EmbeddedPhoto, EmbedPipeline, Photo, Prediction
 from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
 from lookalike.limits import DEFAULT_PREDICTIONS, MAX_PREDICTIONS
-from lookalike.runtime.status import status_of
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
-from lookalike.vectors import to_bytes
+from lookalike.wire.status import status_of
+from lookalike.wire.vectors import to_bytes
 
 MAX_IMAGES = 256
 _LEVELS = (types_pb2.CATEGORY_LEVEL_META, types_pb2.CATEGORY_LEVEL_LEVEL2, types_pb2.CATEGORY_LEVEL_LEAF)

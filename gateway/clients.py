@@ -18,8 +18,8 @@ from lookalike.errors import (
     Reason,
     UnavailableError,
 )
-from lookalike.runtime.status import error_from_rpc
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, hasher_pb2, hasher_pb2_grpc
+from lookalike.wire.status import error_from_rpc
 
 _Response = TypeVar("_Response")
 _TOO_LARGE = "larger than max"  # gRPC uses RESOURCE_EXHAUSTED for this, too
@@ -38,7 +38,7 @@ class GrpcEmbedder:
     async def embed(
         self, request: embedder_pb2.EmbedRequest, *, timeout_seconds: float
     ) -> embedder_pb2.EmbedResponse:
-        """See :class:`gateway.ports.Embedder`."""
+        """See :class:`gateway.peers.Embedder`."""
         return await _call(
             self._stub.Embed, request, timeout_seconds, "the embedder", Reason.EMBEDDER_UNAVAILABLE
         )
@@ -46,13 +46,13 @@ class GrpcEmbedder:
     async def classify(
         self, request: embedder_pb2.EmbedderServiceClassifyRequest, *, timeout_seconds: float
     ) -> embedder_pb2.EmbedderServiceClassifyResponse:
-        """See :class:`gateway.ports.Embedder`."""
+        """See :class:`gateway.peers.Embedder`."""
         return await _call(
             self._stub.Classify, request, timeout_seconds, "the embedder", Reason.EMBEDDER_UNAVAILABLE
         )
 
     async def get_model(self, *, timeout_seconds: float) -> embedder_pb2.GetModelResponse:
-        """See :class:`gateway.ports.Embedder`."""
+        """See :class:`gateway.peers.Embedder`."""
         return await _call(
             self._stub.GetModel,
             embedder_pb2.GetModelRequest(),
@@ -75,31 +75,31 @@ class GrpcShard:
     async def apply(
         self, request: hasher_pb2.ApplyRequest, *, timeout_seconds: float
     ) -> hasher_pb2.ApplyResponse:
-        """See :class:`gateway.ports.Shard`."""
+        """See :class:`gateway.peers.Shard`."""
         return await _call(self._stub.Apply, request, timeout_seconds)
 
     async def search(
         self, request: hasher_pb2.HasherServiceSearchRequest, *, timeout_seconds: float
     ) -> hasher_pb2.HasherServiceSearchResponse:
-        """See :class:`gateway.ports.Shard`."""
+        """See :class:`gateway.peers.Shard`."""
         return await _call(self._stub.Search, request, timeout_seconds)
 
     async def get_rows(
         self, request: hasher_pb2.GetRequest, *, timeout_seconds: float
     ) -> hasher_pb2.GetResponse:
-        """See :class:`gateway.ports.Shard`."""
+        """See :class:`gateway.peers.Shard`."""
         return await _call(self._stub.Get, request, timeout_seconds)
 
     async def list_rows(
         self, request: hasher_pb2.ListRequest, *, timeout_seconds: float
     ) -> hasher_pb2.ListResponse:
-        """See :class:`gateway.ports.Shard`."""
+        """See :class:`gateway.peers.Shard`."""
         return await _call(self._stub.List, request, timeout_seconds)
 
     async def describe(
         self, request: hasher_pb2.DescribeRequest, *, timeout_seconds: float
     ) -> hasher_pb2.DescribeResponse:
-        """See :class:`gateway.ports.Shard`."""
+        """See :class:`gateway.peers.Shard`."""
         return await _call(self._stub.Describe, request, timeout_seconds)
 
 

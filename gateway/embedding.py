@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from gateway.deadline import Deadline
-from gateway.ports import Embedder
-from gateway.registry import Spec
-from lookalike import limits, vectors
+from gateway.peers import Embedder
+from lookalike import limits
+from lookalike.collections import Spec
 from lookalike.errors import FailedPreconditionError, InvalidInputError, LookalikeError, Reason
-from lookalike.runtime.status import error_from_status
 from lookalike.v1 import embedder_pb2, types_pb2
+from lookalike.wire import vectors
+from lookalike.wire.status import error_from_status
 
 PREDICTIONS_PER_LEVEL = 3
 _IMAGES_PER_CALL = 64

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from gateway.ports import Shard
+from gateway.peers import Shard
 from lookalike.errors import (
     AbortedError,
     AlreadyExistsError,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from gateway.deadline import Deadline
-from gateway.registry import Collection
+from gateway.directory.base import Collection
 from gateway.writes import PreparedBatch, Writer
 from lookalike import limits
 from lookalike.errors import InvalidInputError, OverloadedError, Reason

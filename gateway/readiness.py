@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 
 from gateway.fanout import Shards
-from gateway.ports import Embedder, Shard
-from gateway.telemetry import Telemetry
+from gateway.metrics import Telemetry
+from gateway.peers import Embedder, Shard
 from lookalike.errors import LookalikeError
 from lookalike.v1 import hasher_pb2
 

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gateway.checks import check_item_ids
 from gateway.deadline import Deadline
+from gateway.directory.base import Collection, resolve
+from gateway.directory.sqlite import Registry
 from gateway.fanout import Shards
-from gateway.lifecycle import resolve
-from gateway.ports import Shard
-from gateway.queries import check_item_ids
-from gateway.registry import Collection, Registry
+from gateway.peers import Shard
 from gateway.tokens import decode_page, encode_page
 from lookalike import limits
 from lookalike.errors import InvalidInputError, LookalikeError, Reason
 from lookalike.v1 import catalog_pb2, hasher_pb2, types_pb2
-from lookalike.vectors import WIRE_DTYPE
+from lookalike.wire.vectors import WIRE_DTYPE
 
 _ROWS_PER_CALL = 100
 _RETRY_ADVICE = "the items cannot be read now: retry"

@@ -11,22 +11,22 @@ import grpc
 from gateway.admission import Admission
 from gateway.clients import GrpcEmbedder, GrpcShard
 from gateway.config import GatewaySettings
+from gateway.directory.lifecycle import Lifecycle
+from gateway.directory.sqlite import Registry
 from gateway.fanout import Shards
 from gateway.ingest import Ingest
-from gateway.lifecycle import Lifecycle
-from gateway.pipeline import SearchPipeline
-from gateway.ports import Embedder, Shard
+from gateway.metrics import Telemetry
+from gateway.peers import Embedder, Shard
 from gateway.readiness import Readiness
 from gateway.reads import Reader
-from gateway.registry import Registry
+from gateway.search import SearchPipeline
 from gateway.services import CatalogServicer, CollectionServicer, SearchServicer
-from gateway.telemetry import Telemetry
 from gateway.writes import Writer
-from lookalike.folder_lock import FolderLock
-from lookalike.runtime.channel import open_channel
+from lookalike.files.locks import FolderLock
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
 from lookalike.v1 import catalog_pb2_grpc, collection_pb2_grpc, search_pb2_grpc
+from lookalike.wire.channel import open_channel
 
 _PACKAGE = "lookalike.v1"
 

@@ -10,18 +10,18 @@ from collections.abc import AsyncIterator
 
 import grpc
 
+from gateway.checks import check_image
 from gateway.deadline import Deadline
+from gateway.directory.base import Collection, check_name, resolve
+from gateway.directory.lifecycle import Lifecycle
+from gateway.directory.sqlite import Registry
 from gateway.ingest import Ingest
-from gateway.lifecycle import Lifecycle, check_name, resolve, spec_message
-from gateway.pipeline import SearchPipeline
-from gateway.ports import Embedder
-from gateway.queries import check_image
+from gateway.peers import Embedder
 from gateway.reads import Reader
-from gateway.registry import Collection, Registry
+from gateway.search import SearchPipeline
 from gateway.writes import Writer
 from lookalike import __version__, limits
 from lookalike.errors import InvalidInputError, LookalikeError, NotSupportedError, Reason
-from lookalike.runtime.status import status_of
 from lookalike.v1 import (
     catalog_pb2,
     catalog_pb2_grpc,
@@ -31,6 +31,7 @@ from lookalike.v1 import (
     search_pb2,
     search_pb2_grpc,
 )
+from lookalike.wire.status import status_of
 
 _PARALLEL_SEARCHES = 8
 _MODEL_LOOKUP_SECONDS = 1.0
@@ -301,7 +302,7 @@ def _not_yet(method: str) -> NotSupportedError:
 
 def _collection_message(collection: Collection) -> collection_pb2.Collection:
     message = collection_pb2.Collection(
-        name=collection.name, spec=spec_message(collection.spec), generation=collection.generation
+        name=collection.name, spec=collection.spec.to_message(), generation=collection.generation
     )
     message.create_time.FromNanoseconds(collection.create_time_ns)
     return message

@@ -13,21 +13,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.admission import Admission
+from gateway.checks import check_batch, check_embedding, check_image, check_item_ids, check_request_id
 from gateway.deadline import Deadline
+from gateway.directory.base import Collection, resolve
+from gateway.directory.lifecycle import shard_request_id
+from gateway.directory.sqlite import Registry
 from gateway.embedding import embed_items, moved
 from gateway.fanout import Shards
-from gateway.items import check_batch
-from gateway.lifecycle import resolve, shard_request_id
-from gateway.pipeline import check_embedding
-from gateway.ports import Embedder, Shard
-from gateway.queries import check_image, check_item_ids
-from gateway.registry import Collection, Registry
-from gateway.telemetry import Telemetry
+from gateway.metrics import Telemetry
+from gateway.peers import Embedder, Shard
 from gateway.tokens import encode_log_position
 from lookalike import limits
 from lookalike.errors import InvalidInputError, LookalikeError, Reason
-from lookalike.runtime.status import status_of
 from lookalike.v1 import catalog_pb2, hasher_pb2, types_pb2
+from lookalike.wire.status import status_of
 
 _RETRY_ADVICE = "nothing is acknowledged: retry with the same request_id"
 
@@ -192,7 +191,7 @@ class Writer:
                     check_image(upsert.image, f"{path}.image")
                     images[index] = upsert.image
                 else:
-                    vectors[index] = check_embedding(upsert.embedding, collection, f"{path}.embedding")
+                    vectors[index] = check_embedding(upsert.embedding, collection.spec, f"{path}.embedding")
             except InvalidInputError as error:
                 vectors[index] = error
         if images:
@@ -242,21 +241,6 @@ class Writer:
             # The collection may have been deleted meanwhile, and then no retry helps.
             self._registry.resolve(collection.name)
         return outcome.complete(_RETRY_ADVICE), owners
-
-
-def check_request_id(request_id: str) -> None:
-    """Checks a write's request id, which may be empty.
-
-    Raises:
-        InvalidInputError: It is too long.
-    """
-    size = len(request_id.encode())
-    if size > limits.MAX_REQUEST_ID_BYTES:
-        raise InvalidInputError(
-            f"request_id has {size} bytes, at most {limits.MAX_REQUEST_ID_BYTES} are allowed",
-            reason=Reason.FIELD_OUT_OF_RANGE,
-            field="request_id",
-        )
 
 
 def _digest(operation: bytes, parts: Iterable[bytes]) -> bytes:

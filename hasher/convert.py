@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hasher.records import (
+from hasher.rows.records import (
     Applied,
     Change,
     Delete,
-    GenerationSpec,
     GenerationStats,
     Mutation,
     Outcome,
@@ -20,25 +19,20 @@ from hasher.records import (
     StoredRow,
     Upsert,
 )
-from hasher.store import hash_payload
-from lookalike.category_paths import check_category
+from hasher.rows.store import hash_payload
+from lookalike.collections import Spec
 from lookalike.errors import (
     AbortedError,
     FailedPreconditionError,
     InvalidInputError,
     Reason,
 )
-from lookalike.filter_messages import filter_of
-from lookalike.limits import (
-    CODE_BITS,
-    DIMENSIONS,
-    MAX_ID_BYTES,
-    MAX_PARTITION_COUNT,
-    MAX_REQUEST_ID_BYTES,
-)
-from lookalike.runtime.status import status_of
-from lookalike.v1 import collection_pb2, hasher_pb2
-from lookalike.vectors import WIRE_DTYPE, from_bytes, unit
+from lookalike.limits import MAX_ID_BYTES, MAX_REQUEST_ID_BYTES
+from lookalike.v1 import hasher_pb2
+from lookalike.wire.categories import check_category
+from lookalike.wire.filters import filter_of
+from lookalike.wire.status import status_of
+from lookalike.wire.vectors import WIRE_DTYPE, from_bytes, unit
 
 MAX_MUTATIONS = 1000
 MAX_IDS = 1000
@@ -49,7 +43,7 @@ _DIGEST_BYTES = 32
 _MAX_PROBES = 2**31 - 1
 """More buckets than any index has; the engine takes no larger number."""
 
-PlacementCheck = Callable[[str, GenerationSpec, str], None]
+PlacementCheck = Callable[[str, Spec, str], None]
 
 
 def request_id_of(request: hasher_pb2.ApplyRequest) -> str:
@@ -58,25 +52,7 @@ def request_id_of(request: hasher_pb2.ApplyRequest) -> str:
     return request.request_id
 
 
-def spec_of(message: collection_pb2.CollectionSpec) -> GenerationSpec:
-    """Returns the checked spec of a new generation."""
-    if not message.model_version:
-        raise InvalidInputError(
-            "create.model_version is empty", reason=Reason.FIELD_MISSING, field="create.model_version"
-        )
-    _check_range(message.dimension, DIMENSIONS[0], DIMENSIONS[-1], "create.dimension")
-    _check_range(message.bits, CODE_BITS[0], CODE_BITS[-1], "create.bits")
-    if message.bits not in CODE_BITS:
-        raise InvalidInputError(
-            f"create.bits is {message.bits}; it must be a multiple of {CODE_BITS.step}", field="create.bits"
-        )
-    _check_range(message.partition_count, 1, MAX_PARTITION_COUNT, "create.partition_count")
-    return GenerationSpec(message.model_version, message.dimension, message.bits, message.partition_count)
-
-
-def change_of(
-    request: hasher_pb2.ApplyRequest, spec: GenerationSpec, check_placement: PlacementCheck
-) -> Change:
+def change_of(request: hasher_pb2.ApplyRequest, spec: Spec, check_placement: PlacementCheck) -> Change:
     """Returns a write as a change, checked whole before anything is done."""
     write = request.write
     check_model(write.model_version, spec, "write.model_version")
@@ -163,7 +139,7 @@ def _mutation(message: hasher_pb2.Mutation, vector: NDArray[np.float32] | None, 
     return Delete(message.delete_item_id, if_version)
 
 
-def query_of(request: hasher_pb2.HasherServiceSearchRequest, spec: GenerationSpec) -> SearchQuery:
+def query_of(request: hasher_pb2.HasherServiceSearchRequest, spec: Spec) -> SearchQuery:
     """Returns a checked search."""
     check_model(request.model_version, spec, "model_version")
     _check_range(request.k, 1, MAX_K, "k")
@@ -201,7 +177,7 @@ def check_list(request: hasher_pb2.ListRequest) -> None:
     _check_range(request.page_size, 1, MAX_PAGE, "page_size")
 
 
-def check_model(model_version: str, spec: GenerationSpec, field: str) -> None:
+def check_model(model_version: str, spec: Spec, field: str) -> None:
     """Checks that vectors come from the generation's model."""
     if model_version != spec.model_version:
         raise FailedPreconditionError(
@@ -260,15 +236,9 @@ def row_message(row: StoredRow) -> hasher_pb2.Row:
 
 def stats_message(stats: GenerationStats) -> hasher_pb2.GenerationInfo:
     """Returns the description of a generation."""
-    spec = stats.spec
     return hasher_pb2.GenerationInfo(
         generation=stats.name,
-        spec=collection_pb2.CollectionSpec(
-            model_version=spec.model_version,
-            dimension=spec.dimension,
-            bits=spec.bits,
-            partition_count=spec.partition_count,
-        ),
+        spec=stats.spec.to_message(),
         item_count=stats.item_count,
         product_count=stats.product_count,
         position=stats.position,

@@ -13,14 +13,13 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from hasher.committer import GroupCommitter
+from hasher.attributes import attributes_of, index_attributes
 from hasher.index import NO_ID, HashIndex, SearchResult
 from hasher.index_files import load_index, save_index
-from hasher.items import attributes_of, index_attributes
-from hasher.records import (
+from hasher.log.direct import GroupCommitter
+from hasher.rows.records import (
     Applied,
     Change,
-    GenerationSpec,
     GenerationStats,
     Hit,
     IndexEntry,
@@ -28,7 +27,8 @@ from hasher.records import (
     SearchQuery,
     StoredRow,
 )
-from hasher.store import RowStore
+from hasher.rows.store import RowStore
+from lookalike.collections import Spec
 from lookalike.errors import LookalikeError, UnavailableError
 
 _Candidates = list[tuple[float, int]]
@@ -65,7 +65,7 @@ class Generation:
         self._committer = GroupCommitter(self._apply, max_pending)
 
     @property
-    def spec(self) -> GenerationSpec:
+    def spec(self) -> Spec:
         """What the generation is made for."""
         return self.store.spec
 

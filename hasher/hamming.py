@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hasher import _native, arguments
+from hasher import arguments
+from lookalike import _native
 
 __all__ = ["NO_DISTANCE", "NO_ROW", "top_k"]
 

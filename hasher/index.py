@@ -22,8 +22,9 @@ from typing import Final, Self, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from hasher import _native, arguments
+from hasher import arguments
 from hasher.filters import Attributes, Condition, Filter
+from lookalike import _native
 from lookalike.errors import DataLossError
 
 __all__ = ["NO_ID", "HashIndex", "IndexDamagedError", "IndexStats", "SearchResult"]

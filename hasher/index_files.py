@@ -14,12 +14,12 @@ import numpy as np
 import structlog
 from google.protobuf.message import DecodeError
 
+from hasher.attributes import index_attributes
 from hasher.filters import Attributes
 from hasher.index import HashIndex, IndexDamagedError
-from hasher.items import index_attributes
-from hasher.records import IndexEntries
-from hasher.sqlite import damaged
-from hasher.store import RowStore
+from hasher.rows.records import IndexEntries
+from hasher.rows.sqlite import damaged
+from hasher.rows.store import RowStore
 
 INDEX_PREFIX = "index-"
 _SAVING = "index-being-saved"

@@ -6,11 +6,11 @@ import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from hasher._native import active_isa
 from hasher.config import HasherSettings
 from hasher.metrics import HasherMetrics
 from hasher.service import HasherServicer
 from hasher.shard import Shard
+from lookalike._native import active_isa
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
 from lookalike.v1 import hasher_pb2, hasher_pb2_grpc

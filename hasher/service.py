@@ -13,6 +13,7 @@ from hasher import convert
 from hasher.generation import Generation
 from hasher.metrics import HasherMetrics
 from hasher.shard import Shard
+from lookalike.collections import Spec
 from lookalike.errors import InvalidInputError, NotSupportedError, Reason, UnavailableError
 from lookalike.limits import MIB
 from lookalike.v1 import hasher_pb2, hasher_pb2_grpc
@@ -60,7 +61,7 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
         name = request.generation
         match request.WhichOneof("change"):
             case "create":
-                spec = convert.spec_of(request.create)
+                spec = Spec.from_message(request.create, "create")
                 position = await asyncio.to_thread(self._shard.create, name, spec)
                 return hasher_pb2.ApplyResponse(position=position)
             case "write":

@@ -13,9 +13,9 @@ import structlog
 
 from hasher.generation import Generation
 from hasher.index_files import sync_folder
-from hasher.records import GenerationSpec
-from hasher.sqlite import storage_errors
-from hasher.store import RowStore
+from hasher.rows.sqlite import storage_errors
+from hasher.rows.store import RowStore
+from lookalike.collections import Spec
 from lookalike.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -25,9 +25,9 @@ from lookalike.errors import (
     Reason,
     UnavailableError,
 )
-from lookalike.folder_lock import LOCK_FILE, FolderLock
+from lookalike.files.locks import LOCK_FILE, FolderLock
+from lookalike.files.sqlite import check_sqlite_version
 from lookalike.placement import partition_of, shard_of
-from lookalike.sqlite import check_sqlite_version
 
 LOADING = "the generations are still being loaded"
 _CREATING, _DROPPED = ".creating-", ".dropped-"
@@ -135,7 +135,7 @@ class Shard:
         """Returns the number of rows of all generations."""
         return sum(generation.store.item_count for generation in self.generations())
 
-    def check_placement(self, item_id: str, spec: GenerationSpec, field: str) -> None:
+    def check_placement(self, item_id: str, spec: Spec, field: str) -> None:
         """Checks that an item belongs here.
 
         Raises:
@@ -149,7 +149,7 @@ class Shard:
                 field=field,
             )
 
-    def create(self, name: str, spec: GenerationSpec) -> int:
+    def create(self, name: str, spec: Spec) -> int:
         """Creates a generation, or finds it there with the same spec, and returns its position.
 
         Raises:

@@ -1,6 +1,6 @@
 """The error types of Lookalike's domain code.
 
-No transport code lives here: :mod:`lookalike.runtime.status` holds the one table that maps these
+No transport code lives here: :mod:`lookalike.wire.status` holds the one table that maps these
 classes to gRPC status codes. Every error carries a message a user can act on, a stable
 machine-readable ``reason`` and, for bad requests, the path of the offending field.
 

@@ -13,8 +13,8 @@ from benchmarks.engine.curves import Options
 from benchmarks.engine.engines import installed
 from benchmarks.engine.processes import Child, State
 from benchmarks.engine.report import table
-from hasher import _native
 from hasher.hamming import top_k
+from lookalike import _native
 
 __all__ = ["encode", "hamming"]
 
@@ -28,7 +28,7 @@ def encode(options: Options) -> tuple[dict[str, Any], str]:
     with Child({options.core}) as child:
         rates = child.call(measure_encode, rounds=max(3, options.rounds))
     rows = [[name, f"{rate:,.0f}"] for name, rate in rates.items()]
-    ratio = rates["hasher._native.encode"] / rates["NumPy matmul + packbits"]
+    ratio = rates["lookalike._native.encode"] / rates["NumPy matmul + packbits"]
     text = f"## Encoding {ENCODE_DIM}-d vectors to {ENCODE_BITS} bits, one thread\n\n"
     text += table(["how", "vectors/s"], rows) + f"\nLookalike / NumPy: {ratio:.2f}\n"
     return {"vectors_per_second": rates}, text
@@ -56,7 +56,7 @@ def measure_encode(state: State, rounds: int) -> dict[str, float]:
     vectors = rng.standard_normal((ENCODE_ROWS, ENCODE_DIM), dtype=np.float32)
     planes = rng.standard_normal((ENCODE_DIM, ENCODE_BITS), dtype=np.float32)
     ways: dict[str, Callable[[], object]] = {
-        "hasher._native.encode": lambda: _native.encode(vectors, bits=ENCODE_BITS, seed=0),
+        "lookalike._native.encode": lambda: _native.encode(vectors, bits=ENCODE_BITS, seed=0),
         "NumPy matmul + packbits": lambda: np.packbits(vectors @ planes > 0, axis=1),
     }
     return _rates(ways, ENCODE_ROWS, rounds)

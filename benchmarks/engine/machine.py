@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hasher import _native
+from lookalike import _native
 
 __all__ = ["available_bytes", "busy_seconds", "machine_facts", "waited_seconds"]
 

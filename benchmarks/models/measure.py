@@ -22,7 +22,7 @@ from embedder.training.config import TrainConfig
 from embedder.training.outcome import Outcome
 from embedder.training.run import TrainingRun
 from embedder.training.run_folder import open_run_folder
-from lookalike.catalog import LEVELS, CatalogItem
+from lookalike.catalogue.catalog import LEVELS, CatalogItem
 
 __all__ = ["Measured", "measured"]
 

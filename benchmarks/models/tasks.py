@@ -10,8 +10,8 @@ from pathlib import Path
 
 import xxhash
 
-from lookalike.catalog import Catalog, CatalogItem, read_catalog, split_by_product
-from lookalike.questions import Question, all_questions
+from lookalike.catalogue.catalog import Catalog, CatalogItem, read_catalog, split_by_product
+from lookalike.catalogue.questions import Question, all_questions
 from lookalike.synth import generate
 
 __all__ = ["Search", "Task", "folds", "made_up", "to_choose_by", "to_quote"]

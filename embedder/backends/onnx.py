@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from embedder.backends.base import Encoded, check_batch, check_signature
 from embedder.bundle import Bundle
+from embedder.encoder import Encoded, check_batch, check_signature
 from lookalike.errors import InvalidInputError, Reason
 
 _ERRORS_ONLY = 3
@@ -50,7 +50,7 @@ class OnnxEncoder:
         )
 
     def encode(self, images: npt.NDArray[np.float32]) -> Encoded:
-        """See :meth:`embedder.backends.base.Encoder.encode`."""
+        """See :meth:`embedder.encoder.Encoder.encode`."""
         check_batch(images, self._shape)
         embedding, *probabilities = self._session.run(self._outputs, {"images": images})
         return Encoded(embedding, tuple(probabilities))

@@ -17,8 +17,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from embedder.backends.base import Encoded, check_batch, check_signature
 from embedder.bundle import Bundle
+from embedder.encoder import Encoded, check_batch, check_signature
 from embedder.golden import FLOAT32_TOLERANCE
 from lookalike.errors import InvalidInputError, Reason
 
@@ -88,7 +88,7 @@ class OpenVinoEncoder:
                 self._use("f32", compiled)
 
     def encode(self, images: npt.NDArray[np.float32]) -> Encoded:
-        """See :meth:`embedder.backends.base.Encoder.encode`."""
+        """See :meth:`embedder.encoder.Encoder.encode`."""
         check_batch(images, self._shape)
         request = getattr(self._of_thread, "request", None)
         if request is None:

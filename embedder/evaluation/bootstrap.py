@@ -39,7 +39,7 @@ def paired_bootstrap(
     the Bootstrap", 1993, chapter 13; for retrieval: Sakai, SIGIR 2006).
 
     Args:
-        system: ``(Q,)`` float64, one value per query, such as :func:`embedder.evaluation.metrics.recalls`
+        system: ``(Q,)`` float64, one value per query, such as :func:`embedder.evaluation.measures.recalls`
             gives; a query that is NaN in either system is left out.
         baseline: ``(Q,)`` float64, the other system's values of the same queries.
         groups: For each query what it shares with others, such as its product. Then whole groups are

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embedder.ahead import prepared_ahead
-from embedder.backends.base import Encoder
 from embedder.bundle import Bundle
+from embedder.encoder import Encoder
 from embedder.photos import read_photo
+from embedder.preparation import prepared_ahead
 from embedder.preprocess import preprocess
 from lookalike.errors import InvalidInputError
 

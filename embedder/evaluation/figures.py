@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.evaluation.bootstrap import paired_bootstrap
-from embedder.evaluation.metrics import (
+from embedder.evaluation.measures import (
     CategoryPath,
     Query,
     accuracy,
@@ -20,7 +20,7 @@ from embedder.evaluation.metrics import (
     recalls,
     violation_rate,
 )
-from lookalike.catalog import LEVELS
+from lookalike.catalogue.catalog import LEVELS
 
 PerQuery = Mapping[str, npt.NDArray[np.float64]]
 """Measures of a ranking by name, each ``(Q,)`` with NaN for a query without right answers."""

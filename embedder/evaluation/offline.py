@@ -25,12 +25,12 @@ from embedder.evaluation.figures import (
     full_ranking_measures,
     means,
 )
-from embedder.evaluation.metrics import CategoryPath, Query
+from embedder.evaluation.measures import CategoryPath, Query
 from embedder.evaluation.retrieval import PLAIN, Options, search
 from embedder.evaluation.search import NOBODY
-from lookalike.catalog import Catalog, CatalogItem
+from lookalike.catalogue.catalog import Catalog, CatalogItem
+from lookalike.catalogue.questions import Question, all_questions
 from lookalike.errors import InvalidInputError, Reason
-from lookalike.questions import Question, all_questions
 
 Update = Callable[[int, int], None]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lookalike.catalog import LEVELS
+from lookalike.catalogue.catalog import LEVELS
 
 MISSING = -1
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embedder.ahead import prepared_ahead
-from embedder.backends.base import Encoder
 from embedder.bundle import Bundle
+from embedder.encoder import Encoder
 from embedder.photos import read_photo
+from embedder.preparation import prepared_ahead
 from embedder.preprocess import decode_image, fit_square, to_tensor
 from embedder.training import augment
 from embedder.training.feature_store import FeatureStore

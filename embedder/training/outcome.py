@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from embedder.ahead import prepared_ahead
-from embedder.evaluation.metrics import accuracy
+from embedder.evaluation.measures import accuracy
 from embedder.evaluation.search import nearest
 from embedder.model.heads import EmbeddingHead
 from embedder.model.taxonomy import MISSING, Taxonomy
 from embedder.photos import naming, read_photo
+from embedder.preparation import prepared_ahead
 from embedder.preprocess import PreprocessParams, preprocess
 from embedder.training.rows import number_repeated
-from lookalike.catalog import LEVELS, CatalogItem
+from lookalike.catalogue.catalog import LEVELS, CatalogItem
 
 _BATCH = 64
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import DBSCAN
 
-from lookalike.catalog import CatalogItem
+from lookalike.catalogue.catalog import CatalogItem
 
 
 def pseudo_products(

@@ -12,13 +12,13 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from embedder.evaluation.metrics import lca_heights
+from embedder.evaluation.measures import lca_heights
 from embedder.photos import read_photo
 from embedder.preprocess import decode_image
 from embedder.training.callbacks import Figures
 from embedder.training.outcome import Outcome
 from embedder.training.plots import confusion, draw_confusion, draw_curves
-from lookalike.catalog import LEVELS
+from lookalike.catalogue.catalog import LEVELS
 
 _MISTAKES_SHOWN = 24
 _THUMBNAIL = 160

@@ -15,7 +15,7 @@ from embedder.training.config import TrainConfig
 from embedder.training.data import Labels
 from embedder.training.pseudo_ids import pseudo_products
 from embedder.training.titles import Attributes, mine_attributes
-from lookalike.catalog import Catalog, CatalogItem
+from lookalike.catalogue.catalog import Catalog, CatalogItem
 
 
 @dataclass(frozen=True, slots=True)

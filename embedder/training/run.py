@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from embedder.backends.base import Encoder
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle, load_bundle
+from embedder.encoder import Encoder
 from embedder.export import export_backbone
 from embedder.model.backbone import Backbone, check_features, load_backbone
 from embedder.model.heads import EmbeddingHead
@@ -31,7 +31,7 @@ from embedder.training.outcome import Outcome, monitored, outcome_of_features, o
 from embedder.training.rows import Rows, make_labels, split_rows
 from embedder.training.sampling import Plan
 from embedder.training.torch_encoder import TorchEncoder
-from lookalike.catalog import Catalog, CatalogItem
+from lookalike.catalogue.catalog import Catalog, CatalogItem
 from lookalike.errors import InvalidInputError, Reason
 
 Progress = Callable[[str, int, int, Mapping[str, float]], None]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lookalike.errors import InvalidInputError, Reason
-from lookalike.folder_lock import LOCK_FILE, FolderLock
+from lookalike.files.locks import LOCK_FILE, FolderLock
 
 _IDENTITY = "run.json"
 _PARTIAL_IDENTITY = "run.json.part"

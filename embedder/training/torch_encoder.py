@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from embedder.backends.base import Encoded
+from embedder.encoder import Encoded
 
 
 class TorchEncoder:

@@ -16,7 +16,7 @@ from embedder.training.devices import check_hardware, end_parallel_training, is_
 from embedder.training.report import write_report
 from embedder.training.run import Progress, TrainingRun
 from embedder.training.run_folder import check_apart, check_run_folder, open_run_folder, run_folder_locked
-from lookalike.catalog import Catalog
+from lookalike.catalogue.catalog import Catalog
 
 
 @dataclass(frozen=True, slots=True)

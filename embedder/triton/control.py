@@ -17,11 +17,11 @@ import numpy as np
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from embedder.backends.triton import TritonEncoder, TritonTarget
 from embedder.bundle import Bundle
 from embedder.golden import GoldenImages, mismatch
-from embedder.stage_metrics import TritonMetrics
+from embedder.metrics import TritonMetrics
 from embedder.triton import naming, repository
+from embedder.triton.client import TritonEncoder, TritonTarget
 from embedder.triton.repository import RepositoryOptions
 from lookalike.errors import (
     FailedPreconditionError,

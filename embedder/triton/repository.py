@@ -21,9 +21,9 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from embedder.bundle import NETWORK_NAME, Bundle, sha256_of
 from embedder.triton import naming
-from lookalike.disk import writing
 from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
-from lookalike.folder_lock import one_at_a_time
+from lookalike.files.disk import writing
+from lookalike.files.locks import one_at_a_time
 
 CONFIG_NAME = "config.pbtxt"
 _PART_NAME = f".{CONFIG_NAME}.part"

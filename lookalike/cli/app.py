@@ -21,7 +21,6 @@ from lookalike.cli import collection, evaluate, export, index, model, search, se
 from lookalike.cli.console import plain, stderr
 from lookalike.cli.demo import command as demo
 from lookalike.cli.options import help_without_command
-from lookalike.disk import FULL
 from lookalike.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -30,6 +29,7 @@ from lookalike.errors import (
     NotFoundError,
     NotSupportedError,
 )
+from lookalike.files.disk import FULL
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from lookalike.catalog import Catalog, read_catalog, split_by_product
-from lookalike.eproduct import read_eproduct
+from lookalike.catalogue.catalog import Catalog, read_catalog, split_by_product
+from lookalike.catalogue.eproduct import read_eproduct
 from lookalike.errors import InvalidInputError, Reason
 
 
@@ -49,7 +49,7 @@ def open_catalog(
     Args:
         path: The CSV file, or the folder of an eProduct catalogue.
         catalog_format: Which of the two it is.
-        held_out: ``FOLD/FOLDS`` for :func:`lookalike.catalog.split_by_product`; None leaves the splits.
+        held_out: ``FOLD/FOLDS`` for :func:`.split_by_product`; None leaves the splits.
         check_images: Also require that every photo is there.
 
     Raises:

@@ -10,12 +10,12 @@ import typer
 from rich.table import Table
 
 from lookalike.addresses import DEFAULT_GATEWAY
-from lookalike.catalog import Catalog
+from lookalike.catalogue.catalog import Catalog
 from lookalike.cli.catalogs import CatalogFormat, Format, SplitByProduct, open_catalog
 from lookalike.cli.console import note, plain, print_json, progress, stdout
 from lookalike.cli.options import DEFAULT_COLLECTION, CatalogFile, CollectionName, Gateway
-from lookalike.disk import writing
 from lookalike.errors import InvalidInputError, Reason, UnavailableError
+from lookalike.files.disk import writing
 
 _ONLINE = {"gateway": "--gateway", "collection": "--collection", "concurrency": "--concurrency"}
 _OFFLINE = {
@@ -101,7 +101,7 @@ def _require_one_mode(context: typer.Context, *, offline: bool) -> None:
 
 
 def _online(rows: Catalog, gateway: str, collection: str, k: int, concurrency: int) -> dict[str, Any]:
-    from lookalike.cli.evaluation import evaluate_catalog
+    from lookalike.cli.measure_online import evaluate_catalog
     from lookalike.client import Client
 
     try:
@@ -125,7 +125,7 @@ def _offline(
 ) -> dict[str, Any]:
     from embedder.evaluation.offline import evaluate_bundle
     from embedder.evaluation.retrieval import Options
-    from lookalike.eproduct import ANSWERS, write_submission
+    from lookalike.catalogue.eproduct import ANSWERS, write_submission
 
     if submission and len(rows.index_items()) < ANSWERS:
         raise InvalidInputError(

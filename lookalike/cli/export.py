@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from embedder.triton.naming import DEFAULT_MODEL, check_model
-from lookalike.catalog import Catalog, read_catalog
+from lookalike.catalogue.catalog import Catalog, read_catalog
 from lookalike.cli.console import note, print_json
 from lookalike.cli.options import AsJson
 from lookalike.errors import InvalidInputError, Reason

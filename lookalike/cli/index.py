@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.addresses import DEFAULT_GATEWAY
-from lookalike.catalog import Catalog
+from lookalike.catalogue.catalog import Catalog
 from lookalike.cli.catalogs import CatalogFormat, Format, open_catalog
 from lookalike.cli.console import Update, note, plain, print_json, progress
 from lookalike.cli.options import (

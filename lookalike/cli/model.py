@@ -28,7 +28,7 @@ from lookalike.cli.export import (
 from lookalike.cli.options import AsJson, checked_addresses, help_without_command
 from lookalike.cli.termination import termination_as_interrupt
 from lookalike.errors import InvalidInputError, Reason, UnavailableError
-from lookalike.folder_lock import one_at_a_time
+from lookalike.files.locks import one_at_a_time
 
 if TYPE_CHECKING:
     from embedder.bundle import Bundle
@@ -248,8 +248,8 @@ def _wait_for(
     """
     import grpc
 
-    from lookalike.runtime.channel import channel_options
     from lookalike.v1.embedder_pb2_grpc import EmbedderServiceStub
+    from lookalike.wire.channel import channel_options
 
     deadline = time.monotonic() + timeout_seconds
     for address in embedders:

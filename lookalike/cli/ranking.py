@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lookalike.catalogue.questions import Question
 from lookalike.cli.console import Update
-from lookalike.questions import Question
 
 if TYPE_CHECKING:
     from lookalike.client import Client, Hit, SearchResult

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lookalike.addresses import DEFAULT_GATEWAY
-from lookalike.catalog import LEVELS
+from lookalike.catalogue.catalog import LEVELS
 from lookalike.cli.console import note, plain, print_json, stdout
 from lookalike.cli.filtering import Categories, Where, parse_filter
 from lookalike.cli.options import (

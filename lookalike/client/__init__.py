@@ -38,7 +38,7 @@ from lookalike.client.types import (
     WriteReceipt,
 )
 from lookalike.filters import Condition, Equals, Filter, In, InCategory, Range
-from lookalike.runtime.status import code_of
+from lookalike.wire.status import code_of
 
 __all__ = [
     "Alias",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from lookalike.runtime.channel import channel_options
+from lookalike.wire.channel import channel_options
 
 # Safe for writes too: each carries a request id, and the server applies one request id once.
 _RETRY_POLICY = {

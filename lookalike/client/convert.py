@@ -31,11 +31,11 @@ from lookalike.client.types import (
     WriteReceipt,
 )
 from lookalike.errors import InvalidInputError, LookalikeError, Reason
-from lookalike.filter_messages import filter_message
 from lookalike.filters import Condition, Filter, as_filter
 from lookalike.limits import MAX_IMAGE_BYTES
-from lookalike.runtime.status import error_from_status
 from lookalike.v1 import catalog_pb2, collection_pb2, search_pb2, types_pb2
+from lookalike.wire.filters import filter_message
+from lookalike.wire.status import error_from_status
 
 _UINT32_MAX = 2**32 - 1
 _TIMING_FIELDS = tuple(field.name for field in types_pb2.Timing.DESCRIPTOR.fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 
 from lookalike.errors import LookalikeError, Reason, UnavailableError
-from lookalike.runtime.status import DETAILS_KEY, error_from_rpc
+from lookalike.wire.status import DETAILS_KEY, error_from_rpc
 
 
 def call_error(error: grpc.RpcError, target: str) -> LookalikeError:

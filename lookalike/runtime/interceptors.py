@@ -20,9 +20,9 @@ from google.protobuf.message import DecodeError
 
 from lookalike.errors import InvalidInputError, LookalikeError, OverloadedError
 from lookalike.runtime.metrics import Metrics
-from lookalike.runtime.status import DETAILS_KEY, code_of, status_of
+from lookalike.wire.channel import REQUEST_ID_KEY
+from lookalike.wire.status import DETAILS_KEY, code_of, status_of
 
-REQUEST_ID_KEY = "x-request-id"
 _MAX_REQUEST_ID = 128
 _UNLIMITED_PREFIX = "/grpc."
 

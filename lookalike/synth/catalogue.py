@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lookalike.catalog import CatalogItem, write_catalog
+from lookalike.catalogue.catalog import CatalogItem, write_catalog
 from lookalike.errors import InvalidInputError, Reason
 from lookalike.synth.leaves import LEAVES
 from lookalike.synth.product import Product, build, draw_product, draw_sibling

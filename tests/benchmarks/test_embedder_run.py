@@ -10,7 +10,7 @@ import timm
 import torch
 
 from benchmarks.embedder import Options, markdown, measure
-from deploy.triton.server import is_installed
+from deploy.local.triton import is_installed
 from embedder.backends.openvino import BF16_TOLERANCE, has_bf16
 from embedder.bundle import load_bundle
 from embedder.export import export_backbone_bundle

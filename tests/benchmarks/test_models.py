@@ -11,7 +11,7 @@ from benchmarks.models.report import difference_table, labelled_table, search_ta
 from benchmarks.models.tasks import Search, _parted, made_up
 from benchmarks.models.variants import VARIANTS, of_section, options_of
 from embedder.training.config import TrainConfig
-from lookalike.catalog import CatalogItem
+from lookalike.catalogue.catalog import CatalogItem
 
 
 @pytest.fixture(scope="module")

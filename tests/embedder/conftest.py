@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from deploy.triton.server import TritonServer, is_installed
+from deploy.local.triton import TritonServer, is_installed
 from embedder.bundle import Bundle
-from lookalike.catalog import Catalog, CatalogItem
+from lookalike.catalogue.catalog import Catalog, CatalogItem
 
 if TYPE_CHECKING:
     from embedder.training.config import TrainConfig

@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from embedder.ahead import prepared_ahead
-from embedder.backends.base import Encoded
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle, load_bundle
+from embedder.encoder import Encoded
+from embedder.preparation import prepared_ahead
 from embedder.training import feature_store
 from embedder.training.feature_store import FeatureStore
 from embedder.training.features import FeatureExtractor, Features

@@ -20,7 +20,7 @@ from embedder.config import EmbedderSettings
 from embedder.golden import GoldenImages, cosine_distance, golden_photos
 from embedder.pipeline import EmbeddedPhoto, Photo
 from embedder.preprocess import PreprocessParams
-from embedder.served import ServedModel
+from embedder.served_model import ServedModel
 from embedder.training.features import FeatureExtractor
 from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason, UnavailableError
 from lookalike.runtime.metrics import Metrics

@@ -13,7 +13,7 @@ import pytest
 from embedder.training.config import TrainConfig
 from embedder.training.interruption import Interruption
 from embedder.training.train import train
-from lookalike.catalog import Catalog, write_catalog
+from lookalike.catalogue.catalog import Catalog, write_catalog
 from lookalike.cli.app import EXIT_INTERRUPTED, run
 from lookalike.errors import InvalidInputError
 

@@ -17,7 +17,7 @@ from embedder.training.losses.layer import effective_number_weights, flat_loss, 
 from embedder.training.losses.metric import MetricKind, MetricLoss
 from embedder.training.pseudo_ids import pseudo_products
 from embedder.training.titles import mine_attributes
-from lookalike.catalog import CatalogItem
+from lookalike.catalogue.catalog import CatalogItem
 
 SIZES = (2, 3, 5)
 PARENTS = [torch.zeros(0, dtype=torch.long), torch.tensor([0, 0, 1]), torch.tensor([0, 0, 1, 2, 2])]

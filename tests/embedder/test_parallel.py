@@ -9,7 +9,7 @@ from pathlib import Path
 
 from embedder.bundle import load_bundle
 from embedder.training.config import TrainConfig
-from lookalike.catalog import Catalog, write_catalog
+from lookalike.catalogue.catalog import Catalog, write_catalog
 
 
 def test_two_processes_train_and_fine_tune_one_model(

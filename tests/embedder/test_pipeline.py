@@ -15,11 +15,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from embedder.backends.base import Encoded, Encoder, ThreadEncoder
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle, load_bundle
+from embedder.encoder import Encoded, Encoder, ThreadEncoder
+from embedder.metrics import StageMetrics
 from embedder.pipeline import EmbeddedPhoto, EmbedPipeline, Photo
-from embedder.stage_metrics import StageMetrics
 from lookalike.errors import InvalidInputError, OverloadedError, Reason
 from lookalike.runtime.metrics import Metrics
 

@@ -15,7 +15,7 @@ import torch
 
 from embedder.training.config import TrainConfig
 from embedder.training.train import train
-from lookalike.catalog import Catalog, write_catalog
+from lookalike.catalogue.catalog import Catalog, write_catalog
 from lookalike.errors import InvalidInputError
 
 

@@ -13,7 +13,7 @@ import torch
 from embedder.training.config import TrainConfig
 from embedder.training.run_folder import check_run_folder, open_run_folder
 from embedder.training.train import train
-from lookalike.catalog import Catalog
+from lookalike.catalogue.catalog import Catalog
 from lookalike.errors import FailedPreconditionError, InvalidInputError
 
 

@@ -15,16 +15,15 @@ import pytest
 from google.rpc import status_pb2
 from PIL import Image
 
-from embedder.backends.base import Encoded, ThreadEncoder
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import load_bundle
 from embedder.config import EmbedderSettings
+from embedder.encoder import Encoded, ThreadEncoder
+from embedder.metrics import StageMetrics
 from embedder.pipeline import EmbedPipeline
-from embedder.served import ServedModel
+from embedder.served_model import ServedModel
 from embedder.server import FULL_NAME
 from embedder.service import EmbedderServicer
-from embedder.stage_metrics import StageMetrics
-from lookalike import vectors
 from lookalike.errors import (
     DeadlineError,
     FailedPreconditionError,
@@ -34,11 +33,12 @@ from lookalike.errors import (
     Reason,
     UnavailableError,
 )
-from lookalike.runtime.channel import open_channel
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
-from lookalike.runtime.status import error_from_rpc, error_from_status
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
+from lookalike.wire import vectors
+from lookalike.wire.channel import open_channel
+from lookalike.wire.status import error_from_rpc, error_from_status
 
 
 def picture(colour: str = "red") -> bytes:

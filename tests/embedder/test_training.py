@@ -22,7 +22,7 @@ from embedder.training.data import Batch
 from embedder.training.module import TrainingModule
 from embedder.training.torch_encoder import TorchEncoder
 from embedder.training.train import TrainResult, train
-from lookalike.catalog import Catalog, CatalogItem, read_catalog
+from lookalike.catalogue.catalog import Catalog, CatalogItem, read_catalog
 from lookalike.errors import InvalidInputError
 
 

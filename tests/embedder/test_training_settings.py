@@ -12,7 +12,7 @@ import yaml
 
 from embedder.bundle import load_bundle
 from embedder.training.config import TrainConfig, default_cache_folder, make_config
-from lookalike.catalog import Catalog, read_catalog, split_by_product, write_catalog
+from lookalike.catalogue.catalog import Catalog, read_catalog, split_by_product, write_catalog
 from lookalike.cli.app import run
 from lookalike.errors import InvalidInputError
 

@@ -26,7 +26,7 @@ from embedder.training.report import mistakes
 from embedder.training.rows import split_rows
 from embedder.training.sampling import Plan
 from embedder.training.titles import Attributes
-from lookalike.catalog import Catalog, CatalogItem
+from lookalike.catalogue.catalog import Catalog, CatalogItem
 
 Sampler = Literal["shuffle", "class", "product"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tritonclient.grpc.aio import InferenceServerClient
 
-from deploy.triton.server import TritonServer
+from deploy.local.triton import TritonServer
 from embedder.bundle import Bundle, load_bundle, write_bundle
 from embedder.triton import control
 from embedder.triton.repository import RepositoryOptions, changing, read_config, write_version

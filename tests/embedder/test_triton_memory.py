@@ -14,9 +14,9 @@ import pytest
 from tritonclient.utils import InferenceServerException, shared_memory
 from tritonclient.utils.shared_memory import SharedMemoryException
 
-from embedder.backends.triton import TritonEncoder, TritonTarget
 from embedder.bundle import Bundle, load_bundle
-from embedder.stage_metrics import TritonMetrics
+from embedder.metrics import TritonMetrics
+from embedder.triton.client import TritonEncoder, TritonTarget
 from lookalike.errors import DeadlineError, LookalikeError, Reason, UnavailableError
 from lookalike.runtime.metrics import Metrics
 

@@ -30,7 +30,7 @@ from embedder.triton.repository import (
     write_config,
     write_version,
 )
-from lookalike.catalog import read_catalog
+from lookalike.catalogue.catalog import read_catalog
 from lookalike.cli.app import run
 from lookalike.errors import FailedPreconditionError, InvalidInputError
 from lookalike.runtime.settings import load_settings

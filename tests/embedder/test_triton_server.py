@@ -17,24 +17,24 @@ import pytest
 import torch
 from tritonclient.utils import InferenceServerException
 
-from deploy.triton.server import TritonServer
+from deploy.local.triton import TritonServer
 from embedder.backends.onnx import OnnxEncoder
 from embedder.backends.openvino import OpenVinoEncoder
-from embedder.backends.triton import TritonEncoder, TritonTarget
 from embedder.bundle import Bundle, copy_bundle, load_bundle
 from embedder.config import EmbedderSettings
 from embedder.export import export_bundle
 from embedder.golden import FLOAT32_TOLERANCE, cosine_distance, golden_photos
+from embedder.metrics import TritonMetrics
 from embedder.model.network import EmbeddingNetwork
 from embedder.preprocess import preprocess
-from embedder.served import ServedModel
+from embedder.served_model import ServedModel
 from embedder.server import FULL_NAME
 from embedder.service import EmbedderServicer
-from embedder.stage_metrics import TritonMetrics
 from embedder.training.run import TrainingRun
 from embedder.triton import control
+from embedder.triton.client import TritonEncoder, TritonTarget
 from embedder.triton.repository import RepositoryOptions, write_version
-from lookalike.catalog import Catalog
+from lookalike.catalogue.catalog import Catalog
 from lookalike.cli.app import run
 from lookalike.errors import (
     DeadlineError,
@@ -42,10 +42,10 @@ from lookalike.errors import (
     Reason,
     UnavailableError,
 )
-from lookalike.runtime.channel import open_channel
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
+from lookalike.wire.channel import open_channel
 
 LEISURE_SECONDS = 0.05
 """For each photo: with two threads a call with 256 takes six seconds and more."""

@@ -18,7 +18,7 @@ import pytest
 
 from embedder.bundle import Bundle, copy_bundle, load_bundle
 from lookalike.cli.app import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, run
-from lookalike.folder_lock import lock_file
+from lookalike.files.locks import lock_file
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc
 
 

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 from gateway.config import GatewaySettings
-from gateway.registry import Registry
+from gateway.directory.sqlite import Registry
 from gateway.server import build_server
-from lookalike import vectors
 from lookalike.errors import (
     FailedPreconditionError,
     InvalidInputError,
@@ -24,9 +23,7 @@ from lookalike.errors import (
     NotFoundError,
     Reason,
 )
-from lookalike.runtime.channel import open_channel
 from lookalike.runtime.server import ServerRunner
-from lookalike.runtime.status import status_of
 from lookalike.v1 import (
     catalog_pb2,
     catalog_pb2_grpc,
@@ -37,6 +34,9 @@ from lookalike.v1 import (
     search_pb2_grpc,
     types_pb2,
 )
+from lookalike.wire import vectors
+from lookalike.wire.channel import open_channel
+from lookalike.wire.status import status_of
 
 DIMENSION = 8
 MODEL = "model-a"

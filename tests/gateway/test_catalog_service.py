@@ -10,8 +10,8 @@ import pytest
 
 from gateway.embedding import chunks
 from lookalike.errors import InvalidInputError, Reason, UnavailableError
-from lookalike.runtime.status import error_from_rpc, error_from_status
 from lookalike.v1 import catalog_pb2, collection_pb2, search_pb2, types_pb2
+from lookalike.wire.status import error_from_rpc, error_from_status
 
 if TYPE_CHECKING:
     from conftest import Gateway

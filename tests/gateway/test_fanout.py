@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.fanout import Outcome, Shards
-from gateway.ports import Shard
+from gateway.peers import Shard
 from lookalike.errors import (
     DataLossError,
     InvalidInputError,

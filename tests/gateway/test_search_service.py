@@ -12,8 +12,8 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from lookalike.errors import OverloadedError, Reason, UnavailableError
-from lookalike.runtime.status import error_from_rpc, error_from_status
 from lookalike.v1 import catalog_pb2, collection_pb2, search_pb2, types_pb2
+from lookalike.wire.status import error_from_rpc, error_from_status
 
 if TYPE_CHECKING:
     from conftest import Gateway, StartGateway

@@ -22,9 +22,7 @@ from lookalike.errors import (
     Reason,
     UnavailableError,
 )
-from lookalike.runtime.channel import open_channel
 from lookalike.runtime.settings import load_settings
-from lookalike.runtime.status import DETAILS_KEY, code_of, status_of
 from lookalike.v1 import (
     embedder_pb2,
     embedder_pb2_grpc,
@@ -33,6 +31,8 @@ from lookalike.v1 import (
     search_pb2,
     types_pb2,
 )
+from lookalike.wire.channel import open_channel
+from lookalike.wire.status import DETAILS_KEY, code_of, status_of
 
 if TYPE_CHECKING:
     from conftest import Gateway, StartGateway

@@ -9,13 +9,14 @@ import pytest
 
 from hasher.generation import Generation
 from hasher.index_files import INDEX_PREFIX
-from hasher.records import Change, Delete, GenerationSpec, Mutation, Upsert
+from hasher.rows.records import Change, Delete, Mutation, Upsert
+from hasher.rows.store import hash_payload
 from hasher.shard import Shard
-from hasher.store import hash_payload
+from lookalike.collections import Spec
 from lookalike.v1 import types_pb2
 
 DIMENSION = 16
-SPEC = GenerationSpec("model-1", DIMENSION, 64, 1024)
+SPEC = Spec("model-1", DIMENSION, 64, 1024)
 
 
 class Rows:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hasher import reference
 from hasher.index import NO_ID, HashIndex, IndexDamagedError
 from lookalike.errors import DataLossError, NotSupportedError, Reason
+from tests.hasher import oracle
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.uint64]
@@ -75,7 +75,7 @@ def test_the_default_keeps_a_byte_a_coordinate_and_misses_little_of_the_truth() 
     index = HashIndex.build(vectors, ids, products)
     assert index.stats()["rerank"] == "int8"
     assert index.stats()["vector_bytes"] == vectors.size
-    truth = reference.brute_force(vectors, ids, vectors[:200], 10)[0]
+    truth = oracle.brute_force(vectors, ids, vectors[:200], 10)[0]
     assert overlap(index.search(vectors[:200], 10, effort=0.75)[0], truth) >= 0.98
 
 
@@ -99,7 +99,7 @@ def test_exact_search_equals_the_oracle() -> None:
     vectors, ids, products = clustered(products=80)
     index = HashIndex.build(vectors, ids, products, rerank="f32")
     found = index.search_detailed(vectors[:20] * 3, 12, exact=True)
-    expected_ids, expected_scores = reference.brute_force(vectors, ids, vectors[:20], 12)
+    expected_ids, expected_scores = oracle.brute_force(vectors, ids, vectors[:20], 12)
     np.testing.assert_array_equal(found.ids, expected_ids)
     np.testing.assert_allclose(found.scores, expected_scores, atol=1e-6)
     np.testing.assert_array_equal(found.codes_scanned, len(vectors))

@@ -17,15 +17,15 @@ from hasher.metrics import HasherMetrics
 from hasher.service import HasherServicer
 from hasher.shard import Shard
 from lookalike.errors import LookalikeError, Reason
-from lookalike.filter_messages import filter_message
 from lookalike.filters import Equals, Filter, InCategory, Range
 from lookalike.placement import partition_of, shard_of
-from lookalike.runtime.channel import open_channel
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
-from lookalike.runtime.status import error_from_rpc, error_from_status
 from lookalike.v1 import collection_pb2, hasher_pb2, hasher_pb2_grpc, types_pb2
-from lookalike.vectors import to_bytes
+from lookalike.wire.channel import open_channel
+from lookalike.wire.filters import filter_message
+from lookalike.wire.status import error_from_rpc, error_from_status
+from lookalike.wire.vectors import to_bytes
 
 Code = grpc.StatusCode
 SPEC = collection_pb2.CollectionSpec(model_version="model-1", dimension=16, bits=64, partition_count=64)

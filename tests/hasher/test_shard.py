@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from hasher.generation import Generation
-from hasher.records import GenerationSpec, SearchQuery
+from hasher.rows.records import SearchQuery
 from hasher.shard import Shard
+from lookalike.collections import Spec
 from lookalike.errors import (
     AlreadyExistsError,
     DataLossError,
@@ -144,7 +145,7 @@ def test_create_is_idempotent_and_guards_the_spec(shard: Shard, rows: Any) -> No
     write(shard.generation("g"), rows, rows.upsert("a"))
     assert shard.create("g", rows.spec) == 2
     with pytest.raises(AlreadyExistsError):
-        shard.create("g", GenerationSpec("model-2", 16, 64, 1024))
+        shard.create("g", Spec("model-2", 16, 64, 1024))
 
 
 def test_drop_leaves_nothing(shard: Shard, rows: Any, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hasher.records import Change, GenerationSpec, SearchQuery, Upsert
+from hasher.rows.records import Change, SearchQuery, Upsert
 from hasher.shard import Shard
+from lookalike.collections import Spec
 from lookalike.filters import Equals, Filter
 from lookalike.v1 import types_pb2
 
@@ -61,7 +62,7 @@ def test_exclusion_equals_absence(
         shard = Shard(Path(folder), 0, 1)
         shard.lock()
         shard.load()
-        shard.create("g", GenerationSpec("m", DIMENSION, 64, 16))
+        shard.create("g", Spec("m", DIMENSION, 64, 16))
         generation = shard.generation("g")
         generation.submit(Change("r", b"h", tuple(items))).result(10)
         query = SearchQuery(

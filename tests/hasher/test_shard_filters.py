@@ -10,7 +10,7 @@ import apsw
 import pytest
 
 from hasher.index_files import INDEX_PREFIX
-from hasher.records import SearchQuery, Upsert
+from hasher.rows.records import SearchQuery, Upsert
 from hasher.shard import Shard
 from lookalike.errors import DataLossError
 from lookalike.filters import Equals, Filter, InCategory, Range

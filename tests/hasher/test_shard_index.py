@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from hasher.generation import Generation
 from hasher.index import HashIndex
-from hasher.records import SearchQuery
+from hasher.rows.records import SearchQuery
 from hasher.shard import Shard
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lookalike import synth
-from lookalike.catalog import Catalog, read_catalog
+from lookalike.catalogue.catalog import Catalog, read_catalog
 from lookalike.client import Client, Item
 
 START_SECONDS = 60.0

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lookalike.catalog import Catalog
+from lookalike.catalogue.catalog import Catalog
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 240.0

@@ -26,9 +26,9 @@ from embedder.bundle import write_bundle
 from embedder.model.taxonomy import Taxonomy
 from embedder.preprocess import PreprocessParams
 from lookalike.errors import Reason
-from lookalike.runtime.channel import channel_options
-from lookalike.runtime.status import error_from_status
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
+from lookalike.wire.channel import channel_options
+from lookalike.wire.status import error_from_status
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICE = "lookalike.v1.EmbedderService"

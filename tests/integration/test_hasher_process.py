@@ -21,7 +21,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from hasher.index import NO_ID, HashIndex
 from lookalike.v1 import collection_pb2, hasher_pb2, hasher_pb2_grpc, types_pb2
-from lookalike.vectors import to_bytes
+from lookalike.wire.vectors import to_bytes
 
 DIMENSION = 64
 SPEC = collection_pb2.CollectionSpec(model_version="m", dimension=DIMENSION, bits=128, partition_count=64)

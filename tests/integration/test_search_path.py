@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from lookalike.catalog import Catalog
+from lookalike.catalogue.catalog import Catalog
 from lookalike.client import Client, Item, Search, SearchResult
 from lookalike.errors import FailedPreconditionError, NotFoundError, NotSupportedError
 
@@ -159,8 +159,8 @@ def test_later_calls_say_that_they_are_not_there_yet(stack: Stack) -> None:
 def test_options_of_later_versions_are_named(stack: Stack, client: Client) -> None:
     import grpc
 
-    from lookalike.runtime.status import error_from_rpc
     from lookalike.v1 import search_pb2, search_pb2_grpc
+    from lookalike.wire.status import error_from_rpc
 
     request = search_pb2.SearchRequest(collection="shop", k=1, category_gate="CATEGORY_LEVEL_LEAF")
     request.query.embedding.values.extend([1.0] * 1280)

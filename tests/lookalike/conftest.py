@@ -19,7 +19,6 @@ from lookalike.errors import InvalidInputError, NotFoundError, Reason, Unavailab
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
 from lookalike.runtime.settings import ServerSettings
-from lookalike.runtime.status import status_of
 from lookalike.v1 import (
     catalog_pb2,
     catalog_pb2_grpc,
@@ -29,6 +28,7 @@ from lookalike.v1 import (
     search_pb2_grpc,
     types_pb2,
 )
+from lookalike.wire.status import status_of
 
 SPEC = collection_pb2.CollectionSpec(model_version="m1", dimension=4, bits=256, partition_count=1024)
 

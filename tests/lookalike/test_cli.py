@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lookalike.catalog import CatalogItem, write_catalog
+from lookalike.catalogue.catalog import CatalogItem, write_catalog
 from lookalike.cli.app import run
-from lookalike.filter_messages import filter_of
 from lookalike.filters import Equals, Filter, In, InCategory, Range
+from lookalike.wire.filters import filter_of
 
 
 def test_a_command_pays_for_no_package_that_it_does_not_use() -> None:

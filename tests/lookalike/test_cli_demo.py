@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image, ImageColor
 
-from lookalike.catalog import Catalog, CatalogItem
+from lookalike.catalogue.catalog import Catalog, CatalogItem
+from lookalike.catalogue.questions import Question
 from lookalike.cli.demo.examples import EXAMPLES, HITS, Example, draw_examples
 from lookalike.cli.demo.folder import DemoFolder
 from lookalike.cli.demo.page import render_page
@@ -18,7 +19,6 @@ from lookalike.cli.demo.sheet import RIGHT, WRONG, draw_sheet
 from lookalike.cli.ranking import Ranking
 from lookalike.client import Hit
 from lookalike.errors import FailedPreconditionError, InvalidInputError
-from lookalike.questions import Question
 
 FIGURES: dict[str, Any] = {
     "queries": 400,

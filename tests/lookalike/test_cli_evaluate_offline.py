@@ -16,10 +16,10 @@ from embedder.bundle import load_bundle
 from embedder.evaluation.offline import evaluate_bundle, rank_items
 from embedder.evaluation.retrieval import Options
 from embedder.preprocess import preprocess
-from lookalike.catalog import Catalog, CatalogItem, read_catalog, write_catalog
+from lookalike.catalogue.catalog import Catalog, CatalogItem, read_catalog, write_catalog
+from lookalike.catalogue.questions import Question
 from lookalike.cli.app import run
 from lookalike.errors import InvalidInputError
-from lookalike.questions import Question
 
 PRODUCTS, VIEWS = 6, 4
 KNOWN = (("clothes", "sport", "running"), ("clothes", "sport"), ("shoes", "street"))

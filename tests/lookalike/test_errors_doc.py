@@ -9,7 +9,7 @@ import pytest
 
 from lookalike import errors
 from lookalike.errors import LookalikeError, Reason
-from lookalike.runtime.status import code_of
+from lookalike.wire.status import code_of
 
 CATALOGUE = Path(__file__).resolve().parents[2] / "docs" / "errors.md"
 

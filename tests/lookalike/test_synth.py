@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lookalike.catalog import Catalog, read_catalog
+from lookalike.catalogue.catalog import Catalog, read_catalog
 from lookalike.errors import InvalidInputError
 from lookalike.synth import LEAVES, generate
 from lookalike.synth.leaf import Leaf

@@ -18,7 +18,7 @@ from embedder.backends.onnx import OnnxEncoder
 from embedder.export import export_backbone_bundle
 from embedder.model.backbone import BackboneSpec
 from embedder.preprocess import preprocess
-from lookalike.catalog import CatalogItem
+from lookalike.catalogue.catalog import CatalogItem
 from lookalike.cli.demo.command import DEMO_PRODUCTS, DEMO_SEED, DEMO_VIEWS
 from lookalike.synth.catalogue import _Job, _plan, _run
 

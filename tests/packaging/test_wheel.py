@@ -32,10 +32,10 @@ def test_wheel_holds_four_packages_and_no_fifth(wheel: Path) -> None:
     assert tops == {"embedder", "gateway", "hasher", "lookalike"}
 
 
-def test_extension_lies_only_in_hasher(wheel: Path) -> None:
+def test_extension_lies_only_in_lookalike(wheel: Path) -> None:
     binaries = [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".so")]
     assert len(binaries) == 1
-    assert binaries[0].startswith("hasher/_native")
+    assert binaries[0].startswith("lookalike/_native")
 
 
 def test_generated_code_and_type_markers_are_in_the_wheel(wheel: Path) -> None:
@@ -43,7 +43,7 @@ def test_generated_code_and_type_markers_are_in_the_wheel(wheel: Path) -> None:
     generated = {p.relative_to(ROOT).as_posix() for p in (ROOT / "lookalike/v1").glob("*.py*") if p.is_file()}
     assert generated <= names
     assert {f"{package}/py.typed" for package in ("embedder", "gateway", "hasher", "lookalike")} <= names
-    assert "hasher/_native.pyi" in names
+    assert "lookalike/_native.pyi" in names
 
 
 def test_every_file_of_the_packages_is_in_the_wheel(wheel: Path) -> None:

@@ -17,7 +17,7 @@ __all__ = ["engine_version", "installed", "make_engine"]
 
 # adapter -> (module of this package, class, module of the library, its distribution)
 ADAPTERS = {
-    "lookalike": ("lookalike", "LookalikeEngine", "hasher._native", "lookalike"),
+    "lookalike": ("lookalike", "LookalikeEngine", "lookalike._native", "lookalike"),
     "faiss": ("faiss_ivf", "FaissEngine", "faiss", "faiss-cpu"),
     "faiss-binary": ("faiss_binary", "FaissBinaryEngine", "faiss", "faiss-cpu"),
     "scann": ("scann_tree", "ScannEngine", "scann", "scann"),

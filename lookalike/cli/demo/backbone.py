@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lookalike.catalog import Catalog
+from lookalike.catalogue.catalog import Catalog
+from lookalike.catalogue.questions import questions
 from lookalike.cli.console import Update
-from lookalike.questions import questions
 
 
 def plain_backbone_figures(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lookalike.catalog import read_catalog
+from lookalike.catalogue.catalog import read_catalog
 from lookalike.cli.console import note
 from lookalike.cli.processes import ServiceProcesses
 from lookalike.cli.termination import termination_as_interrupt

@@ -8,14 +8,14 @@ import shutil
 import sys
 from pathlib import Path
 
-from lookalike.catalog import Catalog, read_catalog
+from lookalike.catalogue.catalog import Catalog, read_catalog
 from lookalike.cli.console import note, progress
 from lookalike.cli.demo.examples import draw_examples
 from lookalike.cli.demo.folder import DemoFolder
 from lookalike.cli.demo.report import DemoReport, print_report
 from lookalike.cli.demo.stages import Stages
-from lookalike.cli.evaluation import Evaluation, evaluate_catalog
 from lookalike.cli.index import Indexed, index_catalog, report_failures
+from lookalike.cli.measure_online import Evaluation, evaluate_catalog
 from lookalike.cli.processes import ServiceProcesses
 from lookalike.cli.serve import start_all
 from lookalike.cli.train import describe_training, training_progress

@@ -23,7 +23,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use signals::interruptible;
 
-create_exception!(hasher._native, DamagedError, PyValueError, "A stored index cannot be used.");
+create_exception!(lookalike._native, DamagedError, PyValueError, "A stored index cannot be used.");
 
 fn to_py(error: Error) -> PyErr {
     match error {
@@ -64,7 +64,7 @@ type SearchTuple<'py> = (
 );
 
 /// The live index.
-#[pyclass(frozen, module = "hasher._native")]
+#[pyclass(frozen, module = "lookalike._native")]
 struct NativeIndex(HashIndex);
 
 #[pymethods]

@@ -17,12 +17,12 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
 from lookalike.errors import InvalidInputError, OverloadedError, Reason
-from lookalike.runtime.channel import open_channel
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
 from lookalike.runtime.settings import ServerSettings
-from lookalike.runtime.status import error_from_rpc
 from lookalike.v1 import search_pb2, search_pb2_grpc
+from lookalike.wire.channel import open_channel
+from lookalike.wire.status import error_from_rpc
 
 SERVICE = "lookalike.v1.SearchService"
 

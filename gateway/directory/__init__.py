@@ -1,0 +1,1 @@
+"""Which collections and aliases there are, and how they come and go."""

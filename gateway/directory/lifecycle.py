@@ -1,0 +1,156 @@
+"""Making and deleting collections on every shard, in steps that can be repeated after any failure."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+
+from gateway.deadline import Deadline
+from gateway.directory.base import Collection, State, check_name
+from gateway.directory.sqlite import Registry
+from gateway.fanout import Shards
+from gateway.peers import Embedder, Shard
+from lookalike.collections import DEFAULT_BITS, DEFAULT_PARTITION_COUNT, Spec, check_spec
+from lookalike.errors import AlreadyExistsError, InvalidInputError, NotFoundError, Reason
+from lookalike.limits import MAX_REQUEST_ID_BYTES
+from lookalike.v1 import collection_pb2, hasher_pb2
+
+
+def shard_request_id(*parts: str) -> str:
+    """Returns a request id made of parts, which is the same each time and fits the shards' limit."""
+    joined = "/".join(parts)
+    if len(joined.encode()) <= MAX_REQUEST_ID_BYTES:
+        return joined
+    return hashlib.sha256(joined.encode()).hexdigest()
+
+
+class Lifecycle:
+    """Creates and deletes collections.
+
+    Args:
+        registry: Where they are recorded.
+        embedder: Asked for what a spec leaves open.
+        shards: All of them.
+    """
+
+    def __init__(self, registry: Registry, embedder: Embedder, shards: Shards) -> None:
+        self._registry = registry
+        self._embedder = embedder
+        self._shards = shards
+        self._one_at_a_time = asyncio.Lock()
+
+    async def create(self, name: str, asked: collection_pb2.CollectionSpec, deadline: Deadline) -> Collection:
+        """Creates a collection on every shard; finishes it where an earlier call was interrupted.
+
+        Raises:
+            InvalidInputError: Bad name or spec.
+            AlreadyExistsError: The name is taken by an alias or by a collection with another spec.
+            UnavailableError: A shard, or the embedder for what the spec leaves open, cannot be reached.
+        """
+        check_name(name, "name")
+        check_spec(asked, "spec")
+        async with self._one_at_a_time:
+            if self._registry.target_of(name):
+                raise AlreadyExistsError(f'"{name}" is the name of an alias', field="name")
+            found = self._registry.find(name)
+            if found and found.state is State.DELETING:
+                await self._drop(found, deadline)
+                found = None
+            if found is None:
+                spec = await self._complete(asked, deadline)
+                found = self._registry.begin_create(name, spec)
+            elif not _fits(asked, found.spec):
+                raise AlreadyExistsError(
+                    f'collection "{name}" exists with another spec: use another name, or delete it first',
+                    field="spec",
+                )
+            if found.state is State.CREATING:
+                await self._create_on_shards(found, deadline)
+                self._registry.finish_create(name)
+            return self._registry.resolve(name)
+
+    async def delete(self, name: str, deadline: Deadline) -> None:
+        """Deletes a collection from every shard; finishes it where an earlier call was interrupted.
+
+        Raises:
+            NotFoundError: There is none of this name.
+            FailedPreconditionError: An alias points to it.
+            UnavailableError: A shard cannot be reached; the collection is no longer found, and the call
+                can be repeated.
+        """
+        check_name(name, "name")
+        async with self._one_at_a_time:
+            if self._registry.target_of(name):
+                raise NotFoundError(
+                    f'"{name}" is an alias; to delete a collection, give its own name',
+                    reason=Reason.COLLECTION_NOT_FOUND,
+                    field="name",
+                )
+            await self._drop(self._registry.begin_delete(name), deadline)
+
+    async def _create_on_shards(self, collection: Collection, deadline: Deadline) -> None:
+        request = hasher_pb2.ApplyRequest(
+            generation=collection.generation,
+            request_id=shard_request_id("create", collection.generation),
+            create=collection.spec.to_message(),
+        )
+        await self._apply_everywhere(request, deadline, "creating the collection")
+
+    async def _drop(self, collection: Collection, deadline: Deadline) -> None:
+        request = hasher_pb2.ApplyRequest(
+            generation=collection.generation,
+            request_id=shard_request_id("drop", collection.generation),
+            drop=hasher_pb2.DropGeneration(),
+        )
+        await self._apply_everywhere(request, deadline, "deleting the collection")
+        self._registry.finish_delete(collection.name)
+
+    async def _apply_everywhere(
+        self, request: hasher_pb2.ApplyRequest, deadline: Deadline, doing: str
+    ) -> None:
+        async def apply(_: int, shard: Shard, timeout_seconds: float) -> hasher_pb2.ApplyResponse:
+            return await shard.apply(request, timeout_seconds=timeout_seconds)
+
+        outcome = await self._shards.call_all(apply, deadline.call_timeout_seconds(doing))
+        outcome.complete(f"{doing} is not finished: repeat the call")
+
+    async def _complete(self, asked: collection_pb2.CollectionSpec, deadline: Deadline) -> Spec:
+        """Fills what the spec leaves open from the embedder's present model."""
+        model_version, dimension = asked.model_version, asked.dimension
+        if not model_version or not dimension:
+            timeout_seconds = deadline.call_timeout_seconds("asking the embedder for its model")
+            model = await self._embedder.get_model(timeout_seconds=timeout_seconds)
+            if model_version and model_version != model.model_version:
+                raise InvalidInputError(
+                    f"spec.dimension must be set for model {model_version}, which is not the one that the"
+                    f" embedder serves ({model.model_version})",
+                    reason=Reason.FIELD_MISSING,
+                    field="spec.dimension",
+                )
+            if dimension and dimension != model.embedding_dimension:
+                raise InvalidInputError(
+                    f"spec.dimension is {dimension}, but the embedder's model makes vectors of dimension"
+                    f" {model.embedding_dimension}",
+                    reason=Reason.DIMENSION_MISMATCH,
+                    field="spec.dimension",
+                )
+            model_version, dimension = model.model_version, model.embedding_dimension
+        return Spec(
+            model_version,
+            dimension,
+            asked.bits or DEFAULT_BITS,
+            asked.partition_count or DEFAULT_PARTITION_COUNT,
+        )
+
+
+def _fits(asked: collection_pb2.CollectionSpec, spec: Spec) -> bool:
+    """Whether a request could have made a collection.
+
+    An open model fits any: the embedder's model may have changed since the first call.
+    """
+    return (
+        asked.model_version in ("", spec.model_version)
+        and asked.dimension in (0, spec.dimension)
+        and (asked.bits or DEFAULT_BITS) == spec.bits
+        and (asked.partition_count or DEFAULT_PARTITION_COUNT) == spec.partition_count
+    )

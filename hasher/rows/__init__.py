@@ -1,0 +1,1 @@
+"""The rows of a generation: the truth, in SQLite."""

@@ -1,0 +1,1 @@
+"""Files that must survive crashes and full disks: replacing, locking, SQLite."""

@@ -1,0 +1,1 @@
+"""What crosses the wire: statuses, channels, filters, vectors, categories."""

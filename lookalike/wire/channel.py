@@ -1,0 +1,58 @@
+"""Client channels between the services: keepalive, message limit, and the request id passed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import structlog
+
+from lookalike.limits import MAX_MESSAGE_BYTES
+
+REQUEST_ID_KEY = "x-request-id"
+"""Metadata key of the id that finds one call in the logs of all services."""
+
+
+def channel_options(max_message_bytes: int = MAX_MESSAGE_BYTES) -> list[tuple[str, int]]:
+    """Returns the channel options that every client of Lookalike uses."""
+    return [
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        # A restarted peer is found again within a second, not after gRPC's default of up to two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+        # Each channel has its own connection, so that one slow peer's bytes never wait behind another's.
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
+
+
+def open_channel(target: str, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> grpc.aio.Channel:
+    """Opens a channel to another service of Lookalike.
+
+    Args:
+        target: ``host:port``.
+        max_message_bytes: Limit of one message in either direction.
+    """
+    return grpc.aio.insecure_channel(
+        target, options=channel_options(max_message_bytes), interceptors=[_PassRequestId()]
+    )
+
+
+class _PassRequestId(grpc.aio.UnaryUnaryClientInterceptor):
+    """Sends the present call's request id along, so that one id finds the logs of all services."""
+
+    async def intercept_unary_unary(
+        self,
+        continuation: Callable[[grpc.aio.ClientCallDetails, Any], Any],
+        client_call_details: grpc.aio.ClientCallDetails,
+        request: Any,
+    ) -> Any:
+        request_id = structlog.contextvars.get_contextvars().get("request_id")
+        if request_id:
+            metadata = grpc.aio.Metadata(*(client_call_details.metadata or ()), (REQUEST_ID_KEY, request_id))
+            client_call_details = client_call_details._replace(metadata=metadata)
+        return await continuation(client_call_details, request)

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import grpc
+import pytest
+from google.rpc import status_pb2
+
+from lookalike import errors
+from lookalike.errors import LookalikeError, Reason, RetryableError
+from lookalike.wire.status import code_of, error_from_status, status_of
+
+
+def _all_errors(base: type[LookalikeError] = LookalikeError) -> list[type[LookalikeError]]:
+    return [found for child in base.__subclasses__() for found in (child, *_all_errors(child))]
+
+
+@pytest.mark.parametrize("error_class", [c for c in _all_errors() if c is not RetryableError])
+def test_every_domain_error_survives_the_wire(error_class: type[LookalikeError]) -> None:
+    error = error_class("what is wrong", field="query.image", metadata={"max": "3"})
+    if isinstance(error, RetryableError):
+        error.retry_after_seconds = 1.5
+    rebuilt = error_from_status(status_pb2.Status.FromString(status_of(error).SerializeToString()))
+    assert isinstance(rebuilt, LookalikeError)
+    assert code_of(rebuilt) == code_of(error) != grpc.StatusCode.INTERNAL
+    assert (rebuilt.message, rebuilt.reason, rebuilt.field, rebuilt.metadata) == (
+        error.message,
+        error.reason,
+        error.field,
+        error.metadata,
+    )
+    if isinstance(rebuilt, RetryableError):
+        assert rebuilt.retry_after_seconds == 1.5
+
+
+def test_foreign_status_keeps_its_class() -> None:
+    status = status_pb2.Status(code=grpc.StatusCode.UNAVAILABLE.value[0], message="refused")
+    assert isinstance(error_from_status(status), errors.UnavailableError)
+
+
+def test_unknown_code_is_the_base_class() -> None:
+    error = error_from_status(status_pb2.Status(code=2, message="odd"))
+    assert type(error) is LookalikeError
+    assert error.reason == Reason.INTERNAL

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lookalike.errors import InvalidInputError, Reason
+from lookalike.wire.vectors import from_bytes, to_bytes, unit
+
+
+@given(st.integers(1, 5), st.integers(1, 70), st.integers(0, 2**32 - 1))
+def test_bytes_round_trip(rows: int, dimension: int, seed: int) -> None:
+    vectors = np.random.default_rng(seed).normal(size=(rows, dimension)).astype(np.float32)
+    assert np.array_equal(from_bytes(to_bytes(vectors), dimension, "v"), vectors)
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 15, b"\0" * 20])
+def test_wrong_length_is_refused(data: bytes) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        from_bytes(data, 4, "vectors")
+    assert caught.value.reason == Reason.DIMENSION_MISMATCH
+    assert caught.value.field == "vectors"
+
+
+def test_unit_has_norm_one_even_for_extreme_values() -> None:
+    vectors = np.array([[3e38, 3e38], [1e-38, 0.0], [3.0, 4.0]], dtype=np.float32)
+    assert np.allclose(np.linalg.norm(unit(vectors, "v"), axis=1), 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([1.0, float("nan")], Reason.VECTOR_NOT_FINITE),
+        ([1.0, float("inf")], Reason.VECTOR_NOT_FINITE),
+        ([0.0, 0.0], Reason.VECTOR_ZERO),
+    ],
+)
+def test_vectors_without_a_direction_are_refused(values: list[float], reason: Reason) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        unit(np.array(values, dtype=np.float32), "query.embedding")
+    assert caught.value.reason == reason
