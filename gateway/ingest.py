@@ -136,7 +136,7 @@ class Ingest:
         response.request_id = work.batch.request_id
         for result in written.results:
             if result.HasField("error"):
-                response.failures.append(result)
+                response.failures.add(item_id=result.item_id, error=result.error)
             else:
                 response.acknowledged_item_ids.append(result.item_id)
         if written.HasField("receipt"):

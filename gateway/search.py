@@ -187,7 +187,7 @@ class SearchPipeline:
             if number in positions:
                 own = hasher_pb2.HasherServiceSearchRequest()
                 own.CopyFrom(request)
-                own.min_position = positions[number]
+                own.min_positions[0] = positions[number]
             return await shard.search(own, timeout_seconds=timeout_seconds)
 
         return await self._shards.call_all(search, deadline.call_timeout_seconds("searching the shards"))

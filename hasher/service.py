@@ -89,7 +89,7 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
         """See the contract in ``hasher.proto``."""
         generation = self._shard.generation(request.generation)
         query = convert.query_of(request, generation.spec)
-        await self._reach(generation, request.min_position, context.time_remaining())
+        await self._reach(generation, request.min_positions.get(0, 0), context.time_remaining())
         answer = await self._run(lambda: generation.search(query))
         self._metrics.searched(answer.seconds, sum(answer.codes_scanned))
         return convert.answer_message(answer)
@@ -162,6 +162,6 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
             raise UnavailableError(
                 f"position {position} is not reached: the generation is at {generation.position}",
                 reason=Reason.LOG_POSITION_NOT_REACHED,
-                field="min_position",
+                field="min_positions",
                 metadata={"position": str(generation.position)},
             ) from None

@@ -256,10 +256,15 @@ def upsert_item(item: Item) -> catalog_pb2.UpsertItem:
 
 
 def item_result(result: catalog_pb2.UpsertResult) -> ItemResult:
-    """Reads what became of one item."""
+    """Converts the outcome of one item."""
     if result.HasField("error"):
-        return ItemResult(result.item_id, error=error_from_status(result.error))
+        return item_failure(catalog_pb2.ItemFailure(item_id=result.item_id, error=result.error))
     return ItemResult(result.item_id, version=result.version)
+
+
+def item_failure(failure: catalog_pb2.ItemFailure) -> ItemResult:
+    """Converts the failure of one item."""
+    return ItemResult(failure.item_id, error=error_from_status(failure.error))
 
 
 def upsert_result(response: catalog_pb2.UpsertItemsResponse) -> UpsertResult:

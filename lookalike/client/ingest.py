@@ -104,7 +104,7 @@ class IngestPlan:
             self._stuck_since = None
             self._broken_streams = 0
             self._acknowledged_count += len(response.acknowledged_item_ids)
-            self._failures += map(convert.item_result, response.failures)
+            self._failures += map(convert.item_failure, response.failures)
             if response.HasField("receipt"):
                 self._receipt = convert.write_receipt(response.receipt)
         if self._on_progress:

@@ -26,13 +26,15 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from lookalike.v1 import types_pb2 as lookalike_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1alookalike/v1/catalog.proto\x12\x0clookalike.v1\x1a\x17google/rpc/status.proto\x1a\x18lookalike/v1/types.proto\"\xb4\x01\n\nUpsertItem\x12 \n\x04item\x18\x01 \x01(\x0b\x32\x12.lookalike.v1.Item\x12$\n\x05image\x18\x02 \x01(\x0b\x32\x13.lookalike.v1.ImageH\x00\x12,\n\tembedding\x18\x03 \x01(\x0b\x32\x17.lookalike.v1.EmbeddingH\x00\x12\x17\n\nif_version\x18\x04 \x01(\x04H\x01\x88\x01\x01\x42\x08\n\x06sourceB\r\n\x0b_if_version\"e\n\x12UpsertItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\'\n\x05items\x18\x03 \x03(\x0b\x32\x18.lookalike.v1.UpsertItem\"\x80\x01\n\x13UpsertItemsResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.lookalike.v1.UpsertResult\x12\x30\n\x07receipt\x18\x02 \x01(\x0b\x32\x1a.lookalike.v1.WriteReceiptH\x00\x88\x01\x01\x42\n\n\x08_receipt\"b\n\x0cUpsertResult\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x11\n\x07version\x18\x02 \x01(\x04H\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"N\n\x12\x44\x65leteItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x10\n\x08item_ids\x18\x03 \x03(\t\"p\n\x13\x44\x65leteItemsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\r\x12\x15\n\rmissing_count\x18\x02 \x01(\r\x12+\n\x07receipt\x18\x03 \x01(\x0b\x32\x1a.lookalike.v1.WriteReceipt\"S\n\x0fGetItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x1a\n\x12include_embeddings\x18\x03 \x01(\x08\"U\n\x10GetItemsResponse\x12\'\n\x05items\x18\x01 \x03(\x0b\x32\x18.lookalike.v1.StoredItem\x12\x18\n\x10missing_item_ids\x18\x02 \x03(\t\"i\n\x10ListItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x1a\n\x12include_embeddings\x18\x04 \x01(\x08\"U\n\x11ListItemsResponse\x12\'\n\x05items\x18\x01 \x03(\x0b\x32\x18.lookalike.v1.StoredItem\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x11\x43ountItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\"(\n\x12\x43ountItemsResponse\x12\x12\n\nitem_count\x18\x01 \x01(\x04\"w\n\x12IngestItemsRequest\x12*\n\x05start\x18\x01 \x01(\x0b\x32\x19.lookalike.v1.IngestStartH\x00\x12*\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x19.lookalike.v1.IngestBatchH\x00\x42\t\n\x07message\"!\n\x0bIngestStart\x12\x12\n\ncollection\x18\x01 \x01(\t\"J\n\x0bIngestBatch\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\'\n\x05items\x18\x02 \x03(\x0b\x32\x18.lookalike.v1.UpsertItem\"\xdc\x01\n\x13IngestItemsResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1d\n\x15\x61\x63knowledged_item_ids\x18\x02 \x03(\t\x12,\n\x08\x66\x61ilures\x18\x03 \x03(\x0b\x32\x1a.lookalike.v1.UpsertResult\x12\x30\n\x07receipt\x18\x04 \x01(\x0b\x32\x1a.lookalike.v1.WriteReceiptH\x00\x88\x01\x01\x12\x17\n\x0fnext_batch_size\x18\x05 \x01(\r\x12\r\n\x05\x64rain\x18\x06 \x01(\x08\x42\n\n\x08_receipt2\xfa\x03\n\x0e\x43\x61talogService\x12R\n\x0bUpsertItems\x12 .lookalike.v1.UpsertItemsRequest\x1a!.lookalike.v1.UpsertItemsResponse\x12R\n\x0b\x44\x65leteItems\x12 .lookalike.v1.DeleteItemsRequest\x1a!.lookalike.v1.DeleteItemsResponse\x12I\n\x08GetItems\x12\x1d.lookalike.v1.GetItemsRequest\x1a\x1e.lookalike.v1.GetItemsResponse\x12L\n\tListItems\x12\x1e.lookalike.v1.ListItemsRequest\x1a\x1f.lookalike.v1.ListItemsResponse\x12O\n\nCountItems\x12\x1f.lookalike.v1.CountItemsRequest\x1a .lookalike.v1.CountItemsResponse\x12V\n\x0bIngestItems\x12 .lookalike.v1.IngestItemsRequest\x1a!.lookalike.v1.IngestItemsResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1alookalike/v1/catalog.proto\x12\x0clookalike.v1\x1a\x17google/rpc/status.proto\x1a\x18lookalike/v1/types.proto\"\xb4\x01\n\nUpsertItem\x12 \n\x04item\x18\x01 \x01(\x0b\x32\x12.lookalike.v1.Item\x12$\n\x05image\x18\x02 \x01(\x0b\x32\x13.lookalike.v1.ImageH\x00\x12,\n\tembedding\x18\x03 \x01(\x0b\x32\x17.lookalike.v1.EmbeddingH\x00\x12\x17\n\nif_version\x18\x04 \x01(\x04H\x01\x88\x01\x01\x42\x08\n\x06sourceB\r\n\x0b_if_version\"e\n\x12UpsertItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\'\n\x05items\x18\x03 \x03(\x0b\x32\x18.lookalike.v1.UpsertItem\"\x80\x01\n\x13UpsertItemsResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.lookalike.v1.UpsertResult\x12\x30\n\x07receipt\x18\x02 \x01(\x0b\x32\x1a.lookalike.v1.WriteReceiptH\x00\x88\x01\x01\x42\n\n\x08_receipt\"b\n\x0cUpsertResult\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x11\n\x07version\x18\x02 \x01(\x04H\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\xc8\x01\n\x12\x44\x65leteItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x10\n\x08item_ids\x18\x03 \x03(\t\x12\x45\n\x0bif_versions\x18\x04 \x03(\x0b\x32\x30.lookalike.v1.DeleteItemsRequest.IfVersionsEntry\x1a\x31\n\x0fIfVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x9d\x01\n\x13\x44\x65leteItemsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\r\x12\x15\n\rmissing_count\x18\x02 \x01(\r\x12+\n\x07receipt\x18\x03 \x01(\x0b\x32\x1a.lookalike.v1.WriteReceipt\x12+\n\x08\x66\x61ilures\x18\x04 \x03(\x0b\x32\x19.lookalike.v1.ItemFailure\"A\n\x0bItemFailure\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\"S\n\x0fGetItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x1a\n\x12include_embeddings\x18\x03 \x01(\x08\"U\n\x10GetItemsResponse\x12\'\n\x05items\x18\x01 \x03(\x0b\x32\x18.lookalike.v1.StoredItem\x12\x18\n\x10missing_item_ids\x18\x02 \x03(\t\"i\n\x10ListItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x1a\n\x12include_embeddings\x18\x04 \x01(\x08\"U\n\x11ListItemsResponse\x12\'\n\x05items\x18\x01 \x03(\x0b\x32\x18.lookalike.v1.StoredItem\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x11\x43ountItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\"(\n\x12\x43ountItemsResponse\x12\x12\n\nitem_count\x18\x01 \x01(\x04\"w\n\x12IngestItemsRequest\x12*\n\x05start\x18\x01 \x01(\x0b\x32\x19.lookalike.v1.IngestStartH\x00\x12*\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x19.lookalike.v1.IngestBatchH\x00\x42\t\n\x07message\"5\n\x0bIngestStart\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\t\"J\n\x0bIngestBatch\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\'\n\x05items\x18\x02 \x03(\x0b\x32\x18.lookalike.v1.UpsertItem\"\x83\x02\n\x13IngestItemsResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1d\n\x15\x61\x63knowledged_item_ids\x18\x02 \x03(\t\x12+\n\x08\x66\x61ilures\x18\x03 \x03(\x0b\x32\x19.lookalike.v1.ItemFailure\x12\x30\n\x07receipt\x18\x04 \x01(\x0b\x32\x1a.lookalike.v1.WriteReceiptH\x00\x88\x01\x01\x12\x17\n\x0fnext_batch_size\x18\x05 \x01(\r\x12\r\n\x05\x64rain\x18\x06 \x01(\x08\x12\x12\n\ncollection\x18\x07 \x01(\t\x12\x12\n\ngeneration\x18\x08 \x01(\tB\n\n\x08_receipt2\xfa\x03\n\x0e\x43\x61talogService\x12R\n\x0bUpsertItems\x12 .lookalike.v1.UpsertItemsRequest\x1a!.lookalike.v1.UpsertItemsResponse\x12R\n\x0b\x44\x65leteItems\x12 .lookalike.v1.DeleteItemsRequest\x1a!.lookalike.v1.DeleteItemsResponse\x12I\n\x08GetItems\x12\x1d.lookalike.v1.GetItemsRequest\x1a\x1e.lookalike.v1.GetItemsResponse\x12L\n\tListItems\x12\x1e.lookalike.v1.ListItemsRequest\x1a\x1f.lookalike.v1.ListItemsResponse\x12O\n\nCountItems\x12\x1f.lookalike.v1.CountItemsRequest\x1a .lookalike.v1.CountItemsResponse\x12V\n\x0bIngestItems\x12 .lookalike.v1.IngestItemsRequest\x1a!.lookalike.v1.IngestItemsResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lookalike.v1.catalog_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_DELETEITEMSREQUEST_IFVERSIONSENTRY']._loaded_options = None
+  _globals['_DELETEITEMSREQUEST_IFVERSIONSENTRY']._serialized_options = b'8\001'
   _globals['_UPSERTITEM']._serialized_start=96
   _globals['_UPSERTITEM']._serialized_end=276
   _globals['_UPSERTITEMSREQUEST']._serialized_start=278
@@ -41,30 +43,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPSERTITEMSRESPONSE']._serialized_end=510
   _globals['_UPSERTRESULT']._serialized_start=512
   _globals['_UPSERTRESULT']._serialized_end=610
-  _globals['_DELETEITEMSREQUEST']._serialized_start=612
-  _globals['_DELETEITEMSREQUEST']._serialized_end=690
-  _globals['_DELETEITEMSRESPONSE']._serialized_start=692
-  _globals['_DELETEITEMSRESPONSE']._serialized_end=804
-  _globals['_GETITEMSREQUEST']._serialized_start=806
-  _globals['_GETITEMSREQUEST']._serialized_end=889
-  _globals['_GETITEMSRESPONSE']._serialized_start=891
-  _globals['_GETITEMSRESPONSE']._serialized_end=976
-  _globals['_LISTITEMSREQUEST']._serialized_start=978
-  _globals['_LISTITEMSREQUEST']._serialized_end=1083
-  _globals['_LISTITEMSRESPONSE']._serialized_start=1085
-  _globals['_LISTITEMSRESPONSE']._serialized_end=1170
-  _globals['_COUNTITEMSREQUEST']._serialized_start=1172
-  _globals['_COUNTITEMSREQUEST']._serialized_end=1211
-  _globals['_COUNTITEMSRESPONSE']._serialized_start=1213
-  _globals['_COUNTITEMSRESPONSE']._serialized_end=1253
-  _globals['_INGESTITEMSREQUEST']._serialized_start=1255
-  _globals['_INGESTITEMSREQUEST']._serialized_end=1374
-  _globals['_INGESTSTART']._serialized_start=1376
-  _globals['_INGESTSTART']._serialized_end=1409
-  _globals['_INGESTBATCH']._serialized_start=1411
-  _globals['_INGESTBATCH']._serialized_end=1485
-  _globals['_INGESTITEMSRESPONSE']._serialized_start=1488
-  _globals['_INGESTITEMSRESPONSE']._serialized_end=1708
-  _globals['_CATALOGSERVICE']._serialized_start=1711
-  _globals['_CATALOGSERVICE']._serialized_end=2217
+  _globals['_DELETEITEMSREQUEST']._serialized_start=613
+  _globals['_DELETEITEMSREQUEST']._serialized_end=813
+  _globals['_DELETEITEMSREQUEST_IFVERSIONSENTRY']._serialized_start=764
+  _globals['_DELETEITEMSREQUEST_IFVERSIONSENTRY']._serialized_end=813
+  _globals['_DELETEITEMSRESPONSE']._serialized_start=816
+  _globals['_DELETEITEMSRESPONSE']._serialized_end=973
+  _globals['_ITEMFAILURE']._serialized_start=975
+  _globals['_ITEMFAILURE']._serialized_end=1040
+  _globals['_GETITEMSREQUEST']._serialized_start=1042
+  _globals['_GETITEMSREQUEST']._serialized_end=1125
+  _globals['_GETITEMSRESPONSE']._serialized_start=1127
+  _globals['_GETITEMSRESPONSE']._serialized_end=1212
+  _globals['_LISTITEMSREQUEST']._serialized_start=1214
+  _globals['_LISTITEMSREQUEST']._serialized_end=1319
+  _globals['_LISTITEMSRESPONSE']._serialized_start=1321
+  _globals['_LISTITEMSRESPONSE']._serialized_end=1406
+  _globals['_COUNTITEMSREQUEST']._serialized_start=1408
+  _globals['_COUNTITEMSREQUEST']._serialized_end=1447
+  _globals['_COUNTITEMSRESPONSE']._serialized_start=1449
+  _globals['_COUNTITEMSRESPONSE']._serialized_end=1489
+  _globals['_INGESTITEMSREQUEST']._serialized_start=1491
+  _globals['_INGESTITEMSREQUEST']._serialized_end=1610
+  _globals['_INGESTSTART']._serialized_start=1612
+  _globals['_INGESTSTART']._serialized_end=1665
+  _globals['_INGESTBATCH']._serialized_start=1667
+  _globals['_INGESTBATCH']._serialized_end=1741
+  _globals['_INGESTITEMSRESPONSE']._serialized_start=1744
+  _globals['_INGESTITEMSRESPONSE']._serialized_end=2003
+  _globals['_CATALOGSERVICE']._serialized_start=2006
+  _globals['_CATALOGSERVICE']._serialized_end=2512
 # @@protoc_insertion_point(module_scope)

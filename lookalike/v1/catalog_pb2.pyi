@@ -49,24 +49,43 @@ class UpsertResult(_message.Message):
     def __init__(self, item_id: _Optional[str] = ..., version: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class DeleteItemsRequest(_message.Message):
-    __slots__ = ("collection", "request_id", "item_ids")
+    __slots__ = ("collection", "request_id", "item_ids", "if_versions")
+    class IfVersionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    IF_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     request_id: str
     item_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, collection: _Optional[str] = ..., request_id: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    if_versions: _containers.ScalarMap[str, int]
+    def __init__(self, collection: _Optional[str] = ..., request_id: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., if_versions: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class DeleteItemsResponse(_message.Message):
-    __slots__ = ("deleted_count", "missing_count", "receipt")
+    __slots__ = ("deleted_count", "missing_count", "receipt", "failures")
     DELETED_COUNT_FIELD_NUMBER: _ClassVar[int]
     MISSING_COUNT_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
     deleted_count: int
     missing_count: int
     receipt: _types_pb2.WriteReceipt
-    def __init__(self, deleted_count: _Optional[int] = ..., missing_count: _Optional[int] = ..., receipt: _Optional[_Union[_types_pb2.WriteReceipt, _Mapping]] = ...) -> None: ...
+    failures: _containers.RepeatedCompositeFieldContainer[ItemFailure]
+    def __init__(self, deleted_count: _Optional[int] = ..., missing_count: _Optional[int] = ..., receipt: _Optional[_Union[_types_pb2.WriteReceipt, _Mapping]] = ..., failures: _Optional[_Iterable[_Union[ItemFailure, _Mapping]]] = ...) -> None: ...
+
+class ItemFailure(_message.Message):
+    __slots__ = ("item_id", "error")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    error: _status_pb2.Status
+    def __init__(self, item_id: _Optional[str] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class GetItemsRequest(_message.Message):
     __slots__ = ("collection", "item_ids", "include_embeddings")
@@ -127,10 +146,12 @@ class IngestItemsRequest(_message.Message):
     def __init__(self, start: _Optional[_Union[IngestStart, _Mapping]] = ..., batch: _Optional[_Union[IngestBatch, _Mapping]] = ...) -> None: ...
 
 class IngestStart(_message.Message):
-    __slots__ = ("collection",)
+    __slots__ = ("collection", "generation")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
     collection: str
-    def __init__(self, collection: _Optional[str] = ...) -> None: ...
+    generation: str
+    def __init__(self, collection: _Optional[str] = ..., generation: _Optional[str] = ...) -> None: ...
 
 class IngestBatch(_message.Message):
     __slots__ = ("request_id", "items")
@@ -141,17 +162,21 @@ class IngestBatch(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[UpsertItem, _Mapping]]] = ...) -> None: ...
 
 class IngestItemsResponse(_message.Message):
-    __slots__ = ("request_id", "acknowledged_item_ids", "failures", "receipt", "next_batch_size", "drain")
+    __slots__ = ("request_id", "acknowledged_item_ids", "failures", "receipt", "next_batch_size", "drain", "collection", "generation")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGED_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     NEXT_BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     acknowledged_item_ids: _containers.RepeatedScalarFieldContainer[str]
-    failures: _containers.RepeatedCompositeFieldContainer[UpsertResult]
+    failures: _containers.RepeatedCompositeFieldContainer[ItemFailure]
     receipt: _types_pb2.WriteReceipt
     next_batch_size: int
     drain: bool
-    def __init__(self, request_id: _Optional[str] = ..., acknowledged_item_ids: _Optional[_Iterable[str]] = ..., failures: _Optional[_Iterable[_Union[UpsertResult, _Mapping]]] = ..., receipt: _Optional[_Union[_types_pb2.WriteReceipt, _Mapping]] = ..., next_batch_size: _Optional[int] = ..., drain: _Optional[bool] = ...) -> None: ...
+    collection: str
+    generation: str
+    def __init__(self, request_id: _Optional[str] = ..., acknowledged_item_ids: _Optional[_Iterable[str]] = ..., failures: _Optional[_Iterable[_Union[ItemFailure, _Mapping]]] = ..., receipt: _Optional[_Union[_types_pb2.WriteReceipt, _Mapping]] = ..., next_batch_size: _Optional[int] = ..., drain: _Optional[bool] = ..., collection: _Optional[str] = ..., generation: _Optional[str] = ...) -> None: ...

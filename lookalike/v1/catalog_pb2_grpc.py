@@ -87,7 +87,8 @@ class CatalogServiceServicer:
     def DeleteItems(self, request, context):
         """Deletes items; ids that do not exist are ignored and counted.
 
-        INVALID_ARGUMENT: no id or more than 1000. NOT_FOUND: unknown collection. UNAVAILABLE: as above.
+        INVALID_ARGUMENT: no id or more than 1000, or a version of an item that is not among them. NOT_FOUND: unknown
+        collection. UNAVAILABLE: as above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,7 +126,9 @@ class CatalogServiceServicer:
     def IngestItems(self, request_iterator, context):
         """Loads many items over one stream. The first message names the collection; each further one is a batch. The
         server answers each batch with the ids that are durable, and says how large the next batch should be.
-        After `drain` send no further batch: open a new stream for the rest.
+        After `drain` send no further batch: open a new stream for the rest. The answer to the first message says which
+        build of which collection the load goes to: name it in `start` of each further stream, so that an alias that moves
+        meanwhile does not split the load (FAILED_PRECONDITION, GENERATION_MOVED).
 
         INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION, UNAVAILABLE as for UpsertItems. An item that fails alone is
         reported in the reply and does not end the stream.

@@ -11,6 +11,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class RerankPrecision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RERANK_PRECISION_UNSPECIFIED: _ClassVar[RerankPrecision]
+    RERANK_PRECISION_INT8: _ClassVar[RerankPrecision]
+    RERANK_PRECISION_F16: _ClassVar[RerankPrecision]
+    RERANK_PRECISION_F32: _ClassVar[RerankPrecision]
+
 class OperationState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     OPERATION_STATE_UNSPECIFIED: _ClassVar[OperationState]
@@ -18,6 +25,10 @@ class OperationState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OPERATION_STATE_SUCCEEDED: _ClassVar[OperationState]
     OPERATION_STATE_FAILED: _ClassVar[OperationState]
     OPERATION_STATE_CANCELLED: _ClassVar[OperationState]
+RERANK_PRECISION_UNSPECIFIED: RerankPrecision
+RERANK_PRECISION_INT8: RerankPrecision
+RERANK_PRECISION_F16: RerankPrecision
+RERANK_PRECISION_F32: RerankPrecision
 OPERATION_STATE_UNSPECIFIED: OperationState
 OPERATION_STATE_RUNNING: OperationState
 OPERATION_STATE_SUCCEEDED: OperationState
@@ -25,16 +36,18 @@ OPERATION_STATE_FAILED: OperationState
 OPERATION_STATE_CANCELLED: OperationState
 
 class CollectionSpec(_message.Message):
-    __slots__ = ("model_version", "dimension", "bits", "partition_count")
+    __slots__ = ("model_version", "dimension", "bits", "partition_count", "rerank")
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     DIMENSION_FIELD_NUMBER: _ClassVar[int]
     BITS_FIELD_NUMBER: _ClassVar[int]
     PARTITION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    RERANK_FIELD_NUMBER: _ClassVar[int]
     model_version: str
     dimension: int
     bits: int
     partition_count: int
-    def __init__(self, model_version: _Optional[str] = ..., dimension: _Optional[int] = ..., bits: _Optional[int] = ..., partition_count: _Optional[int] = ...) -> None: ...
+    rerank: RerankPrecision
+    def __init__(self, model_version: _Optional[str] = ..., dimension: _Optional[int] = ..., bits: _Optional[int] = ..., partition_count: _Optional[int] = ..., rerank: _Optional[_Union[RerankPrecision, str]] = ...) -> None: ...
 
 class Collection(_message.Message):
     __slots__ = ("name", "spec", "generation", "create_time")
@@ -57,12 +70,14 @@ class Alias(_message.Message):
     def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ...) -> None: ...
 
 class CreateCollectionRequest(_message.Message):
-    __slots__ = ("name", "spec")
+    __slots__ = ("name", "spec", "repair")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
+    REPAIR_FIELD_NUMBER: _ClassVar[int]
     name: str
     spec: CollectionSpec
-    def __init__(self, name: _Optional[str] = ..., spec: _Optional[_Union[CollectionSpec, _Mapping]] = ...) -> None: ...
+    repair: bool
+    def __init__(self, name: _Optional[str] = ..., spec: _Optional[_Union[CollectionSpec, _Mapping]] = ..., repair: _Optional[bool] = ...) -> None: ...
 
 class CreateCollectionResponse(_message.Message):
     __slots__ = ("collection",)

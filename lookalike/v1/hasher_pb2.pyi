@@ -9,21 +9,35 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class ShardIdentity(_message.Message):
+    __slots__ = ("installation_id", "shard", "shard_count", "layout_epoch")
+    INSTALLATION_ID_FIELD_NUMBER: _ClassVar[int]
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    SHARD_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LAYOUT_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    installation_id: str
+    shard: int
+    shard_count: int
+    layout_epoch: int
+    def __init__(self, installation_id: _Optional[str] = ..., shard: _Optional[int] = ..., shard_count: _Optional[int] = ..., layout_epoch: _Optional[int] = ...) -> None: ...
+
 class ApplyRequest(_message.Message):
-    __slots__ = ("generation", "request_id", "create", "write", "drop", "content_digest")
+    __slots__ = ("generation", "request_id", "create", "write", "drop", "content_digest", "target")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     CREATE_FIELD_NUMBER: _ClassVar[int]
     WRITE_FIELD_NUMBER: _ClassVar[int]
     DROP_FIELD_NUMBER: _ClassVar[int]
     CONTENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
     generation: str
     request_id: str
     create: _collection_pb2.CollectionSpec
     write: Mutations
     drop: DropGeneration
     content_digest: bytes
-    def __init__(self, generation: _Optional[str] = ..., request_id: _Optional[str] = ..., create: _Optional[_Union[_collection_pb2.CollectionSpec, _Mapping]] = ..., write: _Optional[_Union[Mutations, _Mapping]] = ..., drop: _Optional[_Union[DropGeneration, _Mapping]] = ..., content_digest: _Optional[bytes] = ...) -> None: ...
+    target: ShardIdentity
+    def __init__(self, generation: _Optional[str] = ..., request_id: _Optional[str] = ..., create: _Optional[_Union[_collection_pb2.CollectionSpec, _Mapping]] = ..., write: _Optional[_Union[Mutations, _Mapping]] = ..., drop: _Optional[_Union[DropGeneration, _Mapping]] = ..., content_digest: _Optional[bytes] = ..., target: _Optional[_Union[ShardIdentity, _Mapping]] = ...) -> None: ...
 
 class DropGeneration(_message.Message):
     __slots__ = ()
@@ -73,8 +87,43 @@ class MutationResult(_message.Message):
     existed: bool
     def __init__(self, version: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., existed: _Optional[bool] = ...) -> None: ...
 
+class AwaitRequest(_message.Message):
+    __slots__ = ("target", "generation", "request_id", "lane", "position")
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    target: ShardIdentity
+    generation: str
+    request_id: str
+    lane: int
+    position: int
+    def __init__(self, target: _Optional[_Union[ShardIdentity, _Mapping]] = ..., generation: _Optional[str] = ..., request_id: _Optional[str] = ..., lane: _Optional[int] = ..., position: _Optional[int] = ...) -> None: ...
+
+class AwaitResponse(_message.Message):
+    __slots__ = ("partitions",)
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    partitions: _containers.RepeatedCompositeFieldContainer[PartitionResults]
+    def __init__(self, partitions: _Optional[_Iterable[_Union[PartitionResults, _Mapping]]] = ...) -> None: ...
+
+class PartitionResults(_message.Message):
+    __slots__ = ("partition", "results")
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    partition: int
+    results: _containers.RepeatedCompositeFieldContainer[MutationResult]
+    def __init__(self, partition: _Optional[int] = ..., results: _Optional[_Iterable[_Union[MutationResult, _Mapping]]] = ...) -> None: ...
+
 class HasherServiceSearchRequest(_message.Message):
-    __slots__ = ("generation", "model_version", "vectors_f32_le", "k", "group_by_product", "exact", "probes", "effort", "filter", "exclude_item_id", "min_position")
+    __slots__ = ("generation", "model_version", "vectors_f32_le", "k", "group_by_product", "exact", "probes", "effort", "filter", "exclude_item_id", "target", "min_positions")
+    class MinPositionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: int
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     VECTORS_F32_LE_FIELD_NUMBER: _ClassVar[int]
@@ -85,7 +134,8 @@ class HasherServiceSearchRequest(_message.Message):
     EFFORT_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_ITEM_ID_FIELD_NUMBER: _ClassVar[int]
-    MIN_POSITION_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    MIN_POSITIONS_FIELD_NUMBER: _ClassVar[int]
     generation: str
     model_version: str
     vectors_f32_le: bytes
@@ -96,8 +146,9 @@ class HasherServiceSearchRequest(_message.Message):
     effort: float
     filter: _types_pb2.Filter
     exclude_item_id: str
-    min_position: int
-    def __init__(self, generation: _Optional[str] = ..., model_version: _Optional[str] = ..., vectors_f32_le: _Optional[bytes] = ..., k: _Optional[int] = ..., group_by_product: _Optional[bool] = ..., exact: _Optional[bool] = ..., probes: _Optional[int] = ..., effort: _Optional[float] = ..., filter: _Optional[_Union[_types_pb2.Filter, _Mapping]] = ..., exclude_item_id: _Optional[str] = ..., min_position: _Optional[int] = ...) -> None: ...
+    target: ShardIdentity
+    min_positions: _containers.ScalarMap[int, int]
+    def __init__(self, generation: _Optional[str] = ..., model_version: _Optional[str] = ..., vectors_f32_le: _Optional[bytes] = ..., k: _Optional[int] = ..., group_by_product: _Optional[bool] = ..., exact: _Optional[bool] = ..., probes: _Optional[int] = ..., effort: _Optional[float] = ..., filter: _Optional[_Union[_types_pb2.Filter, _Mapping]] = ..., exclude_item_id: _Optional[str] = ..., target: _Optional[_Union[ShardIdentity, _Mapping]] = ..., min_positions: _Optional[_Mapping[int, int]] = ...) -> None: ...
 
 class HasherServiceSearchResponse(_message.Message):
     __slots__ = ("results", "codes_total", "position", "timing")
@@ -140,14 +191,16 @@ class ShardTiming(_message.Message):
     def __init__(self, hash_seconds: _Optional[float] = ..., probe_seconds: _Optional[float] = ..., scan_seconds: _Optional[float] = ..., rerank_seconds: _Optional[float] = ...) -> None: ...
 
 class GetRequest(_message.Message):
-    __slots__ = ("generation", "item_ids", "include_vectors")
+    __slots__ = ("generation", "item_ids", "include_vectors", "target")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_VECTORS_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
     generation: str
     item_ids: _containers.RepeatedScalarFieldContainer[str]
     include_vectors: bool
-    def __init__(self, generation: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., include_vectors: _Optional[bool] = ...) -> None: ...
+    target: ShardIdentity
+    def __init__(self, generation: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., include_vectors: _Optional[bool] = ..., target: _Optional[_Union[ShardIdentity, _Mapping]] = ...) -> None: ...
 
 class GetResponse(_message.Message):
     __slots__ = ("rows",)
@@ -164,16 +217,18 @@ class Row(_message.Message):
     def __init__(self, stored: _Optional[_Union[_types_pb2.StoredItem, _Mapping]] = ..., vector_f32_le: _Optional[bytes] = ...) -> None: ...
 
 class ListRequest(_message.Message):
-    __slots__ = ("generation", "after_item_id", "page_size", "include_vectors")
+    __slots__ = ("generation", "after_item_id", "page_size", "include_vectors", "target")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     AFTER_ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_VECTORS_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
     generation: str
     after_item_id: str
     page_size: int
     include_vectors: bool
-    def __init__(self, generation: _Optional[str] = ..., after_item_id: _Optional[str] = ..., page_size: _Optional[int] = ..., include_vectors: _Optional[bool] = ...) -> None: ...
+    target: ShardIdentity
+    def __init__(self, generation: _Optional[str] = ..., after_item_id: _Optional[str] = ..., page_size: _Optional[int] = ..., include_vectors: _Optional[bool] = ..., target: _Optional[_Union[ShardIdentity, _Mapping]] = ...) -> None: ...
 
 class ListResponse(_message.Message):
     __slots__ = ("rows", "more")
@@ -184,46 +239,58 @@ class ListResponse(_message.Message):
     def __init__(self, rows: _Optional[_Iterable[_Union[Row, _Mapping]]] = ..., more: _Optional[bool] = ...) -> None: ...
 
 class DescribeRequest(_message.Message):
-    __slots__ = ("generation",)
+    __slots__ = ("generation", "target")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
     generation: str
-    def __init__(self, generation: _Optional[str] = ...) -> None: ...
+    target: ShardIdentity
+    def __init__(self, generation: _Optional[str] = ..., target: _Optional[_Union[ShardIdentity, _Mapping]] = ...) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("shard", "shard_count", "generations", "isa")
+    __slots__ = ("shard", "shard_count", "generations", "isa", "installation_id", "layout_epoch")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     SHARD_COUNT_FIELD_NUMBER: _ClassVar[int]
     GENERATIONS_FIELD_NUMBER: _ClassVar[int]
     ISA_FIELD_NUMBER: _ClassVar[int]
+    INSTALLATION_ID_FIELD_NUMBER: _ClassVar[int]
+    LAYOUT_EPOCH_FIELD_NUMBER: _ClassVar[int]
     shard: int
     shard_count: int
     generations: _containers.RepeatedCompositeFieldContainer[GenerationInfo]
     isa: str
-    def __init__(self, shard: _Optional[int] = ..., shard_count: _Optional[int] = ..., generations: _Optional[_Iterable[_Union[GenerationInfo, _Mapping]]] = ..., isa: _Optional[str] = ...) -> None: ...
+    installation_id: str
+    layout_epoch: int
+    def __init__(self, shard: _Optional[int] = ..., shard_count: _Optional[int] = ..., generations: _Optional[_Iterable[_Union[GenerationInfo, _Mapping]]] = ..., isa: _Optional[str] = ..., installation_id: _Optional[str] = ..., layout_epoch: _Optional[int] = ...) -> None: ...
 
 class GenerationInfo(_message.Message):
-    __slots__ = ("generation", "spec", "item_count", "product_count", "position", "index_bytes")
+    __slots__ = ("generation", "spec", "item_count", "product_count", "position", "index_bytes", "failure", "log_id")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     ITEM_COUNT_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_COUNT_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     INDEX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    LOG_ID_FIELD_NUMBER: _ClassVar[int]
     generation: str
     spec: _collection_pb2.CollectionSpec
     item_count: int
     product_count: int
     position: int
     index_bytes: int
-    def __init__(self, generation: _Optional[str] = ..., spec: _Optional[_Union[_collection_pb2.CollectionSpec, _Mapping]] = ..., item_count: _Optional[int] = ..., product_count: _Optional[int] = ..., position: _Optional[int] = ..., index_bytes: _Optional[int] = ...) -> None: ...
+    failure: str
+    log_id: str
+    def __init__(self, generation: _Optional[str] = ..., spec: _Optional[_Union[_collection_pb2.CollectionSpec, _Mapping]] = ..., item_count: _Optional[int] = ..., product_count: _Optional[int] = ..., position: _Optional[int] = ..., index_bytes: _Optional[int] = ..., failure: _Optional[str] = ..., log_id: _Optional[str] = ...) -> None: ...
 
 class HasherServiceSnapshotRequest(_message.Message):
-    __slots__ = ("generation", "destination_uri")
+    __slots__ = ("generation", "destination_uri", "target")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     DESTINATION_URI_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
     generation: str
     destination_uri: str
-    def __init__(self, generation: _Optional[str] = ..., destination_uri: _Optional[str] = ...) -> None: ...
+    target: ShardIdentity
+    def __init__(self, generation: _Optional[str] = ..., destination_uri: _Optional[str] = ..., target: _Optional[_Union[ShardIdentity, _Mapping]] = ...) -> None: ...
 
 class HasherServiceSnapshotResponse(_message.Message):
     __slots__ = ("row_count", "position")

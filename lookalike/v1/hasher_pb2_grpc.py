@@ -39,6 +39,11 @@ class HasherServiceStub:
                 request_serializer=lookalike_dot_v1_dot_hasher__pb2.ApplyRequest.SerializeToString,
                 response_deserializer=lookalike_dot_v1_dot_hasher__pb2.ApplyResponse.FromString,
                 _registered_method=True)
+        self.Await = channel.unary_unary(
+                '/lookalike.v1.HasherService/Await',
+                request_serializer=lookalike_dot_v1_dot_hasher__pb2.AwaitRequest.SerializeToString,
+                response_deserializer=lookalike_dot_v1_dot_hasher__pb2.AwaitResponse.FromString,
+                _registered_method=True)
         self.Search = channel.unary_unary(
                 '/lookalike.v1.HasherService/Search',
                 request_serializer=lookalike_dot_v1_dot_hasher__pb2.HasherServiceSearchRequest.SerializeToString,
@@ -82,12 +87,22 @@ class HasherServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Await(self, request, context):
+        """Returns what became of a record of the log, once this shard has applied it.
+
+        INVALID_ARGUMENT: no request id. NOT_FOUND: unknown generation, or no such request id: it was never applied, or
+        longer ago than request ids are kept (OUTCOME_NOT_FOUND). UNAVAILABLE: the position was not reached in time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Search(self, request, context):
         """Finds the nearest rows to one or several vectors.
 
-        INVALID_ARGUMENT: no vector or more than 256; k outside 1..1001; wrong dimension, zero vector, NaN or infinity; a bad
-        filter; effort outside 0..1, or beside probes.
-        NOT_FOUND: unknown generation. FAILED_PRECONDITION: another model. UNAVAILABLE: `min_position` not reached.
+        INVALID_ARGUMENT: no vector or more than 256; k outside 1..1000; wrong dimension, zero vector, NaN or infinity; a bad
+        filter; effort outside 0..1, or together with probes.
+        NOT_FOUND: unknown generation. FAILED_PRECONDITION: another model. UNAVAILABLE: `min_positions` not reached.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,6 +150,11 @@ def add_HasherServiceServicer_to_server(servicer, server):
                     servicer.Apply,
                     request_deserializer=lookalike_dot_v1_dot_hasher__pb2.ApplyRequest.FromString,
                     response_serializer=lookalike_dot_v1_dot_hasher__pb2.ApplyResponse.SerializeToString,
+            ),
+            'Await': grpc.unary_unary_rpc_method_handler(
+                    servicer.Await,
+                    request_deserializer=lookalike_dot_v1_dot_hasher__pb2.AwaitRequest.FromString,
+                    response_serializer=lookalike_dot_v1_dot_hasher__pb2.AwaitResponse.SerializeToString,
             ),
             'Search': grpc.unary_unary_rpc_method_handler(
                     servicer.Search,
@@ -189,6 +209,33 @@ class HasherService:
             '/lookalike.v1.HasherService/Apply',
             lookalike_dot_v1_dot_hasher__pb2.ApplyRequest.SerializeToString,
             lookalike_dot_v1_dot_hasher__pb2.ApplyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Await(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lookalike.v1.HasherService/Await',
+            lookalike_dot_v1_dot_hasher__pb2.AwaitRequest.SerializeToString,
+            lookalike_dot_v1_dot_hasher__pb2.AwaitResponse.FromString,
             options,
             channel_credentials,
             insecure,

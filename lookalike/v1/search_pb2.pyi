@@ -144,20 +144,32 @@ class GetServerInfoResponse(_message.Message):
     def __init__(self, version: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., model_version: _Optional[str] = ..., embedding_dimension: _Optional[int] = ..., shards_total: _Optional[int] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("max_message_bytes", "max_image_bytes", "max_k", "max_upsert_items", "max_multi_search", "max_deadline_seconds")
+    __slots__ = ("max_message_bytes", "max_image_bytes", "max_k", "max_upsert_items", "max_multi_search", "max_deadline_seconds", "max_item_ids", "max_page_size", "max_images_per_query", "max_filter_conditions", "max_filter_values", "max_filter_bytes")
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_IMAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_K_FIELD_NUMBER: _ClassVar[int]
     MAX_UPSERT_ITEMS_FIELD_NUMBER: _ClassVar[int]
     MAX_MULTI_SEARCH_FIELD_NUMBER: _ClassVar[int]
     MAX_DEADLINE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MAX_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    MAX_PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    MAX_IMAGES_PER_QUERY_FIELD_NUMBER: _ClassVar[int]
+    MAX_FILTER_CONDITIONS_FIELD_NUMBER: _ClassVar[int]
+    MAX_FILTER_VALUES_FIELD_NUMBER: _ClassVar[int]
+    MAX_FILTER_BYTES_FIELD_NUMBER: _ClassVar[int]
     max_message_bytes: int
     max_image_bytes: int
     max_k: int
     max_upsert_items: int
     max_multi_search: int
     max_deadline_seconds: float
-    def __init__(self, max_message_bytes: _Optional[int] = ..., max_image_bytes: _Optional[int] = ..., max_k: _Optional[int] = ..., max_upsert_items: _Optional[int] = ..., max_multi_search: _Optional[int] = ..., max_deadline_seconds: _Optional[float] = ...) -> None: ...
+    max_item_ids: int
+    max_page_size: int
+    max_images_per_query: int
+    max_filter_conditions: int
+    max_filter_values: int
+    max_filter_bytes: int
+    def __init__(self, max_message_bytes: _Optional[int] = ..., max_image_bytes: _Optional[int] = ..., max_k: _Optional[int] = ..., max_upsert_items: _Optional[int] = ..., max_multi_search: _Optional[int] = ..., max_deadline_seconds: _Optional[float] = ..., max_item_ids: _Optional[int] = ..., max_page_size: _Optional[int] = ..., max_images_per_query: _Optional[int] = ..., max_filter_conditions: _Optional[int] = ..., max_filter_values: _Optional[int] = ..., max_filter_bytes: _Optional[int] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
     __slots__ = ("search", "item_id")

@@ -385,7 +385,7 @@ async def test_excluded_item_gives_its_place_to_its_product(client: Client, rows
 
 
 async def test_min_position_waits_for_the_write(client: Client, rows: Any) -> None:
-    search = asyncio.create_task(client.search(rows.vector("a"), k=1, min_position=2))
+    search = asyncio.create_task(client.search(rows.vector("a"), k=1, min_positions={0: 2}))
     await asyncio.sleep(0.05)
     assert not search.done()
     await client.write(upsert(rows, "a"))
@@ -395,7 +395,7 @@ async def test_min_position_waits_for_the_write(client: Client, rows: Any) -> No
 
 
 async def test_min_position_that_never_comes_is_unavailable(client: Client, rows: Any) -> None:
-    code, error = await refusal(client.search(rows.vector("a"), min_position=99, timeout=0.5))
+    code, error = await refusal(client.search(rows.vector("a"), min_positions={0: 99}, timeout=0.5))
     assert (code, error.reason) == (Code.UNAVAILABLE, Reason.LOG_POSITION_NOT_REACHED)
     assert error.metadata == {"position": "1"}
 

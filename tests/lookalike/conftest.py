@@ -68,9 +68,9 @@ def receipt(position: int) -> types_pb2.WriteReceipt:
     return types_pb2.WriteReceipt(durability=types_pb2.DURABILITY_LOCAL_DISK, log_position=f"p{position}")
 
 
-def bad_photo(item_id: str) -> catalog_pb2.UpsertResult:
+def bad_photo(item_id: str) -> catalog_pb2.ItemFailure:
     error = InvalidInputError("the photo is damaged", reason=Reason.IMAGE_DAMAGED, field="image")
-    return catalog_pb2.UpsertResult(item_id=item_id, error=status_of(error))
+    return catalog_pb2.ItemFailure(item_id=item_id, error=status_of(error))
 
 
 class SearchServicer(search_pb2_grpc.SearchServiceServicer):
@@ -154,7 +154,8 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         results = []
         for item in request.items:
             if item.image.content == b"bad":
-                results.append(bad_photo(item.item.item_id))
+                failure = bad_photo(item.item.item_id)
+                results.append(catalog_pb2.UpsertResult(item_id=failure.item_id, error=failure.error))
             else:
                 self.store.items[item.item.item_id] = item
                 results.append(catalog_pb2.UpsertResult(item_id=item.item.item_id, version=7))
