@@ -1,4 +1,4 @@
-"""python -m benchmarks.engine: see docs/benchmarks.md."""
+"""python -m benchmarks.engine: see docs/benchmarks/method.md."""
 
 from __future__ import annotations
 
