@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, Self
 
 from lookalike.errors import InvalidInputError, Reason
@@ -14,6 +15,25 @@ DEFAULT_BITS: Final = 256
 DEFAULT_PARTITION_COUNT: Final = 1024
 
 
+class Rerank(StrEnum):
+    """How exactly an index keeps the vectors that it ranks the last candidates by."""
+
+    INT8 = "int8"
+    F16 = "f16"
+    F32 = "f32"
+
+
+DEFAULT_RERANK: Final = Rerank.F16
+RERANK_BEFORE_CHOICE: Final = Rerank.F32
+"""What collections of the first schema have, which has no field for it."""
+_RERANKS: Final = {
+    collection_pb2.RERANK_PRECISION_INT8: Rerank.INT8,
+    collection_pb2.RERANK_PRECISION_F16: Rerank.F16,
+    collection_pb2.RERANK_PRECISION_F32: Rerank.F32,
+}
+_RERANK_NUMBERS: Final = {rerank: number for number, rerank in _RERANKS.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """What a collection is made for; fixed for its life."""
@@ -22,6 +42,7 @@ class Spec:
     dimension: int
     bits: int
     partition_count: int
+    rerank: Rerank = DEFAULT_RERANK
 
     @classmethod
     def from_message(cls, message: collection_pb2.CollectionSpec, field: str) -> Self:
@@ -35,12 +56,18 @@ class Spec:
             InvalidInputError: A value is missing or out of range.
         """
         check_spec(message, field)
-        for name in ("model_version", "dimension", "bits", "partition_count"):
+        for name in ("model_version", "dimension", "bits", "partition_count", "rerank"):
             if not getattr(message, name):
                 raise InvalidInputError(
                     f"{field}.{name} is missing", reason=Reason.FIELD_MISSING, field=f"{field}.{name}"
                 )
-        return cls(message.model_version, message.dimension, message.bits, message.partition_count)
+        return cls(
+            message.model_version,
+            message.dimension,
+            message.bits,
+            message.partition_count,
+            _RERANKS[message.rerank],
+        )
 
     def to_message(self) -> collection_pb2.CollectionSpec:
         """Returns the spec as a message."""
@@ -49,7 +76,13 @@ class Spec:
             dimension=self.dimension,
             bits=self.bits,
             partition_count=self.partition_count,
+            rerank=_RERANK_NUMBERS[self.rerank],
         )
+
+
+def rerank_of(message: collection_pb2.CollectionSpec) -> Rerank | None:
+    """Returns the precision that a checked spec asks for; None where it leaves it open."""
+    return _RERANKS.get(message.rerank)
 
 
 def check_spec(message: collection_pb2.CollectionSpec, field: str) -> None:
@@ -68,6 +101,8 @@ def check_spec(message: collection_pb2.CollectionSpec, field: str) -> None:
     elif message.partition_count > MAX_PARTITION_COUNT:
         name = "partition_count"
         problem = f"must be 1 to {MAX_PARTITION_COUNT}, or 0 for {DEFAULT_PARTITION_COUNT}"
+    elif message.rerank and message.rerank not in _RERANKS:
+        name, problem = "rerank", "must be INT8, F16 or F32, or UNSPECIFIED for F16"
     if problem:
         raise InvalidInputError(
             f"{field}.{name} {problem}", reason=Reason.FIELD_OUT_OF_RANGE, field=f"{field}.{name}"

@@ -10,7 +10,14 @@ from gateway.directory.base import Collection, State, check_name
 from gateway.directory.sqlite import Registry
 from gateway.fanout import Shards
 from gateway.peers import Embedder, Shard
-from lookalike.collections import DEFAULT_BITS, DEFAULT_PARTITION_COUNT, Spec, check_spec
+from lookalike.collections import (
+    DEFAULT_BITS,
+    DEFAULT_PARTITION_COUNT,
+    DEFAULT_RERANK,
+    Spec,
+    check_spec,
+    rerank_of,
+)
 from lookalike.errors import AlreadyExistsError, InvalidInputError, NotFoundError, Reason
 from lookalike.limits import MAX_REQUEST_ID_BYTES
 from lookalike.v1 import collection_pb2, hasher_pb2
@@ -140,17 +147,20 @@ class Lifecycle:
             dimension,
             asked.bits or DEFAULT_BITS,
             asked.partition_count or DEFAULT_PARTITION_COUNT,
+            rerank_of(asked) or DEFAULT_RERANK,
         )
 
 
 def _fits(asked: collection_pb2.CollectionSpec, spec: Spec) -> bool:
     """Whether a request could have made a collection.
 
-    An open model fits any: the embedder's model may have changed since the first call.
+    An open model fits any: the embedder's model may have changed since the first call. So does an open
+    precision: collections that were made before they could choose do not have the default one.
     """
     return (
         asked.model_version in ("", spec.model_version)
         and asked.dimension in (0, spec.dimension)
         and (asked.bits or DEFAULT_BITS) == spec.bits
         and (asked.partition_count or DEFAULT_PARTITION_COUNT) == spec.partition_count
+        and rerank_of(asked) in (None, spec.rerank)
     )

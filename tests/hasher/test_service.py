@@ -28,7 +28,9 @@ from lookalike.wire.status import error_from_rpc, error_from_status
 from lookalike.wire.vectors import to_bytes
 
 Code = grpc.StatusCode
-SPEC = collection_pb2.CollectionSpec(model_version="model-1", dimension=16, bits=64, partition_count=64)
+SPEC = collection_pb2.CollectionSpec(
+    model_version="model-1", dimension=16, bits=64, partition_count=64, rerank="RERANK_PRECISION_F16"
+)
 
 
 class Client:

@@ -24,7 +24,9 @@ from lookalike.v1 import collection_pb2, hasher_pb2, hasher_pb2_grpc, types_pb2
 from lookalike.wire.vectors import to_bytes
 
 DIMENSION = 64
-SPEC = collection_pb2.CollectionSpec(model_version="m", dimension=DIMENSION, bits=128, partition_count=64)
+SPEC = collection_pb2.CollectionSpec(
+    model_version="m", dimension=DIMENSION, bits=128, partition_count=64, rerank="RERANK_PRECISION_F16"
+)
 ROUNDS = 4
 BATCH = 20
 START_SECONDS = 60

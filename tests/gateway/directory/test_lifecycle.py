@@ -56,6 +56,7 @@ async def test_create_fills_the_spec_and_reaches_every_shard(bench: Bench) -> No
     assert bench.registry.resolve("shop").spec == Spec("model-a", 8, 256, 1024)
     assert bench.on_shards() == [["shop.1"], ["shop.1"]]
     sent = bench.shards[1].generations["shop.1"].spec
+    assert sent.rerank == collection_pb2.RERANK_PRECISION_F16
     assert (sent.model_version, sent.dimension, sent.bits, sent.partition_count) == ("model-a", 8, 256, 1024)
 
 
@@ -74,6 +75,7 @@ async def test_the_same_create_again_is_answered_alike(bench: Bench) -> None:
         collection_pb2.CollectionSpec(dimension=16),
         collection_pb2.CollectionSpec(bits=512),
         collection_pb2.CollectionSpec(partition_count=1),
+        collection_pb2.CollectionSpec(rerank="RERANK_PRECISION_INT8"),
     ],
 )
 async def test_another_spec_is_refused(bench: Bench, other: collection_pb2.CollectionSpec) -> None:
