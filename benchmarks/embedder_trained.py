@@ -1,4 +1,4 @@
-"""A model trained in this process: its bundle, and beside it the very network that the bundle came from."""
+"""A model trained in this process: its bundle, and next to it the very network that the bundle came from."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The engine benchmark: Lookalike's hash index beside other libraries, side by side on one machine."""
+"""The engine benchmark: Lookalike's hash index and other libraries, side by side on one machine."""

@@ -175,7 +175,7 @@ SECTIONS: dict[str, Callable[[Context], None]] = {
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.engine",
-        description="Measures the hash index beside other libraries; see docs/benchmarks/method.md.",
+        description="Measures the hash index next to other libraries; see docs/benchmarks/method.md.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     everything = [name for name in SECTIONS if name not in ("prebuild", "scale")]

@@ -26,7 +26,7 @@ MODES: tuple[Mode, ...] = ("single", "batch")
 SLACK = 1.25
 """A setting is screened out when another one of its engine is at least as good and this much faster."""
 PROCESS_BYTES = 250 * 2**20
-"""What a measuring process takes beside its index."""
+"""What a measuring process takes in addition to its index."""
 
 Progress = Callable[[str], None]
 
@@ -75,7 +75,7 @@ class Run:
         memory: Resident bytes and the library's own figure.
         group: Engines of one group were measured in turn with each other.
         screened: For each search setting and mode, the figures of a short first round, which only
-            tells the settings that can matter from the others.
+            finds the settings that can matter.
         rounds: For each search setting that can matter and mode, the figures of every round.
     """
 

@@ -76,7 +76,7 @@ def pick_settings(state: State, contender: Contender) -> Settings:
 
 
 def measure_phase(state: State, settings: Settings, seconds: float, rate: int) -> dict[str, Any]:
-    """Latencies of back-to-back searches beside `rate` writes a second.
+    """Latencies of back-to-back searches during `rate` writes a second.
 
     0 writes nothing, -1 inserts new items without a limit. Upserts write each item's own vector again, so
     that the exact answers stay what they were; the recall is measured after the phase.

@@ -24,7 +24,7 @@ def load_or_make(photos: Path, bundle: Path, augment: int, cache: Path, progress
     """Returns the catalogue of every photo that the `catalog.csv` files in `photos` name.
 
     Each photo gives itself and `augment` views (cropped, mirrored, recoloured), each of which is one
-    item; 2,000 of the views are taken out as queries. Features are kept in `cache` as they are made, so
+    item; 2,000 of the views are held out as queries. Features are kept in `cache` as they are made, so
     that an interrupted run goes on where it was.
 
     Raises:

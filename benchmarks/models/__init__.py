@@ -1,1 +1,1 @@
-"""How well models find products and tell categories: losses and baselines side by side, over seeds."""
+"""How well models find products and predict categories: losses and baselines side by side, over seeds."""

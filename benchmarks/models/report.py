@@ -30,7 +30,7 @@ def search_table(runs: Runs, search: str) -> str:
 
 
 def labelled_table(runs: Runs, rows: str) -> str:
-    """One line for each model: how well it tells the categories of some rows."""
+    """One line for each model: how well it predicts the categories of some rows."""
     levels = list(next(iter(runs.values()))[0]["labelled"][rows]["nearest train photo"]["accuracy"])
     header = [
         "model",
@@ -42,13 +42,13 @@ def labelled_table(runs: Runs, rows: str) -> str:
     ]
     lines = []
     for name, seeds in runs.items():
-        told = [run["labelled"][rows].get("classifier") for run in seeds]
+        measured = [run["labelled"][rows].get("classifier") for run in seeds]
         cells = ["–"] * (len(levels) + 3)
-        if all(told):
-            cells = [_spread([one["accuracy"][level]["micro"] for one in told]) for level in levels]
-            cells.append(_spread([one["accuracy"][levels[-1]]["macro"] for one in told]))
-            cells.append(_spread([one["violation_rate"] for one in told]))
-            heights = [one["lca_height"] for one in told if one["lca_height"] is not None]
+        if all(measured):
+            cells = [_spread([one["accuracy"][level]["micro"] for one in measured]) for level in levels]
+            cells.append(_spread([one["accuracy"][levels[-1]]["macro"] for one in measured]))
+            cells.append(_spread([one["violation_rate"] for one in measured]))
+            heights = [one["lca_height"] for one in measured if one["lca_height"] is not None]
             cells.append(_spread(heights) if heights else "no mistakes")
         nearest = [run["labelled"][rows]["nearest train photo"] for run in seeds]
         cells.append(_spread([one["accuracy"][levels[-1]]["micro"] for one in nearest]))

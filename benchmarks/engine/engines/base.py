@@ -26,7 +26,7 @@ class Engine(Protocol):
     """One library with one index. The id of a vector is its row; similarity is the inner product."""
 
     loads_vectors: ClassVar[bool]
-    """Whether searching needs the original vectors beside the index."""
+    """Whether searching needs the original vectors in addition to the index."""
 
     def build(self, vectors: Floats, settings: Settings, threads: int) -> None:
         """Builds the index of `(n, d)` unit `vectors`.
