@@ -94,7 +94,7 @@ bench-engine: setup $(STAMPS)/bench ## Measure the hash index beside other libra
 .PHONY: test
 test: setup ## Run every test, Rust and Python (ARGS go to pytest)
 	@$(MAKE) --no-print-directory triton-install || echo "warning: Triton cannot be installed here; its tests are skipped" >&2
-	cargo test --quiet --release --manifest-path native/Cargo.toml -p lookalike-core
+	cargo test --quiet --release --manifest-path native/Cargo.toml -p lookalike-core -p lookalike-textbook
 	$(BIN)/python -m pytest $(ARGS)
 
 # Sanitizers are not yet stable options; RUSTC_BOOTSTRAP=1 makes a stable compiler take them. The short quarantine
@@ -103,7 +103,7 @@ test: setup ## Run every test, Rust and Python (ARGS go to pytest)
 sanitize: ## Run the engine's tests with AddressSanitizer
 	ASAN_OPTIONS=quarantine_size_mb=8:thread_local_quarantine_size_kb=64 RUSTC_BOOTSTRAP=1 \
 		RUSTFLAGS=-Zsanitizer=address cargo test --quiet --release --manifest-path native/Cargo.toml \
-		-p lookalike-core --lib --tests --target-dir native/target/sanitize --target "$$(rustc -vV | sed -n 's/^host: //p')"
+		-p lookalike-core -p lookalike-textbook --lib --tests --target-dir native/target/sanitize --target "$$(rustc -vV | sed -n 's/^host: //p')"
 
 .PHONY: fuzz
 fuzz: ## Fuzz the reader of stored indexes for FUZZ_SECONDS (needs cargo-fuzz)

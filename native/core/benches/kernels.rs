@@ -2,14 +2,14 @@
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use half::f16;
 use lookalike_core::cells::{Cells, CoarseScratch};
-use lookalike_core::codes::{EncodeScratch, Encoder};
+use lookalike_core::isa;
+use lookalike_core::kernels::{coarse, dot};
 use lookalike_core::quantise::quantise_i8;
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::RandomRotation;
-use lookalike_core::{coarse, dot, hamming, isa};
 
 fn kernels(criterion: &mut Criterion) {
     let mut rng = SplitMix64::new(1);
@@ -19,15 +19,6 @@ fn kernels(criterion: &mut Criterion) {
     let halves: Vec<u16> = floats[..287].iter().map(|v| f16::from_f32(*v).to_bits()).collect();
     for isa in isa::available() {
         isa::force(Some(isa.name())).expect("listed as available");
-        for words in [4, 7] {
-            let codes: Vec<u64> = (0..words << 17).map(|_| rng.next_u64()).collect();
-            let mut out = vec![0; 1 << 17];
-            let mut group = criterion.benchmark_group("hamming");
-            group.throughput(Throughput::Bytes(8 * codes.len() as u64));
-            group.bench_function(format!("{words} words, {}", isa.name()), |b| {
-                b.iter(|| hamming::distances(&codes[..words], &codes, black_box(&mut out)));
-            });
-        }
         let bytes: Vec<u8> = (0..1_024 * 64).map(|_| rng.next_u64() as u8).collect();
         let (query, mut scores) = ([3i8; 64], vec![0; 1_024]);
         criterion.bench_function(&format!("coarse scores of 1024 cells by 64, {}", isa.name()), |b| {
@@ -51,11 +42,6 @@ fn kernels(criterion: &mut Criterion) {
                 b.iter(|| rotation.apply(black_box(&floats[..dim]), &mut scratch, black_box(&mut out)));
             });
         }
-        let encoder = Encoder::new(256, 256, 1);
-        let (mut scratch, mut code) = (EncodeScratch::default(), [0; 4]);
-        criterion.bench_function(&format!("encode 256 to 256 bits, {}", isa.name()), |b| {
-            b.iter(|| encoder.encode(black_box(&floats[..256]), &mut scratch, black_box(&mut code)));
-        });
     }
     isa::force(None).expect("undoing is always possible");
     let rows: Vec<f32> = (0..256 * 20_000).map(|_| rng.next_bell() / 16.0).collect();

@@ -3,7 +3,7 @@
 //!
 //! | blocks | type | per |
 //! |---|---|---|
-//! | codes and constants, see [`crate::scan`] | bytes | 32 rows |
+//! | codes and constants, see [`crate::kernels::scan`] | bytes | 32 rows |
 //!
 //! | columns | type | per |
 //! |---|---|---|
@@ -21,8 +21,8 @@
 
 use std::ops::Range;
 
+use crate::kernels::scan::{BLOCK, CONSTANTS, block_bytes, lane_of};
 use crate::memory::{ALIGN, Buffer};
-use crate::scan::{BLOCK, CONSTANTS, block_bytes, lane_of};
 
 /// The offset of a row that no query can reach, whatever its factor.
 const UNREACHABLE: half::f16 = half::f16::NEG_INFINITY;
@@ -178,7 +178,7 @@ impl Chunk {
 /// The parts of a chunk, by row but for the blocks.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// Whole blocks; see [`crate::scan`].
+    /// Whole blocks; see [`crate::kernels::scan`].
     pub blocks: &'a [u8],
     /// Number of each row within the index.
     pub ordinals: &'a [u32],

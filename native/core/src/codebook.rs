@@ -9,7 +9,7 @@
 use half::f16;
 
 use crate::chunk::{Layout, Record, Rerank, Row};
-use crate::dot::dot;
+use crate::kernels::dot::dot;
 use crate::partition::{Partition, ProbeOrder};
 use crate::quantise::quantise_i8;
 use crate::rotation::{LearnedRotation, RandomRotation, Rotation};
@@ -151,7 +151,7 @@ impl RowEncoder<'_> {
         codebook.rotation.apply(&scratch.residual, &mut scratch.rotation, &mut scratch.rotated);
         let coded = &scratch.rotated[..bits];
         scratch.signs.resize(bits / 64, 0);
-        crate::signs::pack_signs(coded, &mut scratch.signs);
+        crate::kernels::signs::pack_signs(coded, &mut scratch.signs);
         row.code.clear();
         row.code.extend(scratch.signs.iter().flat_map(|word| word.to_le_bytes()));
         let mut sums = [0.0f32; 2];

@@ -3,12 +3,27 @@
 use std::collections::HashSet;
 
 use crate::error::{Result, invalid};
+use crate::kernels::scan::MAX_BITS;
 
 /// The id that pads short result rows; no item may have it.
 pub const NO_ID: u64 = u64::MAX;
 
 /// Largest vector dimension.
 pub const MAX_DIM: usize = 16_384;
+
+/// Fewest bits in a code.
+pub const MIN_BITS: usize = 64;
+
+/// Checks a code width: a multiple of 64 from 64 to 2,048.
+///
+/// # Errors
+/// [`crate::Error::Invalid`] for any other number.
+pub fn check_bits(bits: usize) -> Result<()> {
+    if !bits.is_multiple_of(64) || !(MIN_BITS..=MAX_BITS).contains(&bits) {
+        return invalid(format!("bits must be a multiple of 64 from 64 to 2048, not {bits}"));
+    }
+    Ok(())
+}
 
 /// Checks that `vectors` holds `rows` finite vectors of `dim` and scales each to unit length. `what` they are to the
 /// caller, such as "query", stands before the number of a row.
@@ -51,5 +66,20 @@ pub fn check_ids(ids: &[u64], products: &[u64]) -> Result<()> {
     match ids.iter().find(|id| !seen.insert(**id)) {
         Some(id) => invalid(format!("id {id} appears more than once in one batch")),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widths_are_checked() {
+        for bits in [0, 32, 100, 2112] {
+            assert!(check_bits(bits).is_err(), "{bits}");
+        }
+        for bits in [64, 192, 2048] {
+            assert!(check_bits(bits).is_ok(), "{bits}");
+        }
     }
 }

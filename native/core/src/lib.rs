@@ -5,15 +5,15 @@
 //! | step | module |
 //! |---|---|
 //! | check and normalise the vectors | [`input`] |
-//! | random rotation, look-up table | [`rotation`], [`scan`] |
+//! | random rotation, look-up table | [`rotation`], [`kernels::scan`] |
 //! | which items a filter lets through | [`filter`], [`attributes`] |
 //! | buckets in query-directed order | [`partition`] ([`cells`], [`planes`] or [`cross_polytope`]), [`probe`] |
-//! | estimates from the sign codes | [`scan`], [`codebook`] |
-//! | scores of the best, top k | [`dot`], [`rank`] |
+//! | estimates from the sign codes | [`kernels::scan`], [`codebook`] |
+//! | scores of the best, top k | [`kernels::dot`], [`rank`] |
 //!
 //! [`index`] puts them together and keeps the index live under adds and removals; its rows lie in
-//! [`chunk`]s of shared [`memory`], and [`format`] stores them. [`isa`] chooses the instruction set once
-//! per process.
+//! [`chunk`]s of shared [`memory`], and [`format`] stores them. All arithmetic in bulk is done by [`kernels`], for
+//! which [`isa`] chooses the instruction set once per process.
 
 #![deny(clippy::undocumented_unsafe_blocks, missing_docs, unsafe_op_in_unsafe_fn)]
 
@@ -24,31 +24,24 @@ pub mod attributes;
 mod bitset;
 pub mod cells;
 pub mod chunk;
-pub mod coarse;
 pub mod codebook;
-pub mod codes;
 pub mod cross_polytope;
-pub mod dot;
 pub mod error;
 pub mod filter;
 pub mod format;
-pub mod hadamard;
-pub mod hamming;
 pub mod index;
 pub mod input;
 pub mod isa;
+pub mod kernels;
 pub mod memory;
 mod orthonormal;
 pub mod partition;
 pub mod planes;
-pub mod prefetch;
 pub mod probe;
 pub mod quantise;
 pub mod rank;
 pub mod rng;
 pub mod rotation;
-pub mod scan;
-pub mod signs;
 mod spectrum;
 pub mod threads;
 

@@ -1,6 +1,6 @@
 //! Rows that are orthogonal to each other and of unit length.
 
-use crate::dot::dot;
+use crate::kernels::dot::dot;
 use crate::rng::SplitMix64;
 
 /// Orthonormalises `rows` (row, dim) and adds random ones until there are `count`; zero rows are drawn anew too.

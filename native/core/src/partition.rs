@@ -3,7 +3,7 @@
 use crate::bitset::Bitset;
 use crate::cells::{Cells, CoarseScratch};
 use crate::cross_polytope::{CrossPolytopeScratch, CrossPolytopes};
-use crate::dot::dot;
+use crate::kernels::dot::dot;
 use crate::planes::Planes;
 use crate::probe::{Probe, ProbeSequence};
 

@@ -7,7 +7,7 @@
 
 use rayon::prelude::*;
 
-use crate::dot::dot;
+use crate::kernels::dot::dot;
 use crate::orthonormal::{add_scaled, orthonormalise, random_orthonormal};
 use crate::probe::bucket_of;
 use crate::rng::SplitMix64;

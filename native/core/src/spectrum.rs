@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use crate::dot::dot;
+use crate::kernels::dot::dot;
 use crate::planes::mean_of;
 use crate::rng::SplitMix64;
 

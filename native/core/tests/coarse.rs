@@ -2,9 +2,10 @@
 //!
 //! One test function: forcing the instruction set is a setting of the whole process.
 
-use lookalike_core::coarse::{self, BLOCK, LANES, STEP, TILE, UNIT};
+use lookalike_core::isa;
+use lookalike_core::kernels::coarse::{self, BLOCK, LANES, STEP, TILE, UNIT};
+use lookalike_core::kernels::dot;
 use lookalike_core::rng::SplitMix64;
-use lookalike_core::{dot, isa};
 
 fn for_each_isa<T: PartialEq + std::fmt::Debug>(what: &str, compute: impl Fn() -> T) -> T {
     isa::force(Some("scalar")).unwrap();

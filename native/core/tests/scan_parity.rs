@@ -7,8 +7,8 @@ use half::f16;
 use lookalike_core::chunk::{ChunkWriter, Layout, Rerank, Row};
 use lookalike_core::codebook::Codebook;
 use lookalike_core::isa;
+use lookalike_core::kernels::scan::{self, BLOCK, QueryTable, block_bytes};
 use lookalike_core::rng::SplitMix64;
-use lookalike_core::scan::{self, BLOCK, QueryTable, block_bytes};
 
 /// Estimates and masks, NaNs made equal.
 fn estimate(table: &QueryTable, blocks: &[u8], base: f32, threshold: f32) -> (Vec<u32>, Vec<u32>) {
@@ -113,7 +113,7 @@ fn tables_add_up_to_the_product_of_signs_and_query() {
 
 /// A table of signs counts the bits in which a code agrees with them, to the rounding of floats.
 #[test]
-fn tables_of_signs_tell_the_hamming_distance() {
+fn tables_of_signs_give_the_hamming_distance() {
     let mut rng = SplitMix64::new(25);
     for bits in [64, 128, 320, 2048] {
         let query: Vec<f32> = (0..bits).map(|_| rng.next_bell()).collect();

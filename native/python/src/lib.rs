@@ -4,6 +4,7 @@
 
 mod filters;
 mod signals;
+mod textbook;
 
 use std::io;
 use std::path::PathBuf;
@@ -11,11 +12,9 @@ use std::path::PathBuf;
 use filters::{attributes_from_py, filter_from_py};
 use lookalike_core::attributes::ItemAttributes;
 use lookalike_core::chunk::Rerank;
-use lookalike_core::codes::{EncodeScratch, Encoder, check_bits};
-use lookalike_core::input::MAX_DIM;
-use lookalike_core::rotation::{RandomRotation, RotationKind};
+use lookalike_core::rotation::RotationKind;
 use lookalike_core::threads::Stop;
-use lookalike_core::{Error, Estimate, Family, HashIndex, IndexOptions, SearchOptions, dot, hamming, isa};
+use lookalike_core::{Error, Estimate, Family, HashIndex, IndexOptions, SearchOptions, isa};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyOSError, PyValueError};
@@ -223,129 +222,6 @@ fn check_rows(vectors: &PyReadonlyArray2<'_, f32>, ids: &PyReadonlyArray1<'_, u6
     Err(PyValueError::new_err(format!("{rows} vectors but {ids} ids")))
 }
 
-/// Rotates every row: `(n, d)` to `(n, bits)`.
-#[pyfunction]
-#[pyo3(signature = (vectors, *, bits, seed))]
-fn rotate<'py>(
-    py: Python<'py>,
-    vectors: PyReadonlyArray2<'py, f32>,
-    bits: usize,
-    seed: u64,
-) -> PyResult<Bound<'py, PyArray2<f32>>> {
-    let dim = check_shape(&vectors, bits)?;
-    let values = vectors.as_slice()?;
-    let out = py.detach(|| {
-        let rotation = RandomRotation::new(dim, bits, seed);
-        let mut out = vec![0.0; values.len() / dim * bits];
-        let mut scratch = Vec::new();
-        for (row, out) in values.chunks_exact(dim).zip(out.chunks_exact_mut(bits)) {
-            rotation.apply(row, &mut scratch, out);
-        }
-        out
-    });
-    matrix(out, bits, py)
-}
-
-/// Codes of every row around the origin: `(n, d)` to `(n, bits / 64)`.
-#[pyfunction]
-#[pyo3(signature = (vectors, *, bits, seed))]
-fn encode<'py>(
-    py: Python<'py>,
-    vectors: PyReadonlyArray2<'py, f32>,
-    bits: usize,
-    seed: u64,
-) -> PyResult<Bound<'py, PyArray2<u64>>> {
-    let dim = check_shape(&vectors, bits)?;
-    let values = vectors.as_slice()?;
-    let out = py.detach(|| {
-        let encoder = Encoder::new(dim, bits, seed);
-        let mut out = vec![0; values.len() / dim * encoder.words()];
-        let mut scratch = EncodeScratch::default();
-        for (row, code) in values.chunks_exact(dim).zip(out.chunks_exact_mut(encoder.words())) {
-            encoder.encode(row, &mut scratch, code);
-        }
-        out
-    });
-    matrix(out, bits / 64, py)
-}
-
-fn check_shape(vectors: &PyReadonlyArray2<'_, f32>, bits: usize) -> PyResult<usize> {
-    check_bits(bits).map_err(to_py)?;
-    match vectors.shape()[1] {
-        dim @ 1..=MAX_DIM => Ok(dim),
-        dim => Err(PyValueError::new_err(format!("the dimension must be 1 to {MAX_DIM}, not {dim}"))),
-    }
-}
-
-/// Hamming distances of one code `(words,)` to many `(n, words)`.
-#[pyfunction]
-fn hamming_distances<'py>(
-    py: Python<'py>,
-    query: PyReadonlyArray1<'py, u64>,
-    codes: PyReadonlyArray2<'py, u64>,
-) -> PyResult<Bound<'py, PyArray1<u32>>> {
-    let (query, shape) = (query.as_slice()?, codes.shape());
-    if query.is_empty() || query.len() != shape[1] {
-        return Err(PyValueError::new_err(format!(
-            "query has {} words, codes have {}; both need the same number, at least 1",
-            query.len(),
-            shape[1]
-        )));
-    }
-    let mut out = vec![0; shape[0]];
-    let codes = codes.as_slice()?;
-    py.detach(|| hamming::distances(query, codes, &mut out));
-    Ok(PyArray1::from_vec(py, out))
-}
-
-/// The `k` nearest codes `(n, words)` of each query `(q, words)`: distances and rows, `(q, k)`.
-#[pyfunction]
-#[allow(clippy::type_complexity)]
-fn hamming_top_k<'py>(
-    py: Python<'py>,
-    queries: PyReadonlyArray2<'py, u64>,
-    codes: PyReadonlyArray2<'py, u64>,
-    k: usize,
-) -> PyResult<(Bound<'py, PyArray2<i32>>, Bound<'py, PyArray2<i64>>)> {
-    let (words, [rows, width]) = (queries.shape()[1], [codes.shape()[0], codes.shape()[1]]);
-    if words == 0 || words != width {
-        return Err(PyValueError::new_err(format!(
-            "queries have {words} words, codes have {width}; both need the same number, at least 1"
-        )));
-    }
-    if i32::try_from(64 * words).is_err() {
-        return Err(PyValueError::new_err(format!(
-            "codes have {words} words; their bits must be fewer than 2**31"
-        )));
-    }
-    if k == 0 || u32::try_from(rows).is_err() {
-        return Err(PyValueError::new_err("k must be at least 1, with fewer than 2**32 codes"));
-    }
-    let (count, queries, codes) = (queries.shape()[0], queries.as_slice()?, codes.as_slice()?);
-    let (mut distances, mut numbers) = (vec![i32::MAX; count * k], vec![-1; count * k]);
-    py.detach(|| {
-        let found = hamming::top_k(queries, codes, words, k);
-        let out = distances.chunks_exact_mut(k).zip(numbers.chunks_exact_mut(k));
-        for (found, (distances, numbers)) in found.into_iter().zip(out) {
-            for ((distance, row), (d, n)) in found.into_iter().zip(distances.iter_mut().zip(numbers)) {
-                (*d, *n) = (distance as i32, row as i64);
-            }
-        }
-    });
-    Ok((matrix(distances, k, py)?, matrix(numbers, k, py)?))
-}
-
-/// The dot product of two vectors in the engine's lane order.
-#[pyfunction]
-#[pyo3(name = "dot")]
-fn dot_product(a: PyReadonlyArray1<'_, f32>, b: PyReadonlyArray1<'_, f32>) -> PyResult<f32> {
-    let (a, b) = (a.as_slice()?, b.as_slice()?);
-    if a.len() != b.len() {
-        return Err(PyValueError::new_err(format!("lengths differ: {} and {}", a.len(), b.len())));
-    }
-    Ok(dot::dot(a, b))
-}
-
 /// The instruction set in use.
 #[pyfunction]
 fn active_isa() -> &'static str {
@@ -368,8 +244,7 @@ fn force_isa(name: Option<&str>) -> PyResult<()> {
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use super::{
-        DamagedError, NativeIndex, active_isa, available_isas, dot_product, encode, force_isa,
-        hamming_distances, hamming_top_k, rotate,
-    };
+    use super::textbook::{dot_product, encode, hamming_distances, hamming_top_k, rotate};
+    #[pymodule_export]
+    use super::{DamagedError, NativeIndex, active_isa, available_isas, force_isa};
 }

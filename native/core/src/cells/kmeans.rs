@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use crate::dot::dot;
+use crate::kernels::dot::dot;
 
 /// Some rows of a table of unit vectors.
 #[derive(Clone, Copy)]

@@ -3,8 +3,8 @@
 
 use rayon::prelude::*;
 
-use crate::coarse::{self, BLOCK, OFFSET, STEP, TILE};
-use crate::dot::dot;
+use crate::kernels::coarse::{self, BLOCK, OFFSET, STEP, TILE};
+use crate::kernels::dot::dot;
 use crate::planes::mean_of;
 
 /// Largest code and query coordinate.

@@ -18,7 +18,7 @@ mod levels;
 
 mod train;
 
-use crate::coarse::{self, LANES, TILE, UNIT};
+use crate::kernels::coarse::{self, LANES, TILE, UNIT};
 use crate::threads::Stop;
 pub use levels::CoarseScratch;
 use levels::Levels;
@@ -230,7 +230,7 @@ fn place((similarity, cell): &(f32, u32)) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dot::dot;
+    use crate::kernels::dot::dot;
     use crate::rng::SplitMix64;
 
     /// Unit vectors around `clusters` random directions, cluster after cluster.

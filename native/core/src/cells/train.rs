@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::kmeans::{self, Members, Rows};
 use super::{Cells, CellsParts, CoarseScratch, cap};
-use crate::coarse::TILE;
+use crate::kernels::coarse::TILE;
 use crate::rng::SplitMix64;
 use crate::spectrum;
 use crate::threads::Stop;

@@ -1,7 +1,7 @@
 //! Asking for codes before their turn, so that memory and arithmetic overlap.
 
 use super::query::Search;
-use crate::prefetch::prefetch;
+use crate::kernels::prefetch::prefetch;
 
 /// Buckets whose codes are asked for before their turn.
 pub const AHEAD: usize = 2;

@@ -6,8 +6,8 @@ use roaring::RoaringBitmap;
 
 use crate::chunk::{Chunk, ChunkWriter, Layout, Row, View};
 use crate::codebook::Codebook;
+use crate::kernels::scan::BLOCK;
 use crate::memory::BufferMut;
-use crate::scan::BLOCK;
 
 /// Rows beyond which a tail is merged into the main run, unless the run is long.
 const TAIL_MIN: usize = 64;

@@ -27,8 +27,8 @@ use std::sync::Arc;
 
 use crate::attributes::ItemAttributes;
 use crate::chunk::{Layout, Rerank};
-use crate::codes::check_bits;
 use crate::error::{Result, invalid};
+use crate::input::check_bits;
 use crate::input::{MAX_DIM, check_ids, unit_vectors};
 use crate::partition::Family;
 use crate::rotation::RotationKind;

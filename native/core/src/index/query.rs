@@ -20,11 +20,11 @@ use crate::attributes::to_bitset;
 use crate::bitset::Bitset;
 use crate::cells;
 use crate::chunk::{Record, Rerank};
-use crate::dot::{dot, dot_f16, dot_i8};
+use crate::kernels::dot::{dot, dot_f16, dot_i8};
+use crate::kernels::prefetch::prefetch;
+use crate::kernels::scan::{self, BLOCK, QueryTable, block_bytes};
 use crate::partition::{Partition, ProbeOrder};
-use crate::prefetch::prefetch;
 use crate::rank::{Hit, keep_best_of_each_product, keep_top};
-use crate::scan::{self, BLOCK, QueryTable, block_bytes};
 
 /// A bucket that a query looks at.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@
 //! whose own, trained spreading measured hardly better; `docs/adr/0007-rows-by-bucket.md`).
 
 use super::RandomRotation;
-use crate::dot::dot;
+use crate::kernels::dot::dot;
 use crate::orthonormal::complete;
 use crate::rng::SplitMix64;
 use crate::spectrum;

@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use crate::hadamard::hadamard;
+use crate::kernels::hadamard::hadamard;
 use crate::rng::SplitMix64;
 
 /// Floats in a cache line.

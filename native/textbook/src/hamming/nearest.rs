@@ -1,6 +1,6 @@
 //! The nearest codes of one query so far.
 //!
-//! Distances are small integers: counting how often each was met tells the distance of the k-th nearest at
+//! Distances are small integers: counting how often each was met gives the distance of the k-th nearest at
 //! any time, and with it what a further code must fall below, at the cost of one increment for a code that
 //! does.
 

@@ -8,7 +8,7 @@ use super::{AHEAD, BLOCK, LANES, OFFSET, STEP, UNIT, prefetch_row, scalar};
 pub mod avx512 {
     use super::*;
 
-    /// See [`crate::coarse::project`].
+    /// See [`crate::kernels::coarse::project`].
     ///
     /// # Safety
     /// The CPU has AVX-512 F and VL.
@@ -17,7 +17,7 @@ pub mod avx512 {
         scalar::project(basis, x, out);
     }
 
-    /// See [`crate::coarse::scores`].
+    /// See [`crate::kernels::coarse::scores`].
     ///
     /// # Safety
     /// The CPU has AVX-512 F, BW and VNNI; `codes.len() == out.len() * query.len()`, and both are whole
@@ -48,7 +48,7 @@ pub mod avx512 {
         }
     }
 
-    /// See [`crate::coarse::range`].
+    /// See [`crate::kernels::coarse::range`].
     ///
     /// # Safety
     /// The CPU has AVX-512 F.
@@ -61,7 +61,7 @@ pub mod avx512 {
         (_mm512_reduce_min_epi32(highest), _mm512_reduce_max_epi32(highest))
     }
 
-    /// See [`crate::coarse::count_at_least`].
+    /// See [`crate::kernels::coarse::count_at_least`].
     ///
     /// # Safety
     /// The CPU has AVX-512 F.
@@ -82,7 +82,7 @@ pub mod avx512 {
         _mm512_reduce_add_epi32(sum(sum(counts[0], counts[1]), sum(counts[2], counts[3]))) as usize
     }
 
-    /// See [`crate::coarse::collect_at_least`]. Stores whole registers and keeps what was found: branches
+    /// See [`crate::kernels::coarse::collect_at_least`]. Stores whole registers and keeps what was found: branches
     /// on rare scores would be mispredicted.
     ///
     /// # Safety
@@ -107,7 +107,7 @@ pub mod avx512 {
         unsafe { out.set_len(out.len() + kept) };
     }
 
-    /// See [`crate::coarse::similarities`].
+    /// See [`crate::kernels::coarse::similarities`].
     ///
     /// # Safety
     /// The CPU has AVX-512 F and BW; every numbered row of `query.len()` lies in `rows`.
@@ -149,7 +149,7 @@ pub mod avx512 {
 pub mod avx2 {
     use super::*;
 
-    /// See [`crate::coarse::project`].
+    /// See [`crate::kernels::coarse::project`].
     ///
     /// # Safety
     /// The CPU has AVX2.
@@ -158,7 +158,7 @@ pub mod avx2 {
         scalar::project(basis, x, out);
     }
 
-    /// See [`crate::coarse::scores`]. Bytes are widened first: products of unsigned and signed bytes
+    /// See [`crate::kernels::coarse::scores`]. Bytes are widened first: products of unsigned and signed bytes
     /// would not fit the 16 bits of `pmaddubsw`.
     ///
     /// # Safety
@@ -188,7 +188,7 @@ pub mod avx2 {
         }
     }
 
-    /// See [`crate::coarse::range`].
+    /// See [`crate::kernels::coarse::range`].
     ///
     /// # Safety
     /// The CPU has AVX2.
@@ -197,7 +197,7 @@ pub mod avx2 {
         scalar::range(scores)
     }
 
-    /// See [`crate::coarse::count_at_least`].
+    /// See [`crate::kernels::coarse::count_at_least`].
     ///
     /// # Safety
     /// The CPU has AVX2.
@@ -206,7 +206,7 @@ pub mod avx2 {
         scalar::count_at_least(scores, threshold)
     }
 
-    /// See [`crate::coarse::collect_at_least`].
+    /// See [`crate::kernels::coarse::collect_at_least`].
     ///
     /// # Safety
     /// The CPU has AVX2 and BMI1.
@@ -215,7 +215,7 @@ pub mod avx2 {
         scalar::collect_at_least(scores, threshold, out);
     }
 
-    /// See [`crate::coarse::similarities`].
+    /// See [`crate::kernels::coarse::similarities`].
     ///
     /// # Safety
     /// The CPU has AVX2; every numbered row of `query.len()` lies in `rows`.

@@ -5,7 +5,7 @@
 //! without sums across a register, and every query of a batch compares itself with the tile while it is in
 //! the first-level cache.
 
-use crate::isa::{self, Isa};
+use lookalike_core::isa::{self, Isa};
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

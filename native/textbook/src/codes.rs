@@ -4,22 +4,8 @@
 //! Techniques from Rounding Algorithms", STOC 2002). Bit `i` of a code is bit `i % 64`, counted from
 //! the least significant, of word `i / 64`; it is set when coordinate `i` is not negative.
 
-use crate::error::{Result, invalid};
-use crate::rotation::RandomRotation;
-use crate::signs::pack_signs;
-
-/// Fewest bits in a code.
-pub const MIN_BITS: usize = 64;
-/// Most bits in a code.
-pub const MAX_BITS: usize = 2048;
-
-/// Checks a code width: a multiple of 64 from 64 to 2,048.
-pub fn check_bits(bits: usize) -> Result<()> {
-    if !bits.is_multiple_of(64) || !(MIN_BITS..=MAX_BITS).contains(&bits) {
-        return invalid(format!("bits must be a multiple of 64 from 64 to 2048, not {bits}"));
-    }
-    Ok(())
-}
+use lookalike_core::kernels::signs::pack_signs;
+use lookalike_core::rotation::RandomRotation;
 
 /// Reusable buffers of [`Encoder::encode`].
 #[derive(Default)]
@@ -64,16 +50,6 @@ mod tests {
         let mut out = [0; 2];
         pack_signs(&values, &mut out);
         assert_eq!(out, [1, 1 << 63 | 2]);
-    }
-
-    #[test]
-    fn widths_are_checked() {
-        for bits in [0, 32, 100, 2112] {
-            assert!(check_bits(bits).is_err(), "{bits}");
-        }
-        for bits in [64, 192, 2048] {
-            assert!(check_bits(bits).is_ok(), "{bits}");
-        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::BLOCK;
 use super::nearest::Nearest;
-use crate::isa::{Isa, active};
+use lookalike_core::isa::{Isa, active};
 
 /// Words of a tile for one query: so few that the next codes arrive while these are compared.
 const LEAST_TILE: usize = 256;

@@ -5,7 +5,7 @@
 //! one fixed order, so all instruction sets give the same bits.
 
 use crate::isa::{self, Isa};
-use crate::prefetch::prefetch;
+use crate::kernels::prefetch::prefetch;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -91,7 +91,7 @@ pub fn collect_at_least(scores: &[i32], threshold: i32, out: &mut Vec<u32>) {
 /// Appends the product of `query` with each of the numbered rows, and the number.
 ///
 /// `rows` is laid out (row, coordinate) in units of [`UNIT`]; rows and query have a multiple of [`LANES`]
-/// coordinates. Sums run as in [`crate::dot`], so they equal the products of the float rows exactly.
+/// coordinates. Sums run as in [`crate::kernels::dot`], so they equal the products of the float rows exactly.
 pub fn similarities(rows: &[i16], query: &[f32], numbers: &[u32], out: &mut Vec<(f32, u32)>) {
     assert!(query.len().is_multiple_of(LANES), "whole lanes");
     let count = rows.len() / query.len().max(1);

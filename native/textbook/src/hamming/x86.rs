@@ -201,7 +201,7 @@ fn sums_of_4_words(counts: [__m512i; 4]) -> __m512i {
     _mm512_add_epi64(twos, _mm512_permutex_epi64::<0x4E>(twos))
 }
 
-/// Offers a block where any of its distances, which lie in 16-bit fields, is below the limit. `field` tells the
+/// Offers a block where any of its distances, which lie in 16-bit fields, is below the limit. `field` gives the
 /// field of each of the `BLOCK / N` codes of a register.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]

@@ -9,6 +9,18 @@
 //! A block is laid out in columns: byte `j` of every row's code, 32 bytes together, for each `j`; then the
 //! 32 factors `f` and the 32 offsets `g` as half-precision floats. Rows 0 to 15 lie at the even bytes of a
 //! column and rows 16 to 31 at the odd ones: sums then widen without shuffling.
+//!
+//! Every backend takes every code width from 64 to [`MAX_BITS`] bits, in multiples of 64, and adds two columns
+//! (four entries) within bytes before it widens to 16 bits:
+//!
+//! | backend | needs | codes in a register | registers for a block of 64 / 256 / 2,048 bits |
+//! |---|---|---|---|
+//! | `scalar` | nothing | a byte of one row | – |
+//! | `avx2` | AVX2, F16C | one column of 32 rows | 8 / 32 / 256 of 256 bits |
+//! | `avx512` | AVX-512 F and BW, F16C | two columns of 32 rows | 4 / 16 / 128 of 512 bits |
+//! | `neon` | AArch64 | half a column: 16 rows | 16 / 64 / 512 of 128 bits |
+//!
+//! No width has a kernel of its own: the constants at the end of a block cost the same at every width.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -20,6 +32,8 @@ use crate::isa::{Isa, active};
 
 /// Rows in a block.
 pub const BLOCK: usize = 32;
+/// Most bits in a code: what sums of 16 bits have room for.
+pub const MAX_BITS: usize = 2048;
 /// Bytes of the constants of one block.
 pub const CONSTANTS: usize = 2 * 2 * BLOCK;
 
@@ -45,8 +59,11 @@ pub struct QueryTable {
     least: f32,
 }
 
-/// Largest entry: four of them add up within a byte.
+/// Largest entry.
 const MOST: f32 = 63.0;
+const _: () = assert!(4 * MOST as usize <= u8::MAX as usize, "four entries add up within a byte");
+const _: () =
+    assert!(MAX_BITS / 4 * MOST as usize <= u16::MAX as usize, "the entries of a code add up within 16 bits");
 /// Largest entry where a nibble's value is its number of agreeing bits: a multiple of 4, so exact.
 const MOST_OF_SIGNS: f32 = 60.0;
 /// `SIGNS[i][j]` is the sign of bit `i` of nibble value `j`.
@@ -70,7 +87,7 @@ impl QueryTable {
         self.fill_up_to(MOST, rotated);
     }
 
-    /// Fills the table for the signs of the rotated query: a row's sum then tells the Hamming distance of
+    /// Fills the table for the signs of the rotated query: a row's sum then gives the Hamming distance of
     /// the codes. All signs get the magnitude that keeps estimates unbiased, as the factor of a row does.
     pub fn fill_signs(&mut self, rotated: &[f32]) {
         let sum: f32 = rotated.iter().map(|v| v.abs()).sum();
