@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use lookalike_core::attributes::{Attributes, ItemAttributes, to_bitset};
+use lookalike_core::attributes::{Attributes, ItemAttributes, to_words};
 use lookalike_core::filter::{Condition, Filter};
 use lookalike_core::rng::SplitMix64;
 
@@ -61,8 +61,8 @@ fn attributes(criterion: &mut Criterion) {
     for (name, filter) in filters() {
         criterion.bench_function(name, |b| b.iter(|| attributes.evaluate(black_box(&filter))));
         let passing = attributes.evaluate(&filter);
-        let name = format!("to_bitset/{name}");
-        criterion.bench_function(&name, |b| b.iter(|| to_bitset(black_box(&passing), ITEMS as usize)));
+        let name = format!("to_words/{name}");
+        criterion.bench_function(&name, |b| b.iter(|| to_words(black_box(&passing), ITEMS as usize)));
     }
     let mut bytes = Vec::new();
     attributes.serialise(&mut bytes);

@@ -46,5 +46,6 @@ mod spectrum;
 pub mod threads;
 
 pub use error::Error;
-pub use index::{Estimate, HashIndex, IndexOptions, SearchOptions, SearchOutput, Stats};
+pub use index::options::{Estimate, IndexOptions, SearchOptions};
+pub use index::{HashIndex, SearchOutput, Stats};
 pub use partition::Family;

@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{filter, hash, item, passes};
-use lookalike_core::attributes::{Attributes, ItemAttributes, to_bitset};
+use lookalike_core::attributes::{Attributes, ItemAttributes, to_words};
 use lookalike_core::filter::{Condition, Filter};
 use proptest::prelude::*;
 use roaring::RoaringBitmap;
@@ -20,7 +20,7 @@ fn check(attributes: &Attributes, model: &Model, filter: &Filter) -> Result<(), 
     let expected = naive(model, filter);
     let found = attributes.evaluate(filter);
     prop_assert_eq!(&found, &expected, "{:?}", filter);
-    let words = to_bitset(&found, 5000);
+    let words = to_words(&found, 5000);
     for ordinal in 0..5000 {
         prop_assert_eq!(words[ordinal / 64] >> (ordinal % 64) & 1 == 1, expected.contains(ordinal as u32));
     }

@@ -259,7 +259,7 @@ proptest! {
     }
 }
 
-/// From one bucket to many by small batches: the index is trained anew again and again, each time from
+/// From one bucket to many by small batches: the index is retrained again and again, each time from
 /// the vectors as it kept them.
 #[test]
 fn stays_right_while_it_grows() {
@@ -288,7 +288,7 @@ fn stays_right_while_it_grows() {
 
 /// Bit arrays over the ordinals, and the buckets, do not stay as large as the index once was.
 #[test]
-fn losing_most_items_starts_anew() {
+fn losing_most_items_retrains() {
     let options = IndexOptions {
         dim: 4,
         bits: 64,

@@ -14,7 +14,7 @@ use super::tail::{Item, Tail};
 use super::terms::{CATEGORIES, FIRST_TERM, NAMES, Terms};
 use crate::filter::number;
 
-/// Terms without items that are put up with, beside as many as there are in use.
+/// Unused terms tolerated before the dictionary is rebuilt, in addition to one per used term.
 const UNUSED_TERMS: usize = 1 << 16;
 
 /// A row: the deepest category ([`CATEGORIES`]: none), then the values; or nothing at all.
@@ -113,7 +113,7 @@ impl Base {
         term >= FIRST_TERM && self.terms.parent(term) == NAMES
     }
 
-    /// Takes in the tail's changes.
+    /// Applies the tail's changes.
     pub fn merge(&mut self, tail: &Tail) {
         if !tail.terms.is_empty() {
             let first = self.terms.next();

@@ -1,10 +1,9 @@
 //! Categories and attributes of the items, and which items pass a filter.
 //!
 //! Immutable bitmaps of all items (the base) are shared between snapshots; the latest changes (the tail)
-//! are kept beside them, evaluated item by item, and merged when there are too many. Items go by ordinal.
+//! are kept apart, evaluated item by item, and merged when there are too many. Items go by ordinal.
 
 mod base;
-mod bitset;
 mod codec;
 mod numbers;
 mod plan;
@@ -12,6 +11,7 @@ mod postings;
 mod rows;
 mod tail;
 mod terms;
+mod words;
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use base::Base;
 use plan::Plan;
 use tail::Tail;
 
-pub use bitset::to_bitset;
+pub use words::to_words;
 
 /// Most levels of a category path.
 pub const MAX_CATEGORY_DEPTH: usize = 16;
@@ -96,7 +96,7 @@ impl Attributes {
     pub fn insert<'a>(&mut self, items: impl IntoIterator<Item = (u32, &'a ItemAttributes)>) {
         let mut part = self.largest_part();
         for (ordinal, item) in items {
-            Arc::make_mut(&mut self.tail).insert(&self.base, ordinal, item);
+            Arc::make_mut(&mut self.tail).insert(self.base.terms(), ordinal, item);
             if self.tail.changes() as u64 >= part {
                 self.merge();
                 part = self.largest_part();
@@ -105,7 +105,7 @@ impl Attributes {
         self.merge_if_long();
     }
 
-    /// Takes out the items of these ordinals; ordinals without one are passed over.
+    /// Removes the items of these ordinals; ordinals without one are passed over.
     pub fn remove(&mut self, ordinals: impl IntoIterator<Item = u32>) {
         let mut ordinals = ordinals.into_iter().peekable();
         if ordinals.peek().is_some() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::bitset::from_bitset;
+use super::words::from_words;
 
 /// Ordinals that need no memory of their own: values such as article numbers belong to one item each.
 const FEW: usize = 3;
@@ -69,7 +69,7 @@ impl Postings {
         matches!(self, Self::Few { len: 0, .. })
     }
 
-    /// Takes out `removed`, then adds `inserted`; both are ascending.
+    /// Removes `removed`, then adds `inserted`; both are ascending.
     pub fn change(&mut self, removed: impl Iterator<Item = u32>, inserted: impl Iterator<Item = u32>) {
         if let Self::Bitmap(bitmap) = self {
             let bitmap = Arc::make_mut(bitmap);
@@ -166,7 +166,7 @@ pub fn union<'a>(postings: impl Iterator<Item = &'a Postings> + Clone) -> Roarin
     if count >= SORTED && greatest as usize / 64 < count * 4 && greatest < 1 << 31 {
         let mut words = vec![0u64; greatest as usize / 64 + 1];
         small.for_each(|posting| posting.for_each(|o| words[o as usize / 64] |= 1 << (o % 64)));
-        all |= from_bitset(&words);
+        all |= from_words(&words);
     } else {
         let mut ordinals = Vec::with_capacity(count);
         small.for_each(|posting| posting.for_each(|ordinal| ordinals.push(ordinal)));

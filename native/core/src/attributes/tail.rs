@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use roaring::RoaringBitmap;
 
 use super::ItemAttributes;
-use super::base::Base;
 use super::plan::{Plan, Test};
 use super::terms::{CATEGORIES, NAMES, Terms};
 use crate::filter::number;
@@ -23,7 +22,7 @@ pub struct Item<'a> {
     pub values: &'a [u32],
     /// The attribute of each value.
     names: &'a [u32],
-    /// The number of each value; NaN where it is none.
+    /// The number of each value; NaN where it is not a number.
     numbers: &'a [f64],
 }
 
@@ -90,7 +89,7 @@ impl Tail {
         self.rows.len().max(self.touched.len() as usize)
     }
 
-    /// Takes an ordinal's item out.
+    /// Removes an ordinal's item.
     pub fn remove(&mut self, ordinal: u32) {
         self.touched.insert(ordinal);
         if let Some(row) = self.row_of.remove(&ordinal) {
@@ -98,8 +97,8 @@ impl Tail {
         }
     }
 
-    /// Gives an ordinal an item, in place of one it may have had.
-    pub fn insert(&mut self, base: &Base, ordinal: u32, item: &ItemAttributes) {
+    /// Gives an ordinal an item, in place of one it may have had; `base` is the dictionary before the tail's.
+    pub fn insert(&mut self, base: &Terms, ordinal: u32, item: &ItemAttributes) {
         self.remove(ordinal);
         let (first_term, first_value) = (self.row_terms.len() as u32, self.names.len() as u32);
         let mut category = CATEGORIES;
@@ -124,9 +123,8 @@ impl Tail {
         });
     }
 
-    fn intern(&mut self, base: &Base, parent: u32, text: &str) -> u32 {
-        base.terms()
-            .find(parent, text)
+    fn intern(&mut self, base: &Terms, parent: u32, text: &str) -> u32 {
+        base.find(parent, text)
             .or_else(|| self.terms.find(parent, text))
             .unwrap_or_else(|| self.terms.push(parent, text))
     }

@@ -5,19 +5,19 @@ use roaring::RoaringBitmap;
 use super::FILE_NAME;
 use crate::chunk::Layout;
 use crate::error::{Result, damaged};
-use crate::index::list::List;
+use crate::index::bucket::Bucket;
 use crate::input::NO_ID;
 
 /// The ordinals of the items that can be found.
 ///
 /// Checks that an ordinal lies at most once in a table and the greatest is the last of `ordinals`; that `live` items
 /// can be found, the same under the same ids in all tables; and that each of these has an id of its own.
-pub fn findable(tables: &[&[List]], layout: &Layout, live: usize, ordinals: u32) -> Result<RoaringBitmap> {
+pub fn findable(tables: &[&[Bucket]], layout: &Layout, live: usize, ordinals: u32) -> Result<RoaringBitmap> {
     let mut items: Option<Vec<(u32, u64)>> = None;
     let mut end = 0;
-    for lists in tables {
+    for buckets in tables {
         let (mut all, mut found) = (Vec::new(), Vec::new());
-        for run in lists.iter().flat_map(List::runs) {
+        for run in buckets.iter().flat_map(Bucket::runs) {
             let view = run.chunk().view(layout);
             all.extend_from_slice(view.ordinals);
             for row in run.live_rows() {

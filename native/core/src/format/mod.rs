@@ -9,8 +9,8 @@
 //! | … | recall by effort f32 (9), slack f32; see [`crate::index::calibration`] |
 //! | … | mean f32 (dim); learned rotation: matrix f32 (dim, dim) |
 //! | … | learned: directions, groups + 1 or 0 (u64) · centroids f32 (cells, dim) · directions f32 (directions, dim) · groups u32; hyperplane: normals f32 (tables, planes, dim) · offsets f32 (tables, planes) |
-//! | … | rows of each list, u32 (tables × buckets) · ordinals of removed rows, u32 · length u64 and bytes of the attributes, see [`crate::attributes`]; zeros up to a multiple of 64 bytes |
-//! | … | the blocks of the lists, one after another, then their columns; see [`crate::chunk`] |
+//! | … | rows of each bucket, u32 (tables × buckets) · ordinals of removed rows, u32 · length u64 and bytes of the attributes, see [`crate::attributes`]; zeros up to a multiple of 64 bytes |
+//! | … | the blocks of the buckets, one after another, then their columns; see [`crate::chunk`] |
 //! | 8 | XXH3-64 of all bytes before |
 //!
 //! With few items there are no buckets, nor what makes them.
@@ -29,7 +29,8 @@ use std::io;
 use std::path::Path;
 
 use crate::error::{Result, at, damaged, invalid};
-use crate::index::IndexOptions;
+use crate::index::HashIndex;
+use crate::index::options::IndexOptions;
 use crate::index::state::State;
 use crate::memory::Buffer;
 use read::read;
@@ -43,9 +44,32 @@ pub const VERSION: u32 = 5;
 const PREFIX: usize = 16;
 const HEADER_FIELDS: usize = 13;
 
+impl HashIndex {
+    /// Stores the index in `folder` (made if missing), replacing one that is there in one step.
+    ///
+    /// During a rebuild it stores the items as they are, with the codebook that is in use.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] if the path is empty; [`crate::Error::Io`] if the folder cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        save(self.options(), &self.snapshot(), folder)
+    }
+
+    /// Opens a stored index. One that was stored after it had lost most of its items, and before the rebuild that
+    /// makes up for it was through, is rebuilt here.
+    ///
+    /// # Errors
+    /// [`crate::Error::Damaged`] if the file is truncated, altered or of another version;
+    /// [`crate::Error::Io`] if it cannot be read; [`crate::Error::Invalid`] if the path is empty.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let (options, state) = open(folder)?;
+        Ok(Self::from_state(options, state))
+    }
+}
+
 /// Writes `state` to `folder`: a temporary file, synced, renamed over the old one. Removes those of saves that were
 /// cut off.
-pub fn save(options: &IndexOptions, state: &State, folder: &Path) -> Result<()> {
+fn save(options: &IndexOptions, state: &State, folder: &Path) -> Result<()> {
     check_name(folder)?;
     fs::create_dir_all(folder).map_err(at(folder))?;
     // Before, not after: they may be what fills the disk.
@@ -63,8 +87,8 @@ pub fn save(options: &IndexOptions, state: &State, folder: &Path) -> Result<()> 
     written
 }
 
-/// Maps `folder` back, checking every byte before use. An index that has lost most of its items is trained anew.
-pub fn open(folder: &Path) -> Result<(IndexOptions, State)> {
+/// Maps `folder` back, checking every byte before use. An index that has lost most of its items is retrained.
+fn open(folder: &Path) -> Result<(IndexOptions, State)> {
     check_name(folder)?;
     let path = folder.join(FILE_NAME);
     // Before it is opened: a pipe would wait for someone to write to it.

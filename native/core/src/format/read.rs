@@ -15,18 +15,19 @@ use crate::chunk::{Chunk, Rerank};
 use crate::codebook::Codebook;
 use crate::cross_polytope::CrossPolytopes;
 use crate::error::{Result, damaged};
-use crate::index::IndexOptions;
+use crate::index::bucket::Bucket;
 use crate::index::calibration::{Calibration, STEPS};
-use crate::index::list::List;
-use crate::index::state::{BUCKETS_SEED, State};
-use crate::index::training;
+use crate::index::options::IndexOptions;
+use crate::index::policy;
+use crate::index::state::State;
+use crate::index::train::BUCKETS_SEED;
 use crate::memory::{ALIGN, Buffer};
 use crate::partition::{Family, Partition};
 use crate::planes::Planes;
 use crate::rotation::{LearnedRotation, Rotation, RotationKind};
 
 /// Cells, hyperplanes and buckets of cross-polytopes of one table: more than a build ever makes. They keep a small
-/// file from asking for absurdly much memory: an empty bucket takes 4 bytes of it, a list in memory 160.
+/// file from asking for absurdly much memory: an empty bucket takes 4 bytes of it, a bucket in memory 160.
 const MAX_CELLS: usize = 1 << 17;
 const MAX_PLANES: usize = 20;
 const MAX_BUCKETS: usize = 1 << 16;
@@ -125,17 +126,26 @@ fn read_body(
     }
     let length = usize::try_from(input.u64s(1)?[0]).unwrap_or(usize::MAX);
     let attributes = input.take::<1>(length)?.as_flattened();
-    let lists = read_lists(input, map, &codebook, &sizes, &dead)?;
-    let tables: Vec<&[List]> = lists.chunks(lists.len() / codebook.tables()).collect();
+    let buckets = read_buckets(input, map, &codebook, &sizes, &dead)?;
+    let tables: Vec<&[Bucket]> = buckets.chunks(buckets.len() / codebook.tables()).collect();
     let findable = findable(&tables, &codebook.layout, live, ordinals)?;
     let attributes = Attributes::deserialise(attributes, &findable)?;
-    let removed = lists.iter().map(List::removed).sum();
+    let removed = buckets.iter().map(Bucket::removed).sum();
     let codebook = Arc::new(codebook);
-    let placement = OnceLock::new();
-    let state =
-        State { codebook, lists, live, removed, changes: 0, ordinals, placement, attributes, calibration };
+    let item_buckets = OnceLock::new();
+    let state = State {
+        codebook,
+        buckets,
+        live,
+        removed,
+        changes: 0,
+        ordinals,
+        item_buckets,
+        attributes,
+        calibration,
+    };
     // What is sized by the ordinals would be far larger than the items need, or a damaged file may ask for.
-    let shrunk = training::shrunk(live, ordinals as usize);
+    let shrunk = policy::shrunk(live, ordinals as usize);
     let state = if shrunk { State::train(&options, &state.items()) } else { state };
     Ok((options, state))
 }
@@ -181,13 +191,13 @@ fn read_cells(input: &mut Input, dim: usize, count: usize) -> Result<Cells> {
     Ok(Cells::from_parts(parts))
 }
 
-fn read_lists(
+fn read_buckets(
     mut input: Input,
     map: impl FnOnce(Range<usize>) -> Result<Buffer>,
     codebook: &Codebook,
     sizes: &[u32],
     dead: &RoaringBitmap,
-) -> Result<Vec<List>> {
+) -> Result<Vec<Bucket>> {
     let layout = codebook.layout;
     let sizes_of = |part: usize| sizes.iter().map(move |rows| layout.chunk_bytes(*rows as usize)[part]);
     let [blocks, columns] = [0, 1].map(|part| sizes_of(part).fold(0usize, usize::saturating_add));
@@ -200,13 +210,13 @@ fn read_lists(
     let columns = map(input.place()..input.end)?;
     let [block_sizes, column_sizes] = [0, 1].map(|part| sizes_of(part).collect::<Vec<_>>());
     let parts = blocks.cut(&block_sizes).zip(columns.cut(&column_sizes));
-    let mut lists = Vec::with_capacity(sizes.len());
+    let mut buckets = Vec::with_capacity(sizes.len());
     for (rows, (blocks, columns)) in sizes.iter().zip(parts) {
         let main = (*rows > 0).then(|| Chunk::new([blocks, columns], *rows as usize, &layout));
         if main.as_ref().is_some_and(|chunk| !chunk.hides_padding()) {
             return damaged(format!("{FILE_NAME} has rows beyond the last"));
         }
-        lists.push(List::of(main).without(&layout, dead));
+        buckets.push(Bucket::of(main).without(&layout, dead));
     }
-    Ok(lists)
+    Ok(buckets)
 }

@@ -9,8 +9,8 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{MAGIC, VERSION};
 use crate::chunk::put_columns;
 use crate::codebook::Codebook;
-use crate::index::IndexOptions;
-use crate::index::list::{List, Run};
+use crate::index::bucket::{Bucket, Run};
+use crate::index::options::IndexOptions;
 use crate::index::state::State;
 use crate::memory::ALIGN;
 use crate::partition::{Family, Partition};
@@ -22,7 +22,7 @@ pub fn write_file(options: &IndexOptions, state: &State, file: &File) -> io::Res
     let removed = removed_ordinals(state);
     write_header(&mut out, options, state, removed.len())?;
     write_codebook(&mut out, state)?;
-    out.put_all(state.lists.iter().map(|list| (list.rows() as u32).to_le_bytes()))?;
+    out.put_all(state.buckets.iter().map(|bucket| (bucket.rows() as u32).to_le_bytes()))?;
     out.put_all(removed.into_iter().map(u32::to_le_bytes))?;
     write_attributes(&mut out, state)?;
     write_rows(&mut out, state)?;
@@ -100,31 +100,31 @@ fn write_attributes(out: &mut Checked, state: &State) -> io::Result<()> {
     out.put(&vec![0; out.length.next_multiple_of(ALIGN) - out.length])
 }
 
-/// The blocks of all lists, then their columns. Only blocks are joined: columns follow each other as they lie in
-/// the runs, which would else take the memory of all vectors once more.
+/// The blocks of all buckets, then their columns. Only blocks are joined: columns follow each other as they lie in
+/// the runs, as joining them would take the memory of all vectors once more.
 fn write_rows(out: &mut Checked, state: &State) -> io::Result<()> {
-    for (list, bucket) in state.lists.iter().zip(0..) {
-        if let Some(chunk) = list.in_one_run(&state.codebook, bucket) {
+    for (number, bucket) in (0..).zip(&state.buckets) {
+        if let Some(chunk) = bucket.in_one_run(&state.codebook, number) {
             out.put(chunk.blocks())?;
         }
     }
-    for list in &state.lists {
-        let views: Vec<_> = list.runs().map(|run| run.chunk().view(state.layout())).collect();
+    for bucket in &state.buckets {
+        let views: Vec<_> = bucket.runs().map(|run| run.chunk().view(state.layout())).collect();
         put_columns(&views, |bytes| out.put(bytes))?;
     }
     Ok(())
 }
 
-/// One more than the highest ordinal in the lists.
+/// One more than the highest ordinal in the buckets.
 fn ordinals_in_use(state: &State) -> u32 {
-    let runs = state.lists.iter().flat_map(List::runs);
+    let runs = state.buckets.iter().flat_map(Bucket::runs);
     let ordinals = runs.flat_map(|run| run.chunk().view(state.layout()).ordinals);
     ordinals.max().map_or(0, |most| most + 1)
 }
 
-/// Ordinals of removed rows that are still in the lists, ascending, each once.
+/// Ordinals of removed rows that are still in the buckets, ascending, each once.
 fn removed_ordinals(state: &State) -> BTreeSet<u32> {
-    let runs = state.lists.iter().filter(|list| list.removed() > 0).flat_map(List::runs);
+    let runs = state.buckets.iter().filter(|bucket| bucket.removed() > 0).flat_map(Bucket::runs);
     let removed = |run: &Run, ordinals: &[u32]| -> Vec<u32> {
         (0..ordinals.len()).filter(|row| !run.is_live(*row)).map(|row| ordinals[row]).collect()
     };

@@ -3,10 +3,10 @@
 //! The answers are those of the same queries alone: the order of the probes decides nothing but ties, which
 //! are broken by the place of a bucket in the query's own order.
 
-use super::ahead::{AHEAD, Ahead};
 use super::clock::{Clock, StageSeconds};
 use super::query::{QueryScratch, STAGES, Search, Worker};
-use super::search::Answer;
+use super::read_ahead::{AHEAD, ReadAhead};
+use super::rerank::Answer;
 use crate::partition::ProbeOrder;
 
 /// Most queries answered together: their tables should stay within the cache.
@@ -25,7 +25,7 @@ pub fn answer(search: &Search, queries: &[f32], worker: &mut Worker) -> (Vec<Ans
     let answers =
         queries.chunks(together).flat_map(|queries| answer_together(search, queries, worker, &mut seconds));
     let answers = answers.collect();
-    // The buffers of a large batch would else stay with this thread for ever.
+    // Otherwise the buffers of a large batch would stay with this thread for ever.
     worker.scratches.truncate(1);
     worker.scratches.shrink_to_fit();
     (answers, seconds)
@@ -101,14 +101,14 @@ fn scan(search: &Search, scratches: &mut [QueryScratch]) {
 /// Scans (bucket, number of the query, number of the bucket within it) in their order.
 fn scan_buckets(search: &Search, scratches: &mut [QueryScratch], probes: &[(u32, u32, u32)]) {
     let mut buckets = probes.chunk_by(|a, b| a.0 == b.0).map(|group| group[0].0);
-    let mut ahead = Ahead::default();
-    buckets.by_ref().take(AHEAD).for_each(|bucket| ahead.start(search, bucket));
+    let mut ahead = ReadAhead::default();
+    buckets.by_ref().take(AHEAD).for_each(|bucket| ahead.start(search.runs(bucket)));
     let mut last = None;
     for (bucket, query, at) in probes {
         if last.replace(*bucket) != Some(*bucket)
             && let Some(bucket) = buckets.next()
         {
-            ahead.start(search, bucket);
+            ahead.start(search.runs(bucket));
         }
         search.scan_bucket(&mut scratches[*query as usize], *at as usize, &mut ahead);
     }

@@ -21,7 +21,7 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// Starts anew.
+    /// Starts again.
     pub fn start(&mut self, keep: usize) {
         self.entries.clear();
         self.keep = keep;

@@ -1,4 +1,4 @@
-//! How much work a search does unless it is told: measured by `benchmarks/hash_index.py`.
+//! How much work a search does by default: measured by `benchmarks/hash_index.py`.
 
 use super::options::SearchOptions;
 use super::state::State;
@@ -15,11 +15,10 @@ pub fn scan_budget(items: usize, k: usize) -> usize {
     (codes as usize).max(MIN_SCAN).max(3 * k)
 }
 
-/// Rows to look at in a bucket of `rows`, when `left` are left to look at in all and training means buckets to have
-/// at most `most`.
+/// How many of a bucket's `rows` to scan, given the remaining budget `left` and the intended bucket size `most`.
 ///
-/// One far beyond that holds many copies of few vectors, or waits to be divided: it is looked at in part, and
-/// where there is nothing but copies, by half of what is left, so that other buckets get their turn.
+/// A bucket far beyond that size holds many copies of few vectors, or waits to be divided: only a part of it is
+/// scanned, and at most half of the budget where it has nothing but copies, so that other buckets get their turn.
 pub fn rows_worth(rows: usize, left: usize, most: usize, only_copies: impl FnOnce() -> bool) -> usize {
     if rows / 2 <= most {
         return rows;

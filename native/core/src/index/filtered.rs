@@ -29,25 +29,25 @@ pub fn scores_all(options: &SearchOptions, state: &State, matches: usize) -> boo
 fn is_cheaper(options: &SearchOptions, state: &State, matches: usize) -> bool {
     let effort = Effort::of(options, state, matches);
     let scan = effort.rows.min(state.rows()) as f64 + SCORE * effort.rerank.min(matches) as f64;
-    let lists = state.first_table().len();
-    let looked_at = (matches as f64 / lists as f64).min(1.0) * (state.live + state.removed) as f64;
+    let buckets = state.first_table().len();
+    let looked_at = (matches as f64 / buckets as f64).min(1.0) * (state.live + state.removed) as f64;
     SCORE * matches as f64 + LOOK * looked_at <= scan
 }
 
-/// The rows of the items that pass, each with its list of the first table.
+/// The rows of the items that pass, each with its bucket of the first table.
 pub fn matching_rows<'a>(
     state: &'a State,
     passing: &RoaringBitmap,
     allowed: &Bitset,
 ) -> Vec<(u32, Record<'a>)> {
-    let placement = state.placement();
-    let mut lists = Bitset::default();
+    let item_buckets = state.item_buckets();
+    let mut used = Bitset::default();
     passing.iter().for_each(|ordinal| {
-        lists.insert(placement.get(ordinal)[0]);
+        used.insert(item_buckets.get(ordinal)[0]);
     });
     let mut rows = Vec::with_capacity(allowed.len());
-    for (number, list) in (0..).zip(state.first_table()).filter(|(number, _)| lists.contains(*number)) {
-        for run in list.runs() {
+    for (number, bucket) in (0..).zip(state.first_table()).filter(|(number, _)| used.contains(*number)) {
+        for run in bucket.runs() {
             let view = run.chunk().view(state.layout());
             let found = view.ordinals.iter().enumerate().filter(|(_, ordinal)| allowed.contains(**ordinal));
             let found = found.filter(|(row, _)| run.is_live(*row));

@@ -2,98 +2,42 @@
 //!
 //! A search loads the current [`State`] without a lock and keeps it to its end, so it never waits for
 //! a writer and never sees half a batch. Writers take turns under a mutex, change a copy that shares
-//! nearly everything with the old snapshot, and swap it in. Where the codebook no longer fits its items,
-//! `rebuild` trains another one beside searches and writes.
+//! nearly everything with the old snapshot, and swap it in (`live`). Where the codebook no longer fits its items,
+//! `rebuild` trains another one while searches and writes go on.
 
-mod ahead;
 mod batch;
+pub mod bucket;
 pub mod calibration;
 mod candidates;
 mod clock;
 mod effort;
 mod filtered;
-pub mod list;
-mod options;
-pub mod placement;
+pub mod item_buckets;
+mod live;
+pub mod options;
+pub(crate) mod policy;
 mod query;
+mod read_ahead;
 mod rebuild;
+mod rerank;
 mod search;
 pub mod state;
-pub(crate) mod training;
+pub(crate) mod train;
 mod writer;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::attributes::ItemAttributes;
-use crate::chunk::{Layout, Rerank};
 use crate::error::{Result, invalid};
-use crate::input::check_bits;
-use crate::input::{MAX_DIM, check_ids, unit_vectors};
-use crate::partition::Family;
-use crate::rotation::RotationKind;
+use crate::input::{check_ids, unit_vectors};
 use crate::threads::{self, Stop};
-use list::List;
-use rebuild::Shared;
+use bucket::Bucket;
+use live::Live;
+use options::{IndexOptions, SearchOptions};
 use state::{Items, State};
 
 pub use clock::StageSeconds;
-pub use options::{Estimate, SearchOptions};
 pub use search::SearchOutput;
-
-/// Most bucket tables.
-pub const MAX_TABLES: usize = 64;
-
-/// Most dimensions of a learned rotation, whose matrix has the square of them.
-pub const MAX_LEARNED_DIM: usize = 4_096;
-
-/// What is fixed for the life of an index.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexOptions {
-    /// Vector dimension, 1 to 16,384.
-    pub dim: usize,
-    /// Code width: a multiple of 64 from 64 to 2,048.
-    pub bits: usize,
-    /// Hash family of the buckets.
-    pub family: Family,
-    /// Bucket tables: 1 to 64 of hyperplanes, 1 of cells.
-    pub tables: usize,
-    /// What the final scores are computed from.
-    pub rerank: Rerank,
-    /// Rotation of the codes; a learned one needs fewer bits than dimensions.
-    pub rotation: RotationKind,
-    /// Seed of the rotation and the buckets.
-    pub seed: u64,
-}
-
-impl IndexOptions {
-    /// Shape of the stored rows.
-    pub fn layout(&self) -> Layout {
-        Layout { dim: self.dim, bits: self.bits, rerank: self.rerank }
-    }
-
-    /// Checks the ranges.
-    pub fn check(&self) -> Result<()> {
-        check_bits(self.bits)?;
-        if !(1..=MAX_DIM).contains(&self.dim) {
-            return invalid(format!("the dimension must be 1 to {MAX_DIM}, not {}", self.dim));
-        }
-        if !(1..=MAX_TABLES).contains(&self.tables) {
-            return invalid(format!("tables must be 1 to {MAX_TABLES}, not {}", self.tables));
-        }
-        if self.family == Family::Learned && self.tables != 1 {
-            return invalid(format!("the learned family has 1 table, not {}", self.tables));
-        }
-        if self.rotation == RotationKind::Learned && (self.bits >= self.dim || self.dim > MAX_LEARNED_DIM) {
-            return invalid(format!(
-                "a learned rotation needs fewer bits than dimensions, and {MAX_LEARNED_DIM} dimensions at most: \
-                 not {} bits of {} dimensions",
-                self.bits, self.dim
-            ));
-        }
-        Ok(())
-    }
-}
 
 /// Figures about an index.
 #[derive(Clone, Debug)]
@@ -126,7 +70,7 @@ pub struct Stats {
 #[derive(Debug)]
 pub struct HashIndex {
     options: IndexOptions,
-    shared: Arc<Shared>,
+    live: Arc<Live>,
 }
 
 impl HashIndex {
@@ -166,8 +110,8 @@ impl HashIndex {
     }
 
     pub(crate) fn from_state(options: IndexOptions, state: State) -> Self {
-        let shared = Arc::new(Shared::new(options.clone(), state));
-        Self { options, shared }
+        let live = Arc::new(Live::new(options.clone(), state));
+        Self { options, live }
     }
 
     /// The options it was built with.
@@ -177,7 +121,7 @@ impl HashIndex {
 
     /// The current snapshot.
     pub fn snapshot(&self) -> Arc<State> {
-        self.shared.state.load_full()
+        self.live.snapshot()
     }
 
     /// Searches `queries` (rows of the index's dimension) on `threads` threads (0: all cores).
@@ -194,10 +138,10 @@ impl HashIndex {
     /// Adds items; one whose id is present replaces it. The items can be found when this returns.
     ///
     /// The index is rebuilt when it has grown by half (up to 20,000 items: by a tenth) since its codebook was trained, or
-    /// a bucket is far larger than training would leave it: here while it is small, else in the background, beside
-    /// searches and writes. A rebuild in the background takes half of the cores, and the memory of all vectors as `f32`
-    /// and of a second index. Vectors kept as [`Rerank::Int8`] are rounded once more by each. Rows of a larger index
-    /// are compacted in the background when an eighth of them has been replaced.
+    /// a bucket is far larger than training would leave it: here while it is small, else in the background, while
+    /// searches and writes go on. A rebuild in the background takes half of the cores, and the memory of all vectors as
+    /// `f32` and of a second index. Vectors kept as [`Rerank::Int8`](crate::chunk::Rerank) are rounded once more by
+    /// each. Rows of a larger index are compacted in the background when an eighth of them has been replaced.
     ///
     /// # Errors
     /// [`crate::Error::Invalid`] if a vector or an id is not acceptable; nothing is added then.
@@ -209,49 +153,28 @@ impl HashIndex {
         attributes: Vec<ItemAttributes>,
     ) -> Result<()> {
         let items = checked_items(self.options.dim, vectors, ids, products, attributes)?;
-        self.shared.write(&items.ids, &items).map(|_| ())
+        self.live.write(&items.ids, &items).map(|_| ())
     }
 
     /// Removes items and returns how many there were; unknown ids are passed over.
     ///
     /// A large index that has lost seven of eight items is rebuilt as [`HashIndex::add`] says.
     pub fn remove(&self, ids: &[u64]) -> usize {
-        self.shared.write(ids, &Items::default()).expect("only additions are refused")
+        self.live.write(ids, &Items::default()).expect("only additions are refused")
     }
 
-    /// Waits until no rebuild is going on in the background.
+    /// Waits until no rebuild runs in the background.
     pub fn wait_for_rebuild(&self) {
-        self.shared.wait();
+        self.live.wait();
     }
 
-    /// Stores the index in `folder` (made if missing), replacing one that is there in one step.
-    ///
-    /// During a rebuild it stores the items as they are, with the codebook that is in use.
-    ///
-    /// # Errors
-    /// [`crate::Error::Invalid`] if the path is empty; [`crate::Error::Io`] if the folder cannot be written.
-    pub fn save(&self, folder: &Path) -> Result<()> {
-        crate::format::save(&self.options, &self.snapshot(), folder)
-    }
-
-    /// Opens a stored index. One that was stored after it had lost most of its items, and before the rebuild that
-    /// makes up for it was through, is rebuilt here.
-    ///
-    /// # Errors
-    /// [`crate::Error::Damaged`] if the file is truncated, altered or of another version;
-    /// [`crate::Error::Io`] if it cannot be read; [`crate::Error::Invalid`] if the path is empty.
-    pub fn open(folder: &Path) -> Result<Self> {
-        let (options, state) = crate::format::open(folder)?;
-        Ok(Self::from_state(options, state))
-    }
-
-    /// Present figures.
+    /// Current figures.
     pub fn stats(&self) -> Stats {
         let state = self.snapshot();
         let partition = state.codebook.partition.as_ref();
         let layout = self.options.layout();
         let rows = state.rows();
-        let runs = state.lists.iter().flat_map(List::runs);
+        let runs = state.buckets.iter().flat_map(Bucket::runs);
         let bytes: usize = runs.flat_map(|run| run.chunk().parts()).map(<[u8]>::len).sum();
         let vector_bytes = rows * layout.vector_bytes();
         let code_bytes = rows * layout.bits / 8;
@@ -265,8 +188,8 @@ impl HashIndex {
             bucket_bytes: bytes - code_bytes - vector_bytes,
             attribute_bytes: state.attributes.bytes(),
             recall_by_effort: state.calibration.recall.to_vec(),
-            rebuilding: self.shared.is_rebuilding(),
-            failed_rebuilds: self.shared.failed_rebuilds(),
+            rebuilding: self.live.is_rebuilding(),
+            failed_rebuilds: self.live.failed_rebuilds(),
         }
     }
 }
@@ -274,7 +197,7 @@ impl HashIndex {
 impl Drop for HashIndex {
     /// Stops a rebuild, without waiting for it.
     fn drop(&mut self) {
-        rebuild::stop(&self.shared);
+        self.live.stop_rebuild();
     }
 }
 

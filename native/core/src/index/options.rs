@@ -1,7 +1,68 @@
-//! What one search asks for.
+//! What is fixed for the life of an index, and what one search asks for.
 
+use crate::chunk::{Layout, Rerank};
 use crate::error::{Result, invalid};
 use crate::filter::Filter;
+use crate::input::{MAX_DIM, check_bits};
+use crate::partition::Family;
+use crate::rotation::RotationKind;
+
+/// Most bucket tables.
+pub const MAX_TABLES: usize = 64;
+
+/// Most dimensions of a learned rotation, whose matrix has the square of them.
+pub const MAX_LEARNED_DIM: usize = 4_096;
+
+/// What is fixed for the life of an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexOptions {
+    /// Vector dimension, 1 to 16,384.
+    pub dim: usize,
+    /// Code width: a multiple of 64 from 64 to 2,048.
+    pub bits: usize,
+    /// Hash family of the buckets.
+    pub family: Family,
+    /// Bucket tables: 1 to 64 of hyperplanes, 1 of cells.
+    pub tables: usize,
+    /// What the final scores are computed from.
+    pub rerank: Rerank,
+    /// Rotation of the codes; a learned one needs fewer bits than dimensions.
+    pub rotation: RotationKind,
+    /// Seed of the rotation and the buckets.
+    pub seed: u64,
+}
+
+impl IndexOptions {
+    /// Shape of the stored rows.
+    pub fn layout(&self) -> Layout {
+        Layout { dim: self.dim, bits: self.bits, rerank: self.rerank }
+    }
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] if an option is out of range.
+    pub fn check(&self) -> Result<()> {
+        check_bits(self.bits)?;
+        if !(1..=MAX_DIM).contains(&self.dim) {
+            return invalid(format!("the dimension must be 1 to {MAX_DIM}, not {}", self.dim));
+        }
+        if !(1..=MAX_TABLES).contains(&self.tables) {
+            return invalid(format!("tables must be 1 to {MAX_TABLES}, not {}", self.tables));
+        }
+        if self.family == Family::Learned && self.tables != 1 {
+            return invalid(format!("the learned family has 1 table, not {}", self.tables));
+        }
+        if self.rotation == RotationKind::Learned && (self.bits >= self.dim || self.dim > MAX_LEARNED_DIM) {
+            return invalid(format!(
+                "a learned rotation needs fewer bits than dimensions, and {MAX_LEARNED_DIM} dimensions at most: \
+                 not {} bits of {} dimensions",
+                self.bits, self.dim
+            ));
+        }
+        Ok(())
+    }
+}
 
 /// What rows are estimated from before the best are scored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +114,9 @@ pub struct SearchOptions {
 
 impl SearchOptions {
     /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] if an option is out of range.
     pub fn check(&self) -> Result<()> {
         if self.k == 0 {
             return invalid("k must be at least 1, not 0");

@@ -1,5 +1,5 @@
-//! One query against one snapshot, step by step: its table, the buckets to probe, estimates of their
-//! rows, scores of the best.
+//! One query against one snapshot, step by step: its table, the buckets to probe, estimates of their rows. The
+//! scores of the best follow in `rerank`.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -7,24 +7,21 @@ use std::sync::OnceLock;
 
 use roaring::RoaringBitmap;
 
-use super::ahead::{AHEAD, Ahead};
+use super::bucket::Run;
 use super::calibration::{self, FARTHEST_STOP};
 use super::candidates::{Candidate, Candidates};
 use super::effort::{self, Effort};
 use super::filtered;
-use super::list::Run;
 use super::options::{Estimate, SearchOptions};
-use super::search::Answer;
+use super::read_ahead::{AHEAD, ReadAhead};
 use super::state::State;
-use crate::attributes::to_bitset;
+use crate::attributes::to_words;
 use crate::bitset::Bitset;
 use crate::cells;
-use crate::chunk::{Record, Rerank};
-use crate::kernels::dot::{dot, dot_f16, dot_i8};
-use crate::kernels::prefetch::prefetch;
+use crate::chunk::Record;
+use crate::kernels::dot::dot;
 use crate::kernels::scan::{self, BLOCK, QueryTable, block_bytes};
 use crate::partition::{Partition, ProbeOrder};
-use crate::rank::{Hit, keep_best_of_each_product, keep_top};
 
 /// A bucket that a query looks at.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +29,7 @@ pub struct BucketProbe {
     /// The bucket, numbered over all tables.
     pub bucket: u32,
     /// Inner product of the query with its centre.
-    base: f32,
+    pub base: f32,
     /// Rows to look at, or some more; the others come later in the bucket.
     rows: usize,
 }
@@ -41,28 +38,15 @@ pub struct BucketProbe {
 #[derive(Default)]
 pub struct QueryScratch {
     /// `Pq`.
-    rotated: Vec<f32>,
+    pub rotated: Vec<f32>,
     table: QueryTable,
-    effort: Effort,
+    pub effort: Effort,
     /// Buckets, nearest first.
     pub probes: Vec<BucketProbe>,
-    candidates: Candidates,
-    /// Rows looked at with the present effort, and in all.
-    scanned_now: usize,
-    scanned: usize,
-}
-
-/// A candidate's row, to be scored.
-pub struct CandidateRow<'a> {
-    /// Inner product of the query with the centre of its bucket.
-    base: f32,
-    record: Record<'a>,
-}
-
-impl CandidateRow<'_> {
-    fn hit(&self, score: f32) -> Hit {
-        Hit { score, id: self.record.id(), product: self.record.product() }
-    }
+    pub candidates: Candidates,
+    /// Rows looked at with the current effort, and in all.
+    pub scanned_now: usize,
+    pub scanned: usize,
 }
 
 /// Buffers of one thread.
@@ -86,16 +70,16 @@ pub fn with_worker<T>(work: impl FnOnce(&mut Worker) -> T) -> T {
 
 /// What all queries of one call have in common.
 pub struct Search<'a> {
-    state: &'a State,
-    options: &'a SearchOptions,
+    pub state: &'a State,
+    pub options: &'a SearchOptions,
     /// The items that the filter lets through, by ordinal.
-    allowed: Option<Bitset>,
-    /// Their rows, where all of them are scored, each with its list.
-    matching: OnceLock<Vec<(u32, Record<'a>)>>,
-    passing: RoaringBitmap,
+    pub allowed: Option<Bitset>,
+    /// Their rows, where all of them are scored, each with its bucket.
+    pub matching: OnceLock<Vec<(u32, Record<'a>)>>,
+    pub passing: RoaringBitmap,
     exact: bool,
     /// Items that may be found.
-    matches: usize,
+    pub matches: usize,
     /// Rows that training means a bucket to have at most.
     cap: usize,
 }
@@ -105,7 +89,7 @@ impl<'a> Search<'a> {
     pub fn new(state: &'a State, options: &'a SearchOptions) -> Self {
         let filter = options.filter.as_ref().map(|filter| state.attributes.evaluate(filter));
         let allowed =
-            filter.as_ref().map(|ordinals| Bitset::from_words(to_bitset(ordinals, state.ordinals as usize)));
+            filter.as_ref().map(|ordinals| Bitset::from_words(to_words(ordinals, state.ordinals as usize)));
         let matches = allowed.as_ref().map_or(state.live, Bitset::len);
         let exact = match &allowed {
             None => options.exact,
@@ -155,8 +139,9 @@ impl<'a> Search<'a> {
         };
         if self.takes_all(effort) {
             let base = dot(query, &codebook.mean);
-            let lists = (0..).zip(self.state.first_table()).filter(|(_, list)| list.rows() > 0);
-            probes.extend(lists.map(|(bucket, list)| BucketProbe { bucket, base, rows: list.rows() }));
+            let all = (0..).zip(self.state.first_table()).map(|(number, bucket)| (number, bucket.rows()));
+            let used = all.filter(|(_, rows)| *rows > 0);
+            probes.extend(used.map(|(bucket, rows)| BucketProbe { bucket, base, rows }));
             return;
         }
         partition.start(query, &codebook.mean, effort.buckets, order);
@@ -175,7 +160,7 @@ impl<'a> Search<'a> {
 
     /// Whether an effort is for all rows of buckets with one centre. Every item lies in the first table, and an order
     /// of so many buckets would take longer than the rows.
-    fn takes_all(&self, effort: &Effort) -> bool {
+    pub fn takes_all(&self, effort: &Effort) -> bool {
         let cells = matches!(self.state.codebook.partition, Some(Partition::Learned(_)));
         effort.rows == usize::MAX && effort.probes == usize::MAX && !cells
     }
@@ -185,7 +170,7 @@ impl<'a> Search<'a> {
     /// What passes a filter may lie anywhere in a bucket, however large.
     fn rows_worth(&self, bucket: u32, left: usize) -> usize {
         let state = self.state;
-        let rows = state.lists[bucket as usize].rows();
+        let rows = state.buckets[bucket as usize].rows();
         if self.allowed.is_some() {
             return rows;
         }
@@ -195,21 +180,21 @@ impl<'a> Search<'a> {
 
     /// The runs of a bucket.
     pub fn runs(&self, bucket: u32) -> impl Iterator<Item = &'a Run> + use<'a> {
-        self.state.lists[bucket as usize].runs()
+        self.state.buckets[bucket as usize].runs()
     }
 
     /// Scans the buckets of the query, nearest first.
     pub fn scan(&self, scratch: &mut QueryScratch) {
         for stage in 0..STAGES {
-            let mut ahead = Ahead::default();
+            let mut ahead = ReadAhead::default();
             let probes = self.stage(scratch, stage);
             scratch.probes[probes.clone()]
                 .iter()
                 .take(AHEAD)
-                .for_each(|probe| ahead.start(self, probe.bucket));
+                .for_each(|probe| ahead.start(self.runs(probe.bucket)));
             for at in probes.clone() {
                 if let Some(probe) = scratch.probes[..probes.end].get(at + AHEAD) {
-                    ahead.start(self, probe.bucket);
+                    ahead.start(self.runs(probe.bucket));
                 }
                 self.scan_bucket(scratch, at, &mut ahead);
             }
@@ -236,7 +221,7 @@ impl<'a> Search<'a> {
     }
 
     /// Estimates the rows of the query's bucket number `at` and keeps the best as candidates.
-    pub fn scan_bucket(&self, scratch: &mut QueryScratch, at: usize, ahead: &mut Ahead) {
+    pub fn scan_bucket(&self, scratch: &mut QueryScratch, at: usize, ahead: &mut ReadAhead) {
         let QueryScratch { table, probes, candidates, scanned_now, scanned, .. } = scratch;
         let BucketProbe { bucket, base, rows: mut most } = probes[at];
         let block_size = block_bytes(self.state.layout().bits);
@@ -277,119 +262,10 @@ impl<'a> Search<'a> {
         self.allowed.as_ref().is_none_or(|allowed| allowed.contains(ordinal()))
     }
 
-    /// Finds the rows of the candidates and asks for their vectors.
-    pub fn locate(&self, scratch: &mut QueryScratch) -> Vec<CandidateRow<'a>> {
-        let layout = self.state.layout();
-        let QueryScratch { probes, candidates, .. } = scratch;
-        let rows = candidates.best().iter().map(|candidate| {
-            let BucketProbe { bucket, base, .. } = probes[candidate.run as usize / 2];
-            let run = self.runs(bucket).nth(candidate.run as usize % 2).expect("a run that was visited");
-            let record = run.chunk().view(layout).record(layout, candidate.row as usize);
-            prefetch(record.bytes());
-            CandidateRow { base, record }
-        });
-        rows.collect()
-    }
-
-    /// Scores the candidates; none if too few were found and more buckets should be probed.
-    pub fn conclude(&self, query: &[f32], scratch: &QueryScratch, rows: &[CandidateRow]) -> Option<Answer> {
-        let hits = self.rerank(query, scratch, rows);
-        let enough = hits.len() == self.options.k.min(self.matches);
-        let cut = rows.len() == scratch.effort.rerank;
-        // Everything was scanned, or just what was asked for.
-        let at_end = || {
-            let all = self.options.probes.is_some() || self.takes_all(&scratch.effort);
-            all || scratch.scanned_now >= self.state.rows()
-        };
-        (enough || !cut && at_end()).then_some(Answer { hits, scanned: scratch.scanned as u64 })
-    }
-
     /// Multiplies the effort by four; false where scoring every row is no more work.
     pub fn widen(&self, scratch: &mut QueryScratch) -> bool {
         scratch.effort = scratch.effort.further();
         scratch.effort.rows < self.state.live || self.options.probes.is_some()
-    }
-
-    fn rerank(&self, query: &[f32], scratch: &QueryScratch, rows: &[CandidateRow]) -> Vec<Hit> {
-        let score = |row: &CandidateRow| self.score(query, scratch, row);
-        let mut scored: Vec<(f32, &CandidateRow)> = rows.iter().map(|row| (score(row), row)).collect();
-        let several_tables = self.state.codebook.tables() > 1;
-        let k = self.options.k;
-        if !self.options.group && !several_tables && scored.len() > k {
-            let enough = scored.select_nth_unstable_by(k - 1, |a, b| b.0.total_cmp(&a.0)).1.0;
-            scored.retain(|(score, _)| *score >= enough);
-        }
-        let mut hits: Vec<Hit> = scored.into_iter().map(|(score, row)| row.hit(score)).collect();
-        if several_tables {
-            hits.sort_unstable_by_key(|hit| hit.id);
-            hits.dedup_by_key(|hit| hit.id);
-        }
-        self.order(&mut hits);
-        hits
-    }
-
-    fn score(&self, query: &[f32], scratch: &QueryScratch, row: &CandidateRow) -> f32 {
-        let layout = self.state.layout();
-        let vector = row.record.vector();
-        match layout.rerank {
-            Rerank::Int8 => {
-                let eighths = bytemuck::cast_slice(vector);
-                row.base + row.record.scale() * dot_i8(&scratch.rotated[..layout.dim], eighths)
-            }
-            Rerank::F16 => dot_f16(query, bytemuck::cast_slice(vector)),
-            Rerank::F32 => dot(query, bytemuck::cast_slice(vector)),
-        }
-    }
-
-    /// Scores every row that may be found.
-    pub fn exact(&self, query: &[f32], scratch: &QueryScratch) -> Answer {
-        let state = self.state;
-        let mut hits = Vec::with_capacity(self.matches);
-        match &self.allowed {
-            Some(allowed) => {
-                let matching = || filtered::matching_rows(state, &self.passing, allowed);
-                for rows in self.matching.get_or_init(matching).chunk_by(|a, b| a.0 == b.0) {
-                    let records = rows.iter().map(|(_, record)| *record);
-                    hits.extend(self.scored(query, scratch, rows[0].0, records));
-                }
-            }
-            None => {
-                for (bucket, list) in (0..).zip(state.first_table()) {
-                    let live = |run: &'a Run| {
-                        let view = run.chunk().view(state.layout());
-                        run.live_rows().map(move |row| view.record(state.layout(), row))
-                    };
-                    hits.extend(self.scored(query, scratch, bucket, list.runs().flat_map(live)));
-                }
-            }
-        }
-        let scanned = hits.len() as u64;
-        self.order(&mut hits);
-        // Thousands of queries would else keep the room of all rows each until the last is answered.
-        hits.shrink_to_fit();
-        Answer { hits, scanned }
-    }
-
-    /// Scores rows of one bucket.
-    fn scored(
-        &self,
-        query: &[f32],
-        scratch: &QueryScratch,
-        bucket: u32,
-        records: impl Iterator<Item = Record<'a>>,
-    ) -> impl Iterator<Item = Hit> {
-        let base = dot(query, self.state.codebook.centre(bucket));
-        records.map(move |record| {
-            let row = CandidateRow { base, record };
-            row.hit(self.score(query, scratch, &row))
-        })
-    }
-
-    fn order(&self, hits: &mut Vec<Hit>) {
-        if self.options.group {
-            keep_best_of_each_product(hits);
-        }
-        keep_top(hits, self.options.k);
     }
 }
 

@@ -1,25 +1,21 @@
-//! The side of the index that writers take turns at, and training anew in the background beside them.
+//! Background rebuilds: retraining, or compaction of scattered rows.
 //!
-//! A rebuild trains and fills a new state from a snapshot, or only writes its rows side by side again, on threads of
+//! A rebuild trains and fills a new state from a snapshot, or only copies its rows next to each other, on threads of
 //! its own that give way to searches and writes. Writes go on with the old codebook meanwhile and note the ids that
-//! they touch. The rebuild then brings the new state up to date: for each touched id it takes the item over as it is
-//! by then. It does so without the lock until few are left, and with it for those, and swaps the new state in.
+//! they touch. The rebuild then brings the new state up to date: for each touched id it copies the item as it is by
+//! then. It does so without the lock until few are left, and with it for those, and publishes the new state.
 //! Searches never wait.
 
-use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread;
 
-use arc_swap::ArcSwap;
 use rayon::ThreadPool;
 
-use super::IndexOptions;
-use super::state::{Items, State};
-use super::training;
+use super::live::{Live, Writing};
+use super::policy;
+use super::state::State;
 use super::writer::Writer;
-use crate::error::{Result, invalid};
 use crate::threads::{self, Stop};
 
 /// Touched items that are few enough to be brought up to date while writers wait.
@@ -27,106 +23,22 @@ const FEW: usize = 1_000;
 /// Rounds of catching up after which writers wait, however many items are left.
 const ROUNDS: usize = 8;
 
-/// What an index and its rebuild have in common.
-#[derive(Debug)]
-pub(super) struct Shared {
-    options: IndexOptions,
-    /// The current snapshot.
-    pub state: ArcSwap<State>,
-    writing: Mutex<Writing>,
-    /// Told when a rebuild has ended.
-    ended: Condvar,
-    rebuilding: AtomicBool,
-    failed_rebuilds: AtomicUsize,
-}
-
-/// What belongs to the writer whose turn it is.
-#[derive(Debug, Default)]
-struct Writing {
-    /// Made by the first write.
-    writer: Option<Writer>,
-    rebuild: Option<Rebuild>,
-    /// Number of items when a rebuild failed.
-    failed_at: Option<usize>,
-}
-
-/// The one rebuild that is going on.
-#[derive(Debug, Default)]
-struct Rebuild {
-    stop: Stop,
-    /// Ids that were added or removed since its snapshot, or since it last caught up.
-    touched: HashSet<u64>,
-}
-
-impl Shared {
-    pub fn new(options: IndexOptions, state: State) -> Self {
-        Self {
-            options,
-            state: ArcSwap::from_pointee(state),
-            writing: Mutex::default(),
-            ended: Condvar::new(),
-            rebuilding: AtomicBool::new(false),
-            failed_rebuilds: AtomicUsize::new(0),
-        }
-    }
-
-    /// Takes the items with the ids `gone` out and puts `new` ones in, none of whose ids are there then; starts a
-    /// rebuild if one is due. Returns how many were taken out.
-    ///
-    /// # Errors
-    /// [`crate::Error::Invalid`] if there would be too many rows.
-    pub fn write(self: &Arc<Self>, gone: &[u64], new: &Items) -> Result<usize> {
-        let mut writing = self.lock();
-        let mut next = State::clone(&self.state.load());
-        if next.live + next.removed + new.ids.len() > u32::MAX as usize {
-            return invalid("one index holds at most 2**32-1 rows; spread the items over more shards");
-        }
-        // Taken out until all is done: after a panic it is made anew from the state, which is then the old one.
-        let mut writer = writing.writer.take().unwrap_or_else(|| Writer::of(&next));
-        if let Some(rebuild) = &mut writing.rebuild {
-            rebuild.touched.extend(gone);
-        }
-        let removed = writer.change(&mut next, gone, new);
-        writing.writer = Some(writer);
-        self.state.store(Arc::new(next));
-        self.rebuild_if_due(&mut writing);
-        Ok(removed)
-    }
-
-    /// Whether a rebuild is going on in the background.
-    pub fn is_rebuilding(&self) -> bool {
-        self.rebuilding.load(Ordering::Acquire)
-    }
-
-    /// Rebuilds in the background that failed.
-    pub fn failed_rebuilds(&self) -> usize {
-        self.failed_rebuilds.load(Ordering::Acquire)
-    }
-
-    /// Waits for the end of the rebuild that is going on, if any.
-    pub fn wait(&self) {
-        let under_way = |writing: &mut Writing| writing.rebuild.is_some();
-        drop(self.ended.wait_while(self.lock(), under_way).unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Writing> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn rebuild_if_due(self: &Arc<Self>, writing: &mut Writing) {
-        let state = self.state.load_full();
+impl Live {
+    /// Starts a rebuild, or does a cheap one at once, where the items have outgrown their buckets.
+    pub fn rebuild_if_due(self: &Arc<Self>, writing: &mut Writing) {
+        let state = self.snapshot();
         if writing.rebuild.is_some()
-            || writing.failed_at.is_some_and(|items| !training::worth_another_try(state.live, items))
+            || writing.failed_at.is_some_and(|items| !policy::worth_another_try(state.live, items))
         {
             return;
         }
         if !is_due(&state, writing) {
-            if training::scattered(state.live, state.changes) {
+            if policy::scattered(state.live, state.changes) {
                 self.start(writing, |state, stop| state.compacted(stop));
             }
-        } else if state.live <= training::CHEAP {
+        } else if state.live <= policy::CHEAP {
             writing.writer = None;
-            self.state.store(Arc::new(State::train(&self.options, &state.items())));
+            self.publish(State::train(&self.options, &state.items()));
         } else {
             let options = self.options.clone();
             self.start(writing, move |state, stop| {
@@ -143,54 +55,31 @@ impl Shared {
         writing: &mut Writing,
         train: impl FnOnce(Arc<State>, &Stop) -> Option<State> + Send + 'static,
     ) {
-        let rebuild = Rebuild::default();
-        let stop = rebuild.stop.clone();
-        writing.rebuild = Some(rebuild);
-        self.rebuilding.store(true, Ordering::Release);
-        let (shared, snapshot) = (Arc::downgrade(self), self.state.load_full());
+        let stop = self.begin(writing);
+        let (live, snapshot) = (Arc::downgrade(self), self.snapshot());
         let run = move || {
             let rebuilt = catch_unwind(AssertUnwindSafe(|| {
                 // Not a pool that searches use: they would queue behind its work.
                 let pool = threads::background_pool(half_of_the_cores()).ok()?;
                 let new = pool.install(|| train(snapshot, &stop))?;
-                catch_up(&shared, new, &stop, &pool)
+                catch_up(&live, new, &stop, &pool)
             }));
             // The panic itself has gone to the panic hook.
             if !matches!(rebuilt, Ok(Some(())))
-                && let Some(shared) = shared.upgrade()
+                && let Some(live) = live.upgrade()
             {
-                shared.give_up(&mut shared.lock());
+                live.give_up(&mut live.lock());
             }
         };
         if thread::Builder::new().name("rebuild".to_owned()).spawn(run).is_err() {
             self.give_up(writing);
         }
     }
-
-    /// Ends a rebuild that has failed.
-    fn give_up(&self, writing: &mut Writing) {
-        writing.failed_at = Some(self.state.load().live);
-        self.failed_rebuilds.fetch_add(1, Ordering::AcqRel);
-        self.end(writing);
-    }
-
-    fn end(&self, writing: &mut Writing) {
-        writing.rebuild = None;
-        self.rebuilding.store(false, Ordering::Release);
-        self.ended.notify_all();
-    }
-}
-
-/// Stops the rebuild of an index that is no longer used, without waiting for it.
-pub(super) fn stop(shared: &Shared) {
-    if let Some(rebuild) = &shared.lock().rebuild {
-        rebuild.stop.set();
-    }
 }
 
 fn is_due(state: &State, writing: &Writing) -> bool {
-    training::outgrown(state.live, state.codebook.trained_on)
-        || training::shrunk(state.live, state.ordinals as usize)
+    policy::outgrown(state.live, state.codebook.trained_on)
+        || policy::shrunk(state.live, state.ordinals as usize)
         || writing.writer.as_ref().is_some_and(|writer| writer.is_crowded(state))
 }
 
@@ -201,17 +90,17 @@ fn half_of_the_cores() -> usize {
 /// Brings `new` up to date with the writes since its snapshot and makes it current.
 ///
 /// `None` if the index is gone.
-fn catch_up(shared: &Weak<Shared>, mut new: State, stop: &Stop, background: &ThreadPool) -> Option<()> {
+fn catch_up(live: &Weak<Live>, mut new: State, stop: &Stop, background: &ThreadPool) -> Option<()> {
     let mut writer = Writer::of(&new);
     let mut before = usize::MAX;
     for round in 1.. {
-        let shared = shared.upgrade()?;
-        let mut writing = shared.lock();
+        let live = live.upgrade()?;
+        let mut writing = live.lock();
         // Under the lock, as it is set: else the next rebuild could begin for an index that is gone.
         stop.check()?;
         let mut touched: Vec<u64> = writing.rebuild.as_mut()?.touched.drain().collect();
         touched.sort_unstable();
-        let current = shared.state.load_full();
+        let current = live.snapshot();
         let writer_now = writing.writer.get_or_insert_with(|| Writer::of(&current));
         let places = writer_now.located(&current, &touched);
         let last = touched.len() <= FEW || round == ROUNDS;
@@ -227,9 +116,9 @@ fn catch_up(shared: &Weak<Shared>, mut new: State, stop: &Stop, background: &Thr
         if let Some(mut writing) = writing {
             writing.writer = Some(writer);
             writing.failed_at = None;
-            shared.state.store(Arc::new(new));
-            shared.end(&mut writing);
-            shared.rebuild_if_due(&mut writing);
+            live.publish(new);
+            live.end(&mut writing);
+            live.rebuild_if_due(&mut writing);
             // The last snapshot of the old state may go with `current`, after the lock.
             return Some(());
         }
@@ -244,10 +133,11 @@ mod tests {
 
     use super::*;
     use crate::chunk::Rerank;
+    use crate::index::state::Items;
     use crate::partition::Family;
     use crate::rng::SplitMix64;
     use crate::rotation::RotationKind;
-    use crate::{HashIndex, SearchOptions};
+    use crate::{HashIndex, IndexOptions, SearchOptions};
 
     const DIM: usize = 8;
 
@@ -281,7 +171,7 @@ mod tests {
     }
 
     fn start(index: &HashIndex, train: impl FnOnce(Arc<State>, &Stop) -> Option<State> + Send + 'static) {
-        index.shared.start(&mut index.shared.lock(), train);
+        index.live.start(&mut index.live.lock(), train);
     }
 
     #[test]
@@ -335,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_written_side_by_side_again_when_an_eighth_was_replaced() {
+    fn rows_are_compacted_when_an_eighth_was_replaced() {
         let index = index(24_000);
         add(&index, 0..2_500, 2);
         index.wait_for_rebuild();
@@ -385,6 +275,6 @@ mod tests {
             None
         });
         drop(index);
-        end.recv_timeout(Duration::from_secs(60)).expect("it is told to stop");
+        end.recv_timeout(Duration::from_secs(60)).expect("it is asked to stop");
     }
 }

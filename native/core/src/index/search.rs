@@ -6,10 +6,10 @@ use super::batch;
 use super::clock::StageSeconds;
 use super::options::SearchOptions;
 use super::query::{Search, with_worker};
+use super::rerank::Answer;
 use super::state::State;
 use crate::error::Result;
 use crate::input::NO_ID;
-use crate::rank::Hit;
 use crate::threads;
 
 /// Results in rows of `k`, padded with [`NO_ID`] and negative infinity.
@@ -25,15 +25,6 @@ pub struct SearchOutput {
     pub codes_scanned: Vec<u64>,
     /// Time per stage over all queries.
     pub seconds: StageSeconds,
-}
-
-/// What was found for one query.
-#[derive(Debug, Default)]
-pub struct Answer {
-    /// The best, in order.
-    pub hits: Vec<Hit>,
-    /// Rows it was compared with.
-    pub scanned: u64,
 }
 
 /// Answers unit-length `queries` from one snapshot, on `threads` threads (0: all cores).

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::list::{List, NewRow};
-use super::placement::Placement;
+use super::bucket::{Bucket, NewRow};
+use super::item_buckets::ItemBuckets;
+use super::policy;
 use super::state::{Items, State};
-use super::training;
 use crate::bitset::Bitset;
 use crate::partition::{Partition, ProbeOrder};
 
@@ -17,9 +17,9 @@ use crate::partition::{Partition, ProbeOrder};
 pub struct Writer {
     /// Ordinal of each findable item.
     ordinal_of: HashMap<u64, u32>,
-    /// Ordinals whose rows are in no list any more.
+    /// Ordinals without any row left.
     free: Vec<u32>,
-    /// Rows that removed ordinals still have in lists.
+    /// Rows that removed ordinals still have in buckets.
     rows_left: HashMap<u32, usize>,
     /// Rows of the largest bucket at first, and of the largest that the last change touched.
     settled: usize,
@@ -31,8 +31,8 @@ impl Writer {
     pub fn of(state: &State) -> Self {
         let mut writer = Self { ordinal_of: HashMap::with_capacity(state.live), ..Self::default() };
         let mut used = Bitset::default();
-        for list in &state.lists {
-            for run in list.runs() {
+        for bucket in &state.buckets {
+            for run in bucket.runs() {
                 let view = run.chunk().view(state.layout());
                 for (row, ordinal) in view.ordinals.iter().enumerate() {
                     used.insert(*ordinal);
@@ -45,15 +45,15 @@ impl Writer {
             }
         }
         writer.free = (0..state.ordinals).filter(|ordinal| !used.contains(*ordinal)).collect();
-        let sizes = state.lists.iter().zip(0..).map(|(list, bucket)| crowd(state, bucket, list));
+        let sizes = (0..).zip(&state.buckets).map(|(number, bucket)| crowd(state, number, bucket));
         writer.settled = sizes.max().unwrap_or(0);
         writer
     }
 
-    /// Takes the items with the ids `gone` out of `state`, whose writer this is, and puts `new` ones in, none of
-    /// whose ids are there then. Returns how many were taken out.
+    /// Removes the items with the ids `gone` from `state`, whose writer this is, and inserts `new` ones, none of
+    /// whose ids are there then. Returns how many were removed.
     pub fn change(&mut self, state: &mut State, gone: &[u64], new: &Items) -> usize {
-        let (killed, removed) = self.kill(state.placement(), gone);
+        let (killed, removed) = self.kill(state.item_buckets(), gone);
         let count = removed.len();
         state.live = state.live - count + new.ids.len();
         state.changes += count + new.ids.len();
@@ -63,51 +63,51 @@ impl Writer {
         count
     }
 
-    /// Whether training anew should divide the bucket that has grown most.
+    /// Whether the bucket that has grown most should be divided by retraining.
     pub fn is_crowded(&self, state: &State) -> bool {
         let codebook = &state.codebook;
         matches!(codebook.partition, Some(Partition::Learned(_)))
-            && training::crowded(self.largest, self.settled, state.live, codebook.buckets())
+            && policy::crowded(self.largest, self.settled, state.live, codebook.buckets())
     }
 
-    /// Ordinals of the items with these ids that can be found, ascending, by their list of the first table.
+    /// Ordinals of the items with these ids that can be found, ascending, by their bucket of the first table.
     pub fn located(&self, state: &State, ids: &[u64]) -> BTreeMap<u32, Vec<u32>> {
-        let mut by_list: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        let mut by_bucket: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for ordinal in ids.iter().filter_map(|id| self.ordinal_of.get(id)) {
-            by_list.entry(state.placement().get(*ordinal)[0]).or_default().push(*ordinal);
+            by_bucket.entry(state.item_buckets().get(*ordinal)[0]).or_default().push(*ordinal);
         }
-        by_list.values_mut().for_each(|ordinals| ordinals.sort_unstable());
-        by_list
+        by_bucket.values_mut().for_each(|ordinals| ordinals.sort_unstable());
+        by_bucket
     }
 
-    /// Takes items out; their ordinals by list, ascending, and how many there were.
-    fn kill(&mut self, placement: &Placement, ids: &[u64]) -> (BTreeMap<u32, Vec<u32>>, Vec<u32>) {
-        let mut by_list: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    /// Removes items; their ordinals by bucket, ascending, and all of them.
+    fn kill(&mut self, item_buckets: &ItemBuckets, ids: &[u64]) -> (BTreeMap<u32, Vec<u32>>, Vec<u32>) {
+        let mut by_bucket: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         let mut ordinals = Vec::new();
         for ordinal in ids.iter().filter_map(|id| self.ordinal_of.remove(id)) {
             ordinals.push(ordinal);
-            let buckets = placement.get(ordinal);
+            let buckets = item_buckets.get(ordinal);
             self.rows_left.insert(ordinal, buckets.len());
             for bucket in buckets {
-                by_list.entry(*bucket).or_default().push(ordinal);
+                by_bucket.entry(*bucket).or_default().push(ordinal);
             }
         }
-        by_list.values_mut().for_each(|ordinals| ordinals.sort_unstable());
-        (by_list, ordinals)
+        by_bucket.values_mut().for_each(|ordinals| ordinals.sort_unstable());
+        (by_bucket, ordinals)
     }
 
-    /// Gives an item a number; `buckets` are its lists.
+    /// Gives an item an ordinal; `buckets` are its bucket in every table.
     fn place(&mut self, state: &mut State, id: u64, buckets: &[u32]) -> u32 {
         let ordinal = self.free.pop().unwrap_or_else(|| {
             state.ordinals += 1;
             state.ordinals - 1
         });
-        state.placement_mut().set(ordinal, buckets);
+        state.item_buckets_mut().set(ordinal, buckets);
         self.ordinal_of.insert(id, ordinal);
         ordinal
     }
 
-    /// Notes that removed rows have left a list: an ordinal without rows can be given again.
+    /// Notes that removed rows have left a bucket: an ordinal without rows can be given again.
     fn purge(&mut self, ordinals: &[u32]) {
         for ordinal in ordinals {
             if let Some(left) = self.rows_left.get_mut(ordinal) {
@@ -120,7 +120,7 @@ impl Writer {
         }
     }
 
-    /// Chooses numbers and lists of new items; the rows by list.
+    /// Chooses ordinals and buckets of new items; the rows by bucket.
     fn place_all<'a>(&mut self, state: &mut State, items: &'a Items) -> BTreeMap<u32, Vec<NewRow<'a>>> {
         let codebook = Arc::clone(&state.codebook);
         let (dim, tables) = (codebook.layout.dim, codebook.tables());
@@ -145,7 +145,7 @@ impl Writer {
         new
     }
 
-    /// Rewrites the lists that lose or get rows.
+    /// Rewrites the buckets that lose or get rows.
     fn rewrite(
         &mut self,
         state: &mut State,
@@ -154,29 +154,29 @@ impl Writer {
     ) {
         let touched: BTreeSet<u32> = killed.keys().chain(new.keys()).copied().collect();
         let touched: Vec<u32> = touched.into_iter().collect();
-        let rewritten: Vec<(List, Vec<u32>)> = touched
+        let rewritten: Vec<(Bucket, Vec<u32>)> = touched
             .par_iter()
             .with_min_len(64)
-            .map(|bucket| {
-                let killed = killed.get(bucket).map_or(&[][..], Vec::as_slice);
-                let new = new.get(bucket).map_or(&[][..], Vec::as_slice);
+            .map(|number| {
+                let killed = killed.get(number).map_or(&[][..], Vec::as_slice);
+                let new = new.get(number).map_or(&[][..], Vec::as_slice);
                 let mut purged = Vec::new();
-                let list = &state.lists[*bucket as usize];
-                (list.changed(&state.codebook, *bucket, killed, new, &mut purged), purged)
+                let bucket = &state.buckets[*number as usize];
+                (bucket.changed(&state.codebook, *number, killed, new, &mut purged), purged)
             })
             .collect();
         self.largest = 0;
-        for (bucket, (list, purged)) in touched.into_iter().zip(rewritten) {
-            self.largest = self.largest.max(crowd(state, bucket, &list));
-            let slot = &mut state.lists[bucket as usize];
-            state.removed = state.removed + list.removed() - slot.removed();
-            *slot = list;
+        for (number, (bucket, purged)) in touched.into_iter().zip(rewritten) {
+            self.largest = self.largest.max(crowd(state, number, &bucket));
+            let slot = &mut state.buckets[number as usize];
+            state.removed = state.removed + bucket.removed() - slot.removed();
+            *slot = bucket;
             self.purge(&purged);
         }
     }
 }
 
 /// Rows that make a bucket large: not copies in a bucket for them.
-fn crowd(state: &State, bucket: u32, list: &List) -> usize {
-    if state.codebook.takes_only_copies(bucket) { 0 } else { list.rows() - list.removed() }
+fn crowd(state: &State, number: u32, bucket: &Bucket) -> usize {
+    if state.codebook.takes_only_copies(number) { 0 } else { bucket.rows() - bucket.removed() }
 }

@@ -1,4 +1,4 @@
-//! When an index is trained or its rows are compacted, and how many buckets it gets: measured by `benchmarks/hash_index.py`.
+//! When an index is retrained or its rows are compacted, and how many buckets it gets: measured by `benchmarks/hash_index.py`.
 
 use crate::cells;
 use crate::probe::MAX_PLANES;
@@ -24,10 +24,10 @@ pub fn cell_count(items: usize) -> usize {
     (8.0 * (items as f64).sqrt()).min(32_768.0) as usize
 }
 
-/// Up to this many items, training anew takes but a moment: the write that makes it due does it.
+/// Up to this many items retraining takes but a moment: the write that makes it due does it.
 pub const CHEAP: usize = 20_000;
 
-/// Whether an index whose codebook saw `trained_on` items should be trained anew with `items` items.
+/// Whether an index whose codebook saw `trained_on` items should be retrained with `items` items.
 ///
 /// Buckets that were trained on a part of the items fit the others badly; training is cheap for few.
 pub fn outgrown(items: usize, trained_on: usize) -> bool {
@@ -37,20 +37,20 @@ pub fn outgrown(items: usize, trained_on: usize) -> bool {
 
 /// Whether so many of the `ordinals` are unused that the bit arrays over them are mostly empty.
 ///
-/// An index that has lost most of its items is trained anew: its buckets are too many as well.
+/// An index that has lost most of its items is retrained: its buckets are too many as well.
 pub fn shrunk(items: usize, ordinals: usize) -> bool {
     const FEW: usize = 1 << 16;
     ordinals > FEW && ordinals / 8 > items
 }
 
-/// Whether a bucket of `largest` rows is so far beyond what training leaves that it should be divided anew.
+/// Whether a bucket of `largest` rows is so far beyond what training leaves that it should be divided again.
 ///
-/// `settled` is the largest one that the last training left: what it could not divide it would not now.
+/// `settled` is the largest one that the last training left: what it could not divide then it would not now.
 pub fn crowded(largest: usize, settled: usize, items: usize, buckets: usize) -> bool {
     largest > 2 * cells::cap(items, buckets).max(settled)
 }
 
-/// Whether rows lie so scattered after `changes` that they should be copied side by side again: an eighth of the items
+/// Whether rows lie so scattered after `changes` that they should be copied next to each other again: an eighth of the items
 /// was replaced, or a quarter added or removed. Searches were a third slower after a fifth was replaced.
 pub fn scattered(items: usize, changes: usize) -> bool {
     items > CHEAP && 4 * changes > items

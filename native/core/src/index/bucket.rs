@@ -13,7 +13,7 @@ use crate::memory::BufferMut;
 const TAIL_MIN: usize = 64;
 /// Share of the main run beyond which a tail is merged.
 const TAIL_SHARE: usize = 8;
-/// Share of a list that may be removed rows before it is written anew.
+/// Share of a bucket that may be removed rows before it is rewritten.
 const DEAD_SHARE: usize = 5;
 
 /// Consecutive rows, some of them removed since they were written. Clones share the rows.
@@ -76,7 +76,7 @@ impl Run {
 
 /// The rows of one bucket. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct List {
+pub struct Bucket {
     main: Option<Run>,
     tail: Option<Run>,
 }
@@ -94,13 +94,13 @@ pub struct NewRow<'a> {
     pub vector: &'a [f32],
 }
 
-impl List {
-    /// A list of one run.
+impl Bucket {
+    /// A bucket of one run.
     pub fn of(main: Option<Chunk>) -> Self {
         Self { main: main.map(Run::new), tail: None }
     }
 
-    /// This list without the rows whose ordinals are in `dead`; they stay in its runs.
+    /// This bucket without the rows whose ordinals are in `dead`; they stay in its runs.
     pub fn without(self, layout: &Layout, dead: &RoaringBitmap) -> Self {
         if dead.is_empty() {
             return self;
@@ -124,44 +124,45 @@ impl List {
         self.runs().map(Run::removed).sum()
     }
 
-    /// This list without the rows whose ordinals are in `killed` (sorted), and with the `new` ones.
+    /// This bucket without the rows whose ordinals are in `killed` (sorted), and with the `new` ones; `number` is its
+    /// own.
     ///
-    /// The tail is copied; when it has grown, or much of the list has been removed, the whole list is
-    /// written anew without the removed rows. The ordinals of rows that are gone for good go to `purged`.
+    /// The tail is copied; when it has grown, or much of the bucket has been removed, the whole bucket is
+    /// rewritten without the removed rows. The ordinals of rows that are gone for good go to `purged`.
     pub fn changed(
         &self,
         codebook: &Codebook,
-        bucket: u32,
+        number: u32,
         killed: &[u32],
         new: &[NewRow],
         purged: &mut Vec<u32>,
     ) -> Self {
         let is_killed = |ordinal| killed.binary_search(&ordinal).is_ok();
         let remove = |run: &Option<Run>| run.as_ref().map(|run| run.without(&codebook.layout, is_killed));
-        let list = match killed {
+        let bucket = match killed {
             [] => self.clone(),
             _ => Self { main: remove(&self.main), tail: remove(&self.tail) },
         };
         let len = |run: &Option<Run>| run.as_ref().map_or(0, |run| run.chunk.len());
-        let (removed, tail) = (list.removed(), len(&list.tail) + new.len());
+        let (removed, tail) = (bucket.removed(), len(&bucket.tail) + new.len());
         let sparse =
-            removed >= 8 && DEAD_SHARE * removed > list.rows() || removed == list.rows() && removed > 0;
-        if sparse || tail > TAIL_MIN.max(len(&list.main) / TAIL_SHARE) {
-            return Self::of(join(codebook, bucket, [&list.main, &list.tail], new, purged));
+            removed >= 8 && DEAD_SHARE * removed > bucket.rows() || removed == bucket.rows() && removed > 0;
+        if sparse || tail > TAIL_MIN.max(len(&bucket.main) / TAIL_SHARE) {
+            return Self::of(join(codebook, number, [&bucket.main, &bucket.tail], new, purged));
         }
         if new.is_empty() {
-            return list;
+            return bucket;
         }
-        let tail = join(codebook, bucket, [&None, &list.tail], new, purged);
-        Self { main: list.main, tail: tail.map(Run::new) }
+        let tail = join(codebook, number, [&None, &bucket.tail], new, purged);
+        Self { main: bucket.main, tail: tail.map(Run::new) }
     }
 
     /// All rows in one run, removed ones included, as a file keeps them.
-    pub fn in_one_run(&self, codebook: &Codebook, bucket: u32) -> Option<Chunk> {
+    pub fn in_one_run(&self, codebook: &Codebook, number: u32) -> Option<Chunk> {
         let whole = |run: &Option<Run>| run.as_ref().map(|run| Run::new(run.chunk.clone()));
         match (whole(&self.main), whole(&self.tail)) {
             (main, None) => main.map(|run| run.chunk),
-            (main, tail) => join(codebook, bucket, [&main, &tail], &[], &mut Vec::new()),
+            (main, tail) => join(codebook, number, [&main, &tail], &[], &mut Vec::new()),
         }
     }
 }

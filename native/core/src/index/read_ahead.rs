@@ -1,6 +1,6 @@
 //! Asking for codes before their turn, so that memory and arithmetic overlap.
 
-use super::query::Search;
+use super::bucket::Run;
 use crate::kernels::prefetch::prefetch;
 
 /// Buckets whose codes are asked for before their turn.
@@ -8,14 +8,14 @@ pub const AHEAD: usize = 2;
 
 /// Blocks that are asked for piece by piece while others are read, so that memory is never idle.
 #[derive(Default)]
-pub struct Ahead<'a> {
+pub struct ReadAhead<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Ahead<'a> {
-    /// Goes on to the rows of another bucket.
-    pub fn start(&mut self, search: &Search<'a>, bucket: u32) {
-        for run in search.runs(bucket) {
+impl<'a> ReadAhead<'a> {
+    /// Goes on to the runs of another bucket.
+    pub fn start(&mut self, runs: impl Iterator<Item = &'a Run>) {
+        for run in runs {
             prefetch(self.rest);
             self.rest = run.chunk().blocks();
         }

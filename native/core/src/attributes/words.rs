@@ -3,7 +3,7 @@
 use roaring::RoaringBitmap;
 
 /// The ordinals below `ordinals` as bits, ordinal `i` as bit `i % 64` of word `i / 64`; others are left out.
-pub fn to_bitset(bitmap: &RoaringBitmap, ordinals: usize) -> Vec<u64> {
+pub fn to_words(bitmap: &RoaringBitmap, ordinals: usize) -> Vec<u64> {
     let mut words = vec![0; ordinals.div_ceil(64)];
     // Iterating costs a nanosecond for each ordinal. The portable format holds dense stretches as they are
     // needed here (roaring specification, github.com/RoaringBitmap/RoaringFormatSpec).
@@ -85,7 +85,7 @@ fn set(words: &mut [u64], bit: u16) {
 }
 
 /// The ordinals whose bits are set.
-pub(super) fn from_bitset(words: &[u64]) -> RoaringBitmap {
+pub(super) fn from_words(words: &[u64]) -> RoaringBitmap {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     RoaringBitmap::from_lsb0_bytes(0, &bytes)
 }
@@ -110,10 +110,10 @@ mod tests {
             if compress {
                 bitmap.optimize();
             }
-            let words = to_bitset(&bitmap, ordinals);
+            let words = to_words(&bitmap, ordinals);
             let in_range: RoaringBitmap = bitmap.iter().filter(|o| (*o as usize) < ordinals).collect();
             prop_assert_eq!(words.len(), ordinals.div_ceil(64));
-            prop_assert_eq!(from_bitset(&words), in_range);
+            prop_assert_eq!(from_words(&words), in_range);
         }
     }
 }

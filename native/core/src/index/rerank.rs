@@ -1,0 +1,142 @@
+//! The end of a query: scores of the candidates, or of every row that may be found, and the best of them.
+
+use super::bucket::Run;
+use super::filtered;
+use super::query::{BucketProbe, QueryScratch, Search};
+use crate::chunk::{Record, Rerank};
+use crate::kernels::dot::{dot, dot_f16, dot_i8};
+use crate::kernels::prefetch::prefetch;
+use crate::rank::{Hit, keep_best_of_each_product, keep_top};
+
+/// What was found for one query.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// The best, in order.
+    pub hits: Vec<Hit>,
+    /// Rows it was compared with.
+    pub scanned: u64,
+}
+
+/// A candidate's row, to be scored.
+pub struct CandidateRow<'a> {
+    /// Inner product of the query with the centre of its bucket.
+    base: f32,
+    record: Record<'a>,
+}
+
+impl CandidateRow<'_> {
+    fn hit(&self, score: f32) -> Hit {
+        Hit { score, id: self.record.id(), product: self.record.product() }
+    }
+}
+
+impl<'a> Search<'a> {
+    /// Finds the rows of the candidates and asks for their vectors.
+    pub fn locate(&self, scratch: &mut QueryScratch) -> Vec<CandidateRow<'a>> {
+        let layout = self.state.layout();
+        let QueryScratch { probes, candidates, .. } = scratch;
+        let rows = candidates.best().iter().map(|candidate| {
+            let BucketProbe { bucket, base, .. } = probes[candidate.run as usize / 2];
+            let run = self.runs(bucket).nth(candidate.run as usize % 2).expect("a run that was visited");
+            let record = run.chunk().view(layout).record(layout, candidate.row as usize);
+            prefetch(record.bytes());
+            CandidateRow { base, record }
+        });
+        rows.collect()
+    }
+
+    /// Scores the candidates; none if too few were found and more buckets should be probed.
+    pub fn conclude(&self, query: &[f32], scratch: &QueryScratch, rows: &[CandidateRow]) -> Option<Answer> {
+        let hits = self.rerank(query, scratch, rows);
+        let enough = hits.len() == self.options.k.min(self.matches);
+        let cut = rows.len() == scratch.effort.rerank;
+        // Everything was scanned, or just what was asked for.
+        let at_end = || {
+            let all = self.options.probes.is_some() || self.takes_all(&scratch.effort);
+            all || scratch.scanned_now >= self.state.rows()
+        };
+        (enough || !cut && at_end()).then_some(Answer { hits, scanned: scratch.scanned as u64 })
+    }
+
+    fn rerank(&self, query: &[f32], scratch: &QueryScratch, rows: &[CandidateRow]) -> Vec<Hit> {
+        let score = |row: &CandidateRow| self.score(query, scratch, row);
+        let mut scored: Vec<(f32, &CandidateRow)> = rows.iter().map(|row| (score(row), row)).collect();
+        let several_tables = self.state.codebook.tables() > 1;
+        let k = self.options.k;
+        if !self.options.group && !several_tables && scored.len() > k {
+            let enough = scored.select_nth_unstable_by(k - 1, |a, b| b.0.total_cmp(&a.0)).1.0;
+            scored.retain(|(score, _)| *score >= enough);
+        }
+        let mut hits: Vec<Hit> = scored.into_iter().map(|(score, row)| row.hit(score)).collect();
+        if several_tables {
+            hits.sort_unstable_by_key(|hit| hit.id);
+            hits.dedup_by_key(|hit| hit.id);
+        }
+        self.order(&mut hits);
+        hits
+    }
+
+    fn score(&self, query: &[f32], scratch: &QueryScratch, row: &CandidateRow) -> f32 {
+        let layout = self.state.layout();
+        let vector = row.record.vector();
+        match layout.rerank {
+            Rerank::Int8 => {
+                let eighths = bytemuck::cast_slice(vector);
+                row.base + row.record.scale() * dot_i8(&scratch.rotated[..layout.dim], eighths)
+            }
+            Rerank::F16 => dot_f16(query, bytemuck::cast_slice(vector)),
+            Rerank::F32 => dot(query, bytemuck::cast_slice(vector)),
+        }
+    }
+
+    /// Scores every row that may be found.
+    pub fn exact(&self, query: &[f32], scratch: &QueryScratch) -> Answer {
+        let state = self.state;
+        let mut hits = Vec::with_capacity(self.matches);
+        match &self.allowed {
+            Some(allowed) => {
+                let matching = || filtered::matching_rows(state, &self.passing, allowed);
+                for rows in self.matching.get_or_init(matching).chunk_by(|a, b| a.0 == b.0) {
+                    let records = rows.iter().map(|(_, record)| *record);
+                    hits.extend(self.scored(query, scratch, rows[0].0, records));
+                }
+            }
+            None => {
+                for (bucket, list) in (0..).zip(state.first_table()) {
+                    let live = |run: &'a Run| {
+                        let view = run.chunk().view(state.layout());
+                        run.live_rows().map(move |row| view.record(state.layout(), row))
+                    };
+                    hits.extend(self.scored(query, scratch, bucket, list.runs().flat_map(live)));
+                }
+            }
+        }
+        let scanned = hits.len() as u64;
+        self.order(&mut hits);
+        // Otherwise thousands of queries would each keep room for all rows until the last is answered.
+        hits.shrink_to_fit();
+        Answer { hits, scanned }
+    }
+
+    /// Scores rows of one bucket.
+    fn scored(
+        &self,
+        query: &[f32],
+        scratch: &QueryScratch,
+        bucket: u32,
+        records: impl Iterator<Item = Record<'a>>,
+    ) -> impl Iterator<Item = Hit> {
+        let base = dot(query, self.state.codebook.centre(bucket));
+        records.map(move |record| {
+            let row = CandidateRow { base, record };
+            row.hit(self.score(query, scratch, &row))
+        })
+    }
+
+    fn order(&self, hits: &mut Vec<Hit>) {
+        if self.options.group {
+            keep_best_of_each_product(hits);
+        }
+        keep_top(hits, self.options.k);
+    }
+}
