@@ -162,13 +162,13 @@ def test_items_without_attributes_pass_what_only_excludes(data: Data) -> None:
         (Attributes(values=[{}, {"a": 1}, {}]), r"values\[1\] must be a mapping of text to text"),  # type: ignore[dict-item]
         (Attributes(values=[{"": "x"}] * 3), "an attribute without a name"),
         (Attributes(values={5: ["x"] * 3}), "values must be named by text, not 5"),  # type: ignore[dict-item]
-        (Attributes([("\ud800",)] * 3), r"categories\[0\] must be .*: lone surrogates are no text"),
-        (Attributes(values={"\ud800": ["x"] * 3}), r"values must be .*: lone surrogates are no text"),
+        (Attributes([("\ud800",)] * 3), r"categories\[0\] must be .*: lone surrogates are not text"),
+        (Attributes(values={"\ud800": ["x"] * 3}), r"values must be .*: lone surrogates are not text"),
         (
             Attributes(values={"a": ["\ud800"] * 3}),
-            r"values\[\"a\"\]\[0\] must be .*: lone surrogates are no text",
+            r"values\[\"a\"\]\[0\] must be .*: lone surrogates are not text",
         ),
-        (Attributes(values=[{"a": "\ud800"}] * 3), r"values\[0\] must be .*: lone surrogates are no text"),
+        (Attributes(values=[{"a": "\ud800"}] * 3), r"values\[0\] must be .*: lone surrogates are not text"),
         ({"a": "b"}, "attributes must be an Attributes, not dict"),
     ],
 )

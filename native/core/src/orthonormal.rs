@@ -3,7 +3,7 @@
 use crate::kernels::dot::dot;
 use crate::rng::SplitMix64;
 
-/// Orthonormalises `rows` (row, dim) and adds random ones until there are `count`; zero rows are drawn anew too.
+/// Orthonormalises `rows` (row, dim) and adds random ones until there are `count`; zero rows are redrawn too.
 pub fn complete(rows: &mut Vec<f32>, dim: usize, count: usize, rng: &mut SplitMix64) {
     rows.resize(count * dim, 0.0);
     orthonormalise(rows, dim, rng);
@@ -16,7 +16,7 @@ pub fn random_orthonormal(count: usize, dim: usize, rng: &mut SplitMix64) -> Vec
     rows
 }
 
-/// Gram-Schmidt, twice per row for accuracy; a row that depends on those before it is drawn anew.
+/// Gram-Schmidt, twice per row for accuracy; a row that depends on those before it is redrawn.
 pub fn orthonormalise(rows: &mut [f32], dim: usize, rng: &mut SplitMix64) {
     assert!(rows.len() <= dim * dim, "no more than dim orthonormal rows exist");
     for at in (0..rows.len()).step_by(dim) {

@@ -75,7 +75,7 @@ impl PartialEq for Combination {
 
 impl Eq for Combination {}
 
-/// All buckets of one table in order of score. Reusable: each `start` begins anew.
+/// All buckets of one table in order of score. Reusable: each `start` begins again.
 #[derive(Debug, Default)]
 pub struct ProbeSequence {
     alternatives: Vec<Alternative>,

@@ -1,4 +1,4 @@
-//! Training anew in the background, beside a writer, against a naive list of items.
+//! Background rebuilds while a writer works, against a naive list of items.
 
 use std::collections::BTreeMap;
 
@@ -98,7 +98,7 @@ fn an_index_that_grows_is_rebuilt_beside_its_writer() {
         assert!(index.stats().rebuilding, "the write does not wait for it");
         let folder = tempfile::tempdir().unwrap();
         let (mut rng, mut batches) = (SplitMix64::new(5), 0);
-        // At least some of these come while it is going on; the last ones may come after it.
+        // At least some of these come while it runs; the last ones may come after it.
         while batches < 25 || index.stats().rebuilding && batches < 200 {
             batches += 1;
             let first = rng.next_u64() % (START + NEW);

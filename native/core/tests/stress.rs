@@ -1,6 +1,6 @@
-//! Searches beside a writer: every answer is one that some moment between its start and its end had.
+//! Searches while a writer works: every answer is one that some moment between its start and its end had.
 //!
-//! Products tell versions: version `v` of an item is of product `1000 · v + group`, and the writer
+//! Products identify versions: version `v` of an item is of product `1000 · v + group`, and the writer
 //! publishes how far it has come before and after each batch.
 
 use std::collections::HashSet;
@@ -174,7 +174,7 @@ fn searches_beside_a_writer_see_whole_batches_and_never_the_past() {
         });
         let stats = index.stats();
         println!("{family:?}: {} searches, {stats:?}", searches.load(Ordering::SeqCst));
-        assert!(stats.trained_on > first, "it was trained anew");
+        assert!(stats.trained_on > first, "it was retrained");
         let live =
             progress.finished.iter().map(|v| v.load(Ordering::SeqCst)).filter(|v| *v > 0 && !removes(*v));
         assert_eq!(stats.items, live.count() * GROUP as usize);

@@ -8,7 +8,7 @@ use pyo3::types::{PyMapping, PyString};
 
 use crate::to_py;
 
-/// A condition of `lookalike.filters`, told apart by its fields.
+/// A condition of `lookalike.filters`, recognised by its fields.
 #[derive(FromPyObject)]
 enum PyCondition {
     Equals { name: String, value: String },
@@ -139,7 +139,7 @@ fn read_rows(mappings: &Bound<'_, PyAny>, rows: &mut [Values]) -> PyResult<()> {
 fn wrong(place: &str, right: &str, value: &Bound<'_, PyAny>, cause: Option<&PyErr>) -> PyErr {
     let found = value.repr().map_or_else(|_| "something else".to_owned(), |text| text.to_string());
     let surrogates = cause.is_some_and(|error| error.is_instance_of::<PyUnicodeEncodeError>(value.py()));
-    let why = if surrogates { ": lone surrogates are no text" } else { "" };
+    let why = if surrogates { ": lone surrogates are not text" } else { "" };
     PyValueError::new_err(format!("attributes.{place} must be {right}, not {found}{why}"))
 }
 

@@ -11,8 +11,8 @@ use pyo3::prelude::*;
 /// Between looks at what signals have arrived.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Does `work` on another thread, without the GIL. When the handler of a signal raises, as that of Ctrl-C does, tells
-/// the work to stop, waits until it has, and returns what was raised.
+/// Does `work` on another thread, without the GIL. When the handler of a signal raises, as that of Ctrl-C does, stops
+/// the work, waits until it has ended, and returns what was raised.
 pub fn interruptible<T: Send>(py: Python<'_>, work: impl FnOnce(&Stop) -> T + Send) -> PyResult<T> {
     let stop = Stop::default();
     let (ended, mut end) = channel::<()>();

@@ -48,7 +48,7 @@ pub struct Change {
 }
 
 impl Numbers {
-    /// Takes in terms that are not there yet.
+    /// Adds terms that are not there yet.
     pub fn add_terms(&mut self, new: impl Iterator<Item = (f64, u32)>) {
         self.terms.extend(new);
         // Merge sort takes a sorted run with a short tail in linear time.

@@ -74,7 +74,7 @@ impl Cells {
     /// Trains `count` cells on a sample of `vectors` (unit rows of length `dim`, at least `count`).
     ///
     /// The result depends on the arguments alone, not on the number of threads.
-    /// There are fewer where not so many vectors differ, and more where cells would else have more than [`cap`] rows.
+    /// There are fewer where not so many vectors differ, and more where cells would otherwise exceed [`cap`] rows.
     pub fn train(vectors: &[f32], dim: usize, count: usize, seed: u64) -> Self {
         Self::train_until(&Stop::default(), vectors, dim, &[], count, seed).expect("nobody stops it")
     }

@@ -62,7 +62,7 @@ pub(super) fn train(
 struct Sample {
     /// Rows that differ, in random order.
     distinct: Vec<u32>,
-    /// Those of them with so many copies that they alone overfill a cell.
+    /// Rows duplicated so often that they would overfill a cell on their own.
     copied: Vec<u32>,
 }
 

@@ -1,7 +1,7 @@
 //! A rotation whose first outputs span the directions in which the given rows differ most.
 //!
 //! A code of fewer bits than dimensions sees only as many coordinates as it has bits: principal ones hold most
-//! of what tells neighbours apart (as in LeanVec: Tepper et al., TMLR 2024). Within them a random rotation
+//! of what separates neighbours (as in LeanVec: Tepper et al., TMLR 2024). Within them a random rotation
 //! spreads the variance evenly, which sign codes need (Gong & Lazebnik, "Iterative Quantization", CVPR 2011,
 //! whose own, trained spreading measured hardly better; `docs/adr/0007-rows-by-bucket.md`).
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::counting::held_and_most;
 use crate::damage::open_and_use;
 
-/// Far more than any file of these tests needs, other tests beside it included.
+/// Far more than any file of these tests needs, tests that run at the same time included.
 pub const ABSURD_BYTES: usize = 256 << 20;
 
 /// Opens and uses the file, and reports which one it was if that panics or takes absurdly much memory.
