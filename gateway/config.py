@@ -9,11 +9,18 @@ from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
 from lookalike.addresses import EMBEDDER_PORT, FIRST_HASHER_PORT, GATEWAY_PORT, check_address
-from lookalike.runtime.settings import Port, ServerSettings, settings_config
+from lookalike.runtime.settings import (
+    Count,
+    Port,
+    PositiveCount,
+    PositiveSeconds,
+    ServerSettings,
+    settings_config,
+)
 
 
 class GatewaySettings(ServerSettings):
-    """What the gateway can be told."""
+    """Serves searches, catalogues and collections to callers."""
 
     model_config = settings_config("gateway")
 
@@ -27,22 +34,22 @@ class GatewaySettings(ServerSettings):
         default=(f"127.0.0.1:{FIRST_HASHER_PORT}",), min_length=1
     )
     """``host:port`` of every hasher, in the order of their shard numbers, separated by commas."""
-    max_searches: int = Field(default=64, ge=1)
+    max_searches: PositiveCount = 64
     """Searches that run at once."""
-    max_waiting_searches: int = Field(default=128, ge=0)
+    max_waiting_searches: Count = 128
     """Searches that wait for their turn; more are refused with RESOURCE_EXHAUSTED."""
-    max_writes: int = Field(default=8, ge=1)
+    max_writes: PositiveCount = 8
     """Writes that run at once; a loaded batch counts as one."""
-    max_waiting_writes: int = Field(default=32, ge=0)
+    max_waiting_writes: Count = 32
     """Writes that wait for their turn; more are refused with RESOURCE_EXHAUSTED."""
-    slow_search_seconds: float = Field(default=1.0, gt=0)
+    slow_search_seconds: PositiveSeconds = 1.0
     """A search that takes longer is logged with its stages."""
-    ready_coverage: float = Field(default=1.0, ge=0, le=1)
+    ready_coverage: float = Field(default=1.0, ge=0, le=1, allow_inf_nan=False)
     """Share of the shards that must answer for the gateway to be SERVING. Lower it where callers search with
     a ``min_coverage`` below 1, so that one lost shard does not take every gateway out of service."""
-    readiness_timeout_seconds: float = Field(default=1.0, gt=0)
+    readiness_timeout_seconds: PositiveSeconds = 1.0
     """How long the embedder and each shard have to answer a readiness check."""
-    ingest_batch_seconds: float = Field(default=60.0, gt=0, le=60)
+    ingest_batch_seconds: float = Field(default=60.0, gt=0, le=60, allow_inf_nan=False)
     """Time that one batch of a bulk load may take, waiting under overload included."""
 
     @field_validator("hashers", mode="before")

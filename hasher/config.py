@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from lookalike.addresses import FIRST_HASHER_PORT
-from lookalike.runtime.settings import ServerSettings, settings_config
+from lookalike.runtime.settings import Count, PositiveCount, PositiveSeconds, ServerSettings, settings_config
 
 
 class HasherSettings(ServerSettings):
@@ -21,17 +21,17 @@ class HasherSettings(ServerSettings):
 
     data_folder: Path
     """Holds the rows and indexes of this shard; one process at a time may use it."""
-    shard: int = Field(default=0, ge=0)
+    shard: Count = 0
     """Number of this shard, from 0."""
-    shard_count: int = Field(default=1, ge=1)
+    shard_count: PositiveCount = 1
     """Shards that the items are spread over; the same for all of them."""
-    search_threads: int = Field(default=0, ge=0)
+    search_threads: int = Field(default=0, ge=0, le=1024)
     """Searches and reads that run at once; 0 takes one per core."""
-    max_pending_changes: int = Field(default=256, ge=1)
+    max_pending_changes: PositiveCount = 256
     """Changes of one generation that may wait for their commit; more are refused with RESOURCE_EXHAUSTED."""
-    checkpoint_interval_seconds: float = Field(default=300.0, gt=0)
+    checkpoint_interval_seconds: PositiveSeconds = 300.0
     """Time between two savings of the changed indexes; a start after a crash replays what came later."""
-    position_wait_seconds: float = Field(default=5.0, gt=0)
+    position_wait_seconds: PositiveSeconds = 5.0
     """The longest wait for ``min_position``; a nearer deadline of the call shortens it."""
 
     @model_validator(mode="before")
@@ -40,7 +40,7 @@ class HasherSettings(ServerSettings):
         # Runs before the base class derives the metrics port from the port.
         try:
             return {"port": FIRST_HASHER_PORT + int(values.get("shard", 0)), **values}
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return values  # the field's own check names what is wrong
 
     @model_validator(mode="after")

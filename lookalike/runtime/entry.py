@@ -7,7 +7,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic.fields import FieldInfo
 
@@ -39,7 +39,8 @@ def serve_main(
     parser = argparse.ArgumentParser(prog=f"lookalike serve {name}", description=settings_class.__doc__)
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"TOML file with a section [{name}]")
     for field, info in settings_class.model_fields.items():
-        parser.add_argument(f"--{field.replace('_', '-')}", metavar="VALUE", help=_explained(info))
+        alone: dict[str, Any] = {"nargs": "?", "const": "true"} if info.annotation is bool else {}
+        parser.add_argument(f"--{field.replace('_', '-')}", metavar="VALUE", help=_explained(info), **alone)
     flags = vars(parser.parse_args(arguments))
     try:
         settings = load_settings(settings_class, flags.pop("config"), **flags)
@@ -52,11 +53,11 @@ def serve_main(
 
 
 def _explained(setting: FieldInfo) -> str:
-    """Says what a setting does and what it is where it is not given, as argparse takes it."""
-    told = (setting.description or "").replace("``", "").replace("%", "%%")
+    """Returns what a setting does and what it is where it is not given, as argparse takes it."""
+    words = (setting.description or "").replace("``", "").replace("%", "%%")
     if setting.is_required():
-        return f"{told} Required."
-    if setting.default is None or "by default" in told:
-        return told
+        return f"{words} Required."
+    if setting.default is None or "by default" in words:
+        return words
     value = setting.default
-    return f"{told} Default: {','.join(value) if isinstance(value, tuple) else value}."
+    return f"{words} Default: {','.join(value) if isinstance(value, tuple) else value}."

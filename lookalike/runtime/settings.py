@@ -6,28 +6,48 @@ A setting ``port`` of the gateway is ``--port``, ``LOOKALIKE_GATEWAY_PORT`` or, 
 
 from __future__ import annotations
 
-import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from lookalike.addresses import METRICS_PORT_OFFSET
 from lookalike.errors import InvalidInputError, Reason
 from lookalike.limits import MAX_MESSAGE_BYTES
 
 _MAX_PORT = 65535
+_MAX_COUNT = 1_000_000
+_MAX_SECONDS = 86_400.0
+_MAX_MESSAGE_BYTES = (1 << 31) - 1
+"""gRPC holds the size of a message in 32 bits."""
 
 Port = Annotated[int, Field(ge=0, le=_MAX_PORT)]
 """A port to bind; services that set another default keep the bounds by this type."""
+Seconds = Annotated[float, Field(ge=0, le=_MAX_SECONDS, allow_inf_nan=False)]
+"""A duration of at most a day."""
+PositiveSeconds = Annotated[float, Field(gt=0, le=_MAX_SECONDS, allow_inf_nan=False)]
+"""A duration that cannot be 0."""
+Count = Annotated[int, Field(ge=0, le=_MAX_COUNT)]
+"""A number of things."""
+PositiveCount = Annotated[int, Field(ge=1, le=_MAX_COUNT)]
+"""A number of things of which there must be one."""
 
 
 def settings_config(service: str) -> SettingsConfigDict:
     """Returns the pydantic configuration of one service's settings."""
     return SettingsConfigDict(
-        env_prefix=f"LOOKALIKE_{service.upper()}_", frozen=True, extra="forbid", use_attribute_docstrings=True
+        env_prefix=f"LOOKALIKE_{service.upper()}_",
+        title=service,
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
     )
 
 
@@ -48,13 +68,13 @@ class ServerSettings(BaseSettings):
     """What is logged: this and worse; ``debug``, ``info``, ``warning`` or ``error``."""
     log_format: Literal["json", "console"] = "json"
     """``json`` for machines, ``console`` for people."""
-    drain_wait_seconds: float = Field(default=1.0, ge=0)
+    drain_wait_seconds: Seconds = 1.0
     """From NOT_SERVING to refusing new calls: the time that load balancers get to notice."""
-    stop_grace_seconds: float = Field(default=10.0, ge=0)
+    stop_grace_seconds: Seconds = 10.0
     """Time that running calls get to finish."""
-    max_message_bytes: int = Field(default=MAX_MESSAGE_BYTES, ge=1024)
+    max_message_bytes: int = Field(default=MAX_MESSAGE_BYTES, ge=1024, le=_MAX_MESSAGE_BYTES)
     """Limit of one message in either direction."""
-    max_concurrent_rpcs: int = Field(default=256, ge=1)
+    max_concurrent_rpcs: PositiveCount = 256
     """Calls beyond it are refused with RESOURCE_EXHAUSTED."""
 
     @classmethod
@@ -66,20 +86,23 @@ class ServerSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Reads flags and the environment; :func:`load_settings` puts the file below them."""
-        return init_settings, env_settings
+        """Reads flags, the environment, and the section that :func:`load_settings` found in the file."""
+        assert isinstance(init_settings, InitSettingsSource)
+        section = init_settings.init_kwargs.pop(_FROM_FILE, {})
+        return init_settings, env_settings, InitSettingsSource(settings_cls, section)
 
     @model_validator(mode="before")
     @classmethod
     def _derive_metrics_port(cls, values: dict[str, Any]) -> dict[str, Any]:
         try:
             port = int(values.get("port", cls.model_fields["port"].default))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return values  # the field's own check names what is wrong
         derived = port + METRICS_PORT_OFFSET
         return {"metrics_port": derived if port and derived <= _MAX_PORT else 0, **values}
 
 
+_FROM_FILE = "section of the settings file"
 _Settings = TypeVar("_Settings", bound=ServerSettings)
 
 
@@ -92,40 +115,33 @@ def load_settings(cls: type[_Settings], config_file: Path | None = None, **flags
         flags: Values from the command line; ``None`` means not given.
 
     Raises:
-        InvalidInputError: The file is missing or no TOML, a name is unknown or a value is bad
+        InvalidInputError: The file is missing or not valid TOML, a name is unknown or a value is bad
             (``CONFIG_INVALID``).
     """
-    prefix = str(cls.model_config["env_prefix"])
-    values = _file_section(config_file, prefix) if config_file else {}
-    for name in cls.model_fields:
-        if f"{prefix}{name}".upper() in os.environ:
-            values.pop(name, None)
-    values.update({name: value for name, value in flags.items() if value is not None})
+    given = {name: value for name, value in flags.items() if value is not None}
+    if config_file:
+        given[_FROM_FILE] = _section(config_file, str(cls.model_config["title"]))
     try:
-        return cls(**values)
+        return cls(**given)
     except ValidationError as error:
         problems = "; ".join(
             ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))
             for problem in error.errors()
         )
-        raise InvalidInputError(f"bad settings: {problems}", reason=Reason.CONFIG_INVALID) from None
+        raise _bad(f"bad settings: {problems}") from None
 
 
-def _file_section(config_file: Path, prefix: str) -> dict[str, Any]:
-    section = prefix.removeprefix("LOOKALIKE_").rstrip("_").lower()
+def _section(file: Path, name: str) -> dict[str, Any]:
     try:
-        document = tomllib.loads(config_file.read_text())
+        values = tomllib.loads(file.read_text()).get(name, {})
     except OSError as error:
-        raise InvalidInputError(
-            f"cannot read the settings file {config_file}: {error.strerror}", reason=Reason.CONFIG_INVALID
-        ) from None
+        raise _bad(f"cannot read the settings file {file}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInputError(
-            f"the settings file {config_file} is no valid TOML: {error}", reason=Reason.CONFIG_INVALID
-        ) from None
-    values = document.get(section, {})
+        raise _bad(f"the settings file {file} is not valid TOML: {error}") from None
     if not isinstance(values, dict):
-        raise InvalidInputError(
-            f"[{section}] in {config_file} must be a section", reason=Reason.CONFIG_INVALID
-        )
-    return dict(values)
+        raise _bad(f"[{name}] in {file} must be a section")
+    return values
+
+
+def _bad(problem: str) -> InvalidInputError:
+    return InvalidInputError(problem, reason=Reason.CONFIG_INVALID)
