@@ -61,8 +61,9 @@ class GatewaySettings(ServerSettings):
     @field_validator("embedder", "hashers")
     @classmethod
     def _check_targets(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        for target in (value,) if isinstance(value, str) else value:
-            check_address(target)
-        if not isinstance(value, str) and len(set(value)) < len(value):
+        if isinstance(value, str):
+            return check_address(value)
+        targets = tuple(map(check_address, value))
+        if len(set(targets)) < len(targets):
             raise ValueError("a hasher is named twice")
-        return value
+        return targets

@@ -1,6 +1,8 @@
-"""Where the services listen unless they are told otherwise, and what an address is."""
+"""Where the services listen by default, and what an address is."""
 
 from __future__ import annotations
+
+import ipaddress
 
 GATEWAY_PORT = 7700
 EMBEDDER_PORT = 7701
@@ -17,12 +19,40 @@ _URLS = ("http://", "https://", "grpc://", "grpcs://")
 
 
 def check_address(text: str) -> str:
-    """Returns an address, ``host:port``.
+    """Returns an address, ``host:port``; an IPv6 host gets its brackets if it has none.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a valid address.
     """
     host, _, port = text.rpartition(":")
-    if not host or host.lower().startswith(_URLS) or not port.isdecimal() or not 0 < int(port) < 65536:
+    if (
+        not host
+        or host.lower().startswith(_URLS)
+        or not (port.isascii() and port.isdecimal())
+        or not 0 < int(port) < 65536
+        or (":" in host and not _is_ipv6(host) and not _is_target(host))
+    ):
         raise ValueError(f'"{text}" must be host:port')
-    return text
+    return join_address(host, int(port)) if _is_ipv6(host) else text
+
+
+def join_address(host: str, port: int) -> str:
+    """Returns ``host:port``, with the brackets that an IPv6 address needs."""
+    return f"[{bare_host(host)}]:{port}" if _is_ipv6(host) else f"{host}:{port}"
+
+
+def bare_host(host: str) -> str:
+    """Returns a host without the brackets of an IPv6 address."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(bare_host(host)).version == 6
+    except ValueError:
+        return False
+
+
+def _is_target(host: str) -> bool:
+    """Whether it names one of gRPC's resolvers, as in ``dns:///hasher-0.hashers``."""
+    return host.split(":", 1)[0] in ("dns", "ipv4", "ipv6")

@@ -9,10 +9,23 @@ import typer
 
 from lookalike.addresses import check_address
 
+
+def checked_addresses(value: str | list[str]) -> str | list[str]:
+    """Returns addresses in gRPC's form, or refuses them; the callback of options that take one or several."""
+    try:
+        return check_address(value) if isinstance(value, str) else [check_address(one) for one in value]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 Gateway = Annotated[
     str,
     typer.Option(
-        "--gateway", metavar="HOST:PORT", envvar="LOOKALIKE_GATEWAY", help="Address of the gateway."
+        "--gateway",
+        metavar="HOST:PORT",
+        envvar="LOOKALIKE_GATEWAY",
+        help="Address of the gateway.",
+        callback=checked_addresses,
     ),
 ]
 CollectionName = Annotated[str, typer.Option("--collection", help="Name of the collection, or an alias.")]
@@ -30,13 +43,3 @@ def help_without_command(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         print(context.get_help())
         raise typer.Exit(2)
-
-
-def checked_addresses(value: str | list[str]) -> str | list[str]:
-    """Refuses what is no address; the callback of options that take one or several."""
-    for address in [value] if isinstance(value, str) else value:
-        try:
-            check_address(address)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
-    return value

@@ -14,7 +14,14 @@ from typing import Annotated
 
 import typer
 
-from lookalike.addresses import EMBEDDER_PORT, FIRST_HASHER_PORT, GATEWAY_PORT, METRICS_PORT_OFFSET
+from lookalike.addresses import (
+    EMBEDDER_PORT,
+    FIRST_HASHER_PORT,
+    GATEWAY_PORT,
+    METRICS_PORT_OFFSET,
+    bare_host,
+    join_address,
+)
 from lookalike.cli.console import note
 from lookalike.cli.options import help_without_command
 from lookalike.cli.processes import ServiceProcesses
@@ -62,7 +69,11 @@ def serve_all(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the gateway; 0: free ports for everything.")
     ] = GATEWAY_PORT,
-    host: Annotated[str, typer.Option(help="Address for the gateway to bind.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Name or address for the gateway to bind.")] = "127.0.0.1",
+    insecure: Annotated[
+        bool,
+        typer.Option("--insecure", help="Allow a host that other machines reach, unprotected."),
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="TOML file with a section for each service.")] = None,
 ) -> None:
     """Serve an embedder, hashers and a gateway until Ctrl-C."""
@@ -77,7 +88,10 @@ def serve_all(
         ServiceProcesses(Path(scratch)) as services,
     ):
         try:
-            address = start_all(services, bundle, data, shards=shards, port=port, host=host, config=config)
+            extra = ("--insecure",) if insecure else ()
+            address = start_all(
+                services, bundle, data, shards=shards, port=port, host=host, config=config, extra=extra
+            )
             note(f"The gateway serves at {address}; Ctrl-C stops everything.")
             services.watch()
         except KeyboardInterrupt:
@@ -140,7 +154,7 @@ def start_all(
         ],
     )
     (bound,) = services.wait_for_ports([gateway], _START_SECONDS)
-    address = f"{'127.0.0.1' if host == '0.0.0.0' else host}:{bound}"
+    address = join_address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bare_host(host), host), bound)
     _wait_until_serving(services, address)
     return address
 

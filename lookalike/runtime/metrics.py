@@ -16,6 +16,8 @@ from prometheus_client import (
     start_http_server,
 )
 
+from lookalike.runtime.listen import listen
+
 # 100 µs to a minute: a vector search's kernel and a bulk write both fall well inside.
 LATENCY_BUCKETS = tuple(
     step * scale for scale in (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0) for step in (1.0, 2.5, 5.0)
@@ -65,17 +67,35 @@ def _own(name: str) -> str:
 
 
 class MetricsServer:
-    """Serves ``/metrics`` over HTTP from a thread."""
+    """Serves ``/metrics`` over HTTP, from a thread for each address of the host.
 
-    def __init__(self, metrics: Metrics, host: str, port: int) -> None:
-        server: WSGIServer
-        thread: Thread
-        server, thread = start_http_server(port, addr=host, registry=metrics.registry)
-        self._server, self._thread = server, thread
-        self.port: int = server.server_port
+    Args:
+        metrics: What is served.
+        host: A name or an address.
+        port: 0 takes a free one.
+        exposed: Whether a host that other machines reach is allowed.
+
+    Raises:
+        InvalidInputError: The port cannot be bound (``CONFIG_INVALID``).
+    """
+
+    def __init__(self, metrics: Metrics, host: str, port: int, *, exposed: bool = False) -> None:
+        self._metrics = metrics
+        self._servers: list[tuple[WSGIServer, Thread]] = []
+        try:
+            self.port = listen(host, port, self._serve, exposed=exposed)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _serve(self, address: str, port: int) -> int:
+        server, thread = start_http_server(port, addr=address, registry=self._metrics.registry)
+        self._servers.append((server, thread))
+        return int(server.server_port)
 
     def stop(self) -> None:
-        """Stops the thread and frees the port."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        """Stops the threads and frees the port."""
+        for server, thread in self._servers:
+            server.shutdown()
+            server.server_close()
+            thread.join()

@@ -15,9 +15,10 @@ import structlog
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from lookalike.errors import InvalidInputError, Reason
+from lookalike.addresses import join_address
 from lookalike.runtime.health import HealthMonitor, ReadinessCheck
 from lookalike.runtime.interceptors import CallInterceptor
+from lookalike.runtime.listen import listen
 from lookalike.runtime.metrics import Metrics, MetricsServer
 from lookalike.runtime.settings import ServerSettings
 
@@ -105,9 +106,17 @@ class ServerRunner:
         reflection.enable_server_reflection(
             (*names, "grpc.health.v1.Health", reflection.SERVICE_NAME), server
         )
-        self.port = _bind(server, settings.host, settings.port)
+        self.port = listen(
+            settings.host,
+            settings.port,
+            lambda address, port: server.add_insecure_port(join_address(address, port)),
+            exposed=settings.insecure,
+        )
         if settings.metrics_port >= 0:
-            self._metrics_server = _serve_metrics(self._metrics, settings.host, settings.metrics_port)
+            host = settings.host if settings.metrics_host is None else settings.metrics_host
+            self._metrics_server = MetricsServer(
+                self._metrics, host, settings.metrics_port, exposed=settings.insecure
+            )
             self.metrics_port = self._metrics_server.port
         await server.start()
         await self._health.start()
@@ -141,26 +150,6 @@ class ServerRunner:
             await asked_to_stop.wait()
         finally:
             await self.stop()
-
-
-def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
-    try:
-        return int(server.add_insecure_port(f"{host}:{port}"))
-    except RuntimeError:
-        raise _port_in_use(host, port) from None
-
-
-def _serve_metrics(metrics: Metrics, host: str, port: int) -> MetricsServer:
-    try:
-        return MetricsServer(metrics, host, port)
-    except OSError:
-        raise _port_in_use(host, port) from None
-
-
-def _port_in_use(host: str, port: int) -> InvalidInputError:
-    return InvalidInputError(
-        f"cannot listen on {host}:{port}: the port is taken or not allowed", reason=Reason.CONFIG_INVALID
-    )
 
 
 def _write_ready_file(path: Path, port: int, metrics_port: int) -> None:

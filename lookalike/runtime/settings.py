@@ -57,11 +57,16 @@ class ServerSettings(BaseSettings):
     model_config = SettingsConfigDict(use_attribute_docstrings=True)
 
     host: str = "127.0.0.1"
-    """Address to bind; ``0.0.0.0`` serves the network."""
+    """Name or address to bind, IPv6 with or without brackets; one that other machines reach needs
+    ``insecure``."""
     port: Port = 0
     """gRPC port; 0 takes a free one."""
     metrics_port: int = Field(default=0, ge=-1, le=_MAX_PORT)
     """Port of ``/metrics``; 0 takes a free one, -1 serves none; by default ``port`` + 2000."""
+    metrics_host: str | None = None
+    """Name or address of ``/metrics``; by default ``host``."""
+    insecure: bool = False
+    """Serve other machines, too, unencrypted and whoever calls: only in a network that is trusted."""
     ready_file: Path | None = None
     """Written once serving: JSON with ``port``, ``metrics_port`` and ``pid``."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from lookalike.addresses import check_address
@@ -10,9 +12,16 @@ def test_addresses_are_taken_as_they_are(text: str) -> None:
     assert check_address(text) == text
 
 
+@pytest.mark.parametrize(("text", "address"), [("::1:7700", "[::1]:7700"), ("fd00::2:1", "[fd00::2]:1")])
+def test_ipv6_gets_its_brackets(text: str, address: str) -> None:
+    assert check_address(text) == address
+
+
 @pytest.mark.parametrize(
-    "text", ["", "localhost", ":8001", "host:", "host:0", "host:65536", "http://host:8001"]
-)
+    "text",
+    ["", "localhost", ":8001", "host:", "host:0", "host:65536", "http://host:8001", "::1", "fd00::2", "[::1]",
+     "[::1:7700", "::1]:7700", "a:b:1", "host:١"],
+)  # fmt: skip
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=f'"{text}" must be host:port'):
+    with pytest.raises(ValueError, match=re.escape(f'"{text}" must be host:port')):
         check_address(text)
