@@ -12,6 +12,8 @@ machine-readable ``reason`` and, for bad requests, the path of the offending fie
     ├── AbortedError               lost against a concurrent change; read again and retry
     ├── OverloadedError            too much work right now; retry after ``retry_after_seconds``
     ├── UnavailableError           a part cannot be reached right now; retry
+    ├── UnauthenticatedError       the caller did not prove who it is
+    ├── PermissionDeniedError      the caller is known, and may not do this
     ├── DeadlineError              the deadline passed before the answer was ready
     ├── NotSupportedError          a documented option that this version does not have yet
     └── DataLossError              stored bytes are damaged and could not be rebuilt
@@ -69,6 +71,9 @@ class Reason(StrEnum):
     GATEWAY_UNREACHABLE = "GATEWAY_UNREACHABLE"
     SHUTTING_DOWN = "SHUTTING_DOWN"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    # Callers
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
     # Others
     NOT_SUPPORTED_YET = "NOT_SUPPORTED_YET"
     CATALOG_INVALID = "CATALOG_INVALID"
@@ -161,6 +166,18 @@ class UnavailableError(RetryableError):
     """A part cannot be reached right now."""
 
     default_reason = Reason.SHARD_UNAVAILABLE
+
+
+class UnauthenticatedError(LookalikeError):
+    """The caller did not prove who it is."""
+
+    default_reason = Reason.UNAUTHENTICATED
+
+
+class PermissionDeniedError(LookalikeError):
+    """The caller is known, and may not do this."""
+
+    default_reason = Reason.PERMISSION_DENIED
 
 
 class DeadlineError(LookalikeError):

@@ -26,6 +26,8 @@ _CODES: dict[type[LookalikeError], grpc.StatusCode] = {
     errors.AbortedError: grpc.StatusCode.ABORTED,
     errors.OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.UnavailableError: grpc.StatusCode.UNAVAILABLE,
+    errors.UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    errors.PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,
     errors.DeadlineError: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.NotSupportedError: grpc.StatusCode.UNIMPLEMENTED,
     errors.DataLossError: grpc.StatusCode.DATA_LOSS,
