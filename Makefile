@@ -118,6 +118,7 @@ lint: setup ## Run every static check, Python, Rust and protobuf
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m scripts.unasync --check
 	$(BIN)/python -m mypy.stubtest lookalike._native
 	cargo fmt --manifest-path native/Cargo.toml --all --check
 	cargo clippy --quiet --release --manifest-path native/Cargo.toml --workspace --all-targets -- -D warnings
@@ -142,6 +143,10 @@ format: setup ## Format Python, Rust and protobuf sources
 .PHONY: proto
 proto: setup ## Regenerate lookalike/v1 from protos/
 	$(BIN)/python -m grpc_tools.protoc -I protos -I $(GOOGLEAPIS) --python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)
+
+.PHONY: client
+client: setup ## Write the synchronous client from the one for asyncio
+	$(BIN)/python -m scripts.unasync
 
 .PHONY: clean
 clean: ## Delete what was built, but not .venv

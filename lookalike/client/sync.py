@@ -1,20 +1,18 @@
-"""The synchronous client."""
+"""The synchronous client. Written by scripts/unasync.py from aio.py; do not edit."""
 
 from __future__ import annotations
 
-import queue
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import grpc
 
 from lookalike.addresses import DEFAULT_GATEWAY
 from lookalike.client import calls
-from lookalike.client.channel import client_options
 from lookalike.client.failures import call_error, stream_error
 from lookalike.client.ingest import IngestPlan, OnProgress
+from lookalike.client.transport.sync import Outbox, in_thread, open_channel, sleep
 from lookalike.client.types import (
     Alias,
     Classification,
@@ -26,14 +24,13 @@ from lookalike.client.types import (
     Photo,
     Region,
     Search,
+    SearchFields,
     SearchResult,
     ServerInfo,
     StoredItem,
     UpsertResult,
-    Vector,
 )
 from lookalike.errors import LookalikeError
-from lookalike.filters import Condition, Filter
 
 T = TypeVar("T")
 
@@ -52,7 +49,7 @@ class Client:
     def __init__(self, target: str = DEFAULT_GATEWAY, *, timeout_seconds: float = 10.0) -> None:
         self._target = target
         self._timeout_seconds = timeout_seconds
-        self._channel = grpc.insecure_channel(target, options=client_options())
+        self._channel = open_channel(target)
         self._stubs: dict[str, Any] = {name: stub(self._channel) for name, stub in calls.STUBS.items()}
 
     def __enter__(self) -> Self:
@@ -67,48 +64,12 @@ class Client:
         """Closes the connection; calls that still run are cancelled."""
         self._channel.close()
 
-    def search(
-        self,
-        *,
-        image: Photo | None = None,
-        images: Sequence[Photo] | None = None,
-        embedding: Vector | None = None,
-        item_id: str | None = None,
-        k: int = 10,
-        collection: str = "default",
-        exact: bool = False,
-        group_by_product: bool = True,
-        probes: int | None = None,
-        effort: float | None = None,
-        filter: Filter | Condition | None = None,
-        min_score: float | None = None,
-        min_coverage: float | None = None,
-        min_log_position: str | None = None,
-        region: Region | tuple[float, float, float, float] | None = None,
-        timeout_seconds: float | None = None,
-    ) -> SearchResult:
+    def search(self, *, timeout_seconds: float | None = None, **fields: Unpack[SearchFields]) -> SearchResult:
         """Finds the products nearest to a photo, several photos, a vector or a stored item.
 
         The arguments are those of :class:`lookalike.client.Search`.
         """
-        search = Search(
-            image=image,
-            images=images,
-            embedding=embedding,
-            item_id=item_id,
-            k=k,
-            collection=collection,
-            exact=exact,
-            group_by_product=group_by_product,
-            probes=probes,
-            effort=effort,
-            filter=filter,
-            min_score=min_score,
-            min_coverage=min_coverage,
-            min_log_position=min_log_position,
-            region=region,
-        )
-        return self._run(calls.search(search), timeout_seconds)
+        return self._run(calls.search(Search(**fields)), timeout_seconds)
 
     def multi_search(
         self, searches: Sequence[Search], *, timeout_seconds: float | None = None
@@ -217,24 +178,24 @@ class Client:
             on_progress=on_progress,
         )
         while not plan.done:
-            time.sleep(plan.stream_ended(self._ingest_stream(plan)))
+            sleep(plan.stream_ended(self._ingest_stream(plan)))
         return plan.report()
 
     def _ingest_stream(self, plan: IngestPlan) -> LookalikeError | None:
-        outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        outbox = Outbox()
         outbox.put(plan.open_stream())
-        stream = self._stubs["catalog"].IngestItems(iter(outbox.get, None))
+        stream = self._stubs["catalog"].IngestItems(outbox.messages())
         try:
             for response in stream:
                 plan.receive(response)
-                for message in plan.next_messages():
+                for message in in_thread(plan.next_messages):
                     outbox.put(message)
                 if plan.stream_done:
-                    outbox.put(None)
+                    outbox.close()
         except grpc.RpcError as error:
             return stream_error(error, self._target)
         finally:
-            outbox.put(None)
+            outbox.close()
             stream.cancel()
         return None
 

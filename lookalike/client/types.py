@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,26 @@ class Search:
     min_coverage: float | None = None
     min_log_position: str | None = None
     region: Region | tuple[float, float, float, float] | None = None
+
+
+class SearchFields(TypedDict, total=False):
+    """The fields of :class:`Search` as keyword arguments."""
+
+    image: Photo | None
+    images: Sequence[Photo] | None
+    embedding: Vector | None
+    item_id: str | None
+    k: int
+    collection: str
+    exact: bool
+    group_by_product: bool
+    probes: int | None
+    effort: float | None
+    filter: Filter | Condition | None
+    min_score: float | None
+    min_coverage: float | None
+    min_log_position: str | None
+    region: Region | tuple[float, float, float, float] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 
 from lookalike.client import AsyncClient, Client, Equals, Filter, Item, Region, Search, code_of
+from lookalike.client.types import SearchFields
 from lookalike.errors import (
     DeadlineError,
     InvalidInputError,
@@ -60,6 +64,18 @@ def test_the_two_clients_offer_the_same() -> None:
         return {name: list(inspect.signature(f).parameters) for name, f in members if name[0] != "_"}
 
     assert faces(Client) == faces(AsyncClient)
+
+
+def test_a_search_takes_its_fields_as_arguments() -> None:
+    written = {name: hint.__forward_arg__ for name, hint in SearchFields.__annotations__.items()}
+    assert written == {field.name: field.type for field in fields(Search)}
+
+
+def test_the_client_loads_nothing_of_a_server() -> None:
+    servers = ("lookalike.runtime", "prometheus_client", "pydantic")
+    code = f"import sys, lookalike.client; print([n for n in sys.modules if n.startswith({servers})])"
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert outcome.stdout == "[]\n"
 
 
 async def test_search_carries_every_option_and_reads_every_field(face: Face, store: Any) -> None:

@@ -1,0 +1,1 @@
+"""What the two clients do differently: channels, queues and waiting, by asyncio or by threads."""

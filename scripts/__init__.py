@@ -1,0 +1,1 @@
+"""Tools for those who work on Lookalike; not installed with it."""
