@@ -36,8 +36,10 @@ from lookalike.errors import (
     Reason,
     UnavailableError,
 )
+from lookalike.wire.proxies import DIRECT
 
-_CHANNEL = [
+CHANNEL_OPTIONS = [
+    *DIRECT,
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.keepalive_time_ms", 30_000),
@@ -93,7 +95,7 @@ class TritonEncoder:
         self._target = target
         self._metrics = metrics
         self._shape = (3, bundle.preprocess.size, bundle.preprocess.size)
-        self._client = InferenceServerClient(target.url, channel_args=_CHANNEL)
+        self._client = InferenceServerClient(target.url, channel_args=CHANNEL_OPTIONS)
         self._outputs = [InferRequestedOutput(name) for name in bundle.outputs]
         self._memory: ImageMemory | None = None
         self._version = ""

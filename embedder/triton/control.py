@@ -21,7 +21,7 @@ from embedder.bundle import Bundle
 from embedder.golden import GoldenImages, mismatch
 from embedder.metrics import TritonMetrics
 from embedder.triton import naming, repository
-from embedder.triton.client import TritonEncoder, TritonTarget
+from embedder.triton.client import CHANNEL_OPTIONS, TritonEncoder, TritonTarget
 from embedder.triton.repository import RepositoryOptions
 from lookalike.errors import (
     FailedPreconditionError,
@@ -158,7 +158,7 @@ async def reload(url: str, model: str) -> None:
     Raises:
         UnavailableError: Triton cannot be reached or refuses.
     """
-    async with InferenceServerClient(url) as client:
+    async with InferenceServerClient(url, channel_args=CHANNEL_OPTIONS) as client:
         try:
             await client.load_model(model, client_timeout=LOAD_SECONDS)
         except InferenceServerException as error:
@@ -171,7 +171,7 @@ async def versions(url: str, model: str) -> list[LoadedVersion]:
     Raises:
         UnavailableError: Triton cannot be reached.
     """
-    async with InferenceServerClient(url) as client:
+    async with InferenceServerClient(url, channel_args=CHANNEL_OPTIONS) as client:
         try:
             index = await client.get_model_repository_index(client_timeout=_ANSWER_SECONDS)
             entries = [entry for entry in index.models if entry.name == model and entry.version]
@@ -222,7 +222,7 @@ async def _drop(folder: Path, model: str, numbers: list[int], url: str) -> None:
 
 async def _check_read(folder: Path, model: str, url: str) -> None:
     """Refuse a folder that Triton does not read: nothing that is done there would change what it serves."""
-    async with InferenceServerClient(url) as client:
+    async with InferenceServerClient(url, channel_args=CHANNEL_OPTIONS) as client:
         try:
             answer = await client.get_model_config(model, client_timeout=_ANSWER_SECONDS)
         except InferenceServerException as error:
@@ -260,7 +260,7 @@ async def _take_back(folder: Path, model: str, before: Any | None, added: int | 
 
 async def _unload(url: str, model: str) -> None:
     """Have Triton forget a model; one that cannot be reached finds none when it is back."""
-    async with InferenceServerClient(url) as client:
+    async with InferenceServerClient(url, channel_args=CHANNEL_OPTIONS) as client:
         with suppress(InferenceServerException):
             await client.unload_model(model, client_timeout=LOAD_SECONDS)
 

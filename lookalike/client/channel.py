@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from lookalike.wire.channel import channel_options
+from lookalike.wire.proxies import is_loopback
 
 # Safe for writes too: each carries a request id, and the server applies one request id once.
 _RETRY_POLICY = {
@@ -29,6 +30,10 @@ _RETRY_POLICY = {
 }
 
 
-def client_options() -> list[tuple[str, int | str]]:
-    """Returns the channel options of both clients: limits and keepalive, and retries while unavailable."""
-    return [*channel_options(), ("grpc.service_config", json.dumps(_RETRY_POLICY))]
+def client_options(target: str) -> list[tuple[str, int | str]]:
+    """Returns the channel options of both clients: limits and keepalive, and retries while unavailable.
+
+    Only to a gateway on another machine may an HTTP proxy lead.
+    """
+    options = channel_options(direct=is_loopback(target))
+    return [*options, ("grpc.service_config", json.dumps(_RETRY_POLICY))]

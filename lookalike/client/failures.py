@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import grpc
 
-from lookalike.errors import LookalikeError, Reason, UnavailableError
+from lookalike.errors import DeadlineError, LookalikeError, Reason, UnavailableError
+from lookalike.wire.proxies import proxy_variable
 from lookalike.wire.status import DETAILS_KEY, error_from_rpc
 
 
 def call_error(error: grpc.RpcError, target: str) -> LookalikeError:
     """Returns the domain error of a failed call; ``target`` is named where no server answered."""
-    if error.code() is grpc.StatusCode.UNAVAILABLE and not _described(error):
+    if not is_described(error) and error.code() is grpc.StatusCode.UNAVAILABLE:
         return UnavailableError(
-            f"there is no Lookalike gateway to be reached at {target}", reason=Reason.GATEWAY_UNREACHABLE
+            f"no Lookalike gateway can be reached at {target}{proxy_hint(target)}",
+            reason=Reason.GATEWAY_UNREACHABLE,
         )
+    if not is_described(error) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlineError(f"no answer came before the deadline{proxy_hint(target)}")
     return error_from_rpc(error)
+
+
+def proxy_hint(target: str) -> str:
+    """Names the proxy variable that a channel to ``target`` follows, for a message; empty without one."""
+    variable = proxy_variable(target)
+    if not variable:
+        return ""
+    return f"; gRPC connects through the proxy that the environment variable {variable} names"
 
 
 def stream_error(error: grpc.RpcError, target: str) -> LookalikeError:
@@ -28,5 +40,6 @@ def stream_error(error: grpc.RpcError, target: str) -> LookalikeError:
     return call_error(error, target)
 
 
-def _described(error: grpc.RpcError) -> bool:
+def is_described(error: grpc.RpcError) -> bool:
+    """Whether a server of Lookalike said why the call failed."""
     return any(key == DETAILS_KEY for key, _ in error.trailing_metadata() or ())

@@ -9,6 +9,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from lookalike.errors import Reason, UnavailableError
+from lookalike.wire.channel import channel_options
 
 SEARCH_SERVICE = "lookalike.v1.SearchService"
 _POLL_SECONDS = 0.1
@@ -21,7 +22,7 @@ def wait_until_serving(
     timeout_seconds: float = 60.0,
     while_waiting: Callable[[], None] = lambda: None,
 ) -> None:
-    """Waits until a service says SERVING.
+    """Waits until a service of this installation says SERVING; no proxy is used.
 
     Args:
         target: ``host:port``.
@@ -33,7 +34,7 @@ def wait_until_serving(
         UnavailableError: The time is up.
     """
     deadline = time.monotonic() + timeout_seconds
-    with grpc.insecure_channel(target) as channel:
+    with grpc.insecure_channel(target, options=channel_options()) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         while time.monotonic() < deadline:
             while_waiting()

@@ -9,14 +9,23 @@ import grpc
 import structlog
 
 from lookalike.limits import MAX_MESSAGE_BYTES
+from lookalike.wire.proxies import DIRECT
 
 REQUEST_ID_KEY = "x-request-id"
 """Metadata key of the id that finds one call in the logs of all services."""
 
 
-def channel_options(max_message_bytes: int = MAX_MESSAGE_BYTES) -> list[tuple[str, int]]:
-    """Returns the channel options that every client of Lookalike uses."""
+def channel_options(
+    max_message_bytes: int = MAX_MESSAGE_BYTES, *, direct: bool = True
+) -> list[tuple[str, int | str]]:
+    """Returns the channel options that every client of Lookalike uses.
+
+    Args:
+        max_message_bytes: Limit of one message in either direction.
+        direct: Use no proxy, whatever the environment says: so the services reach each other.
+    """
     return [
+        *(DIRECT if direct else ()),
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.keepalive_time_ms", 30_000),

@@ -165,8 +165,11 @@ def test_ctrl_c_in_the_terminal_ends_a_demo_and_its_workers(
 
 
 def test_serve_all_stops_when_a_service_dies(
-    start: Callable[..., Command], bundle: Path, tmp_path: Path
+    start: Callable[..., Command], bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Services reach each other whatever proxy the environment names.
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     services = start("serve", "all", "--bundle", bundle, "--data", tmp_path / "data", "--port", "0")
     services.wait_for("The gateway serves at")
     (hasher,) = [number for number, line in services.processes().items() if "--shard 1 " in line]

@@ -17,7 +17,7 @@ __all__ = ["Outbox", "in_thread", "open_channel", "sleep"]
 
 def open_channel(target: str) -> grpc.aio.Channel:
     """Opens a channel to a gateway; call it inside the running event loop."""
-    return grpc.aio.insecure_channel(target, options=client_options())
+    return grpc.aio.insecure_channel(target, options=client_options(target))
 
 
 class Outbox:

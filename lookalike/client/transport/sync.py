@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 def open_channel(target: str) -> grpc.Channel:
     """Opens a channel to a gateway."""
-    return grpc.insecure_channel(target, options=client_options())
+    return grpc.insecure_channel(target, options=client_options(target))
 
 
 def in_thread(work: Callable[[], T]) -> T:
