@@ -23,6 +23,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
+
+MAX_SHOWN_CHARACTERS: Final = 100
 
 
 class Reason(StrEnum):
@@ -81,6 +84,12 @@ class Reason(StrEnum):
     CONFIG_INVALID = "CONFIG_INVALID"
     STORE_DAMAGED = "STORE_DAMAGED"
     INTERNAL = "INTERNAL"
+
+
+def shown(text: str) -> str:
+    """Returns a text of the caller's as an error repeats it: quoted, on one line, and cut."""
+    cut = repr(text[:MAX_SHOWN_CHARACTERS])
+    return cut if len(text) <= MAX_SHOWN_CHARACTERS else f"{cut}..."
 
 
 class LookalikeError(Exception):

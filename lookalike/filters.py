@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from lookalike.errors import shown
+
 __all__ = ["Condition", "Equals", "Filter", "In", "InCategory", "Range", "as_filter"]
 
 MAX_CONDITIONS = 64
@@ -193,9 +195,9 @@ def _texts(given: Iterable[str], field: str) -> tuple[str, ...]:
 
 
 def _check_name(name: object) -> None:
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"name must be the name of an attribute, not {name!r}")
     _check_text(name, "name")
+    if not name:
+        raise ValueError("name must be the name of an attribute, not ''")
 
 
 def _check_text(text: object, field: str) -> None:
@@ -204,4 +206,4 @@ def _check_text(text: object, field: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{field} must be text without lone surrogates, not {text!r}") from None
+        raise ValueError(f"{field} must be text without lone surrogates, not {shown(text)}") from None

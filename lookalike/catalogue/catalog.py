@@ -20,7 +20,7 @@ import xxhash
 
 from lookalike import limits
 from lookalike.catalogue.rows import CatalogRows
-from lookalike.errors import InvalidInputError, Reason
+from lookalike.errors import InvalidInputError, Reason, shown
 
 LEVELS = ("meta", "level2", "leaf")
 COLUMNS = ("item_id", "product_id", "image_path", "title", *LEVELS, "split")
@@ -264,7 +264,7 @@ def category_path(rows: CatalogRows, names: Sequence[str], columns: Sequence[str
     for position in range(depth):
         if not names[position]:
             empty, filled = columns[position], columns[depth - 1]
-            text = f"the category level {empty} is empty above {filled} {names[depth - 1]!r}"
+            text = f"the category level {empty} is empty above {filled} {shown(names[depth - 1])}"
             raise rows.problem(text, reason=Reason.CATEGORY_INVALID, column=empty)
     return tuple(names[:depth])
 
@@ -273,7 +273,7 @@ def _splits(rows: CatalogRows, cell: str) -> frozenset[str]:
     splits = frozenset(filter(None, re.split(r"[\s|;]+", cell)))
     unknown = sorted(splits.difference(SPLITS))
     if unknown:
-        text = f"unknown split {unknown[0]!r}; it must be empty or any of {', '.join(SPLITS)}"
+        text = f"unknown split {shown(unknown[0])}; it must be empty or any of {', '.join(SPLITS)}"
         raise rows.problem(text, column="split")
     return splits
 
@@ -283,9 +283,10 @@ def _require_new(rows: CatalogRows, item: CatalogItem, seen: dict[str, tuple[str
     if first == rows.line:
         return
     if product != item.product_id:
-        text = f"item {item.item_id!r} has product {item.product_id!r} here but {product!r} on line {first}"
+        here, there = shown(item.product_id), shown(product)
+        text = f"item {shown(item.item_id)} has product {here} here but {there} on line {first}"
         raise rows.problem(text, reason=Reason.PRODUCT_CONFLICT, column="product_id")
-    raise rows.problem(f"item {item.item_id!r} is already on line {first}", column="item_id")
+    raise rows.problem(f"item {shown(item.item_id)} is already on line {first}", column="item_id")
 
 
 def require_images(rows: CatalogRows, items: Sequence[CatalogItem], lines: Sequence[int]) -> None:
@@ -302,7 +303,7 @@ def require_images(rows: CatalogRows, items: Sequence[CatalogItem], lines: Seque
     missing = [(item, line) for item, line in zip(items, lines, strict=True) if not item.image_path.is_file()]
     if not missing:
         return
-    shown = [os.path.relpath(item.image_path, rows.path.parent) for item, _ in missing[:_MISSING_SHOWN]]
+    named = [os.path.relpath(item.image_path, rows.path.parent) for item, _ in missing[:_MISSING_SHOWN]]
     more = ", ..." if len(missing) > _MISSING_SHOWN else ""
-    text = f"{len(missing)} of {len(items)} image files are missing: {', '.join(shown)}{more}"
+    text = f"{len(missing)} of {len(items)} image files are missing: {', '.join(named)}{more}"
     raise rows.problem(text, line=missing[0][1], column="image_path")

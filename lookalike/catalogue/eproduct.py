@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lookalike.catalogue.catalog import Catalog, CatalogItem, category_path, require_images, require_limits
 from lookalike.catalogue.rows import CatalogRows
-from lookalike.errors import InvalidInputError, Reason
+from lookalike.errors import InvalidInputError, Reason, shown
 
 ANSWERS = 10
 """Ids that the challenge takes for each query."""
@@ -92,7 +92,7 @@ def write_submission(
             raise _unfit(f"the query {query} must have {count} different results, not {len(set(best))}")
         for name in (query, *best):
             if not _UUID.fullmatch(name):
-                raise _unfit(f"{name!r} is not a UUID of 16 letters or digits")
+                raise _unfit(f"{shown(name)} is not a UUID of 16 letters or digits")
         lines[query] = " ".join(best)
     with Path(path).open("w", encoding="ascii", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(lines.items())
@@ -120,7 +120,7 @@ def _read_file(
 def _item(rows: CatalogRows, row: dict[str, str], images: Path, split: str) -> CatalogItem:
     name, photo = (row.pop(column) for column in _ID_COLUMNS)
     if not _UUID.fullmatch(name):
-        raise rows.problem(f"the UUID {name!r} is not 16 letters or digits", column="UUID")
+        raise rows.problem(f"the UUID {shown(name)} is not 16 letters or digits", column="UUID")
     if not photo:
         raise rows.problem("the IMAGE_PATH is empty", column="IMAGE_PATH")
     title, *levels = (row.pop(column, "") for column in _LABEL_COLUMNS)

@@ -11,7 +11,7 @@ import typer
 
 from lookalike.catalogue.catalog import Catalog, read_catalog, split_by_product
 from lookalike.catalogue.eproduct import read_eproduct
-from lookalike.errors import InvalidInputError, Reason
+from lookalike.errors import InvalidInputError, Reason, shown
 
 
 class CatalogFormat(StrEnum):
@@ -62,7 +62,7 @@ def open_catalog(
     numbers = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", held_out)
     if not numbers:
         raise InvalidInputError(
-            f"--split-by-product must be a fold and the number of folds, such as 0/5, not {held_out!r}",
+            f"--split-by-product must be a fold and the number of folds, such as 0/5, not {shown(held_out)}",
             reason=Reason.FIELD_INVALID,
             field="split_by_product",
         )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lookalike.errors import InvalidInputError
+from lookalike.errors import InvalidInputError, shown
 from lookalike.filters import Condition, Equals, Filter, In, InCategory, Range
 
 Where = Annotated[
@@ -46,7 +46,7 @@ def parse_filter(where: Sequence[str], categories: Sequence[str]) -> Filter | No
     for test in where:
         parts = _TEST.fullmatch(test)
         if parts is None:
-            raise _wrong(f"--where {test!r} must be NAME=VALUE, NAME>=NUMBER or NAME<=NUMBER")
+            raise _wrong(f"--where {shown(test)} must be NAME=VALUE, NAME>=NUMBER or NAME<=NUMBER")
         name, operator, value = parts["name"].strip(), parts["operator"], parts["value"].strip()
         if operator == "=":
             values.setdefault(name, []).append(value)
@@ -71,7 +71,7 @@ def _bound(name: str, operator: str, value: str) -> Range:
 def _category(path: str) -> InCategory:
     names = tuple(name.strip() for name in path.split(">"))
     if not all(names):
-        raise _wrong(f"--in-category {path!r} has an empty name")
+        raise _wrong(f"--in-category {shown(path)} has an empty name")
     return InCategory(names)
 
 

@@ -44,6 +44,7 @@ from lookalike.cli.training_options import (
     Whitening,
     Workers,
 )
+from lookalike.errors import shown
 
 if TYPE_CHECKING:
     from embedder.training.config import TrainConfig
@@ -150,7 +151,7 @@ def _config(given: Mapping[str, Any], run_folder: Path) -> TrainConfig:
 def _named_value(text: str) -> tuple[str, Any]:
     name, separator, value = text.partition("=")
     if not separator:
-        raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
+        raise typer.BadParameter(f"{shown(text)} is not NAME=VALUE", param_hint="--set")
     try:
         return name, json.loads(value)
     except json.JSONDecodeError:

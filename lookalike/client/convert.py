@@ -30,7 +30,7 @@ from lookalike.client.types import (
     Vector,
     WriteReceipt,
 )
-from lookalike.errors import InvalidInputError, LookalikeError, Reason
+from lookalike.errors import InvalidInputError, LookalikeError, Reason, shown
 from lookalike.filters import Condition, Filter, as_filter
 from lookalike.limits import MAX_IMAGE_BYTES
 from lookalike.v1 import catalog_pb2, collection_pb2, search_pb2, types_pb2
@@ -234,7 +234,7 @@ def upsert_item(item: Item) -> catalog_pb2.UpsertItem:
     """
     if (item.image is None) == (item.embedding is None):
         raise InvalidInputError(
-            f"item {item.item_id!r} needs either an image or an embedding", reason=Reason.FIELD_MISSING
+            f"item {shown(item.item_id)} needs either an image or an embedding", reason=Reason.FIELD_MISSING
         )
     message = catalog_pb2.UpsertItem(
         item=types_pb2.Item(

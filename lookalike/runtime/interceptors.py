@@ -172,9 +172,9 @@ class _DecodedStream:
 
 async def _abort(context: grpc.aio.ServicerContext, error: LookalikeError, request_id: str) -> None:
     """Ends the call with the error's status by raising grpc.aio.AbortError."""
-    details = status_of(error).SerializeToString()
-    trailing = ((REQUEST_ID_KEY, request_id), (DETAILS_KEY, details))
-    await context.abort(code_of(error), error.message, trailing)
+    status = status_of(error)
+    trailing = ((REQUEST_ID_KEY, request_id), (DETAILS_KEY, status.SerializeToString()))
+    await context.abort(code_of(error), status.message, trailing)
 
 
 def _set_code(context: grpc.aio.ServicerContext) -> grpc.StatusCode | None:

@@ -1,12 +1,13 @@
 """The one table between domain errors and gRPC status codes, in both directions.
 
 On the wire an error is a ``google.rpc.Status`` with ``ErrorInfo`` (reason, metadata), ``BadRequest`` where a
-field is at fault and ``RetryInfo`` where trying again may help.
+field is at fault and ``RetryInfo`` where trying again may help. It always fits into gRPC's metadata: what is
+too long is cut, since a status that does not fit reaches the caller as RESOURCE_EXHAUSTED of gRPC's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import grpc
 from google.protobuf import duration_pb2
@@ -17,6 +18,13 @@ from lookalike.errors import LookalikeError, Reason, RetryableError
 
 DOMAIN = "lookalike"
 DETAILS_KEY = "grpc-status-details-bin"
+
+# gRPC gives metadata 8 KiB. The message is sent three times: percent-encoded, which may triple it, and twice
+# in the details, which base64 makes a third longer.
+_MAX_MESSAGE_BYTES = 900
+_MAX_FIELD_BYTES = 200
+_MAX_METADATA_BYTES = 900
+_MAX_METADATA_VALUE_BYTES = 200
 
 _CODES: dict[type[LookalikeError], grpc.StatusCode] = {
     errors.InvalidInputError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -45,13 +53,16 @@ def code_of(error: LookalikeError) -> grpc.StatusCode:
 
 
 def status_of(error: LookalikeError) -> status_pb2.Status:
-    """Returns the ``google.rpc.Status`` of a domain error, with its rich details."""
-    status = status_pb2.Status(code=code_of(error).value[0], message=error.message)
-    info = error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=error.metadata)
+    """Returns the ``google.rpc.Status`` of a domain error, with its rich details; what is too long is cut."""
+    message = _cut(error.message, _MAX_MESSAGE_BYTES)
+    status = status_pb2.Status(code=code_of(error).value[0], message=message)
+    info = error_details_pb2.ErrorInfo(
+        reason=error.reason.value, domain=DOMAIN, metadata=_cut_metadata(error.metadata)
+    )
     status.details.add().Pack(info)
     if error.field:
         violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field, description=error.message, reason=error.reason.value
+            field=_cut(error.field, _MAX_FIELD_BYTES), description=message, reason=error.reason.value
         )
         status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(error, RetryableError):
@@ -59,6 +70,24 @@ def status_of(error: LookalikeError) -> status_pb2.Status:
         delay.FromNanoseconds(round(error.retry_after_seconds * 1e9))
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     return status
+
+
+def _cut(text: str, max_bytes: int) -> str:
+    encoded = text.encode("utf-8", "backslashreplace")
+    if len(encoded) <= max_bytes:
+        return encoded.decode()
+    return encoded[: max_bytes - 3].decode("utf-8", "ignore") + "..."
+
+
+def _cut_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    kept: dict[str, str] = {}
+    room = _MAX_METADATA_BYTES
+    for name, value in metadata.items():
+        shortened = _cut(value, _MAX_METADATA_VALUE_BYTES)
+        room -= len(name.encode()) + len(shortened.encode())
+        if room >= 0:
+            kept[name] = shortened
+    return kept
 
 
 def error_from_status(status: status_pb2.Status) -> LookalikeError:

@@ -185,6 +185,13 @@ async def test_server_errors_become_domain_errors(face: Face) -> None:
     assert code_of(caught.value).name == "NOT_FOUND"
 
 
+async def test_an_error_that_repeats_a_long_text_arrives_whole(face: Face) -> None:
+    with pytest.raises(NotFoundError, match="there is no collection 'é") as caught:
+        await face.call("search", image=b"a", collection="é" * 5000)
+    assert caught.value.reason == Reason.COLLECTION_NOT_FOUND
+    assert caught.value.message.endswith("...")
+
+
 async def test_an_unavailable_server_is_tried_again(face: Face, store: Any) -> None:
     store.unavailable_calls = 2
     assert (await face.call("search", image=b"a")).hits

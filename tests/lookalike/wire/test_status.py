@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from base64 import b64encode
+from urllib.parse import quote
+
 import grpc
 import pytest
 from google.rpc import status_pb2
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lookalike import errors
-from lookalike.errors import LookalikeError, Reason, RetryableError
+from lookalike.errors import InvalidInputError, LookalikeError, Reason, RetryableError, shown
 from lookalike.wire.status import code_of, error_from_status, status_of
 
 
@@ -29,6 +34,24 @@ def test_every_domain_error_survives_the_wire(error_class: type[LookalikeError])
     )
     if isinstance(rebuilt, RetryableError):
         assert rebuilt.retry_after_seconds == 1.5
+
+
+@given(st.text(max_size=50), st.sampled_from(["x", "é", "😀", "\ud800", "\n"]), st.integers(1, 5000))
+def test_every_status_fits_into_grpcs_metadata(start: str, character: str, length: int) -> None:
+    long = start + character * length
+    error = InvalidInputError(long, field=long, metadata={f"{n}": long for n in range(length % 40)})
+    status = status_of(error)
+    sent = len(quote(status.message, safe="")) + len(b64encode(status.SerializeToString()))
+    assert sent < 8192 - 512  # for the request id and what gRPC adds
+    assert len(status.message.encode()) <= 900
+    assert error_from_status(status).reason == error.reason
+
+
+def test_a_text_is_shown_cut_and_on_one_line() -> None:
+    assert shown("shoes") == "'shoes'"
+    assert shown("x" * 100) == f"'{'x' * 100}'"
+    assert shown("x" * 101) == f"'{'x' * 100}'..."
+    assert shown("a\nb\ud800") == r"'a\nb\ud800'"
 
 
 def test_foreign_status_keeps_its_class() -> None:
