@@ -15,13 +15,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from lookalike.errors import shown
+from lookalike.errors import InvalidInputError, shown
 
 __all__ = ["Condition", "Equals", "Filter", "In", "InCategory", "Range", "as_filter"]
 
 MAX_CONDITIONS = 64
 """Most conditions of one filter; the engine and the contract have the same limit."""
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+class FilterError(InvalidInputError, ValueError):
+    """A filter or a condition cannot be made of this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +101,15 @@ class Range:
             if bound is None:
                 continue
             if isinstance(bound, bool) or not isinstance(bound, int | float):
-                raise ValueError(f"{field} must be a number or None, not {type(bound).__name__}")
+                raise _wrong(f"{field} must be a number or None, not {type(bound).__name__}")
             try:
                 _set(self, field, float(bound))
             except OverflowError:
-                raise ValueError(f"{field} must fit a float") from None
+                raise _wrong(f"{field} must fit a float") from None
             if math.isnan(bound):
-                raise ValueError(f"{field} must be a number, not NaN")
+                raise _wrong(f"{field} must be a number, not NaN")
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min must not be above max, but {self.min:g} is above {self.max:g}")
+            raise _wrong(f"min must not be above max, but {self.min:g} is above {self.max:g}")
 
     def holds(self, category: Sequence[str], values: Mapping[str, str]) -> bool:
         """Whether an item of this category and these attribute values passes."""
@@ -135,7 +139,7 @@ class Filter:
             _set(self, field, _conditions(getattr(self, field), field))
         count = len(self.all) + len(self.any) + len(self.none)
         if count > MAX_CONDITIONS:
-            raise ValueError(f"a filter has at most {MAX_CONDITIONS} conditions together, not {count}")
+            raise _wrong(f"a filter has at most {MAX_CONDITIONS} conditions together, not {count}")
 
     def passes(self, category: Sequence[str], values: Mapping[str, str]) -> bool:
         """Whether an item of this category (a full path, maybe empty) and these attribute values passes."""
@@ -154,13 +158,13 @@ def as_filter(filter: Filter | Condition) -> Filter:
     """Returns a filter as it is, and a condition as a filter of just that.
 
     Raises:
-        ValueError: It is neither.
+        FilterError: It is neither.
     """
     if isinstance(filter, Filter):
         return filter
     if isinstance(filter, Condition):
         return Filter(all=(filter,))
-    raise ValueError(
+    raise _wrong(
         f"filter must be a Filter or one of Equals, In, InCategory and Range, not {type(filter).__name__}"
     )
 
@@ -172,11 +176,11 @@ def _set(instance: object, field: str, value: object) -> None:
 
 def _conditions(given: Iterable[Condition], field: str) -> tuple[Condition, ...]:
     if isinstance(given, Condition) or not isinstance(given, Iterable):
-        raise ValueError(f"{field} must be a sequence of conditions, not one {type(given).__name__}")
+        raise _wrong(f"{field} must be a sequence of conditions, not one {type(given).__name__}")
     conditions = tuple(given)
     for condition in conditions:
         if not isinstance(condition, Condition):
-            raise ValueError(
+            raise _wrong(
                 f"{field} must hold conditions (Equals, In, InCategory, Range), not"
                 f" {type(condition).__name__}"
             )
@@ -185,10 +189,10 @@ def _conditions(given: Iterable[Condition], field: str) -> tuple[Condition, ...]
 
 def _texts(given: Iterable[str], field: str) -> tuple[str, ...]:
     if isinstance(given, str) or not isinstance(given, Iterable):
-        raise ValueError(f"{field} must be a sequence of texts, not one {type(given).__name__}")
+        raise _wrong(f"{field} must be a sequence of texts, not one {type(given).__name__}")
     texts = tuple(given)
     if not texts:
-        raise ValueError(f"{field} must not be empty")
+        raise _wrong(f"{field} must not be empty")
     for text in texts:
         _check_text(text, field)
     return texts
@@ -197,13 +201,17 @@ def _texts(given: Iterable[str], field: str) -> tuple[str, ...]:
 def _check_name(name: object) -> None:
     _check_text(name, "name")
     if not name:
-        raise ValueError("name must be the name of an attribute, not ''")
+        raise _wrong("name must be the name of an attribute, not ''")
 
 
 def _check_text(text: object, field: str) -> None:
     if not isinstance(text, str):
-        raise ValueError(f"{field} must be text, not {type(text).__name__}")
+        raise _wrong(f"{field} must be text, not {type(text).__name__}")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{field} must be text without lone surrogates, not {shown(text)}") from None
+        raise _wrong(f"{field} must be text without lone surrogates, not {shown(text)}") from None
+
+
+def _wrong(problem: str) -> FilterError:
+    return FilterError(problem, field="filter")

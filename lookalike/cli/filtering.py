@@ -52,12 +52,9 @@ def parse_filter(where: Sequence[str], categories: Sequence[str]) -> Filter | No
             values.setdefault(name, []).append(value)
         else:
             conditions.append(_bound(name, operator, value))
-    try:
-        for name, wanted in values.items():
-            conditions.append(Equals(name, wanted[0]) if len(wanted) == 1 else In(name, tuple(wanted)))
-        return Filter(all=tuple(conditions), any=tuple(map(_category, categories)))
-    except ValueError as error:
-        raise _wrong(str(error)) from None
+    for name, wanted in values.items():
+        conditions.append(Equals(name, wanted[0]) if len(wanted) == 1 else In(name, tuple(wanted)))
+    return Filter(all=tuple(conditions), any=tuple(map(_category, categories)))
 
 
 def _bound(name: str, operator: str, value: str) -> Range:
@@ -65,7 +62,7 @@ def _bound(name: str, operator: str, value: str) -> Range:
         number = float(value)
         return Range(name, min=number) if operator == ">=" else Range(name, max=number)
     except ValueError:
-        raise _wrong(f"--where {name}{operator}{value} must compare with a number") from None
+        raise _wrong(f"--where {shown(name + operator + value)} must compare with a number") from None
 
 
 def _category(path: str) -> InCategory:

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from lookalike.client import convert
+from lookalike.client import answers, checks, requests
 from lookalike.client.types import (
     Alias,
     Classification,
@@ -56,15 +56,17 @@ class Call(Generic[T]):
 
 def search(request: Search) -> Call[SearchResult]:
     """One search."""
-    return Call("search", "Search", convert.search_request(request), convert.search_result)
+    return Call("search", "Search", requests.search_request(request), answers.search_result)
 
 
 def multi_search(searches: Sequence[Search]) -> Call[list[SearchResult | LookalikeError]]:
     """Several searches."""
-    request = search_pb2.MultiSearchRequest(searches=map(convert.search_request, searches))
+    request = search_pb2.MultiSearchRequest(
+        searches=map(requests.search_request, checks.many(searches, "searches", "Search"))
+    )
 
     def read(response: search_pb2.MultiSearchResponse) -> list[SearchResult | LookalikeError]:
-        return [convert.search_outcome(result) for result in response.results]
+        return [answers.search_outcome(result) for result in response.results]
 
     return Call("search", "MultiSearch", request, read)
 
@@ -75,34 +77,39 @@ def classify(
     """The categories of a photo."""
 
     def read(response: search_pb2.ClassifyResponse) -> Classification:
-        return Classification(convert.predictions(response.predictions), response.model_version)
+        return Classification(answers.predictions(response.predictions), response.model_version)
 
-    return Call("search", "Classify", convert.classify_request(image, k, region), read)
+    request = search_pb2.ClassifyRequest(
+        image=requests.image_message(image, region, "image"), k=checks.integer(k, "k")
+    )
+    return Call("search", "Classify", request, read)
 
 
 def server_info() -> Call[ServerInfo]:
     """What the server is."""
-    return Call("search", "GetServerInfo", search_pb2.GetServerInfoRequest(), convert.server_info)
+    return Call("search", "GetServerInfo", search_pb2.GetServerInfoRequest(), answers.server_info)
 
 
 def upsert(items: Iterable[Item], collection: str, request_id: str | None) -> Call[UpsertResult]:
     """A write of 1 to 256 items; without a request id it gets a new one, so that a retry is safe."""
     request = catalog_pb2.UpsertItemsRequest(
-        collection=collection,
-        request_id=request_id or str(uuid.uuid4()),
-        items=map(convert.upsert_item, items),
+        collection=checks.text(collection, "collection"),
+        request_id=_request_id(request_id),
+        items=map(requests.upsert_item, checks.many(items, "items", "Item")),
     )
-    return Call("catalog", "UpsertItems", request, convert.upsert_result)
+    return Call("catalog", "UpsertItems", request, answers.upsert_result)
 
 
 def delete(item_ids: Iterable[str], collection: str, request_id: str | None) -> Call[DeleteResult]:
     """A deletion of 1 to 1000 items."""
     request = catalog_pb2.DeleteItemsRequest(
-        collection=collection, request_id=request_id or str(uuid.uuid4()), item_ids=item_ids
+        collection=checks.text(collection, "collection"),
+        request_id=_request_id(request_id),
+        item_ids=checks.texts(item_ids, "item_ids", "ids"),
     )
 
     def read(response: catalog_pb2.DeleteItemsResponse) -> DeleteResult:
-        receipt = convert.write_receipt(response.receipt)
+        receipt = answers.write_receipt(response.receipt)
         return DeleteResult(response.deleted_count, response.missing_count, receipt)
 
     return Call("catalog", "DeleteItems", request, read)
@@ -111,9 +118,11 @@ def delete(item_ids: Iterable[str], collection: str, request_id: str | None) -> 
 def get(item_ids: Iterable[str], collection: str, include_embeddings: bool) -> Call[GetResult]:
     """Items by id."""
     request = catalog_pb2.GetItemsRequest(
-        collection=collection, item_ids=item_ids, include_embeddings=include_embeddings
+        collection=checks.text(collection, "collection"),
+        item_ids=checks.texts(item_ids, "item_ids", "ids"),
+        include_embeddings=checks.flag(include_embeddings, "include_embeddings"),
     )
-    return Call("catalog", "GetItems", request, convert.get_result)
+    return Call("catalog", "GetItems", request, answers.get_result)
 
 
 def list_page(
@@ -121,14 +130,14 @@ def list_page(
 ) -> Call[tuple[list[StoredItem], str]]:
     """One page of items, and the token of the next; an empty one after the last."""
     request = catalog_pb2.ListItemsRequest(
-        collection=collection,
-        page_size=convert.uint32(page_size, "page_size"),
+        collection=checks.text(collection, "collection"),
+        page_size=checks.integer(page_size, "page_size"),
         page_token=page_token,
-        include_embeddings=include_embeddings,
+        include_embeddings=checks.flag(include_embeddings, "include_embeddings"),
     )
 
     def read(response: catalog_pb2.ListItemsResponse) -> tuple[list[StoredItem], str]:
-        return [convert.stored_item(item) for item in response.items], response.next_page_token
+        return [answers.stored_item(item) for item in response.items], response.next_page_token
 
     return Call("catalog", "ListItems", request, read)
 
@@ -139,7 +148,8 @@ def count(collection: str) -> Call[int]:
     def read(response: catalog_pb2.CountItemsResponse) -> int:
         return response.item_count
 
-    return Call("catalog", "CountItems", catalog_pb2.CountItemsRequest(collection=collection), read)
+    request = catalog_pb2.CountItemsRequest(collection=checks.text(collection, "collection"))
+    return Call("catalog", "CountItems", request, read)
 
 
 def create_collection(
@@ -147,15 +157,15 @@ def create_collection(
 ) -> Call[Collection]:
     """A new collection; zeros and empty texts leave the choice to the server."""
     spec = collection_pb2.CollectionSpec(
-        model_version=model_version,
-        dimension=convert.uint32(dimension, "spec.dimension"),
-        bits=convert.uint32(bits, "spec.bits"),
-        partition_count=convert.uint32(partition_count, "spec.partition_count"),
+        model_version=checks.text(model_version, "model_version"),
+        dimension=checks.integer(dimension, "spec.dimension"),
+        bits=checks.integer(bits, "spec.bits"),
+        partition_count=checks.integer(partition_count, "spec.partition_count"),
     )
-    request = collection_pb2.CreateCollectionRequest(name=name, spec=spec)
+    request = collection_pb2.CreateCollectionRequest(name=checks.text(name, "name"), spec=spec)
 
     def read(response: collection_pb2.CreateCollectionResponse) -> Collection:
-        return convert.collection(response.collection)
+        return answers.collection(response.collection)
 
     return Call("collection", "CreateCollection", request, read)
 
@@ -164,9 +174,9 @@ def get_collection(name: str) -> Call[Collection]:
     """A collection by its name or an alias, with its number of items."""
 
     def read(response: collection_pb2.GetCollectionResponse) -> Collection:
-        return convert.collection(response.collection, response.item_count)
+        return answers.collection(response.collection, response.item_count)
 
-    request = collection_pb2.GetCollectionRequest(name=name)
+    request = collection_pb2.GetCollectionRequest(name=checks.text(name, "name"))
     return Call("collection", "GetCollection", request, read)
 
 
@@ -174,20 +184,22 @@ def list_collections() -> Call[list[Collection]]:
     """All collections by name."""
 
     def read(response: collection_pb2.ListCollectionsResponse) -> list[Collection]:
-        return [convert.collection(message) for message in response.collections]
+        return [answers.collection(message) for message in response.collections]
 
     return Call("collection", "ListCollections", collection_pb2.ListCollectionsRequest(), read)
 
 
 def delete_collection(name: str) -> Call[None]:
     """The end of a collection and all its items."""
-    request = collection_pb2.DeleteCollectionRequest(name=name)
+    request = collection_pb2.DeleteCollectionRequest(name=checks.text(name, "name"))
     return Call("collection", "DeleteCollection", request, _nothing)
 
 
 def set_alias(name: str, collection: str) -> Call[str]:
     """Points an alias to a collection; the answer is where it pointed before, or empty."""
-    message = collection_pb2.Alias(name=name, collection=collection)
+    message = collection_pb2.Alias(
+        name=checks.text(name, "name"), collection=checks.text(collection, "collection")
+    )
 
     def read(response: collection_pb2.SetAliasResponse) -> str:
         return response.previous_collection
@@ -197,16 +209,21 @@ def set_alias(name: str, collection: str) -> Call[str]:
 
 def delete_alias(name: str) -> Call[None]:
     """The end of an alias."""
-    return Call("collection", "DeleteAlias", collection_pb2.DeleteAliasRequest(name=name), _nothing)
+    request = collection_pb2.DeleteAliasRequest(name=checks.text(name, "name"))
+    return Call("collection", "DeleteAlias", request, _nothing)
 
 
 def list_aliases() -> Call[list[Alias]]:
     """All aliases by name."""
 
     def read(response: collection_pb2.ListAliasesResponse) -> list[Alias]:
-        return [convert.alias(message) for message in response.aliases]
+        return [answers.alias(message) for message in response.aliases]
 
     return Call("collection", "ListAliases", collection_pb2.ListAliasesRequest(), read)
+
+
+def _request_id(given: str | None) -> str:
+    return checks.optional_text(given, "request_id") or str(uuid.uuid4())
 
 
 def _nothing(response: Message) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from lookalike.client import checks
 from lookalike.errors import Reason, UnavailableError
 from lookalike.wire.channel import channel_options
 
@@ -32,8 +33,9 @@ def wait_until_serving(
 
     Raises:
         UnavailableError: The time is up.
+        InvalidInputError: The timeout is not a number of 0 or above.
     """
-    deadline = time.monotonic() + timeout_seconds
+    deadline = time.monotonic() + checks.patience(timeout_seconds, "timeout_seconds")
     with grpc.insecure_channel(target, options=channel_options()) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         while time.monotonic() < deadline:

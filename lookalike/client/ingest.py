@@ -12,7 +12,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from lookalike.client import convert
+from lookalike.client import answers, checks, requests
 from lookalike.client.types import IngestProgress, IngestReport, Item, ItemResult, WriteReceipt
 from lookalike.errors import DeadlineError, LookalikeError, Reason, RetryableError, UnavailableError
 from lookalike.limits import MIB
@@ -34,7 +34,7 @@ class IngestPlan:
         items: What to load; taken lazily, photos are read when their batch is built.
         collection: A collection's name or an alias.
         max_in_flight: Batches sent and not yet answered, at least 1.
-        retry_seconds: How long to keep trying without any progress.
+        retry_seconds: How long to keep trying without any progress; infinity: for ever.
         on_progress: Called after every answer.
         clock: Monotonic seconds.
     """
@@ -49,10 +49,10 @@ class IngestPlan:
         on_progress: OnProgress | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._items = iter(items)
-        self._collection = collection
-        self._max_in_flight = max(1, max_in_flight)
-        self._retry_seconds = retry_seconds
+        self._items = iter(checks.many(items, "items", "Item"))
+        self._collection = checks.text(collection, "collection")
+        self._max_in_flight = max(1, checks.integer(max_in_flight, "max_in_flight"))
+        self._retry_seconds = checks.patience(retry_seconds, "retry_seconds")
         self._on_progress = on_progress
         self._clock = clock
         self._batch_size = FIRST_BATCH_SIZE
@@ -104,9 +104,9 @@ class IngestPlan:
             self._stuck_since = None
             self._broken_streams = 0
             self._acknowledged_count += len(response.acknowledged_item_ids)
-            self._failures += map(convert.item_failure, response.failures)
+            self._failures += map(answers.item_failure, response.failures)
             if response.HasField("receipt"):
-                self._receipt = convert.write_receipt(response.receipt)
+                self._receipt = answers.write_receipt(response.receipt)
         if self._on_progress:
             self._on_progress(IngestProgress(self._acknowledged_count, len(self._failures), self._reconnects))
 
@@ -174,8 +174,9 @@ class IngestPlan:
             return message
         for item in self._items:
             try:
-                return convert.upsert_item(item)
+                return requests.upsert_item(item)
             except LookalikeError as error:
-                self._failures.append(ItemResult(item.item_id, error=error))
+                item_id = item.item_id if isinstance(item, Item) else ""
+                self._failures.append(ItemResult(str(item_id), error=error))
         self._exhausted = True
         return None

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, Unpack
 import grpc
 
 from lookalike.addresses import DEFAULT_GATEWAY
-from lookalike.client import calls
+from lookalike.client import calls, checks
 from lookalike.client.failures import call_error, stream_error
 from lookalike.client.ingest import IngestPlan, OnProgress
 from lookalike.client.transport.sync import Outbox, in_thread, open_channel, sleep
@@ -43,12 +43,16 @@ class Client:
 
     Args:
         target: ``host:port`` of the gateway.
-        timeout_seconds: Deadline of one call where a method is given none.
+        timeout_seconds: Deadline of one call where a method is given none. The longest is 60 seconds; more,
+            infinity included, counts as that.
+
+    Raises:
+        InvalidInputError: The target is not text, or the timeout not a number above 0.
     """
 
     def __init__(self, target: str = DEFAULT_GATEWAY, *, timeout_seconds: float = 10.0) -> None:
-        self._target = target
-        self._timeout_seconds = timeout_seconds
+        self._target = checks.text(target, "target")
+        self._timeout_seconds = checks.timeout(timeout_seconds, "timeout_seconds")
         self._channel = open_channel(target)
         self._stubs: dict[str, Any] = {name: stub(self._channel) for name, stub in calls.STUBS.items()}
 
@@ -164,7 +168,7 @@ class Client:
             items: Taken lazily; photos are read when their batch is built.
             collection: A collection's name or an alias.
             max_in_flight: Batches sent and not yet answered.
-            retry_seconds: How long to keep trying without any progress.
+            retry_seconds: How long to keep trying without any progress; infinity: for ever.
             on_progress: Called after every answer.
 
         Returns:
@@ -245,7 +249,9 @@ class Client:
 
     def _run(self, call: calls.Call[T], timeout_seconds: float | None) -> T:
         method = getattr(self._stubs[call.stub], call.method)
-        timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        timeout = self._timeout_seconds
+        if timeout_seconds is not None:
+            timeout = checks.timeout(timeout_seconds, "timeout_seconds")
         try:
             response = method(call.request, timeout=timeout)
         except grpc.RpcError as error:

@@ -182,7 +182,8 @@ class Item:
         product_id: Listings of one product share it; empty: the item is a product of its own.
         title: At most 1 KiB.
         category: Names from the top level down, at most three.
-        attributes: At most 64 short texts by name.
+        attributes: At most 64 short texts by name. Numbers are refused: write them as text (``"19.99"``), as
+            ranges of a filter read it, so that what is stored is what was sent.
         image_uri: Where the caller keeps the photo; opaque to the server.
         image: The photo to embed.
         region: The part of the photo that counts; None is the whole.

@@ -125,7 +125,7 @@ def test_search_by_a_vector_file(cli: Cli, store: Any, tmp_path: Path, form: str
     ("arguments", "problem"),
     [
         (["search"], "exactly one of image, images, embedding and item_id (FIELD_MISSING)"),
-        (["search", "--image", "missing.jpg"], "missing.jpg: No such file or directory"),
+        (["search", "--image", "missing.jpg"], "'missing.jpg': No such file or directory"),
         (["search", "--item-id", "a", "-k", "0"], "k must be 1..1000, got 0 (FIELD_OUT_OF_RANGE)"),
         (["search", "--item-id", "a", "-k", "1000000"], "k must be 1..1000, got 1000000"),
         (["search", "--item-id", "a", "-k", "-1"], "k must not be negative"),
@@ -133,8 +133,11 @@ def test_search_by_a_vector_file(cli: Cli, store: Any, tmp_path: Path, form: str
         (["search", "--item-id", "a", "--collection", "ghost"], "'ghost' (COLLECTION_NOT_FOUND)"),
         (["search", "--embedding", "missing.npy"], "cannot read missing.npy"),
         (["search", "--item-id", "a", "--where", "brand"], "'brand' must be NAME=VALUE"),
-        (["search", "--item-id", "a", "--where", "price>=cheap"], "price>=cheap must compare with a number"),
-        (["search", "--item-id", "a", "--where", "price<=nan"], "price<=nan must compare with a number"),
+        (
+            ["search", "--item-id", "a", "--where", "price>=cheap"],
+            "'price>=cheap' must compare with",
+        ),
+        (["search", "--item-id", "a", "--where", "price<=nan"], "'price<=nan' must compare with a number"),
         (["search", "--item-id", "a", "--in-category", "a > > b"], "'a > > b' has an empty name"),
         (["search", "--item-id", "a", "--effort", "0.5", "--probes", "3"], "probes or effort, not both"),
         (["search", "--nonsense"], "nonsense"),
