@@ -4,6 +4,7 @@
 #   LOOKALIKE_TORCH_INDEX  where pip finds CPU-only PyTorch wheels; unset: the default build, with CUDA libraries
 #   ARGS                   passed on to `lookalike demo`, to the benchmark and to pytest
 #   FUZZ_SECONDS           how long `make fuzz` looks for inputs that break the engine; 120
+#   CUTS                   how often `make faults` cuts the power of each service; 50
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -13,6 +14,7 @@ SHELL := bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ARGS ?=
 FUZZ_SECONDS ?= 120
+CUTS ?= 50
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := serve-embedder,synth,train,dev
@@ -96,6 +98,14 @@ test: setup ## Run every test, Rust and Python (ARGS go to pytest)
 	@$(MAKE) --no-print-directory triton-install || echo "warning: Triton cannot be installed here; its tests are skipped" >&2
 	cargo test --quiet --release --manifest-path native/Cargo.toml -p lookalike-core -p lookalike-textbook
 	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: fuse-install
+fuse-install: ## Install libfuse, for tests that cut the power (Debian and its like, as root)
+	@ldconfig -p | grep -q 'libfuse3\.so' || { apt-get update -qq && apt-get install -qq -y --no-install-recommends libfuse3-3; }
+
+.PHONY: faults
+faults: setup ## Kill hashers and gateways, cut their power CUTS times, look for lost writes (ARGS="--seed N --service S")
+	$(BIN)/python -m tests.faults --cuts $(CUTS) $(ARGS)
 
 # Sanitizers are not yet stable options; RUSTC_BOOTSTRAP=1 makes a stable compiler take them. The short quarantine
 # of freed memory keeps within what the churn test allows.
