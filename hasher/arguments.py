@@ -26,7 +26,7 @@ def one_of(value: object, name: str, known: Collection[str]) -> str:
 
 
 def integer(value: object, name: str, low: int, high: int) -> int:
-    """An integer from `low` to `high`, or a ValueError."""
+    """An integer from ``low`` to ``high``, or a ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise ValueError(f"{name} must be an integer, not {type(value).__name__}")
     if not low <= value <= high:

@@ -24,18 +24,18 @@ def top_k(
     codes: NDArray[np.uint8] | NDArray[np.uint64],
     k: int = 10,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Finds the `k` codes that differ from each query in the fewest bits, on one thread.
+    """Finds the ``k`` codes that differ from each query in the fewest bits, on one thread.
 
     The codes are read once for up to 256 queries, and the GIL is released.
 
     Args:
-        queries: `(q, words)` uint64 or `(q, bytes)` uint8 with a multiple of 8 bytes, C-contiguous.
-        codes: `(n, words)` or `(n, bytes)` of the same type and width, C-contiguous; fewer than 2**32.
+        queries: ``(q, words)`` uint64 or ``(q, bytes)`` uint8 with a multiple of 8 bytes, C-contiguous.
+        codes: ``(n, words)`` or ``(n, bytes)`` of the same type and width, C-contiguous; fewer than 2**32.
         k: Results per query, 1 or more; at most 2**24 over all queries of a call.
 
     Returns:
-        distances `(q, k)` int32, ascending, and rows of `codes` `(q, k)` int64, the lower row first where
-        distances are equal; rows with fewer than `k` results end with :data:`NO_DISTANCE` and
+        distances ``(q, k)`` int32, ascending, and rows of ``codes`` ``(q, k)`` int64, the lower row first
+        where distances are equal; rows with fewer than ``k`` results end with :data:`NO_DISTANCE` and
         :data:`NO_ROW`.
 
     Raises:

@@ -8,29 +8,25 @@ from their codes (RaBitQ: Gao & Long, SIGMOD 2024), and scores the best from the
 done by the native extension, outside the GIL.
 
 An index is safe to use from many threads: a search reads one immutable snapshot without a lock, so it
-never waits for `add` or `remove` and sees all of a batch or nothing of it. It is not safe to use in a child
-after `os.fork`: the threads that work for it stay in the parent. Start processes by `spawn`, and open the
-index in each.
+never waits for ``add`` or ``remove`` and sees all of a batch or nothing of it. It is not safe to use in a
+child after ``os.fork``: the threads that work for it stay in the parent. Start processes by ``spawn``, and
+open the index in each.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from os import PathLike
-from typing import Final, Self, TypedDict
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hasher import arguments
 from hasher.filters import Attributes, Condition, Filter
+from hasher.results import NO_ID, IndexDamagedError, IndexStats, SearchResult
 from lookalike import _native
-from lookalike.errors import DataLossError
 
 __all__ = ["NO_ID", "HashIndex", "IndexDamagedError", "IndexStats", "SearchResult"]
-
-NO_ID: Final = 2**64 - 1
-"""Pads the ids of short result rows; no item or product may have it."""
 
 RERANKS: Final = ("int8", "f16", "f32")
 """What the final scores can be computed from."""
@@ -43,69 +39,10 @@ ESTIMATES: Final = ("asymmetric", "hamming")
 
 TUNING_QUERIES: Final = 256
 EFFORT_STEPS: Final = 32
-"""Tuning tells efforts apart in steps of a 32nd."""
+"""Tuning knows efforts in steps of a 32nd."""
 
 DEFAULT_TABLES: Final = {"learned": 1, "hyperplane": 1, "cross_polytope": 4}
-"""The hash families, and how many bucket tables each has unless told."""
-
-
-class IndexDamagedError(DataLossError, ValueError):
-    """A stored index is missing, truncated, altered or of another format version.
-
-    The index is derived data: build it again from the stored vectors.
-    """
-
-
-class IndexStats(TypedDict):
-    """Figures about an index; `*_bytes` count the native arrays.
-
-    `recall_by_effort` is the recall of searches for 10 at efforts 0, 1/8, …, 1, measured when the buckets
-    were trained, on vectors that they were trained without and against what effort 1 finds.
-    `rebuilding` says whether the index is being trained anew or compacted in the background;
-    `failed_rebuilds` how often that failed since the index was built or opened, in which case it went on
-    with the buckets it had.
-    """
-
-    items: int
-    dead_rows: int
-    dim: int
-    bits: int
-    tables: int
-    seed: int
-    trained_on: int
-    buckets_per_table: int
-    code_bytes: int
-    vector_bytes: int
-    bucket_bytes: int
-    attribute_bytes: int
-    recall_by_effort: tuple[float, ...]
-    rebuilding: bool
-    failed_rebuilds: int
-    family: str
-    rerank: str
-    rotation: str
-    isa: str
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """What one search found and what it cost.
-
-    Attributes:
-        ids: `(q, k)` uint64, best first; short rows end with :data:`NO_ID`.
-        products: `(q, k)` uint64, the product of each id; short rows end with :data:`NO_ID`.
-        scores: `(q, k)` float32, cosine in -1..1 but for rounding (0.006 with int8), descending, ties by
-            ascending id; short rows end with `-inf`.
-        codes_scanned: `(q,)` uint64, rows each query was compared with: removed ones, and those of each
-            table, count too.
-        seconds: Time by stage (`hash`, `probe`, `scan`, `rerank`), summed over the queries.
-    """
-
-    ids: NDArray[np.uint64]
-    products: NDArray[np.uint64]
-    scores: NDArray[np.float32]
-    codes_scanned: NDArray[np.uint64]
-    seconds: dict[str, float]
+"""The hash families, and how many bucket tables each has by default."""
 
 
 class HashIndex:
@@ -137,20 +74,21 @@ class HashIndex:
         the training of a learned rotation of many dimensions. All other calls see signals when they return.
 
         Args:
-            vectors: `(n, d)` float32, C-contiguous, finite, no zero rows; scaled to unit length.
-                `n` may be 0.
-            ids: `(n,)` uint64, each once.
-            products: `(n,)` uint64, the product of each item; by default each item is its own.
+            vectors: ``(n, d)`` float32, C-contiguous, finite, no zero rows; scaled to unit length.
+                ``n`` may be 0.
+            ids: ``(n,)`` uint64, each once.
+            products: ``(n,)`` uint64, the product of each item; by default each item is its own.
             attributes: Categories and attribute values of the items, for filters; by default none has any.
             bits: Code width, a multiple of 64 from 64 to 2,048.
-            family: Hash family of the buckets: `"learned"` cells, `"hyperplane"` or `"cross_polytope"`.
+            family: Hash family of the buckets: ``"learned"`` cells, ``"hyperplane"`` or ``"cross_polytope"``.
             tables: Bucket tables, 1 to 64, by default 1 (cross-polytopes 4). Each further table keeps all
                 rows once more. Learned cells have 1.
-            rerank: What the final scores are computed from: `"int8"`, a byte a coordinate, scores within
-                about 0.005 of the cosine; `"f16"`, twice that memory, within about 0.0005; `"f32"`, four
-                times, the vectors as they are. `exact` searches and rebuilds know no more than that.
-            rotation: What turns vectors before their signs are taken: `"random"`; or `"learned"`, which lets
-                codes of fewer bits than dimensions look along the directions in which vectors differ most.
+            rerank: What the final scores are computed from: ``"int8"``, a byte a coordinate, scores within
+                about 0.005 of the cosine; ``"f16"``, twice that memory, within about 0.0005; ``"f32"``, four
+                times, the vectors as they are. ``exact`` searches and rebuilds know no more than that.
+            rotation: What turns vectors before their signs are taken: ``"random"``; or ``"learned"``, which
+                lets codes of fewer bits than dimensions look along the directions in which vectors differ
+                most.
             seed: Seed of the rotation and the buckets, 0 to 2**64-1.
             threads: Threads of the build; 0 means one per core.
 
@@ -183,15 +121,18 @@ class HashIndex:
         rerank: int | None = None,
         effort: float | None = None,
         filter: Filter | Condition | None = None,
+        exclude: NDArray[np.uint64] | None = None,
         group: bool = False,
+        ties: bool = False,
         threads: int = 1,
         exact: bool = False,
         estimate: str = "asymmetric",
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
-        """Finds the `k` nearest items of each query: :meth:`search_detailed` without its figures.
+        """Finds the ``k`` nearest items of each query: :meth:`search_detailed` without its figures.
 
         Returns:
-            ids `(q, k)` uint64 and scores `(q, k)` float32; short rows end with :data:`NO_ID` and `-inf`.
+            ids ``(q, k)`` uint64 and scores ``(q, k)`` float32, wider with ``ties``; short rows end with
+            :data:`NO_ID` and ``-inf``.
         """
         result = self.search_detailed(
             queries,
@@ -200,7 +141,9 @@ class HashIndex:
             rerank=rerank,
             effort=effort,
             filter=filter,
+            exclude=exclude,
             group=group,
+            ties=ties,
             threads=threads,
             exact=exact,
             estimate=estimate,
@@ -216,32 +159,41 @@ class HashIndex:
         rerank: int | None = None,
         effort: float | None = None,
         filter: Filter | Condition | None = None,
+        exclude: NDArray[np.uint64] | None = None,
         group: bool = False,
+        ties: bool = False,
         threads: int = 1,
         exact: bool = False,
         estimate: str = "asymmetric",
     ) -> SearchResult:
-        """Finds the `k` nearest items of each query by cosine.
+        """Finds the ``k`` nearest items of each query by cosine.
 
         Args:
-            queries: `(q, d)` float32, C-contiguous, finite, no zero rows; length does not matter.
+            queries: ``(q, d)`` float32, C-contiguous, finite, no zero rows; length does not matter.
             k: Results per query, 1 or more; at most 2**24 over all queries of a call.
-            probes: Buckets to visit, over all tables in one order. By default they are visited until at most
-                13 % of the items are scanned (a falling share beyond 3,000 items, and less where nothing
-                better is to be expected), or 100, or `3 k`; half of the index or more means all of it.
-            rerank: Candidates that are scored, at least `k`; by default `max(128, 8 k)`, at efforts 0
+            probes: Buckets to visit, over all tables in one order. By default enough to scan
+                ``max(100, 3 k, 13 % of the items)``, growing as ``n**0.75`` beyond 3,000 items; a scan stops
+                early when calibration predicts no gain, and becomes exhaustive at half of the index.
+            rerank: Candidates that are scored, at least ``k``; by default ``max(128, 8 k)``, at efforts 0
                 and 1 a quarter and four times as many.
-            effort: How much work to do where `probes` or `rerank` do not say, 0 to 1. By default what
+            effort: How much work to do where ``probes`` or ``rerank`` do not say, 0 to 1. By default what
                 :meth:`tune` has set, else 0.5. 0 scans a sixteenth of the items that 0.5 does, 1 sixteen
-                times as many; what to expect of it says `recall_by_effort` of :meth:`stats`. Up to 0.75,
+                times as many; what to expect of it says ``recall_by_effort`` of :meth:`stats`. Up to 0.75,
                 buckets that hardly hold anything better than what was found are left out.
-            filter: Which items may be found; unless `probes` is given, short of `k` only where fewer pass.
-                Where at most 2,000 do, all of them are scored.
-            group: Return the best item of each of the `k` best products.
+            filter: Which items may be found; unless ``probes`` is given, short of ``k`` only where fewer
+                pass. Where at most 2,000 do, all of them are scored.
+            exclude: ``(n,)`` uint64, up to 1,024 ids that are not to be found, in the index or not. Another
+                item of the same product still is.
+            group: Return the best item of each of the ``k`` best products.
+            ties: Return, in addition, what equals the last of the ``k`` results. With ``group`` that is every
+                item whose score equals the best of its product, and every product whose best equals that of
+                the last one. Exact searches return all of them, others those among the items that they
+                score. Equal vectors have equal scores; with ``"int8"`` unless a rebuild came between their
+                additions, which rounds the earlier one once more.
             threads: Threads over the queries; 0 means one per core.
-            exact: Compare with every stored vector; `probes` and `rerank` are then without effect.
-            estimate: What the candidates are chosen by: `"asymmetric"`, the query's coordinates against the
-                signs in the codes (RaBitQ), or `"hamming"`, the signs of both: less recall at equal work.
+            exact: Compare with every stored vector; ``probes`` and ``rerank`` are then without effect.
+            estimate: What the candidates are chosen by: ``"asymmetric"``, the query's coordinates against the
+                signs in the codes (RaBitQ), or ``"hamming"``, the signs of both: less recall at equal work.
 
         Raises:
             ValueError: Wrong shape, dtype, layout, dimension, value or range.
@@ -255,7 +207,9 @@ class HashIndex:
             rerank=None if rerank is None else arguments.integer(rerank, "rerank", 1, 2**31 - 1),
             effort=self._effort if effort is None else arguments.share(effort, "effort"),
             filter=filter,
+            exclude=None if exclude is None else arguments.ids(exclude, "exclude"),
             group=bool(group),
+            ties=bool(ties),
             exact=bool(exact),
             estimate=arguments.one_of(estimate, "estimate", ESTIMATES),
             threads=arguments.integer(threads, "threads", 0, 1024),
@@ -276,8 +230,8 @@ class HashIndex:
         again after :meth:`open`.
 
         Args:
-            target_recall: Mean share of the exact best `k` that is to be found, 0 to 1.
-            queries: `(q, d)` float32, such as real searches see; by default 256 of the stored vectors, each
+            target_recall: Mean share of the exact best ``k`` that is to be found, 0 to 1.
+            queries: ``(q, d)`` float32, such as real searches see; by default 256 of the stored vectors, each
                 without itself.
             k: Results per query.
             threads: Threads over the queries; 0 means one per core.
@@ -330,14 +284,14 @@ class HashIndex:
         one bucket has become far larger than training would leave it, the index is rebuilt: up to 20,000
         items in this call, beyond that in the background, while searches and writes go on with the old
         buckets. That takes half of the cores, and the memory of all vectors as float32 and of a second index
-        until it is done. It starts from the vectors as they are kept, so that with `rerank="int8"` each
+        until it is done. It starts from the vectors as they are kept, so that with ``rerank="int8"`` each
         rebuild rounds them once more. Beyond 20,000 items the rows are also compacted in the background
         whenever an eighth of them has been replaced, which needs the memory of a second index for a moment.
 
         Args:
-            vectors: `(n, d)` float32 as in :meth:`build`.
-            ids: `(n,)` uint64, each once in the batch.
-            products: `(n,)` uint64; by default each item is its own product.
+            vectors: ``(n, d)`` float32 as in :meth:`build`.
+            ids: ``(n,)`` uint64, each once in the batch.
+            products: ``(n,)`` uint64; by default each item is its own product.
             attributes: As in :meth:`build`; a replaced item keeps none of its old ones.
 
         Raises:
@@ -351,7 +305,7 @@ class HashIndex:
         )
 
     def remove(self, ids: NDArray[np.uint64]) -> int:
-        """Removes items `(n,)` uint64 and returns how many there were; unknown ids are passed over.
+        """Removes items ``(n,)`` uint64 and returns how many there were; unknown ids are passed over.
 
         A large index that has lost seven of eight items is rebuilt as :meth:`add` says.
         """
@@ -362,13 +316,13 @@ class HashIndex:
         self._native.wait_for_rebuild()
 
     def save(self, folder: str | PathLike[str]) -> None:
-        """Stores the index in `folder`, replacing one that is there in one step.
+        """Stores the index in ``folder``, replacing one that is there in one step.
 
         During a rebuild it stores the items as they are, in the buckets that are in use.
 
         Raises:
             ValueError: The path is empty.
-            OSError: The folder cannot be written; `filename` says which, as in errors of :meth:`open`.
+            OSError: The folder cannot be written; ``filename`` says which, as in errors of :meth:`open`.
         """
         self._native.save(folder)
 
@@ -391,7 +345,7 @@ class HashIndex:
             raise IndexDamagedError(str(error)) from None
 
     def stats(self) -> IndexStats:
-        """Returns sizes and settings; `isa` is the instruction set in use."""
+        """Returns sizes and settings; ``isa`` is the instruction set in use."""
         return IndexStats(**self._native.stats(), isa=_native.active_isa())
 
     def __len__(self) -> int:

@@ -50,8 +50,9 @@ fn search_options() -> impl Strategy<Value = SearchOptions> {
     let filter =
         prop_oneof![2 => Just(None), 1 => Just(Some(Filter::default())), 3 => filter().prop_map(Some)];
     let estimate = prop_oneof![3 => Just(Estimate::Asymmetric), 1 => Just(Estimate::Hamming)];
-    (1..15usize, any::<bool>(), effort, filter, estimate).prop_map(
-        |(k, group, (probes, rerank, effort), filter, estimate)| SearchOptions {
+    let exclude = prop_oneof![2 => Just(vec![]), 1 => prop::collection::vec(0..700u64, 1..40)];
+    (1..15usize, any::<bool>(), effort, filter, estimate, exclude, any::<bool>()).prop_map(
+        |(k, group, (probes, rerank, effort), filter, estimate, exclude, ties)| SearchOptions {
             k,
             probes,
             rerank,
@@ -60,6 +61,8 @@ fn search_options() -> impl Strategy<Value = SearchOptions> {
             effort,
             filter,
             estimate,
+            exclude,
+            ties,
         },
     )
 }
@@ -112,14 +115,15 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
-fn allowed(item: &Item, options: &SearchOptions) -> bool {
-    options.filter.as_ref().is_none_or(|filter| passes(&item.attributes, filter))
+fn allowed(id: u64, item: &Item, options: &SearchOptions) -> bool {
+    !options.exclude.contains(&id)
+        && options.filter.as_ref().is_none_or(|filter| passes(&item.attributes, filter))
 }
 
 /// The scores of the best `k`, padded.
 fn naive(model: &Model, query: &[f32], options: &SearchOptions) -> Vec<f64> {
     let mut best: BTreeMap<u64, f64> = BTreeMap::new();
-    for (id, item) in model.iter().filter(|(_, item)| allowed(item, options)) {
+    for (id, item) in model.iter().filter(|(id, item)| allowed(**id, item, options)) {
         let score = cosine(query, &item.vector);
         let entry = best.entry(if options.group { item.product } else { *id }).or_insert(score);
         *entry = entry.max(score);
@@ -132,34 +136,68 @@ fn naive(model: &Model, query: &[f32], options: &SearchOptions) -> Vec<f64> {
 
 /// What every answer to one query must be like.
 fn check(model: &Model, query: &[f32], options: &SearchOptions, tolerance: f64, found: &[(u64, u64, f32)]) {
-    assert_eq!(found.len(), options.k);
+    assert!(found.len() == options.k || options.ties && found.len() > options.k);
     let hits: Vec<_> = found.iter().take_while(|(id, ..)| *id != u64::MAX).collect();
     assert!(found[hits.len()..].iter().all(|pad| *pad == (u64::MAX, u64::MAX, f32::NEG_INFINITY)));
     for (id, product, score) in &hits {
         let stored = model.get(id).expect("only live items are found");
-        assert!(allowed(stored, options), "{id} does not pass the filter");
+        assert!(allowed(*id, stored, options), "{id} does not pass the filter, or is excluded");
         assert_eq!(*product, stored.product);
         assert!((f64::from(*score) - cosine(query, &stored.vector)).abs() < tolerance, "{id}: {score}");
+        assert!((-1.0..=1.0).contains(score));
     }
     assert!(hits.is_sorted_by(|a, b| a.2 > b.2 || a.2 == b.2 && a.0 < b.0), "ties go to the smaller id");
-    let mut keys: Vec<_> = hits.iter().map(|hit| if options.group { hit.1 } else { hit.0 }).collect();
+    let by_product = options.group && !options.ties;
+    let mut keys: Vec<_> = hits.iter().map(|hit| if by_product { hit.1 } else { hit.0 }).collect();
     keys.sort();
     keys.dedup();
     assert_eq!(keys.len(), hits.len(), "nothing twice");
 }
 
-fn rows(out: &SearchOutput, k: usize) -> Vec<Vec<(u64, u64, f32)>> {
+/// What these options make of the scores of all items, best first.
+fn selected(mut all: Vec<(u64, u64, f32)>, options: &SearchOptions) -> Vec<(u64, u64, f32)> {
+    all.retain(|(id, ..)| !options.exclude.contains(id));
+    if options.group {
+        let mut best = BTreeMap::new();
+        for hit in &all {
+            best.entry(hit.1).or_insert(*hit);
+        }
+        all.retain(|hit| *hit == best[&hit.1] || options.ties && hit.2 == best[&hit.1].2);
+    }
+    let mut keys = Vec::new();
+    let key = |hit: &(u64, u64, f32)| if options.group { hit.1 } else { hit.0 };
+    let mut last = f32::NEG_INFINITY;
+    all.retain(|hit| {
+        if keys.len() < options.k && !keys.contains(&key(hit)) {
+            keys.push(key(hit));
+            last = hit.2;
+        }
+        keys.contains(&key(hit)) || options.ties && hit.2 == last
+    });
+    all
+}
+
+fn rows(out: &SearchOutput) -> Vec<Vec<(u64, u64, f32)>> {
     let hits = out
         .ids
         .iter()
         .zip(&out.products)
         .zip(&out.scores)
         .map(|((id, product), score)| (*id, *product, *score));
-    hits.collect::<Vec<_>>().chunks(k).map(<[_]>::to_vec).collect()
+    hits.collect::<Vec<_>>().chunks(out.width).map(<[_]>::to_vec).collect()
 }
 
-fn found(row: &[(u64, u64, f32)]) -> usize {
-    row.iter().filter(|(id, ..)| *id != u64::MAX).count()
+/// The hits of a row, without what pads it.
+fn hits(row: &[(u64, u64, f32)]) -> &[(u64, u64, f32)] {
+    &row[..row.iter().position(|(id, ..)| *id == u64::MAX).unwrap_or(row.len())]
+}
+
+/// How many of the `k` best, or best products, were found.
+fn found(row: &[(u64, u64, f32)], options: &SearchOptions) -> usize {
+    let mut keys: Vec<u64> = hits(row).iter().map(|hit| if options.group { hit.1 } else { hit.0 }).collect();
+    keys.sort();
+    keys.dedup();
+    keys.len().min(options.k)
 }
 
 fn check_search(
@@ -171,24 +209,30 @@ fn check_search(
     tolerance: f64,
 ) {
     let queries: Vec<f32> = (0..queries as u64).flat_map(|at| vector(hash(seed) ^ at)).collect();
-    let run = |options: &SearchOptions, threads| {
-        rows(&index.search(&queries, options, threads).unwrap(), options.k)
-    };
+    let run = |options: &SearchOptions, threads| rows(&index.search(&queries, options, threads).unwrap());
+    let everything = SearchOptions { k: model.len().max(1), exact: true, ..Default::default() };
+    let everything = run(&SearchOptions { filter: options.filter.clone(), ..everything }, 1);
     let exact = run(&SearchOptions { exact: true, ..options.clone() }, 1);
     let hashed = run(options, 1);
     assert_eq!(run(options, 2), hashed, "threads change nothing");
     let (probes, rerank) = ALL;
     let all = run(&SearchOptions { probes, rerank, effort: None, ..options.clone() }, 1);
     assert_eq!(all, exact, "all probes and a full rerank are exact");
+    for (exact, all) in exact.iter().zip(everything) {
+        assert_eq!(hits(exact), selected(hits(&all).to_vec(), options));
+    }
     for (query, (exact, hashed)) in queries.chunks(DIM).zip(exact.iter().zip(&hashed)) {
         check(model, query, options, tolerance, exact);
         check(model, query, options, tolerance, hashed);
-        for ((.., score), expected) in exact.iter().zip(naive(model, query, options)) {
+        let best = SearchOptions { ties: false, ..options.clone() };
+        let mut best = selected(hits(exact).to_vec(), &best);
+        best.resize(options.k, (u64::MAX, u64::MAX, f32::NEG_INFINITY));
+        for ((.., score), expected) in best.iter().zip(naive(model, query, options)) {
             let score = f64::from(*score);
             assert!(score == expected || (score - expected).abs() < tolerance, "{score}, not {expected}");
         }
         if options.probes.is_none() {
-            assert_eq!(found(hashed), found(exact), "short only where exact is short");
+            assert_eq!(found(hashed, options), found(exact, options), "short only where exact is short");
         }
     }
 }
@@ -247,7 +291,7 @@ proptest! {
                     index.save(folder.path()).unwrap();
                     index = HashIndex::open(folder.path()).unwrap();
                     let after = index.search(&vector(5), &options, 1).unwrap();
-                    prop_assert_eq!(rows(&before, 10), rows(&after, 10));
+                    prop_assert_eq!(rows(&before), rows(&after));
                 }
                 Operation::Search { seed, queries, options } => {
                     check_search(&index, &model, seed, queries, &options, tolerance);

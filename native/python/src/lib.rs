@@ -138,7 +138,7 @@ impl NativeIndex {
         matrix(vectors, self.0.options().dim, py)
     }
 
-    #[pyo3(signature = (queries, *, k, probes, rerank, effort, filter, group, estimate, exact, threads))]
+    #[pyo3(signature = (queries, *, k, probes, rerank, effort, filter, exclude, group, ties, estimate, exact, threads))]
     #[allow(clippy::too_many_arguments)]
     fn search<'py>(
         &self,
@@ -149,7 +149,9 @@ impl NativeIndex {
         rerank: Option<usize>,
         effort: Option<f32>,
         filter: Option<&Bound<'py, PyAny>>,
+        exclude: Option<PyReadonlyArray1<'py, u64>>,
         group: bool,
+        ties: bool,
         estimate: &str,
         exact: bool,
         threads: usize,
@@ -157,7 +159,9 @@ impl NativeIndex {
         check_dim(self.0.options().dim, queries.shape()[1])?;
         let filter = filter.map(filter_from_py).transpose()?;
         let estimate = known(Estimate::named(estimate), "estimate", estimate)?;
-        let options = SearchOptions { k, probes, rerank, group, exact, effort, filter, estimate };
+        let exclude = ids_of(exclude.as_ref())?;
+        let options =
+            SearchOptions { k, probes, rerank, group, exact, effort, filter, exclude, ties, estimate };
         let queries = queries.as_slice()?;
         let out = py.detach(|| self.0.search(queries, &options, threads)).map_err(to_py)?;
         let seconds = PyDict::new(py);
@@ -166,9 +170,9 @@ impl NativeIndex {
         seconds.set_item("scan", out.seconds.scan)?;
         seconds.set_item("rerank", out.seconds.rerank)?;
         Ok((
-            matrix(out.ids, k, py)?,
-            matrix(out.products, k, py)?,
-            matrix(out.scores, k, py)?,
+            matrix(out.ids, out.width, py)?,
+            matrix(out.products, out.width, py)?,
+            matrix(out.scores, out.width, py)?,
             PyArray1::from_vec(py, out.codes_scanned),
             seconds,
         ))
@@ -205,6 +209,10 @@ fn known<T>(found: Option<T>, what: &str, name: &str) -> PyResult<T> {
 
 fn attributes_of(attributes: Option<&Bound<'_, PyAny>>, items: usize) -> PyResult<Vec<ItemAttributes>> {
     attributes.map_or(Ok(Vec::new()), |attributes| attributes_from_py(attributes, items))
+}
+
+fn ids_of(ids: Option<&PyReadonlyArray1<'_, u64>>) -> PyResult<Vec<u64>> {
+    Ok(ids.map(|ids| ids.as_slice()).transpose()?.unwrap_or_default().to_vec())
 }
 
 fn check_dim(expected: usize, found: usize) -> PyResult<()> {

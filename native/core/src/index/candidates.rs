@@ -35,6 +35,11 @@ impl Candidates {
         self.threshold
     }
 
+    /// Whether the best may not be all that were offered.
+    pub fn is_full(&self) -> bool {
+        self.entries.len() >= self.keep
+    }
+
     /// Takes a row above the threshold.
     pub fn offer(&mut self, candidate: Candidate) {
         self.entries.push(candidate);

@@ -13,6 +13,9 @@ pub const MAX_TABLES: usize = 64;
 /// Most dimensions of a learned rotation, whose matrix has the square of them.
 pub const MAX_LEARNED_DIM: usize = 4_096;
 
+/// Most ids that a search may exclude: the candidates of every query are as many more.
+pub const MAX_EXCLUDED: usize = 1_024;
+
 /// What is fixed for the life of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexOptions {
@@ -108,6 +111,13 @@ pub struct SearchOptions {
     pub effort: Option<f32>,
     /// Which items may be found; `None`: all.
     pub filter: Option<Filter>,
+    /// Ids of items that are not to be found, at most [`MAX_EXCLUDED`]; others of their products still are.
+    pub exclude: Vec<u64>,
+    /// Whether to return what equals the last of the `k` results as well: rows then have more than `k` places.
+    ///
+    /// With `group`, every item that equals the best of its product comes along too. A search that is not exact
+    /// returns those of them that it scores.
+    pub ties: bool,
     /// What rows are estimated from before the best are scored.
     pub estimate: Estimate,
 }
@@ -123,6 +133,9 @@ impl SearchOptions {
         }
         if self.probes == Some(0) {
             return invalid("probes must be at least 1, not 0");
+        }
+        if self.exclude.len() > MAX_EXCLUDED {
+            return invalid(format!("exclude takes at most {MAX_EXCLUDED} ids, not {}", self.exclude.len()));
         }
         if self.effort.is_some_and(|effort| !(0.0..=1.0).contains(&effort)) {
             return invalid(format!("effort must be 0 to 1, not {}", self.effort.unwrap_or_default()));

@@ -78,8 +78,10 @@ pub struct Search<'a> {
     pub matching: OnceLock<Vec<(u32, Record<'a>)>>,
     pub passing: RoaringBitmap,
     exact: bool,
-    /// Items that may be found.
+    /// Items that pass the filter.
     pub matches: usize,
+    /// Ids of items that are not to be found, ascending.
+    excluded: Vec<u64>,
     /// Rows that training means a bucket to have at most.
     cap: usize,
 }
@@ -97,7 +99,20 @@ impl<'a> Search<'a> {
         };
         let cap = cells::cap(state.live, state.first_table().len());
         let (matching, passing) = (OnceLock::new(), filter.unwrap_or_default());
-        Self { state, options, allowed, matching, passing, exact, matches, cap }
+        let mut excluded = options.exclude.clone();
+        excluded.sort_unstable();
+        excluded.dedup();
+        Self { state, options, allowed, matching, passing, exact, matches, excluded, cap }
+    }
+
+    /// Whether the item of a row is not excluded. Reads the row's id: ask only where its vector is read anyway.
+    pub fn may_be_found(&self, record: &Record) -> bool {
+        self.excluded.is_empty() || self.excluded.binary_search(&record.id()).is_err()
+    }
+
+    /// Most candidates that may turn out to be excluded.
+    fn spare(&self) -> usize {
+        self.excluded.len() * self.state.codebook.tables()
     }
 
     /// Vector dimension.
@@ -130,7 +145,7 @@ impl<'a> Search<'a> {
     pub fn plan(&self, query: &[f32], scratch: &mut QueryScratch, order: &mut ProbeOrder) {
         let QueryScratch { effort, probes, candidates, scanned_now, .. } = scratch;
         let codebook = &*self.state.codebook;
-        candidates.start(effort.rerank);
+        candidates.start(effort.rerank.saturating_add(self.spare()));
         probes.clear();
         *scanned_now = 0;
         let Some(partition) = &codebook.partition else {
@@ -212,7 +227,7 @@ impl<'a> Search<'a> {
         let free = self.options.probes.is_none() && self.options.effort.is_none_or(|e| e <= FARTHEST_STOP);
         let measured = slack.is_finite() && self.options.estimate == Estimate::Asymmetric;
         let stops = stage > 0 && measured && free && !self.options.group;
-        let wanted = self.options.k.max(calibration::RESULTS);
+        let wanted = self.options.k.max(calibration::RESULTS) + self.spare();
         let Some(found) = stops.then(|| scratch.candidates.kth_best(wanted)).flatten() else {
             return start..end;
         };

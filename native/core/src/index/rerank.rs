@@ -6,7 +6,7 @@ use super::query::{BucketProbe, QueryScratch, Search};
 use crate::chunk::{Record, Rerank};
 use crate::kernels::dot::{dot, dot_f16, dot_i8};
 use crate::kernels::prefetch::prefetch;
-use crate::rank::{Hit, keep_best_of_each_product, keep_top};
+use crate::rank::{Hit, keep_best};
 
 /// What was found for one query.
 #[derive(Debug, Default)]
@@ -47,9 +47,9 @@ impl<'a> Search<'a> {
 
     /// Scores the candidates; none if too few were found and more buckets should be probed.
     pub fn conclude(&self, query: &[f32], scratch: &QueryScratch, rows: &[CandidateRow]) -> Option<Answer> {
-        let hits = self.rerank(query, scratch, rows);
-        let enough = hits.len() == self.options.k.min(self.matches);
-        let cut = rows.len() == scratch.effort.rerank;
+        let mut hits = self.rerank(query, scratch, rows);
+        let enough = self.keep_best(&mut hits) == self.options.k.min(self.matches);
+        let cut = scratch.candidates.is_full();
         // Everything was scanned, or just what was asked for.
         let at_end = || {
             let all = self.options.probes.is_some() || self.takes_all(&scratch.effort);
@@ -60,7 +60,9 @@ impl<'a> Search<'a> {
 
     fn rerank(&self, query: &[f32], scratch: &QueryScratch, rows: &[CandidateRow]) -> Vec<Hit> {
         let score = |row: &CandidateRow| self.score(query, scratch, row);
-        let mut scored: Vec<(f32, &CandidateRow)> = rows.iter().map(|row| (score(row), row)).collect();
+        let mut scored: Vec<(f32, &CandidateRow)> = Vec::with_capacity(rows.len());
+        let found = rows.iter().filter(|row| self.may_be_found(&row.record));
+        scored.extend(found.map(|row| (score(row), row)));
         let several_tables = self.state.codebook.tables() > 1;
         let k = self.options.k;
         if !self.options.group && !several_tables && scored.len() > k {
@@ -72,11 +74,17 @@ impl<'a> Search<'a> {
             hits.sort_unstable_by_key(|hit| hit.id);
             hits.dedup_by_key(|hit| hit.id);
         }
-        self.order(&mut hits);
         hits
     }
 
+    /// The cosine, as far as the stored vector tells: between -1 and 1 whatever was rounded, and never `-0.0`, so that
+    /// equal scores have equal bits. Depends on nothing but the query, the vector and its bucket.
     fn score(&self, query: &[f32], scratch: &QueryScratch, row: &CandidateRow) -> f32 {
+        self.product(query, scratch, row).clamp(-1.0, 1.0) + 0.0
+    }
+
+    /// The inner product of the query with a stored vector.
+    fn product(&self, query: &[f32], scratch: &QueryScratch, row: &CandidateRow) -> f32 {
         let layout = self.state.layout();
         let vector = row.record.vector();
         match layout.rerank {
@@ -98,21 +106,23 @@ impl<'a> Search<'a> {
                 let matching = || filtered::matching_rows(state, &self.passing, allowed);
                 for rows in self.matching.get_or_init(matching).chunk_by(|a, b| a.0 == b.0) {
                     let records = rows.iter().map(|(_, record)| *record);
+                    let records = records.filter(|record| self.may_be_found(record));
                     hits.extend(self.scored(query, scratch, rows[0].0, records));
                 }
             }
             None => {
-                for (bucket, list) in (0..).zip(state.first_table()) {
+                for (number, bucket) in (0..).zip(state.first_table()) {
                     let live = |run: &'a Run| {
                         let view = run.chunk().view(state.layout());
                         run.live_rows().map(move |row| view.record(state.layout(), row))
                     };
-                    hits.extend(self.scored(query, scratch, bucket, list.runs().flat_map(live)));
+                    let records = bucket.runs().flat_map(live).filter(|record| self.may_be_found(record));
+                    hits.extend(self.scored(query, scratch, number, records));
                 }
             }
         }
         let scanned = hits.len() as u64;
-        self.order(&mut hits);
+        self.keep_best(&mut hits);
         // Otherwise thousands of queries would each keep room for all rows until the last is answered.
         hits.shrink_to_fit();
         Answer { hits, scanned }
@@ -133,10 +143,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    fn order(&self, hits: &mut Vec<Hit>) {
-        if self.options.group {
-            keep_best_of_each_product(hits);
-        }
-        keep_top(hits, self.options.k);
+    fn keep_best(&self, hits: &mut Vec<Hit>) -> usize {
+        keep_best(hits, self.options.k, self.options.group, self.options.ties)
     }
 }

@@ -8,18 +8,23 @@ use super::options::SearchOptions;
 use super::query::{Search, with_worker};
 use super::rerank::Answer;
 use super::state::State;
-use crate::error::Result;
+use crate::error::{Result, invalid};
 use crate::input::NO_ID;
 use crate::threads;
 
-/// Results in rows of `k`, padded with [`NO_ID`] and negative infinity.
+/// Most results of one call, padding included, where ties make its rows longer than `k`.
+const MOST_RESULTS: usize = 1 << 24;
+
+/// Results in rows of equal width, padded with [`NO_ID`] and negative infinity.
 #[derive(Clone, Debug, Default)]
 pub struct SearchOutput {
-    /// Item ids, laid out (query, k).
+    /// Places in a row: `k`, or with ties as many as the longest has, if those are more.
+    pub width: usize,
+    /// Item ids, laid out (query, width).
     pub ids: Vec<u64>,
-    /// Products of the items, laid out (query, k).
+    /// Products of the items, laid out (query, width).
     pub products: Vec<u64>,
-    /// Cosines, laid out (query, k).
+    /// Cosines, laid out (query, width).
     pub scores: Vec<f32>,
     /// Rows each query was compared with.
     pub codes_scanned: Vec<u64>,
@@ -37,13 +42,13 @@ pub fn search(
     if threads == 1 || queries.len() <= state.layout().dim {
         let search = Search::new(state, options);
         let parts = queries.chunks(batch::MOST * search.dim());
-        return Ok(SearchOutput::of(parts.map(|queries| several(&search, queries)).collect(), options.k));
+        return SearchOutput::of(parts.map(|queries| several(&search, queries)).collect(), options.k);
     }
-    Ok(threads::pool(threads)?.install(|| search_here(state, queries, options)))
+    threads::pool(threads)?.install(|| search_here(state, queries, options))
 }
 
 /// The same on the threads of the pool it is called from.
-pub fn search_here(state: &State, queries: &[f32], options: &SearchOptions) -> SearchOutput {
+pub fn search_here(state: &State, queries: &[f32], options: &SearchOptions) -> Result<SearchOutput> {
     let search = Search::new(state, options);
     let share = (queries.len() / search.dim()).div_ceil(rayon::current_num_threads()).max(1);
     let parts = queries.par_chunks(share.min(batch::MOST) * search.dim());
@@ -55,17 +60,26 @@ fn several(search: &Search, queries: &[f32]) -> (Vec<Answer>, StageSeconds) {
 }
 
 impl SearchOutput {
-    fn of(parts: Vec<(Vec<Answer>, StageSeconds)>, k: usize) -> Self {
-        let mut out = Self::default();
+    fn of(parts: Vec<(Vec<Answer>, StageSeconds)>, k: usize) -> Result<Self> {
+        let answers = || parts.iter().flat_map(|(answers, _)| answers);
+        let (count, longest) = (answers().count(), answers().map(|answer| answer.hits.len()).max());
+        let width = longest.map_or(k, |longest| longest.max(k));
+        if width > k && width.saturating_mul(count) > MOST_RESULTS {
+            return invalid(format!(
+                "equal scores make rows of {width} results, for {count} queries more than {MOST_RESULTS} in all; \
+                 search fewer queries in one call, or without ties"
+            ));
+        }
+        let mut out = Self { width, ..Self::default() };
         for (answers, seconds) in parts {
             out.seconds.add(seconds);
-            answers.into_iter().for_each(|answer| out.push(answer, k));
+            answers.into_iter().for_each(|answer| out.push(answer));
         }
-        out
+        Ok(out)
     }
 
-    fn push(&mut self, answer: Answer, k: usize) {
-        let padding = k - answer.hits.len();
+    fn push(&mut self, answer: Answer) {
+        let padding = self.width - answer.hits.len();
         self.ids.extend(answer.hits.iter().map(|hit| hit.id));
         self.ids.extend(std::iter::repeat_n(NO_ID, padding));
         self.products.extend(answer.hits.iter().map(|hit| hit.product));
