@@ -10,8 +10,9 @@ import grpc
 
 from lookalike.addresses import DEFAULT_GATEWAY
 from lookalike.client import calls, checks
-from lookalike.client.failures import call_error, stream_error
+from lookalike.client.failures import stream_error
 from lookalike.client.ingest import IngestPlan, OnProgress
+from lookalike.client.retries import Attempts, Throttle
 from lookalike.client.transport.aio import Outbox, in_thread, open_channel, sleep
 from lookalike.client.types import (
     Alias,
@@ -53,6 +54,7 @@ class AsyncClient:
     def __init__(self, target: str = DEFAULT_GATEWAY, *, timeout_seconds: float = 10.0) -> None:
         self._target = checks.text(target, "target")
         self._timeout_seconds = checks.timeout(timeout_seconds, "timeout_seconds")
+        self._throttle = Throttle()
         self._channel = open_channel(target)
         self._stubs: dict[str, Any] = {name: stub(self._channel) for name, stub in calls.STUBS.items()}
 
@@ -255,8 +257,13 @@ class AsyncClient:
         timeout = self._timeout_seconds
         if timeout_seconds is not None:
             timeout = checks.timeout(timeout_seconds, "timeout_seconds")
-        try:
-            response = await method(call.request, timeout=timeout)
-        except grpc.RpcError as error:
-            raise call_error(error, self._target) from None
+        attempts = Attempts(self._target, timeout, self._throttle, repeatable=call.repeatable)
+        while True:
+            try:
+                response = await method(call.request, timeout=attempts.remaining_seconds())
+                break
+            except grpc.RpcError as failure:
+                error = failure
+            await sleep(attempts.failed(error))
+        attempts.answered()
         return call.read(response)

@@ -25,7 +25,8 @@ from lookalike.client.types import (
     StoredItem,
     UpsertResult,
 )
-from lookalike.errors import LookalikeError
+from lookalike.errors import InvalidInputError, LookalikeError, Reason
+from lookalike.limits import MAX_MESSAGE_BYTES
 from lookalike.v1 import (
     catalog_pb2,
     catalog_pb2_grpc,
@@ -46,12 +47,31 @@ STUBS: dict[str, Callable[[Any], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One unary call: the method of the stub, what to send, and how to read the answer."""
+    """One unary call.
+
+    Attributes:
+        stub: Its service.
+        method: The method of the stub.
+        request: What to send.
+        read: Reads the answer.
+        repeatable: Whether the same call again has the same answer, so that it may be tried again. Writes do:
+            each carries a request id, and the server applies one request id once.
+    """
 
     stub: str
     method: str
     request: Message
     read: Callable[[Any], T]
+    repeatable: bool = True
+
+    def __post_init__(self) -> None:
+        size = self.request.ByteSize()
+        if size > MAX_MESSAGE_BYTES:
+            raise InvalidInputError(
+                f"the request has {size} bytes, at most {MAX_MESSAGE_BYTES} fit into one message",
+                reason=Reason.BATCH_TOO_LARGE,
+                metadata={"max_bytes": str(MAX_MESSAGE_BYTES)},
+            )
 
 
 def search(request: Search) -> Call[SearchResult]:
@@ -190,13 +210,13 @@ def list_collections() -> Call[list[Collection]]:
 
 
 def delete_collection(name: str) -> Call[None]:
-    """The end of a collection and all its items."""
+    """The end of a collection and all its items; a repeat would answer that there is none."""
     request = collection_pb2.DeleteCollectionRequest(name=checks.text(name, "name"))
-    return Call("collection", "DeleteCollection", request, _nothing)
+    return Call("collection", "DeleteCollection", request, _nothing, repeatable=False)
 
 
 def set_alias(name: str, collection: str) -> Call[str]:
-    """Points an alias to a collection; the answer is where it pointed before, or empty."""
+    """Points an alias to a collection; a repeat would not know any more where it pointed before."""
     message = collection_pb2.Alias(
         name=checks.text(name, "name"), collection=checks.text(collection, "collection")
     )
@@ -204,13 +224,14 @@ def set_alias(name: str, collection: str) -> Call[str]:
     def read(response: collection_pb2.SetAliasResponse) -> str:
         return response.previous_collection
 
-    return Call("collection", "SetAlias", collection_pb2.SetAliasRequest(alias=message), read)
+    request = collection_pb2.SetAliasRequest(alias=message)
+    return Call("collection", "SetAlias", request, read, repeatable=False)
 
 
 def delete_alias(name: str) -> Call[None]:
-    """The end of an alias."""
+    """The end of an alias; a repeat would answer that there is none."""
     request = collection_pb2.DeleteAliasRequest(name=checks.text(name, "name"))
-    return Call("collection", "DeleteAlias", request, _nothing)
+    return Call("collection", "DeleteAlias", request, _nothing, repeatable=False)
 
 
 def list_aliases() -> Call[list[Alias]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import grpc
 
-from lookalike.errors import DeadlineError, LookalikeError, Reason, UnavailableError
+from lookalike.errors import DeadlineError, InvalidInputError, LookalikeError, Reason, UnavailableError
 from lookalike.wire.proxies import proxy_variable
-from lookalike.wire.status import DETAILS_KEY, error_from_rpc
+from lookalike.wire.status import DETAILS_KEY, PUSHBACK_KEY, error_from_rpc
 
 
 def call_error(error: grpc.RpcError, target: str) -> LookalikeError:
@@ -18,7 +20,21 @@ def call_error(error: grpc.RpcError, target: str) -> LookalikeError:
         )
     if not is_described(error) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineError(f"no answer came before the deadline{proxy_hint(target)}")
+    if not is_described(error) and "message larger than max" in (error.details() or ""):
+        return InvalidInputError(
+            "the answer is larger than a message may be; ask for less", reason=Reason.BATCH_TOO_LARGE
+        )
     return error_from_rpc(error)
+
+
+def pushback_seconds(error: grpc.RpcError) -> float | None:
+    """Returns when the server wants the call again, None where it does not say; negative: not again."""
+    for key, value in error.trailing_metadata() or ():
+        if key == PUSHBACK_KEY:
+            with suppress(ValueError):
+                return int(value) / 1000
+            return -1.0
+    return None
 
 
 def proxy_hint(target: str) -> str:

@@ -13,7 +13,7 @@ from lookalike.client import checks
 from lookalike.client.types import Item, Photo, Region, Search, Vector
 from lookalike.errors import InvalidInputError, Reason, shown
 from lookalike.filters import Condition, Filter, as_filter
-from lookalike.limits import MAX_IMAGE_BYTES
+from lookalike.limits import BATCH_PAYLOAD_BYTES, MAX_IMAGE_BYTES
 from lookalike.v1 import catalog_pb2, search_pb2, types_pb2
 from lookalike.wire.filters import filter_message
 
@@ -200,4 +200,8 @@ def _upsert_item(item: Item) -> catalog_pb2.UpsertItem:
         message.image.CopyFrom(image_message(item.image, item.region, "image"))
     elif item.embedding is not None:
         message.embedding.CopyFrom(embedding_message(item.embedding, "embedding", model_version))
+    if message.ByteSize() > BATCH_PAYLOAD_BYTES:
+        raise InvalidInputError(
+            f"{message.ByteSize()} bytes do not fit into one message", reason=Reason.BATCH_TOO_LARGE
+        )
     return message

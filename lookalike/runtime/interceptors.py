@@ -18,10 +18,10 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from lookalike.errors import InvalidInputError, LookalikeError, OverloadedError
+from lookalike.errors import InvalidInputError, LookalikeError, OverloadedError, Reason
 from lookalike.runtime.metrics import Metrics
 from lookalike.wire.channel import REQUEST_ID_KEY
-from lookalike.wire.status import DETAILS_KEY, code_of, status_of
+from lookalike.wire.status import DETAILS_KEY, PUSHBACK_KEY, code_of, status_of
 
 _MAX_REQUEST_ID = 128
 _UNLIMITED_PREFIX = "/grpc."
@@ -173,7 +173,12 @@ class _DecodedStream:
 async def _abort(context: grpc.aio.ServicerContext, error: LookalikeError, request_id: str) -> None:
     """Ends the call with the error's status by raising grpc.aio.AbortError."""
     status = status_of(error)
-    trailing = ((REQUEST_ID_KEY, request_id), (DETAILS_KEY, status.SerializeToString()))
+    trailing: tuple[tuple[str, Any], ...] = (
+        (REQUEST_ID_KEY, request_id),
+        (DETAILS_KEY, status.SerializeToString()),
+    )
+    if error.reason is Reason.COVERAGE_TOO_LOW:  # it may have taken all the time there was, and would again
+        trailing += ((PUSHBACK_KEY, "-1"),)
     await context.abort(code_of(error), status.message, trailing)
 
 

@@ -18,6 +18,8 @@ from lookalike.errors import LookalikeError, Reason, RetryableError
 
 DOMAIN = "lookalike"
 DETAILS_KEY = "grpc-status-details-bin"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+"""Trailing metadata: when a client may repeat the call, in milliseconds; negative: it should not."""
 
 # gRPC gives metadata 8 KiB. The message is sent three times: percent-encoded, which may triple it, and twice
 # in the details, which base64 makes a third longer.

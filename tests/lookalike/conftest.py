@@ -15,7 +15,7 @@ import grpc
 import pytest
 import structlog
 
-from lookalike.errors import InvalidInputError, NotFoundError, Reason, UnavailableError
+from lookalike.errors import InvalidInputError, LookalikeError, NotFoundError, Reason, UnavailableError
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
 from lookalike.runtime.settings import ServerSettings
@@ -47,13 +47,21 @@ class Store:
     """Break the first stream, after this many batches were written but before the last is answered."""
     drain_after_batches: int = 0
     unavailable_calls: int = 0
+    failures: list[LookalikeError] = field(default_factory=list)
+    """Raised by the next calls, one each."""
     delay_seconds: float = 0.0
+    delays: list[float] = field(default_factory=list)
+    """Of the next searches, in place of ``delay_seconds``."""
     next_batch_size: int = 5
     batch_sizes: list[int] = field(default_factory=list)
     streams: int = 0
 
     def __post_init__(self) -> None:
         self.collections["default"] = collection_pb2.Collection(name="default", spec=SPEC, generation="g1")
+
+    def fail_if_asked(self) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
 
     def require(self, name: str) -> collection_pb2.Collection:
         name = self.aliases.get(name, name)
@@ -79,13 +87,14 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
 
     async def Search(self, request: search_pb2.SearchRequest, context: Any) -> search_pb2.SearchResponse:
         self.store.requests.append(request)
-        await asyncio.sleep(self.store.delay_seconds)
+        await asyncio.sleep(self.store.delays.pop(0) if self.store.delays else self.store.delay_seconds)
         return self._answer(request)
 
     def _answer(self, request: search_pb2.SearchRequest) -> search_pb2.SearchResponse:
         if self.store.unavailable_calls:
             self.store.unavailable_calls -= 1
             raise UnavailableError("shard 1 cannot be reached", retry_after_seconds=0.01)
+        self.store.fail_if_asked()
         self.store.require(request.collection)
         if not 1 <= request.k <= 1000:
             raise InvalidInputError(
@@ -244,6 +253,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         return collection_pb2.ListCollectionsResponse(collections=self.store.collections.values())
 
     async def DeleteCollection(self, request: collection_pb2.DeleteCollectionRequest, context: Any) -> Any:
+        self.store.fail_if_asked()
         del self.store.collections[self.store.require(request.name).name]
         return collection_pb2.DeleteCollectionResponse()
 

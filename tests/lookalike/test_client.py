@@ -25,6 +25,7 @@ from lookalike.errors import (
     Reason,
     UnavailableError,
 )
+from lookalike.v1 import catalog_pb2, types_pb2
 
 
 class Face:
@@ -198,6 +199,43 @@ async def test_an_unavailable_server_is_tried_again(face: Face, store: Any) -> N
     store.unavailable_calls = 100
     with pytest.raises(UnavailableError, match="shard 1"):
         await face.call("search", image=b"a")
+
+
+async def test_a_search_with_too_few_shards_is_not_repeated(face: Face, store: Any) -> None:
+    store.failures = [UnavailableError("1 of 2 shards answered", reason=Reason.COVERAGE_TOO_LOW)]
+    with pytest.raises(UnavailableError, match="1 of 2 shards") as caught:
+        await face.call("search", image=b"a")
+    assert caught.value.reason == Reason.COVERAGE_TOO_LOW
+    assert len(store.requests) == 1
+
+
+async def test_an_explanation_outlives_the_deadline_of_a_retry(face: Face, store: Any) -> None:
+    store.failures = [UnavailableError("shard 1 cannot be reached", retry_after_seconds=0.01)]
+    store.delays = [0.0, 30.0]
+    with pytest.raises(UnavailableError, match="shard 1"):
+        await face.call("search", image=b"a", timeout_seconds=1.0)
+    assert len(store.requests) == 2
+
+
+async def test_deleting_a_collection_is_not_repeated(face: Face, store: Any) -> None:
+    await face.call("create_collection", "shoes")
+    store.failures = [UnavailableError("shard 0 cannot be reached", retry_after_seconds=0.01)]
+    with pytest.raises(UnavailableError, match="shard 0"):
+        await face.call("delete_collection", "shoes")
+    assert "shoes" in store.collections
+
+
+async def test_messages_that_are_too_large_are_the_callers_to_split(face: Face, store: Any) -> None:
+    many = [Item(item_id=f"i{n}", image=bytes(12 * 1024 * 1024)) for n in range(2)]
+    with pytest.raises(InvalidInputError, match="the request has 25165") as caught:
+        await face.call("upsert", many)
+    assert caught.value.reason == Reason.BATCH_TOO_LARGE
+    with pytest.raises(InvalidInputError, match=r"item 'i': \d+ bytes do not fit") as caught:
+        await face.call("upsert", [Item(item_id="i", embedding=np.ones(2**22))])
+    store.items["a"] = catalog_pb2.UpsertItem(item=types_pb2.Item(item_id="a", title="x" * (17 << 20)))
+    with pytest.raises(InvalidInputError, match="larger than a message may be") as caught:
+        await face.call("get", ["a"])
+    assert caught.value.reason == Reason.BATCH_TOO_LARGE
 
 
 async def test_no_server_and_no_time_are_told_apart(face: Face, store: Any) -> None:

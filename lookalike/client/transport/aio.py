@@ -10,14 +10,18 @@ from typing import Any
 
 import grpc
 
-from lookalike.client.channel import client_options
+from lookalike.wire.channel import channel_options
+from lookalike.wire.proxies import is_loopback
 
 __all__ = ["Outbox", "in_thread", "open_channel", "sleep"]
 
 
 def open_channel(target: str) -> grpc.aio.Channel:
-    """Opens a channel to a gateway; call it inside the running event loop."""
-    return grpc.aio.insecure_channel(target, options=client_options(target))
+    """Opens a channel to a gateway; call it inside the running event loop.
+
+    Only to another machine may a proxy of the environment lead.
+    """
+    return grpc.aio.insecure_channel(target, options=channel_options(direct=is_loopback(target)))
 
 
 class Outbox:

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import grpc
 
-from lookalike.client.channel import client_options
+from lookalike.wire.channel import channel_options
+from lookalike.wire.proxies import is_loopback
 
 __all__ = ["Outbox", "in_thread", "open_channel", "sleep"]
 
@@ -17,8 +18,8 @@ T = TypeVar("T")
 
 
 def open_channel(target: str) -> grpc.Channel:
-    """Opens a channel to a gateway."""
-    return grpc.insecure_channel(target, options=client_options(target))
+    """Opens a channel to a gateway; only to another machine may a proxy of the environment lead."""
+    return grpc.insecure_channel(target, options=channel_options(direct=is_loopback(target)))
 
 
 def in_thread(work: Callable[[], T]) -> T:
