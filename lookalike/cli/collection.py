@@ -11,6 +11,7 @@ from rich.table import Table
 from lookalike.addresses import DEFAULT_GATEWAY
 from lookalike.cli.console import note, print_json, stdout
 from lookalike.cli.options import AsJson, Gateway, help_without_command
+from lookalike.errors import NotFoundError, Reason, shown
 
 if TYPE_CHECKING:
     from lookalike.client import Client, Collection
@@ -29,12 +30,41 @@ AliasName = Annotated[str, typer.Argument(help="Name of the alias.")]
 def create(
     name: Name,
     bits: Annotated[int, typer.Option(help="Code length: a multiple of 64 up to 2048; 0: the default.")] = 0,
+    rerank: Annotated[
+        str,
+        typer.Option(
+            metavar="PRECISION",
+            help="How exactly the index keeps vectors: int8 in a quarter of float32's memory, f16 in half of"
+            " it, or f32; default: f16.",
+        ),
+    ] = "",
     gateway: Gateway = DEFAULT_GATEWAY,
     as_json: AsJson = False,
 ) -> None:
-    """Create a collection for the embedder's present model."""
+    """Create a collection for the embedder's current model."""
     with _client(gateway) as client:
-        _show_one(client.create_collection(name, bits=bits), as_json)
+        _show_one(client.create_collection(name, bits=bits, rerank=rerank), as_json)
+
+
+@app.command("repair")
+def repair(name: Name, gateway: Gateway = DEFAULT_GATEWAY, as_json: AsJson = False) -> None:
+    """Create a collection again, empty, on shards that have lost its data; then load the catalogue again."""
+    with _client(gateway) as client:
+        found = next((kept for kept in client.list_collections() if kept.name == name), None)
+        if found is None:
+            raise NotFoundError(
+                f"there is no collection {shown(name)}", reason=Reason.COLLECTION_NOT_FOUND, field="name"
+            )
+        repaired = client.create_collection(
+            name,
+            model_version=found.model_version,
+            dimension=found.dimension,
+            bits=found.bits,
+            partition_count=found.partition_count,
+            rerank=found.rerank,
+            repair=True,
+        )
+    _show_one(repaired, as_json)
 
 
 @app.command("get")
@@ -53,12 +83,20 @@ def list_all(gateway: Gateway = DEFAULT_GATEWAY, as_json: AsJson = False) -> Non
         print_json([_as_dict(collection) for collection in collections])
         return
     table = Table(
-        "name", "model", "dimension", "bits", "created", box=None, header_style="bold", pad_edge=False
+        "name",
+        "model",
+        "dimension",
+        "bits",
+        "rerank",
+        "created",
+        box=None,
+        header_style="bold",
+        pad_edge=False,
     )
     for collection in collections:
         created = f"{collection.create_time:%Y-%m-%d %H:%M:%S}"
         numbers = (str(collection.dimension), str(collection.bits))
-        table.add_row(collection.name, collection.model_version, *numbers, created)
+        table.add_row(collection.name, collection.model_version, *numbers, collection.rerank, created)
     stdout.print(table)
 
 

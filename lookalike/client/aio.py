@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -116,11 +116,16 @@ class AsyncClient:
         item_ids: Iterable[str],
         *,
         collection: str = "default",
+        if_versions: Mapping[str, int] | None = None,
         request_id: str | None = None,
         timeout_seconds: float | None = None,
     ) -> DeleteResult:
-        """Deletes 1 to 1000 items; ids that do not exist are counted."""
-        return await self._run(calls.delete(item_ids, collection, request_id), timeout_seconds)
+        """Deletes 1 to 1000 items; ids that do not exist are counted.
+
+        With ``if_versions``, by item id, an item is only deleted at that version; one at another version is
+        among the ``failures``.
+        """
+        return await self._run(calls.delete(item_ids, collection, request_id, if_versions), timeout_seconds)
 
     async def get(
         self,
@@ -166,18 +171,22 @@ class AsyncClient:
     ) -> IngestReport:
         """Loads any number of items over a stream.
 
-        Batches are as large as the server asks for. A broken stream is opened anew, and what was not
-        acknowledged is sent again under the same request id.
+        Batches are as large as the server asks for. A broken stream is opened again, to the same collection,
+        and what was not acknowledged is sent again under the same request id.
 
         Args:
             items: Taken lazily; photos are read when their batch is built.
             collection: A collection's name or an alias.
             max_in_flight: Batches sent and not yet answered.
-            retry_seconds: How long to keep trying without any progress; infinity: for ever.
+            retry_seconds: How long to keep trying without any progress; more than 9 minutes count as that.
             on_progress: Called after every answer.
 
         Returns:
             What was written and which items were refused; one bad photo does not end the load.
+
+        Raises:
+            FailedPreconditionError: The alias or collection means another one by now than when the load began
+                (``GENERATION_MOVED``).
         """
         plan = IngestPlan(
             items,
@@ -216,15 +225,31 @@ class AsyncClient:
         dimension: int = 0,
         bits: int = 0,
         partition_count: int = 0,
+        rerank: str = "",
+        repair: bool = False,
         timeout_seconds: float | None = None,
     ) -> Collection:
-        """Creates a collection; what is not given is the server's choice, the model its embedder's."""
+        """Creates a collection; what is not given is the server's choice, the model its embedder's.
+
+        Args:
+            name: 1 to 63 characters: a-z, 0-9, "-" and "_".
+            model_version: The one model whose vectors it takes.
+            dimension: Of its vectors, 2..4096.
+            bits: Code length, a multiple of 64 up to 2048.
+            partition_count: Partitions that items are spread over, 1..65536.
+            rerank: How exactly its index keeps vectors: ``int8`` (a quarter of float32's memory), ``f16`` or
+                ``f32``. Searches with ``exact`` are exact with each.
+            repair: If the collection exists, create it again, empty, on shards that have lost its data.
+            timeout_seconds: The deadline.
+        """
         call = calls.create_collection(
             name,
             model_version=model_version,
             dimension=dimension,
             bits=bits,
             partition_count=partition_count,
+            rerank=rerank,
+            repair=repair,
         )
         return await self._run(call, timeout_seconds)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from datetime import UTC
 
 import numpy as np
@@ -23,11 +24,13 @@ from lookalike.client.types import (
     UpsertResult,
     WriteReceipt,
 )
+from lookalike.collections import rerank_of
 from lookalike.errors import LookalikeError
 from lookalike.v1 import catalog_pb2, collection_pb2, search_pb2, types_pb2
 from lookalike.wire.status import error_from_status
 
-_TIMING_FIELDS = tuple(field.name for field in types_pb2.Timing.DESCRIPTOR.fields)
+_TIMING_FIELDS = tuple(field.name for field in fields(Timing))
+_LIMITS = tuple(field.name for field in fields(Limits))
 
 
 def search_result(response: search_pb2.SearchResponse) -> SearchResult:
@@ -129,15 +132,17 @@ def get_result(response: catalog_pb2.GetItemsResponse) -> GetResult:
 
 def collection(message: collection_pb2.Collection, item_count: int | None = None) -> Collection:
     """Reads a collection."""
+    spec = message.spec
     return Collection(
         name=message.name,
-        model_version=message.spec.model_version,
-        dimension=message.spec.dimension,
-        bits=message.spec.bits,
-        partition_count=message.spec.partition_count,
+        model_version=spec.model_version,
+        dimension=spec.dimension,
+        bits=spec.bits,
+        partition_count=spec.partition_count,
         generation=message.generation,
         create_time=message.create_time.ToDatetime(tzinfo=UTC),
         item_count=item_count,
+        rerank=rerank_of(spec) or "",
     )
 
 
@@ -148,18 +153,10 @@ def alias(message: collection_pb2.Alias) -> Alias:
 
 def server_info(response: search_pb2.GetServerInfoResponse) -> ServerInfo:
     """Reads what a server is."""
-    limits = response.limits
     return ServerInfo(
         version=response.version,
         model_version=response.model_version,
         embedding_dimension=response.embedding_dimension,
         shards_total=response.shards_total,
-        limits=Limits(
-            max_message_bytes=limits.max_message_bytes,
-            max_image_bytes=limits.max_image_bytes,
-            max_k=limits.max_k,
-            max_upsert_items=limits.max_upsert_items,
-            max_multi_search=limits.max_multi_search,
-            max_deadline_seconds=limits.max_deadline_seconds,
-        ),
+        limits=Limits(**{name: getattr(response.limits, name) for name in _LIMITS}),
     )

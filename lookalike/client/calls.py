@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -120,17 +120,27 @@ def upsert(items: Iterable[Item], collection: str, request_id: str | None) -> Ca
     return Call("catalog", "UpsertItems", request, answers.upsert_result)
 
 
-def delete(item_ids: Iterable[str], collection: str, request_id: str | None) -> Call[DeleteResult]:
-    """A deletion of 1 to 1000 items."""
+def delete(
+    item_ids: Iterable[str],
+    collection: str,
+    request_id: str | None,
+    if_versions: Mapping[str, int] | None = None,
+) -> Call[DeleteResult]:
+    """A deletion of 1 to 1000 items, of some only at the versions that are given."""
     request = catalog_pb2.DeleteItemsRequest(
         collection=checks.text(collection, "collection"),
         request_id=_request_id(request_id),
         item_ids=checks.texts(item_ids, "item_ids", "ids"),
+        if_versions=checks.versions(if_versions or {}, "if_versions"),
     )
 
     def read(response: catalog_pb2.DeleteItemsResponse) -> DeleteResult:
-        receipt = answers.write_receipt(response.receipt)
-        return DeleteResult(response.deleted_count, response.missing_count, receipt)
+        return DeleteResult(
+            deleted_count=response.deleted_count,
+            missing_count=response.missing_count,
+            receipt=answers.write_receipt(response.receipt),
+            failures=tuple(map(answers.item_failure, response.failures)),
+        )
 
     return Call("catalog", "DeleteItems", request, read)
 
@@ -173,7 +183,14 @@ def count(collection: str) -> Call[int]:
 
 
 def create_collection(
-    name: str, *, model_version: str, dimension: int, bits: int, partition_count: int
+    name: str,
+    *,
+    model_version: str = "",
+    dimension: int = 0,
+    bits: int = 0,
+    partition_count: int = 0,
+    rerank: str = "",
+    repair: bool = False,
 ) -> Call[Collection]:
     """A new collection; zeros and empty texts leave the choice to the server."""
     spec = collection_pb2.CollectionSpec(
@@ -181,8 +198,11 @@ def create_collection(
         dimension=checks.integer(dimension, "spec.dimension"),
         bits=checks.integer(bits, "spec.bits"),
         partition_count=checks.integer(partition_count, "spec.partition_count"),
+        rerank=requests.rerank_name(rerank),
     )
-    request = collection_pb2.CreateCollectionRequest(name=checks.text(name, "name"), spec=spec)
+    request = collection_pb2.CreateCollectionRequest(
+        name=checks.text(name, "name"), spec=spec, repair=checks.flag(repair, "repair")
+    )
 
     def read(response: collection_pb2.CreateCollectionResponse) -> Collection:
         return answers.collection(response.collection)

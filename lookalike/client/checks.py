@@ -82,6 +82,14 @@ def attributes(values: Mapping[str, object], field: str) -> dict[str, str]:
     }
 
 
+def versions(values: Mapping[str, int], field: str) -> dict[str, int]:
+    """Returns versions by item id, or raises an InvalidInputError."""
+    return {
+        text(item_id, f"an id in {field}"): integer(version, f"{field}[{shown(item_id)}]", bits=64)
+        for item_id, version in mapping(values, field).items()
+    }
+
+
 def mapping(values: Mapping[Any, T], field: str) -> Mapping[Any, T]:
     """Returns a mapping, or raises an InvalidInputError."""
     if not isinstance(values, Mapping):

@@ -14,11 +14,21 @@ from collections.abc import Callable, Iterable
 
 from lookalike.client import answers, checks, requests
 from lookalike.client.types import IngestProgress, IngestReport, Item, ItemResult, WriteReceipt
-from lookalike.errors import DeadlineError, LookalikeError, Reason, RetryableError, UnavailableError
+from lookalike.errors import (
+    DeadlineError,
+    FailedPreconditionError,
+    LookalikeError,
+    Reason,
+    RetryableError,
+    UnavailableError,
+    shown,
+)
 from lookalike.limits import MIB
 from lookalike.v1 import catalog_pb2
 
 FIRST_BATCH_SIZE = 32
+MAX_RETRY_SECONDS = 540.0
+"""Servers keep a request id for at least ten minutes: later, a batch that is sent again is a new write."""
 # One photo of the allowed 12 MiB still fits, and a whole batch stays below the message limit of 16 MiB.
 BATCH_BYTES = 13 * MIB
 _FIRST_DELAY_SECONDS = 0.1
@@ -34,7 +44,7 @@ class IngestPlan:
         items: What to load; taken lazily, photos are read when their batch is built.
         collection: A collection's name or an alias.
         max_in_flight: Batches sent and not yet answered, at least 1.
-        retry_seconds: How long to keep trying without any progress; infinity: for ever.
+        retry_seconds: How long to keep trying without any progress; more than 9 minutes count as that.
         on_progress: Called after every answer.
         clock: Monotonic seconds.
     """
@@ -52,7 +62,7 @@ class IngestPlan:
         self._items = iter(checks.many(items, "items", "Item"))
         self._collection = checks.text(collection, "collection")
         self._max_in_flight = max(1, checks.integer(max_in_flight, "max_in_flight"))
-        self._retry_seconds = checks.patience(retry_seconds, "retry_seconds")
+        self._retry_seconds = min(checks.patience(retry_seconds, "retry_seconds"), MAX_RETRY_SECONDS)
         self._on_progress = on_progress
         self._clock = clock
         self._batch_size = FIRST_BATCH_SIZE
@@ -60,6 +70,8 @@ class IngestPlan:
         self._exhausted = False
         self._in_flight: dict[str, catalog_pb2.IngestBatch] = {}
         self._resend: deque[catalog_pb2.IngestBatch] = deque()
+        self._resolved = ""
+        self._generation = ""
         self._draining = False
         self._broken_streams = 0
         self._reconnects = 0
@@ -81,7 +93,8 @@ class IngestPlan:
     def open_stream(self) -> catalog_pb2.IngestItemsRequest:
         """Returns the first message of a new stream."""
         self._draining = False
-        return catalog_pb2.IngestItemsRequest(start=catalog_pb2.IngestStart(collection=self._collection))
+        start = catalog_pb2.IngestStart(collection=self._collection, generation=self._generation)
+        return catalog_pb2.IngestItemsRequest(start=start)
 
     def next_messages(self) -> list[catalog_pb2.IngestItemsRequest]:
         """Returns the batches to send now: unanswered ones first, then new ones."""
@@ -95,7 +108,13 @@ class IngestPlan:
         return messages
 
     def receive(self, response: catalog_pb2.IngestItemsResponse) -> None:
-        """Takes one answer of the server."""
+        """Takes one answer of the server.
+
+        Raises:
+            FailedPreconditionError: A new stream goes to another generation than the load began with
+                (``GENERATION_MOVED``).
+        """
+        self._pin(response)
         if response.next_batch_size:
             self._batch_size = response.next_batch_size
         self._draining = self._draining or response.drain
@@ -109,6 +128,19 @@ class IngestPlan:
                 self._receipt = answers.write_receipt(response.receipt)
         if self._on_progress:
             self._on_progress(IngestProgress(self._acknowledged_count, len(self._failures), self._reconnects))
+
+    def _pin(self, response: catalog_pb2.IngestItemsResponse) -> None:
+        """Keeps the load in the generation that its first stream was answered with."""
+        if not response.generation:
+            return
+        if self._generation and response.generation != self._generation:
+            raise FailedPreconditionError(
+                f"{shown(self._collection)} means {shown(response.generation)} now, but the load began with"
+                f" {shown(self._generation)}: begin it again",
+                reason=Reason.GENERATION_MOVED,
+                field="collection",
+            )
+        self._resolved, self._generation = response.collection, response.generation
 
     def stream_ended(self, error: LookalikeError | None) -> float:
         """Decides what follows the end of a stream.
@@ -147,6 +179,8 @@ class IngestPlan:
             failures=tuple(self._failures),
             reconnects=self._reconnects,
             receipt=self._receipt,
+            collection=self._resolved,
+            generation=self._generation,
         )
 
     def _new_batch(self) -> catalog_pb2.IngestBatch | None:

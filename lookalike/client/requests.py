@@ -11,6 +11,7 @@ import numpy as np
 
 from lookalike.client import checks
 from lookalike.client.types import Item, Photo, Region, Search, Vector
+from lookalike.collections import Rerank
 from lookalike.errors import InvalidInputError, Reason, shown
 from lookalike.filters import Condition, Filter, as_filter
 from lookalike.limits import BATCH_PAYLOAD_BYTES, MAX_IMAGE_BYTES
@@ -157,6 +158,21 @@ def _query(search: Search) -> search_pb2.Query:
     if search.embedding is not None:
         return search_pb2.Query(embedding=embedding_message(search.embedding, "query.embedding"))
     return search_pb2.Query(item_id=checks.text(search.item_id, "query.item_id"))
+
+
+def rerank_name(rerank: str) -> str:
+    """Returns how exactly an index keeps vectors, as messages name it; empty leaves it to the server.
+
+    Raises:
+        InvalidInputError: It is none of the known ones.
+    """
+    if not checks.text(rerank, "spec.rerank"):
+        return "RERANK_PRECISION_UNSPECIFIED"
+    if rerank not in set(Rerank):
+        raise InvalidInputError(
+            f"spec.rerank must be one of {', '.join(Rerank)}, not {shown(rerank)}", field="spec.rerank"
+        )
+    return f"RERANK_PRECISION_{rerank.upper()}"
 
 
 def upsert_item(item: Item) -> catalog_pb2.UpsertItem:

@@ -252,11 +252,15 @@ class UpsertResult:
 
 @dataclass(frozen=True, slots=True)
 class DeleteResult:
-    """How many of the items existed and are gone now, and how many did not exist."""
+    """How many of the items existed and are gone now, and how many did not exist.
+
+    ``failures`` are the items that stayed, since they had another version than asked for.
+    """
 
     deleted_count: int
     missing_count: int
     receipt: WriteReceipt
+    failures: tuple[ItemResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,17 +290,24 @@ class IngestReport:
         reconnects: How often a broken or drained stream was replaced.
         receipt: Of the last write; pass its position to a search that must see everything. None if
             nothing was written.
+        collection: The collection that the load went to, where it was given an alias.
+        generation: The build of its data.
     """
 
     acknowledged_count: int
     failures: tuple[ItemResult, ...]
     reconnects: int
     receipt: WriteReceipt | None
+    collection: str = ""
+    generation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A collection; ``item_count`` is known where one collection was asked for, else None."""
+    """A collection; ``item_count`` is known where one collection was asked for, else None.
+
+    ``rerank`` is how exactly its index keeps vectors: ``int8``, ``f16`` or ``f32``.
+    """
 
     name: str
     model_version: str
@@ -306,6 +317,7 @@ class Collection:
     generation: str
     create_time: datetime
     item_count: int | None = None
+    rerank: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +338,12 @@ class Limits:
     max_upsert_items: int
     max_multi_search: int
     max_deadline_seconds: float
+    max_item_ids: int
+    max_page_size: int
+    max_images_per_query: int
+    max_filter_conditions: int
+    max_filter_values: int
+    max_filter_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,15 @@ import grpc
 import pytest
 import structlog
 
-from lookalike.errors import InvalidInputError, LookalikeError, NotFoundError, Reason, UnavailableError
+from lookalike.errors import (
+    AbortedError,
+    FailedPreconditionError,
+    InvalidInputError,
+    LookalikeError,
+    NotFoundError,
+    Reason,
+    UnavailableError,
+)
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
 from lookalike.runtime.settings import ServerSettings
@@ -30,7 +38,13 @@ from lookalike.v1 import (
 )
 from lookalike.wire.status import status_of
 
-SPEC = collection_pb2.CollectionSpec(model_version="m1", dimension=4, bits=256, partition_count=1024)
+SPEC = collection_pb2.CollectionSpec(
+    model_version="m1",
+    dimension=4,
+    bits=256,
+    partition_count=1024,
+    rerank=collection_pb2.RERANK_PRECISION_F16,
+)
 
 
 @dataclass
@@ -45,6 +59,10 @@ class Store:
     requests: list[Any] = field(default_factory=list)
     break_after_batches: int = 0
     """Break the first stream, after this many batches were written but before the last is answered."""
+    moved_aliases: dict[str, str] = field(default_factory=dict)
+    """Where aliases point once the first stream broke."""
+    checks_generation: bool = True
+    """Whether a stream for another generation than the collection's is refused."""
     drain_after_batches: int = 0
     unavailable_calls: int = 0
     failures: list[LookalikeError] = field(default_factory=list)
@@ -57,7 +75,9 @@ class Store:
     streams: int = 0
 
     def __post_init__(self) -> None:
-        self.collections["default"] = collection_pb2.Collection(name="default", spec=SPEC, generation="g1")
+        self.collections["default"] = collection_pb2.Collection(
+            name="default", spec=SPEC, generation="default.1"
+        )
 
     def fail_if_asked(self) -> None:
         if self.failures:
@@ -171,9 +191,15 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         return catalog_pb2.UpsertItemsResponse(results=results, receipt=receipt(len(self.store.items)))
 
     async def DeleteItems(self, request: catalog_pb2.DeleteItemsRequest, context: Any) -> Any:
-        deleted = sum(self.store.items.pop(item_id, None) is not None for item_id in request.item_ids)
+        kept = [item_id for item_id in request.item_ids if request.if_versions.get(item_id, 7) != 7]
+        going = [item_id for item_id in request.item_ids if item_id not in kept]
+        deleted = sum(self.store.items.pop(item_id, None) is not None for item_id in going)
+        conflict = status_of(AbortedError("it is at version 7"))
         return catalog_pb2.DeleteItemsResponse(
-            deleted_count=deleted, missing_count=len(request.item_ids) - deleted, receipt=receipt(1)
+            deleted_count=deleted,
+            missing_count=len(going) - deleted,
+            receipt=receipt(1),
+            failures=[catalog_pb2.ItemFailure(item_id=item_id, error=conflict) for item_id in kept],
         )
 
     def _stored(self, item_id: str, with_embedding: bool) -> types_pb2.StoredItem:
@@ -211,8 +237,13 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         seen = 0
         async for message in requests:
             if message.HasField("start"):
-                store.require(message.start.collection)
-                yield catalog_pb2.IngestItemsResponse(next_batch_size=store.next_batch_size)
+                found = store.require(message.start.collection)
+                store.requests.append(message.start)
+                if store.checks_generation and message.start.generation not in ("", found.generation):
+                    raise FailedPreconditionError("the alias moved", reason=Reason.GENERATION_MOVED)
+                yield catalog_pb2.IngestItemsResponse(
+                    next_batch_size=store.next_batch_size, collection=found.name, generation=found.generation
+                )
                 continue
             seen += 1
             batch = message.batch
@@ -221,6 +252,7 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
             good = [item for item in batch.items if item.image.content != b"bad"]
             store.items.update({item.item.item_id: item for item in good})
             if store.streams == 1 and seen == store.break_after_batches:
+                store.aliases.update(store.moved_aliases)
                 raise UnavailableError("shard 0 cannot be reached", retry_after_seconds=0.01)
             yield catalog_pb2.IngestItemsResponse(
                 request_id=batch.request_id,
@@ -240,7 +272,9 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
 
     async def CreateCollection(self, request: collection_pb2.CreateCollectionRequest, context: Any) -> Any:
         self.store.requests.append(request)
-        made = collection_pb2.Collection(name=request.name, spec=SPEC, generation="g1")
+        made = collection_pb2.Collection(name=request.name, spec=SPEC, generation=f"{request.name}.1")
+        if request.spec.rerank:
+            made.spec.rerank = request.spec.rerank
         self.store.collections[request.name] = made
         return collection_pb2.CreateCollectionResponse(collection=made)
 

@@ -143,6 +143,8 @@ def test_search_by_a_vector_file(cli: Cli, store: Any, tmp_path: Path, form: str
         (["search", "--nonsense"], "nonsense"),
         (["nonsense"], "nonsense"),
         (["collection", "get", "ghost"], "ghost"),
+        (["collection", "repair", "ghost"], "no collection 'ghost' (COLLECTION_NOT_FOUND)"),
+        (["collection", "create", "a", "--rerank", "int4"], "must be one of int8, f16, f32, not 'int4'"),
         (["collection", "alias", "delete", "ghost"], "ghost"),
         (["index", "--catalog", "missing.csv"], "missing.csv"),
         (["evaluate", "--catalog", "missing.csv"], "missing.csv"),
@@ -214,7 +216,11 @@ def test_index_lists_bad_photos_and_fails(cli: Cli, catalog: Path, photo: Path) 
 
 
 def test_collections(cli: Cli, store: Any) -> None:
-    assert (cli("collection", "create", "shoes", "--bits", 512)).code == 0
+    assert (cli("collection", "create", "shoes", "--bits", 512, "--rerank", "int8")).code == 0
+    assert "int8" in (cli("collection", "list")).out
+    assert json.loads((cli("collection", "repair", "shoes", "--json")).out)["rerank"] == "int8"
+    first, again = store.requests
+    assert (first.repair, again.repair, again.spec.bits) == (False, True, 256)
     listed = json.loads((cli("collection", "list", "--json")).out)
     assert [entry["name"] for entry in listed] == ["default", "shoes"]
     assert "shoes" in (cli("collection", "list")).out

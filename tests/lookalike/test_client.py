@@ -19,6 +19,7 @@ from lookalike.client import AsyncClient, Client, Equals, Filter, Item, Region, 
 from lookalike.client.health import wait_until_serving
 from lookalike.client.types import SearchFields
 from lookalike.errors import (
+    AbortedError,
     DeadlineError,
     InvalidInputError,
     NotFoundError,
@@ -335,6 +336,9 @@ async def test_write_read_list_count_delete(face: Face, store: Any) -> None:
         "lamp",
     ]
     assert await face.call("count") == 7
+    stayed = await face.call("delete", ["lamp", "i000"], if_versions={"lamp": 3, "i000": 7})
+    assert (stayed.deleted_count, stayed.missing_count) == (1, 0)
+    assert [(failure.item_id, type(failure.error)) for failure in stayed.failures] == [("lamp", AbortedError)]
     gone = await face.call("delete", ["lamp", "ghost"])
     assert (gone.deleted_count, gone.missing_count, gone.receipt.log_position) == (1, 1, "p1")
 
@@ -343,6 +347,10 @@ async def test_collections_and_aliases(face: Face, store: Any) -> None:
     made = await face.call("create_collection", "shoes", bits=512)
     assert (made.name, made.dimension, made.bits) == ("shoes", 4, 256)
     assert store.requests[0].spec.bits == 512
+    assert (made.rerank, store.requests[0].spec.rerank, store.requests[0].repair) == ("f16", 0, False)
+    small = await face.call("create_collection", "hats", rerank="int8", repair=True)
+    assert (small.rerank, store.requests[1].repair) == ("int8", True)
+    await face.call("delete_collection", "hats")
     assert (await face.call("get_collection", "shoes")).item_count == 0
     assert [entry.name for entry in await face.call("list_collections")] == ["default", "shoes"]
     assert await face.call("set_alias", "live", "default") == ""

@@ -26,6 +26,7 @@ NOT_TEXT = [5, 1.5, b"bytes", ["a"], True, NOT_UNICODE]
 NOT_TEXTS = ["one", b"one", 5, {"a": "b"}, Path("one"), [5], [None], [NOT_UNICODE], np.array("one")]
 NOT_WHOLE = ["3", 3.0, True, None, [3]]
 NOT_A_NUMBER = ["0.5", True, [0.5], 1j]
+NOT_VERSIONS = [5, "a", ["a"], {"a": "1"}, {"a": 1.0}, {"a": -1}, {1: 1}]
 NOT_A_PHOTO = [5, ["a.jpg"], np.zeros((2, 2, 3), np.uint8), True]
 NOT_A_REGION = ["abcd", 5, (0, 0, 1), ("0", 0, 1, 1), {0: 1, 1: 2, 2: 3, 3: 4}]
 NOT_A_VECTOR = [
@@ -146,6 +147,14 @@ def test_a_number_as_an_attribute_is_refused_with_what_to_write() -> None:
         lambda: calls.get(["a"], NOT_UNICODE, False),
         lambda: calls.get(["a"], "default", "yes"),
         lambda: calls.delete(["a"], "default", NOT_UNICODE),
+        *(
+            lambda versions=versions: calls.delete(["a"], "default", None, versions)
+            for versions in NOT_VERSIONS
+        ),
+        lambda: calls.create_collection("a", rerank="int4"),
+        lambda: calls.create_collection("a", rerank=8),
+        lambda: calls.create_collection("a", bits="64"),
+        lambda: calls.create_collection("a", repair=1),
         lambda: calls.list_page("default", 1.5, "", False),
         lambda: calls.classify(b"a", "5", None),
         lambda: Client(NOT_UNICODE),

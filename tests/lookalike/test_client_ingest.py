@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from lookalike.client.failures import stream_error
 from lookalike.client.ingest import BATCH_BYTES, IngestPlan
 from lookalike.errors import (
     DeadlineError,
+    FailedPreconditionError,
     InvalidInputError,
     LookalikeError,
     NotFoundError,
     Reason,
     UnavailableError,
 )
-from lookalike.v1 import catalog_pb2
+from lookalike.v1 import catalog_pb2, collection_pb2
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -90,6 +92,32 @@ async def test_a_broken_stream_is_resumed_under_the_same_request_ids(
     assert len(store.applied) == 8
 
 
+async def test_a_resumed_load_names_the_generation_that_it_began_with(ingest: Any, store: Any) -> None:
+    store.break_after_batches = 3
+    store.aliases["live"] = "default"
+    report = await ingest(items(40), collection="live")
+    assert [(start.collection, start.generation) for start in store.requests] == [
+        ("live", ""),
+        ("live", "default.1"),
+    ]
+    assert (report.collection, report.generation) == ("default", "default.1")
+
+
+@pytest.mark.parametrize("server_checks", [True, False])
+async def test_an_alias_that_moves_meanwhile_splits_no_load(
+    ingest: Any, store: Any, server_checks: bool
+) -> None:
+    store.collections["green"] = collection_pb2.Collection(name="green", generation="green.1")
+    store.aliases["live"] = "default"
+    store.moved_aliases["live"] = "green"
+    store.break_after_batches = 3
+    store.checks_generation = server_checks
+    with pytest.raises(FailedPreconditionError) as caught:
+        await ingest(items(40), collection="live")
+    assert caught.value.reason == Reason.GENERATION_MOVED
+    assert len(store.items) == 15  # nothing went to the other collection
+
+
 async def test_a_drained_stream_gets_no_further_batch(ingest: Any, store: Any) -> None:
     store.drain_after_batches = 2
     report = await ingest(items(20), max_in_flight=1)
@@ -128,6 +156,17 @@ def test_the_plan_gives_up_after_the_time_without_progress() -> None:
     now[0] = 10.5
     with pytest.raises(UnavailableError, match="nobody home"):
         load.stream_ended(error)
+
+
+def test_a_batch_is_not_sent_again_when_its_request_id_may_be_forgotten() -> None:
+    now = [0.0]
+    load = plan(items(3), now, retry_seconds=math.inf)
+    load.stream_ended(UnavailableError("nobody home"))
+    now[0] = 539.0
+    load.stream_ended(UnavailableError("nobody home"))
+    now[0] = 541.0
+    with pytest.raises(UnavailableError):
+        load.stream_ended(UnavailableError("nobody home"))
 
 
 def test_progress_renews_the_patience() -> None:
