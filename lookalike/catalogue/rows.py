@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-from lookalike.errors import InvalidInputError, Reason
+from lookalike.errors import InvalidInputError, Reason, shown
+
+_SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_WIDE: Final = "the file is in UTF-16, not UTF-8; save the catalogue as UTF-8 CSV"
 
 
 class CatalogRows:
@@ -28,7 +33,7 @@ class CatalogRows:
         self._columns = columns
 
     def __iter__(self) -> Iterator[dict[str, str]]:
-        """Yield each row's cells, without surrounding spaces, by column name; blank lines are passed over.
+        """Yield each row's cells, without surrounding spaces, by column name; empty rows are passed over.
 
         Raises:
             InvalidInputError: The file cannot be read or is not such a table (``CATALOG_INVALID``).
@@ -49,12 +54,15 @@ class CatalogRows:
         )
 
     def _rows(self, file: BinaryIO) -> Iterator[dict[str, str]]:
-        reader = csv.reader(self._text_lines(file), strict=True)
+        lines = self._text_lines(file)
+        first = next(lines, "")
+        self._check_separator(first)
+        reader = csv.reader(chain([first], lines), strict=True)
         try:
             header = self._checked_header(next(reader, []))
             for cells in reader:
                 self.line = reader.line_num
-                if not cells:
+                if not any(cell.strip() for cell in cells):
                     continue
                 if len(cells) != len(header):
                     raise self.problem(f"{len(cells)} cells where the header has {len(header)} columns")
@@ -63,13 +71,27 @@ class CatalogRows:
             raise self.problem(f"not a well-formed CSV row: {error}", line=reader.line_num) from None
 
     def _text_lines(self, file: BinaryIO) -> Iterator[str]:
-        """Decode line by line, so that a bad byte is reported with its own line number."""
-        for number, raw in enumerate(file, start=1):
+        """Decodes line by line, so that a bad byte is reported with its own line number."""
+        # Of bytes, splitlines() takes CR, LF and CRLF, and nothing else, as the end of a line.
+        lines = (line for part in file for line in part.splitlines(keepends=True))
+        for number, raw in enumerate(lines, start=1):
             try:
-                yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError:
-                text = "not UTF-8 text; save the catalogue as UTF-8 CSV"
-                raise self.problem(text, line=number) from None
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise self.problem(_encoding_problem(raw, number, error.start), line=number) from None
+            if number == 1 and "\0" in line:
+                raise self.problem(_WIDE, line=1)
+            yield line
+
+    def _check_separator(self, header: str) -> None:
+        """Names what separates the columns if it is not commas."""
+
+        def known(separator: str) -> int:
+            return len({cell.strip('\r\n "') for cell in header.split(separator)}.intersection(self._columns))
+
+        for separator, name in _SEPARATORS.items():
+            if known(separator) > known(","):
+                raise self.problem(f"the columns are separated by {name}; save the catalogue with commas")
 
     def _checked_header(self, cells: list[str]) -> list[str]:
         header = [cell.strip() for cell in cells]
@@ -84,3 +106,14 @@ class CatalogRows:
         if missing:
             raise self.problem(f"missing column {', '.join(missing)}", column=missing[0])
         return header
+
+
+def _encoding_problem(raw: bytes, line: int, position: int) -> str:
+    """Names the encoding of a line that is not UTF-8, as far as it shows."""
+    if line == 1 and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return _WIDE
+    around = raw[max(0, position - 10) : position + 10].decode("latin-1")
+    return (
+        f"not UTF-8 text, but perhaps Windows-1252 or Latin-1 (byte 0x{raw[position]:02x} in"
+        f" {shown(around.strip())}); save the catalogue as UTF-8 CSV"
+    )

@@ -69,6 +69,60 @@ def test_byte_order_mark_crlf_quotes_and_blank_lines(tmp_path: Path) -> None:
     assert [item.title for item in catalog.items] == ['Mug, "big"\nand blue', "x"]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["lf", "crlf", "cr"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "marked"])
+def test_every_line_end_is_read(tmp_path: Path, end: str, mark: bytes) -> None:
+    (tmp_path / "a.jpg").touch()
+    path = tmp_path / "shop.csv"
+    quoted = f'1,p,a.jpg,"A mug,{end}blue",M,,,index'
+    blank = ["", "   ", "\t", " , , ,,,,,", ",,,,,,,"]
+    path.write_bytes(mark + end.join([HEADER, quoted, *blank, "2,p,a.jpg,x\u2028y\x0bz,M,,,index"]).encode())
+    first, second = read_catalog(path).items
+    assert first.title == f"A mug,{end}blue"
+    assert second.title == "x\u2028y\x0bz"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["lf", "crlf", "cr"])
+def test_a_wrong_row_is_named_by_its_line_whatever_the_line_ends(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "shop.csv"
+    path.write_bytes(end.join([HEADER, "1,p,a.jpg,,M,,,", "", ",p,a.jpg,,M,,,"]).encode())
+    assert refused(path, check_images=False).message == "shop.csv, line 4: the item_id is empty"
+
+
+ROW = "1,p,a.jpg,Café,M,,,index"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("utf-16", "line 1: the file is in UTF-16, not UTF-8; save the catalogue as UTF-8 CSV"),
+        ("utf-16-le", "line 1: the file is in UTF-16, not UTF-8"),
+        ("utf-16-be", "line 1: the file is in UTF-16, not UTF-8"),
+        ("latin-1", "line 2: not UTF-8 text, but perhaps Windows-1252 or Latin-1 (byte 0xe9 in ',a.jpg,Caf"),
+        ("cp1252", "line 2: not UTF-8 text, but perhaps Windows-1252 or Latin-1"),
+        ("mac-roman", "line 2: not UTF-8 text"),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["lf", "crlf", "cr"])
+def test_other_encodings_are_named(tmp_path: Path, encoding: str, text: str, end: str) -> None:
+    path = tmp_path / "shop.csv"
+    path.write_bytes(end.join([HEADER, ROW, ROW]).encode(encoding))
+    assert text in refused(path).message
+    path.write_bytes(b"\xfe\xff" + end.join([HEADER, ROW]).encode("utf-16-be"))
+    assert "in UTF-16" in refused(path).message
+
+
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_another_separator_is_named(tmp_path: Path, separator: str, name: str, quote: str) -> None:
+    path = tmp_path / "shop.csv"
+    cells = [separator.join(f"{quote}{cell}{quote}" for cell in line.split(",")) for line in (HEADER, ROW)]
+    path.write_text("\n".join(cells) + "\n")
+    expected = f"shop.csv, line 1: the columns are separated by {name}; save the catalogue with commas"
+    assert refused(path).message == expected
+    assert "missing column" in refused(write(tmp_path, header="item_id,title;more|tags")).message
+
+
 def test_an_image_may_lie_above_the_folder(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").touch()
     (tmp_path / "lists").mkdir()
