@@ -13,19 +13,20 @@ from pathlib import Path
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from lookalike.addresses import join_address
 from lookalike.runtime.health import HealthMonitor, ReadinessCheck
 from lookalike.runtime.interceptors import CallInterceptor
 from lookalike.runtime.listen import listen
 from lookalike.runtime.metrics import Metrics, MetricsServer
+from lookalike.runtime.reflection import add_reflection
 from lookalike.runtime.settings import ServerSettings
 
 # gRPC itself ends calls that no handler has taken yet, as CANCELLED, from the first number at random and from
 # the second on without exception. Its own are a tenth of these, which a burst of one client reaches: callers
 # would not learn that they may try again. Waiting costs little: what they send is held back by flow control.
 _MAX_UNTAKEN_CALLS = 10_000, 30_000
+_HEALTH = "grpc.health.v1.Health"
 
 log = structlog.get_logger()
 
@@ -102,10 +103,7 @@ class ServerRunner:
         for service in self._services:
             service.add_to(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
-        names = [service.full_name for service in self._services]
-        reflection.enable_server_reflection(
-            (*names, "grpc.health.v1.Health", reflection.SERVICE_NAME), server
-        )
+        add_reflection(server, [*(service.full_name for service in self._services), _HEALTH])
         self.port = listen(
             settings.host,
             settings.port,

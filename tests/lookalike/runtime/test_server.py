@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
 from lookalike.errors import InvalidInputError, OverloadedError, Reason
@@ -169,12 +169,16 @@ async def test_health_watch_follows_readiness(running: Running) -> None:
     watch.cancel()
 
 
-async def test_reflection_lists_the_service(running: Running) -> None:
-    stub = reflection_pb2_grpc.ServerReflectionStub(running.channel)
-    requests = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
-    async for reply in stub.ServerReflectionInfo(requests):
+@pytest.mark.parametrize("version", ["v1alpha", "v1"])
+async def test_reflection_lists_the_service(running: Running, version: str) -> None:
+    list_services = running.channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    async for reply in list_services(iter([reflection_pb2.ServerReflectionRequest(list_services="")])):
         names = {service.name for service in reply.list_services_response.service}
-    assert {SERVICE, "grpc.health.v1.Health"} <= names
+    assert {SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"} <= names
 
 
 async def test_stop_says_not_serving_first_and_lets_running_calls_end(tmp_path: Path) -> None:

@@ -1,0 +1,32 @@
+"""Server reflection under both of its names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
+
+_V1 = "grpc.reflection.v1.ServerReflection"
+
+
+def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
+    """Lets clients ask for services and their messages.
+
+    grpcio-reflection has the protocol as v1alpha only. Its v1 has the same messages, so the same servicer
+    answers both.
+
+    Args:
+        server: Not started yet.
+        services: Full names of what it serves.
+    """
+    servicer = reflection.aio.ReflectionServicer((*services, reflection.SERVICE_NAME, _V1))
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(_V1, {"ServerReflectionInfo": handler}),)
+    )
