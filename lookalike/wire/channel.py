@@ -30,6 +30,8 @@ def channel_options(
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        # What gRPC really waits for: a minute by default, whatever the option above says.
+        ("grpc.http2.ping_timeout_ms", 10_000),
         # A restarted peer is found again within a second, not after gRPC's default of up to two minutes.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
