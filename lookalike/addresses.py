@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 
+from lookalike.errors import shown
+
 GATEWAY_PORT = 7700
 EMBEDDER_PORT = 7701
 FIRST_HASHER_PORT = 7710
@@ -32,7 +34,7 @@ def check_address(text: str) -> str:
         or not 0 < int(port) < 65536
         or (":" in host and not _is_ipv6(host) and not _is_target(host))
     ):
-        raise ValueError(f'"{text}" must be host:port')
+        raise ValueError(f"{shown(text)} must be host:port")
     return join_address(host, int(port)) if _is_ipv6(host) else text
 
 

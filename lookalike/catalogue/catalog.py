@@ -51,6 +51,11 @@ class CatalogItem:
     attributes: dict[str, str] = field(default_factory=dict)
     splits: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        for name in ("categories", "splits"):
+            if isinstance(getattr(self, name), str):
+                raise InvalidInputError(f"{name} must be a sequence of texts, not one str", field=name)
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
@@ -169,6 +174,9 @@ def write_catalog(path: str | os.PathLike[str], items: Iterable[CatalogItem]) ->
 
     Attribute columns are the union over all items, in order of first appearance. Photos must lie where
     a path relative to the folder of ``path`` can reach them.
+
+    Raises:
+        InvalidInputError: A text or a photo's name is not Unicode.
     """
     path = Path(path)
     items = list(items)
@@ -181,7 +189,14 @@ def write_catalog(path: str | os.PathLike[str], items: Iterable[CatalogItem]) ->
             photo = Path(os.path.relpath(item.image_path, path.parent)).as_posix()
             splits = " ".join(split for split in SPLITS if split in item.splits)
             extra = [item.attributes.get(name, "") for name in attributes]
-            writer.writerow([item.item_id, item.product_id, photo, item.title, *levels, splits, *extra])
+            row = [item.item_id, item.product_id, photo, item.title, *levels, splits, *extra]
+            try:
+                writer.writerow(row)
+            except UnicodeEncodeError as error:
+                raise InvalidInputError(
+                    f"item {shown(item.item_id)}: {shown(error.object)} is not Unicode text",
+                    reason=Reason.CATALOG_INVALID,
+                ) from None
 
 
 def _read_rows(rows: CatalogRows) -> tuple[list[CatalogItem], list[int]]:

@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 
 from lookalike import __version__
 from lookalike.cli import collection, evaluate, export, index, model, search, serve, synth, train
-from lookalike.cli.console import plain, stderr
+from lookalike.cli.console import escape_what_cannot_be_printed, plain, stderr
 from lookalike.cli.demo import command as demo
 from lookalike.cli.options import help_without_command
 from lookalike.errors import (
@@ -28,6 +28,7 @@ from lookalike.errors import (
     LookalikeError,
     NotFoundError,
     NotSupportedError,
+    shown,
 )
 from lookalike.files.disk import FULL
 
@@ -116,7 +117,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(error: Exception) -> int:
-    """Tells of what is no error of Lookalike's own; returns the exit code."""
+    """Reports what is not an error of Lookalike's own; returns the exit code."""
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(error)
         _say(f"{type(error).__name__}: {error}")
@@ -129,12 +130,16 @@ def _failed(error: Exception) -> int:
     if isinstance(error, OSError) and error.filename:
         _say(f"cannot use {error.filename}: {error.strerror}")
         return EXIT_BAD_INPUT
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        _say(f"{shown(error.object)} is not Unicode text")
+        return EXIT_BAD_INPUT
     _say(f"{type(error).__name__}: {error} (unexpected; run `lookalike --debug ...` for details)")
     return EXIT_FAILED
 
 
 def main() -> NoReturn:
     """The entry point of the ``lookalike`` command."""
+    escape_what_cannot_be_printed()
     code = run()
     try:
         sys.stdout.flush()

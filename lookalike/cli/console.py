@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -41,8 +42,16 @@ stdout = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ el
 
 
 def plain(message: str) -> str:
-    """Returns a text as one line without control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in message).split())
+    """Returns a text as one line without control characters; what is not Unicode is escaped."""
+    escaped = message.encode("utf-8", "backslashreplace").decode()
+    return " ".join("".join(c if c.isprintable() else " " for c in escaped).split())
+
+
+def escape_what_cannot_be_printed() -> None:
+    """Lets no output fail for its text: neither files' names nor terminals need be Unicode."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def note(message: str) -> None:
@@ -52,7 +61,8 @@ def note(message: str) -> None:
 
 def print_json(value: Any) -> None:
     """Prints a value as JSON on stdout, for programs."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    any_text = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(value, indent=2, ensure_ascii=not any_text, allow_nan=False))
 
 
 @contextmanager

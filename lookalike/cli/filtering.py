@@ -41,6 +41,10 @@ def parse_filter(where: Sequence[str], categories: Sequence[str]) -> Filter | No
     """
     if not where and not categories:
         return None
+    for option, texts in (("--where", where), ("--in-category", categories)):
+        for text in texts:
+            if any("\ud800" <= character <= "\udfff" for character in text):
+                raise _wrong(f"{option} {shown(text)} is not Unicode text")
     values: dict[str, list[str]] = {}
     conditions: list[Condition] = []
     for test in where:

@@ -124,7 +124,9 @@ def switch(
     ] = None,
     url: Url = DEFAULT_TRITON,
     model: ModelName = DEFAULT_MODEL,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds for the embedders to follow.")] = 120.0,
+    timeout: Annotated[
+        float, typer.Option(min=1, max=86_400, help="Seconds for the embedders to follow.")
+    ] = 120.0,
 ) -> None:
     """Serve another bundle: load and prove it, have the embedders move over, unload the old one.
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from lookalike.addresses import check_address
 from lookalike.errors import InvalidInputError, Reason, shown
 from lookalike.limits import MAX_DEADLINE_SECONDS
 
@@ -40,6 +41,19 @@ def text(value: object, field: str, *, hint: str = "") -> str:
     except UnicodeEncodeError:
         raise InvalidInputError(f"{field} must be Unicode text, not {shown(value)}", field=field) from None
     return value
+
+
+def address(value: object, field: str) -> str:
+    """Returns an address, ``host:port`` or a Unix socket; an IPv6 host gets its brackets if it has none.
+
+    Raises:
+        InvalidInputError: It is not a valid address.
+    """
+    target = text(value, field)
+    try:
+        return target if target.startswith("unix:") else check_address(target)
+    except ValueError as error:
+        raise InvalidInputError(f"{field} {error}", field=field) from None
 
 
 def optional_text(value: object, field: str) -> str | None:

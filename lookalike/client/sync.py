@@ -48,11 +48,11 @@ class Client:
             infinity included, counts as that.
 
     Raises:
-        InvalidInputError: The target is not text, or the timeout not a number above 0.
+        InvalidInputError: The target is not an address, or the timeout not a number above 0.
     """
 
     def __init__(self, target: str = DEFAULT_GATEWAY, *, timeout_seconds: float = 10.0) -> None:
-        self._target = checks.text(target, "target")
+        self._target = checks.address(target, "target")
         self._timeout_seconds = checks.timeout(timeout_seconds, "timeout_seconds")
         self._throttle = Throttle()
         self._channel = open_channel(target)

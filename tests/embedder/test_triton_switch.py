@@ -252,7 +252,7 @@ def test_urls_are_no_addresses(
     option: str,
 ) -> None:
     assert switch(embedder, bundles[1], f"{option}=http://127.0.0.1:8001") == EXIT_BAD_INPUT
-    assert '"http://127.0.0.1:8001" must be host:port' in capsys.readouterr().err
+    assert "'http://127.0.0.1:8001' must be host:port" in capsys.readouterr().err
     assert triton == []
 
 

@@ -23,5 +23,5 @@ def test_ipv6_gets_its_brackets(text: str, address: str) -> None:
      "[::1:7700", "::1]:7700", "a:b:1", "host:١"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(f'"{text}" must be host:port')):
+    with pytest.raises(ValueError, match=re.escape(f"{text!r} must be host:port")):
         check_address(text)

@@ -49,6 +49,7 @@ def failing(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
         (OSError(errno.EDQUOT, "x", "to"), EXIT_FAILED, "the disk quota is used up: cannot write to; free"),
         (PermissionError(errno.EACCES, "no", "file"), EXIT_BAD_INPUT, "cannot use file: no"),
         (EOFError("Ran out of input"), EXIT_FAILED, "EOFError: Ran out of input (unexpected"),
+        (UnicodeEncodeError("utf-8", "a\udce9", 1, 2, "surrogates not allowed"), 2, r"'a\udce9' is not Uni"),
         (KeyboardInterrupt(), EXIT_INTERRUPTED, ""),
         (typer.Abort(), EXIT_INTERRUPTED, ""),
     ],

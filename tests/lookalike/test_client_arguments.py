@@ -158,6 +158,8 @@ def test_a_number_as_an_attribute_is_refused_with_what_to_write() -> None:
         lambda: calls.list_page("default", 1.5, "", False),
         lambda: calls.classify(b"a", "5", None),
         lambda: Client(NOT_UNICODE),
+        lambda: Client("localhost"),
+        lambda: Client("http://localhost:7700"),
         lambda: Client(7700),
         lambda: Equals("colour", NOT_UNICODE),
         lambda: In("colour", "blue"),

@@ -260,6 +260,21 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
         assert next(csv.reader(file))[: len(COLUMNS)] == list(COLUMNS)
 
 
+def test_what_is_not_unicode_cannot_be_written(tmp_path: Path) -> None:
+    for item in (
+        CatalogItem("a", "p", tmp_path / "caf\udce9.jpg"),
+        CatalogItem("a", "p", tmp_path / "a.jpg", title="caf\udce9"),
+    ):
+        with pytest.raises(InvalidInputError, match=r"item 'a': .*caf.udce9.* is not Unicode text"):
+            write_catalog(tmp_path / "shop.csv", [item])
+
+
+@pytest.mark.parametrize("name", ["categories", "splits"])
+def test_a_single_text_is_not_taken_for_its_letters(name: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"{name} must be a sequence of texts, not one str"):
+        CatalogItem("a", "p", Path("a.jpg"), **{name: "train"})
+
+
 @pytest.mark.parametrize(
     ("file", "counts"),
     [
