@@ -1,4 +1,4 @@
-"""The NumPy oracle of the hash index: short, slow, and the meaning of every code bit.
+"""The oracle of the hash index: short, slow, and the meaning of every code bit and filter.
 
 The native engine must agree with these functions exactly, floats included: the rotation uses only
 float32 products, sums and differences in a fixed order.
@@ -6,8 +6,41 @@ float32 products, sums and differences in a fixed order.
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+
+from lookalike.filters import Condition, Equals, Filter, In, InCategory, Range, as_filter
+
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+def passes(filter: Filter | Condition, category: Sequence[str], values: Mapping[str, str]) -> bool:
+    """Whether an item of this category (a full path, maybe empty) and these attribute values passes."""
+    whole = as_filter(filter)
+    outcomes = {
+        group: [_holds(condition, category, values) for condition in getattr(whole, group)]
+        for group in ("all", "any", "none")
+    }
+    return all(outcomes["all"]) and (not whole.any or any(outcomes["any"])) and not any(outcomes["none"])
+
+
+def _holds(condition: Condition, category: Sequence[str], values: Mapping[str, str]) -> bool:
+    match condition:
+        case InCategory(path):
+            return tuple(category[: len(path)]) == path
+        case Equals(name, value):
+            return values.get(name) == value
+        case In(name, wanted):
+            return values.get(name) in wanted
+        case Range(name, low, high):
+            text = values.get(name, "")
+            number = float(text) if _NUMBER.fullmatch(text) else math.nan
+            low, high = -math.inf if low is None else low, math.inf if high is None else high
+            return math.isfinite(number) and low <= number <= high
 
 
 def splitmix64(seed: int, count: int) -> NDArray[np.uint64]:

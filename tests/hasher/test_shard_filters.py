@@ -15,6 +15,7 @@ from hasher.shard import Shard
 from lookalike.errors import DataLossError
 from lookalike.filters import Equals, Filter, InCategory, Range
 from lookalike.v1 import types_pb2
+from tests.hasher import oracle
 
 FILTERS = (
     Filter(all=(Equals("colour", "red"),)),
@@ -63,7 +64,7 @@ class Catalogue:
             passing = {
                 item_id
                 for item_id, item in self.items.items()
-                if filter.passes(item.category.names, item.attributes)
+                if oracle.passes(filter, item.category.names, item.attributes)
             }
             for exact in (False, True):
                 query = SearchQuery(self._rows.vector(1)[None, :], 1000, exact=exact, filter=filter)
