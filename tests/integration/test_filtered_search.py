@@ -201,4 +201,5 @@ def test_filters_are_there_after_a_crash(client: Client, stack: Stack, stored: l
         hasher.kill()
         hasher.start()
     stack.wait_until_ready()
+    assert client.count(collection="shop") == len(stored)  # tried again until every shard answers
     assert client.search(**options, group_by_product=False, exact=True).hits == before
