@@ -190,7 +190,8 @@ class Demo:
                 f" plain backbone {backbone['mar@10']:.3f} and {backbone['recall@1']:.3f}."
             )
             draw_sheet(examples, heading, summary).save(self._folder.sheet, optimize=True)
-            self._folder.page.write_text(render_page(heading, summary, report.rows(), examples))
+            page = render_page(heading, summary, report.rows(), examples)
+            self._folder.page.write_text(page, encoding="utf-8")
         self._folder.report.write_text(json.dumps(report.as_json(), indent=2) + "\n")
         print_report(report)
         note(f"\nWritten: {self._folder.report}, {self._folder.page}, {self._folder.sheet}")
