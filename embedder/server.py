@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from embedder.config import EmbedderSettings
 from embedder.served_model import ServedModel
 from embedder.service import EmbedderServicer
@@ -31,13 +29,7 @@ async def run(settings: EmbedderSettings) -> None:
         lambda server: embedder_pb2_grpc.add_EmbedderServiceServicer_to_server(servicer, server),
         model.check_ready,
     )
-    runner = ServerRunner("embedder", [service], settings, metrics)
     try:
-        async with asyncio.TaskGroup() as group:
-            keeping = group.create_task(model.run(), name="keep-model")
-            serving = group.create_task(runner.run(), name="serve")
-            serving.add_done_callback(lambda _: keeping.cancel())
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+        await ServerRunner("embedder", [service], settings, metrics, beside=[model.run]).run()
     finally:
         await model.close()

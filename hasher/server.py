@@ -54,31 +54,19 @@ async def run(settings: HasherSettings) -> None:
         async def check_ready() -> str:
             return shard.not_ready_reason()
 
+        async def keep() -> None:
+            """Loads, then saves the indexes from time to time."""
+            await asyncio.to_thread(shard.load)
+            while True:
+                await asyncio.sleep(settings.checkpoint_interval_seconds)
+                await asyncio.to_thread(shard.checkpoint)
+
         service = Service(
             FULL_NAME,
             lambda server: hasher_pb2_grpc.add_HasherServiceServicer_to_server(servicer, server),
             check_ready,
         )
         try:
-            await _serve(ServerRunner("hasher", [service], settings, metrics), shard, settings)
+            await ServerRunner("hasher", [service], settings, metrics, beside=[keep]).run()
         finally:
             await asyncio.to_thread(shard.close)
-
-
-async def _serve(runner: ServerRunner, shard: Shard, settings: HasherSettings) -> None:
-    """Serves, loads beside it, then saves the indexes from time to time; the first failure ends all three."""
-
-    async def keep() -> None:
-        await asyncio.to_thread(shard.load)
-        while True:
-            await asyncio.sleep(settings.checkpoint_interval_seconds)
-            await asyncio.to_thread(shard.checkpoint)
-
-    keeping = asyncio.create_task(keep(), name="load-and-checkpoint")
-    serving = asyncio.create_task(runner.run(), name="serve")
-    await asyncio.wait([keeping, serving], return_when=asyncio.FIRST_COMPLETED)
-    for task in (keeping, serving):
-        task.cancel()
-    for outcome in await asyncio.gather(keeping, serving, return_exceptions=True):
-        if isinstance(outcome, Exception):
-            raise outcome

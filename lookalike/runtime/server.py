@@ -6,9 +6,10 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import structlog
@@ -47,13 +48,17 @@ class ServerRunner:
     """One gRPC server with health, reflection, metrics and a graceful stop.
 
     The stop goes: health NOT_SERVING → wait ``drain_wait_seconds`` → refuse new calls and give running ones
-    ``stop_grace_seconds`` → ``close`` callbacks, in their order → metrics.
+    ``stop_grace_seconds`` → end ``beside`` → ``close`` callbacks in order → metrics.
 
     Args:
         name: The process's name in logs.
         services: What it serves.
         settings: Ports and durations.
         metrics: Served on ``/metrics``.
+        interceptors: Further ones, the first the outermost. They are called before a request is read, and may
+            refuse it by raising a domain error.
+        credentials: For TLS; None serves without.
+        beside: What runs while the server serves. :meth:`run` ends with the first failure of one.
         close: Called after the last call has ended.
         draining: Set when the stop begins, for long streams that should end by themselves.
     """
@@ -65,6 +70,9 @@ class ServerRunner:
         settings: ServerSettings,
         metrics: Metrics,
         *,
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        credentials: grpc.ServerCredentials | None = None,
+        beside: Sequence[Callable[[], Coroutine[None, None, None]]] = (),
         close: Sequence[Callable[[], Awaitable[None]]] = (),
         draining: asyncio.Event | None = None,
     ) -> None:
@@ -75,11 +83,15 @@ class ServerRunner:
         self._services = tuple(services)
         self._settings = settings
         self._metrics = metrics
+        self._credentials = credentials
+        self._beside = tuple(beside)
         self._close = tuple(close)
         self._health = HealthMonitor({service.full_name: service.check_ready for service in services})
         self._interceptor = CallInterceptor(metrics, settings.max_concurrent_rpcs)
+        self._interceptors = (self._interceptor, *interceptors)
         self._metrics_server: MetricsServer | None = None
         self._server: grpc.aio.Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Binds the ports and serves.
@@ -89,7 +101,7 @@ class ServerRunner:
         """
         settings = self._settings
         self._server = server = grpc.aio.server(
-            interceptors=[self._interceptor],
+            interceptors=self._interceptors,
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", settings.max_message_bytes),
@@ -107,8 +119,8 @@ class ServerRunner:
         self.port = listen(
             settings.host,
             settings.port,
-            lambda address, port: server.add_insecure_port(join_address(address, port)),
-            exposed=settings.insecure,
+            self._bind,
+            exposed=settings.insecure or self._credentials is not None,
         )
         if settings.metrics_port >= 0:
             host = settings.host if settings.metrics_host is None else settings.metrics_host
@@ -118,9 +130,17 @@ class ServerRunner:
             self.metrics_port = self._metrics_server.port
         await server.start()
         await self._health.start()
+        self._tasks = [asyncio.create_task(work()) for work in self._beside]
         log.info("serving", name=self._name, port=self.port, metrics_port=self.metrics_port)
         if settings.ready_file:
             _write_ready_file(settings.ready_file, self.port, self.metrics_port)
+
+    def _bind(self, address: str, port: int) -> int:
+        assert self._server
+        target = join_address(address, port)
+        if self._credentials:
+            return int(self._server.add_secure_port(target, self._credentials))
+        return int(self._server.add_insecure_port(target))
 
     async def stop(self) -> None:
         """Stops gracefully; see the class for the order."""
@@ -131,6 +151,9 @@ class ServerRunner:
         self._interceptor.closing.set()
         if self._server:
             await self._server.stop(self._settings.stop_grace_seconds)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for close in self._close:
             await close()
         if self._metrics_server:
@@ -138,16 +161,31 @@ class ServerRunner:
         log.info("stopped", name=self._name)
 
     async def run(self) -> None:
-        """Starts, waits for SIGTERM or SIGINT, and stops gracefully."""
+        """Starts, waits for SIGTERM or SIGINT, and stops gracefully.
+
+        Raises:
+            Exception: The first failure of what runs beside; the server has stopped by then.
+        """
         asked_to_stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, asked_to_stop.set)
         await self.start()
         try:
-            await asked_to_stop.wait()
+            await self._until(asked_to_stop)
         finally:
             await self.stop()
+
+    async def _until(self, asked_to_stop: asyncio.Event) -> None:
+        asked = asyncio.create_task(asked_to_stop.wait())
+        waiting: set[asyncio.Task[Any]] = {asked, *self._tasks}
+        try:
+            while asked in waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            asked.cancel()
 
 
 def _write_ready_file(path: Path, port: int, metrics_port: int) -> None:
