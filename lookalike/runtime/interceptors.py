@@ -1,4 +1,4 @@
-"""What happens around every call: request id, metrics, overload, and errors as gRPC statuses.
+"""What happens around every call: request id, metrics, limits, and errors as gRPC statuses.
 
 Servicers just raise :class:`lookalike.errors.LookalikeError`. Anything else that escapes them is a defect: it
 is logged with the request id, and the caller learns the request id and nothing more.
@@ -8,91 +8,137 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing
 from typing import Any
 
 import grpc
-import structlog
 from google.protobuf.message import DecodeError
 
-from lookalike.errors import InvalidInputError, LookalikeError, OverloadedError, Reason
+from lookalike.errors import InvalidInputError, Reason
+from lookalike.runtime.calls import Calls
 from lookalike.runtime.metrics import Metrics
-from lookalike.wire.channel import REQUEST_ID_KEY
-from lookalike.wire.status import DETAILS_KEY, PUSHBACK_KEY, code_of, status_of
+from lookalike.runtime.observed import Method, ObservedCall
+from lookalike.runtime.streams import RequestStream
 
-_MAX_REQUEST_ID = 128
-_UNLIMITED_PREFIX = "/grpc."
-
-_Handler = Callable[[Any, grpc.aio.ServicerContext], Any]
-log = structlog.get_logger()
+_Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]]
+_Serializer = Callable[[Any], bytes]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps every handler of a server.
+    """Wraps every handler of a server; interceptors further in may raise domain errors, too.
+
+    Handlers are given decoded requests, and streams of them as an iterator: ``context.read`` is not served.
 
     Args:
         metrics: Where calls are counted and timed.
-        max_concurrent_rpcs: Calls beyond it are refused at once, but for health and reflection.
+        calls: Says which calls there may be.
+        max_message_bytes: Longer answers are refused.
+        stream_idle_seconds: Streams that are silent for longer are ended.
     """
 
-    def __init__(self, metrics: Metrics, max_concurrent_rpcs: int) -> None:
+    def __init__(
+        self, metrics: Metrics, calls: Calls, max_message_bytes: int, stream_idle_seconds: float
+    ) -> None:
         self._metrics = metrics
-        self._max_concurrent = max_concurrent_rpcs
-        self._running = 0
-        self.closing = asyncio.Event()
-        """Set by the server when it stops taking calls."""
+        self._calls = calls
+        self._max_message_bytes = max_message_bytes
+        self._stream_idle_seconds = stream_idle_seconds
+        self._wrapped: dict[str, tuple[grpc.RpcMethodHandler, Method, grpc.RpcMethodHandler]] = {}
 
     async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
+        self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler | None:
-        """Returns the method's handler with the wrapping around it."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
+        """Returns the method's handler with the wrapping around it, before any of the request is read."""
         path: str = handler_call_details.method
-        codec = {
-            "request_deserializer": _decoder(handler.request_deserializer),
-            "response_serializer": handler.response_serializer,
-        }
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(self._unary(path, handler.unary_unary), **codec)
-        if handler.unary_stream:
-            wrapped = self._stream(path, "server_stream", handler.unary_stream)
-            return grpc.unary_stream_rpc_method_handler(wrapped, **codec)
-        if handler.stream_stream:
-            wrapped = self._stream(path, "bidi_stream", handler.stream_stream)
-            return grpc.stream_stream_rpc_method_handler(wrapped, **codec)
-        return handler
+        method: Method | None = None
+        try:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            known, method, wrapped = self._wrapped.get(path, (None, None, None))
+            if method is None or known is not handler:
+                method = Method.served(path, handler)
+                wrapped = self._wrap(method, handler)
+                self._wrapped[path] = handler, method, wrapped
+            await self._calls.enter(method.kind)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            return self._refusal(method or Method.described(path), error)
+        return wrapped
 
-    def _unary(self, path: str, inner: _Handler) -> _Handler:
-        async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
-            async with self._around(path, "unary", context):
-                return await inner(_decoded(request), context)
+    def _refusal(self, method: Method, error: BaseException) -> grpc.RpcMethodHandler:
+        """Returns a handler that ends the call with an error, as that of a stream: it need not read."""
+
+        async def refuse(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
+            async with self._observed(method, context):
+                raise error
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+    def _wrap(self, method: Method, handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
+        """Encodes and decodes inside the wrapping, so that errors of either are answered as all others."""
+        if handler.request_streaming and handler.response_streaming:
+            call = self._stream(method, handler, handler.stream_stream)
+            return grpc.stream_stream_rpc_method_handler(call)
+        if handler.request_streaming:
+            return grpc.stream_unary_rpc_method_handler(self._unary(method, handler, handler.stream_unary))
+        if handler.response_streaming:
+            call = self._stream(method, handler, handler.unary_stream)
+            # Health.Watch writes to the context by itself.
+            serialize = _serializer_of_either(handler.response_serializer)
+            return grpc.unary_stream_rpc_method_handler(call, response_serializer=serialize)
+        return grpc.unary_unary_rpc_method_handler(self._unary(method, handler, handler.unary_unary))
+
+    def _unary(
+        self, method: Method, handler: grpc.RpcMethodHandler, inner: Callable[..., Awaitable[Any]]
+    ) -> Callable[..., Awaitable[bytes]]:
+        decode = _decoder(handler.request_deserializer)
+
+        async def call(request: Any, context: grpc.aio.ServicerContext) -> bytes:
+            async with self._observed(method, context):
+                if handler.request_streaming:
+                    requests = RequestStream(request, decode, self._stream_idle_seconds)
+                    return self._encoded(handler, await inner(requests, context), context)
+                size = len(request)
+                self._calls.take_bytes(size)
+                try:
+                    response = await inner(decode(request), context)
+                finally:
+                    self._calls.give_bytes(size)
+                return self._encoded(handler, response, context)
 
         return call
 
-    def _stream(self, path: str, kind: str, inner: _Handler) -> _Handler:
-        async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-            async with self._around(path, kind, context):
-                decoded = _DecodedStream(request) if kind == "bidi_stream" else _decoded(request)
-                outcome = inner(decoded, context)
-                if inspect.isawaitable(outcome):  # Health.Watch calls context.write itself
+    def _stream(
+        self, method: Method, handler: grpc.RpcMethodHandler, inner: Callable[..., Any]
+    ) -> Callable[..., AsyncIterator[bytes]]:
+        decode = _decoder(handler.request_deserializer)
+
+        async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+            async with self._observed(method, context):
+                requests = None
+                if handler.request_streaming:
+                    requests = request = RequestStream(request, decode, self._stream_idle_seconds)
+                else:
+                    request = decode(request)
+                outcome = inner(request, context)
+                if inspect.isawaitable(outcome):
                     await self._until_closing(outcome)
                     return
-                async for response in outcome:
-                    yield response
+                async with aclosing(outcome) as responses:
+                    async for response in responses:
+                        yield self._encoded(handler, response, context)
+                        if requests:
+                            requests.touch()
 
         return call
 
     async def _until_closing(self, outcome: Awaitable[None]) -> None:
         """Waits for a stream's handler, and ends it when the server closes: it would never end by itself."""
         handler = asyncio.ensure_future(outcome)
-        closing = asyncio.ensure_future(self.closing.wait())
+        closing = asyncio.ensure_future(self._calls.closing.wait())
         try:
             await asyncio.wait((handler, closing), return_when=asyncio.FIRST_COMPLETED)
             if handler.done():
@@ -101,100 +147,36 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             handler.cancel()
             closing.cancel()
 
-    @asynccontextmanager
-    async def _around(self, path: str, kind: str, context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
-        service, method = path.lstrip("/").split("/", 1)
-        request_id = _request_id(context)
-        structlog.contextvars.bind_contextvars(request_id=request_id)
-        context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
-        code = grpc.StatusCode.OK
-        start = time.perf_counter()
-        self._running += 1
-        try:
-            if self._running > self._max_concurrent and not path.startswith(_UNLIMITED_PREFIX):
-                raise OverloadedError("the server has too many calls in progress", retry_after_seconds=0.1)
-            yield
-            code = _set_code(context) or code
-        except LookalikeError as error:
-            code = code_of(error)
-            await _abort(context, error, request_id)
-        except (grpc.aio.AbortError, grpc.aio.UsageError):
-            code = _set_code(context) or grpc.StatusCode.UNKNOWN
-            raise
-        except (asyncio.CancelledError, GeneratorExit):
-            code = grpc.StatusCode.CANCELLED
-            raise
-        except Exception:
-            log.exception("call_failed", method=path)
-            code = grpc.StatusCode.INTERNAL
-            hidden = LookalikeError(f"internal error; the request id is {request_id}")
-            await _abort(context, hidden, request_id)
-        finally:
-            self._running -= 1
-            seconds = time.perf_counter() - start
-            self._metrics.handled.labels(kind, service, method, code.name).inc()
-            self._metrics.handling_seconds.labels(kind, service, method).observe(seconds)
+    def _observed(self, method: Method, context: grpc.aio.ServicerContext) -> ObservedCall:
+        return ObservedCall(method, context, self._metrics, self._calls)
+
+    def _encoded(
+        self, handler: grpc.RpcMethodHandler, response: Any, context: grpc.aio.ServicerContext
+    ) -> bytes:
+        if response is None and context.code():
+            return b""  # a handler that set an error's code; gRPC sends the status alone
+        content: bytes = handler.response_serializer(response)
+        if len(content) > self._max_message_bytes:
+            raise InvalidInputError(
+                f"the answer has {len(content)} bytes, more than one message may have; ask for fewer results"
+                f" at once (the limit is {self._max_message_bytes})",
+                reason=Reason.BATCH_TOO_LARGE,
+                metadata={"max_bytes": str(self._max_message_bytes)},
+            )
+        return content
 
 
 def _decoder(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Returns a decoder that gives what is wrong instead of raising it.
-
-    What a decoder raises, gRPC shows to the caller as the exception it is, and logs with a traceback.
-    """
-
     def call(content: bytes) -> Any:
         try:
             return decode(content)
         except DecodeError:
-            return InvalidInputError("the message cannot be decoded: it is not of this method's request type")
+            raise InvalidInputError(
+                "the message cannot be decoded: it is not of this method's request type"
+            ) from None
 
     return call
 
 
-def _decoded(request: Any) -> Any:
-    if isinstance(request, InvalidInputError):
-        raise request
-    return request
-
-
-class _DecodedStream:
-    """A stream of requests that raises at the first one that cannot be decoded."""
-
-    def __init__(self, requests: AsyncIterator[Any]) -> None:
-        self._requests = aiter(requests)
-
-    def __aiter__(self) -> _DecodedStream:
-        return self
-
-    async def __anext__(self) -> Any:
-        return _decoded(await anext(self._requests))
-
-
-async def _abort(context: grpc.aio.ServicerContext, error: LookalikeError, request_id: str) -> None:
-    """Ends the call with the error's status by raising grpc.aio.AbortError."""
-    status = status_of(error)
-    trailing: tuple[tuple[str, Any], ...] = (
-        (REQUEST_ID_KEY, request_id),
-        (DETAILS_KEY, status.SerializeToString()),
-    )
-    if error.reason is Reason.COVERAGE_TOO_LOW:  # it may have taken all the time there was, and would again
-        trailing += ((PUSHBACK_KEY, "-1"),)
-    await context.abort(code_of(error), status.message, trailing)
-
-
-def _set_code(context: grpc.aio.ServicerContext) -> grpc.StatusCode | None:
-    """The status that the handler set itself, None for none or OK."""
-    number = context.code()
-    return next((code for code in grpc.StatusCode if number and code.value[0] == number), None)
-
-
-def _request_id(context: grpc.aio.ServicerContext) -> str:
-    for key, value in context.invocation_metadata() or ():
-        if (
-            key == REQUEST_ID_KEY
-            and isinstance(value, str)
-            and 0 < len(value) <= _MAX_REQUEST_ID
-            and value.isprintable()
-        ):
-            return value
-    return uuid.uuid4().hex
+def _serializer_of_either(serialize: _Serializer) -> _Serializer:
+    return lambda message: message if isinstance(message, bytes) else serialize(message)

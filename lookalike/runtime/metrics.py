@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
 
@@ -16,6 +17,7 @@ from prometheus_client import (
     start_http_server,
 )
 
+from lookalike.runtime.calls import KINDS, Calls
 from lookalike.runtime.listen import listen
 
 # 100 µs to a minute: a vector search's kernel and a bulk write both fall well inside.
@@ -44,6 +46,18 @@ class Metrics:
             buckets=LATENCY_BUCKETS,
             registry=self.registry,
         )
+        self._calls = self.gauge(
+            "lookalike_calls_in_progress", "Calls, streams, and probes of health and reflection.", ("kind",)
+        )
+        self._request_bytes = self.gauge(
+            "lookalike_request_bytes_in_progress", "Size of the requests being answered, streams apart."
+        )
+
+    def watch_calls(self, calls: Calls) -> None:
+        """Shows the calls in progress of the process's server."""
+        for kind in KINDS:
+            self._calls.labels(kind).set_function(partial(calls.in_progress, kind))
+        self._request_bytes.set_function(calls.request_bytes)
 
     def counter(self, name: str, doc: str, labels: Sequence[str] = ()) -> Counter:
         """Makes a counter; ``name`` ends in ``_total``."""

@@ -16,6 +16,7 @@ import structlog
 from grpc_health.v1 import health_pb2_grpc
 
 from lookalike.addresses import join_address
+from lookalike.runtime.calls import Calls
 from lookalike.runtime.health import HealthMonitor, ReadinessCheck
 from lookalike.runtime.interceptors import CallInterceptor
 from lookalike.runtime.listen import listen
@@ -23,11 +24,12 @@ from lookalike.runtime.metrics import Metrics, MetricsServer
 from lookalike.runtime.reflection import add_reflection
 from lookalike.runtime.settings import ServerSettings
 
-# gRPC itself ends calls that no handler has taken yet, as CANCELLED, from the first number at random and from
-# the second on without exception. Its own are a tenth of these, which a burst of one client reaches: callers
-# would not learn that they may try again. Waiting costs little: what they send is held back by flow control.
-_MAX_UNTAKEN_CALLS = 10_000, 30_000
+MAX_UNTAKEN_SECONDS = 3600
+"""How long a call may wait for its handler; longer than any deadline."""
+_MAX_UNTAKEN_CALLS = 10_000
 _HEALTH = "grpc.health.v1.Health"
+_BACKSTOP_SECONDS = 1.0
+"""After ``stop_grace_seconds`` calls are given this long to end with an error that says why."""
 
 log = structlog.get_logger()
 
@@ -48,12 +50,12 @@ class ServerRunner:
     """One gRPC server with health, reflection, metrics and a graceful stop.
 
     The stop goes: health NOT_SERVING → wait ``drain_wait_seconds`` → refuse new calls and give running ones
-    ``stop_grace_seconds`` → end ``beside`` → ``close`` callbacks in order → metrics.
+    ``stop_grace_seconds`` → refuse those, too → end ``beside`` → ``close`` callbacks in order → metrics.
 
     Args:
         name: The process's name in logs.
         services: What it serves.
-        settings: Ports and durations.
+        settings: Ports, durations and limits.
         metrics: Served on ``/metrics``.
         interceptors: Further ones, the first the outermost. They are called before a request is read, and may
             refuse it by raising a domain error.
@@ -87,8 +89,14 @@ class ServerRunner:
         self._beside = tuple(beside)
         self._close = tuple(close)
         self._health = HealthMonitor({service.full_name: service.check_ready for service in services})
-        self._interceptor = CallInterceptor(metrics, settings.max_concurrent_rpcs)
-        self._interceptors = (self._interceptor, *interceptors)
+        self._calls = Calls(
+            settings.max_concurrent_rpcs,
+            settings.max_concurrent_streams,
+            settings.max_request_bytes_in_flight,
+        )
+        metrics.watch_calls(self._calls)
+        own = CallInterceptor(metrics, self._calls, settings.max_message_bytes, settings.stream_idle_seconds)
+        self._interceptors = (own, *interceptors)
         self._metrics_server: MetricsServer | None = None
         self._server: grpc.aio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -101,16 +109,7 @@ class ServerRunner:
         """
         settings = self._settings
         self._server = server = grpc.aio.server(
-            interceptors=self._interceptors,
-            options=[
-                ("grpc.max_receive_message_length", settings.max_message_bytes),
-                ("grpc.max_send_message_length", settings.max_message_bytes),
-                ("grpc.so_reuseport", 0),
-                ("grpc.server.max_pending_requests", _MAX_UNTAKEN_CALLS[0]),
-                ("grpc.server.max_pending_requests_hard_limit", _MAX_UNTAKEN_CALLS[1]),
-                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-                ("grpc.keepalive_permit_without_calls", 1),
-            ],
+            interceptors=self._interceptors, options=server_options(settings)
         )
         for service in self._services:
             service.add_to(server)
@@ -148,9 +147,8 @@ class ServerRunner:
         self.draining.set()
         await self._health.stop()
         await asyncio.sleep(self._settings.drain_wait_seconds)
-        self._interceptor.closing.set()
         if self._server:
-            await self._server.stop(self._settings.stop_grace_seconds)
+            await self._end_calls(self._server)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -159,6 +157,18 @@ class ServerRunner:
         if self._metrics_server:
             await asyncio.to_thread(self._metrics_server.stop)
         log.info("stopped", name=self._name)
+
+    async def _end_calls(self, server: grpc.aio.Server) -> None:
+        """Ends every call with an answer or a reason, whatever it is at: gRPC itself would just cancel it."""
+        grace_seconds = self._settings.stop_grace_seconds
+        await self._calls.hold()
+        # Clients are sent elsewhere before the waiting calls are refused: they never try again here.
+        stopping = asyncio.create_task(server.stop(grace_seconds + _BACKSTOP_SECONDS))
+        await asyncio.sleep(0)
+        self._calls.close()
+        await asyncio.wait({stopping}, timeout=grace_seconds)
+        self._calls.cut()
+        await stopping
 
     async def run(self) -> None:
         """Starts, waits for SIGTERM or SIGINT, and stops gracefully.
@@ -186,6 +196,39 @@ class ServerRunner:
                     task.result()
         finally:
             asked.cancel()
+
+
+def server_options(settings: ServerSettings) -> list[tuple[str, int]]:
+    """Returns gRPC's options of a server."""
+
+    def milliseconds(seconds: float) -> int:
+        return round(seconds * 1000)
+
+    options = [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.so_reuseport", 0),
+        # gRPC ends calls that no handler has taken yet, as CANCELLED without a reason: those that have waited
+        # for 30 s, and where there are many, from the first number at random and from the second on all. Its
+        # own are a tenth of these, which a burst of one client reaches. Waiting costs little: what they send
+        # is held back by flow control. (``grpc.max_concurrent_streams`` refuses a burst without a reason.)
+        ("grpc.server_max_unrequested_time_in_server", MAX_UNTAKEN_SECONDS),
+        ("grpc.server.max_pending_requests", _MAX_UNTAKEN_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", 3 * _MAX_UNTAKEN_CALLS),
+        # Peers that are gone without a word lose their calls. gRPC waits for the second of the timeouts.
+        ("grpc.keepalive_time_ms", milliseconds(settings.keepalive_seconds)),
+        ("grpc.keepalive_timeout_ms", milliseconds(settings.keepalive_timeout_seconds)),
+        ("grpc.http2.ping_timeout_ms", milliseconds(settings.keepalive_timeout_seconds)),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+    if settings.max_connection_age_seconds:
+        options += [
+            ("grpc.max_connection_age_ms", milliseconds(settings.max_connection_age_seconds)),
+            ("grpc.max_connection_age_grace_ms", milliseconds(settings.max_connection_age_grace_seconds)),
+        ]
+    return options
 
 
 def _write_ready_file(path: Path, port: int, metrics_port: int) -> None:

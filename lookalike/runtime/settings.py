@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
@@ -20,11 +20,12 @@ from pydantic_settings import (
 
 from lookalike.addresses import METRICS_PORT_OFFSET
 from lookalike.errors import InvalidInputError, Reason
-from lookalike.limits import MAX_MESSAGE_BYTES
+from lookalike.limits import MAX_MESSAGE_BYTES, MIB
 
 _MAX_PORT = 65535
 _MAX_COUNT = 1_000_000
 _MAX_SECONDS = 86_400.0
+_MAX_BYTES = 1 << 40
 _MAX_MESSAGE_BYTES = (1 << 31) - 1
 """gRPC holds the size of a message in 32 bits."""
 
@@ -80,7 +81,22 @@ class ServerSettings(BaseSettings):
     max_message_bytes: int = Field(default=MAX_MESSAGE_BYTES, ge=1024, le=_MAX_MESSAGE_BYTES)
     """Limit of one message in either direction."""
     max_concurrent_rpcs: PositiveCount = 256
-    """Calls beyond it are refused with RESOURCE_EXHAUSTED."""
+    """Calls beyond it are refused with RESOURCE_EXHAUSTED; streams are counted apart."""
+    max_concurrent_streams: PositiveCount = 32
+    """Streams, such as bulk loads, beyond it are refused with RESOURCE_EXHAUSTED."""
+    max_request_bytes_in_flight: int = Field(default=256 * MIB, ge=1024, le=_MAX_BYTES)
+    """Size of the requests being answered, streams apart; more are refused with RESOURCE_EXHAUSTED. A request
+    takes about three times its size in memory."""
+    stream_idle_seconds: PositiveSeconds = 300.0
+    """A stream on which neither side has sent anything for so long is ended."""
+    keepalive_seconds: PositiveSeconds = 30.0
+    """Time after which a silent peer is asked whether it is still there."""
+    keepalive_timeout_seconds: PositiveSeconds = 10.0
+    """Time that such a peer has to answer; then its connection is closed and its calls end."""
+    max_connection_age_seconds: Seconds = 3600.0
+    """Clients are asked to connect again after about so long, which spreads them over replicas; 0: never."""
+    max_connection_age_grace_seconds: Seconds = 600.0
+    """Time that calls on such a connection, streams among them, get to end."""
 
     @classmethod
     def settings_customise_sources(
@@ -105,6 +121,12 @@ class ServerSettings(BaseSettings):
             return values  # the field's own check names what is wrong
         derived = port + METRICS_PORT_OFFSET
         return {"metrics_port": derived if port and derived <= _MAX_PORT else 0, **values}
+
+    @model_validator(mode="after")
+    def _check_request_bytes(self) -> Self:
+        if self.max_request_bytes_in_flight < self.max_message_bytes:
+            raise ValueError("max_request_bytes_in_flight must be at least max_message_bytes")
+        return self
 
 
 _FROM_FILE = "section of the settings file"

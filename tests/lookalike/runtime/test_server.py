@@ -4,86 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
-import urllib.request
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
-from prometheus_client.parser import text_string_to_metric_families
 
 from lookalike.errors import InvalidInputError, OverloadedError, Reason
 from lookalike.runtime.metrics import Metrics
-from lookalike.runtime.server import ServerRunner, Service
+from lookalike.runtime.server import ServerRunner
 from lookalike.runtime.settings import ServerSettings
-from lookalike.v1 import search_pb2, search_pb2_grpc
-from lookalike.wire.channel import open_channel
 from lookalike.wire.status import error_from_rpc
+
+if TYPE_CHECKING:
+    from conftest import Running, Serve
 
 SERVICE = "lookalike.v1.SearchService"
 
 
-@dataclass
-class Probe(search_pb2_grpc.SearchServiceServicer):
-    """Answers GetServerInfo in the way that `behaviour` says."""
-
-    behaviour: str = "answer"
-    reason: str = ""
-    entered: asyncio.Event = field(default_factory=asyncio.Event)
-    release: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def GetServerInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
-        if self.behaviour == "refuse":
-            raise InvalidInputError("k must be 1 to 1000", reason=Reason.FIELD_OUT_OF_RANGE, field="k")
-        if self.behaviour == "break":
-            raise RuntimeError("secret path")
-        if self.behaviour == "wait":
-            self.entered.set()
-            await self.release.wait()
-        return search_pb2.GetServerInfoResponse(version="1")
-
-    async def ready(self) -> str:
-        return self.reason
-
-
-@dataclass
-class Running:
-    """A started runner, its probe and a channel to it."""
-
-    runner: ServerRunner
-    probe: Probe
-    channel: grpc.aio.Channel
-
-    async def call(self, **options: Any) -> Any:
-        stub = search_pb2_grpc.SearchServiceStub(self.channel)
-        return await stub.GetServerInfo(search_pb2.GetServerInfoRequest(), **options)
-
-    async def metrics(self) -> dict[str, Any]:
-        url = f"http://127.0.0.1:{self.runner.metrics_port}/metrics"
-        text = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read().decode())
-        return {family.name: family for family in text_string_to_metric_families(text)}
-
-
 @pytest.fixture
-async def running(tmp_path: Path) -> AsyncIterator[Running]:
-    probe = Probe()
-    settings = ServerSettings(
-        drain_wait_seconds=0.3, ready_file=tmp_path / "ready.json", max_concurrent_rpcs=1
-    )
-    service = Service(
-        SERVICE,
-        lambda server: search_pb2_grpc.add_SearchServiceServicer_to_server(probe, server),
-        probe.ready,
-    )
-    runner = ServerRunner("probe", [service], settings, Metrics())
-    await runner.start()
-    async with open_channel(f"127.0.0.1:{runner.port}") as channel:
-        yield Running(runner, probe, channel)
-    await runner.stop()
+async def running(serve: Serve, tmp_path: Path) -> Running:
+    return await serve(ready_file=tmp_path / "ready.json", max_concurrent_rpcs=1)
 
 
 async def test_ready_file_names_the_bound_ports(running: Running, tmp_path: Path) -> None:
@@ -134,11 +77,8 @@ async def test_calls_and_codes_are_counted_and_timed(running: Running) -> None:
     running.probe.behaviour = "refuse"
     with pytest.raises(grpc.aio.AioRpcError):
         await running.call()
-    families = await running.metrics()
-    handled = {s.labels["grpc_code"]: s.value for s in families["grpc_server_handled"].samples
-               if s.name.endswith("_total")}  # fmt: skip
-    assert handled == {"OK": 1.0, "INVALID_ARGUMENT": 1.0}
-    assert families["grpc_server_handling_seconds"].type == "histogram"
+    assert await running.handled() == {"OK": 1.0, "INVALID_ARGUMENT": 1.0}
+    assert (await running.metrics())["grpc_server_handling_seconds"].type == "histogram"
 
 
 async def test_too_many_calls_are_refused_and_health_is_not(running: Running) -> None:
@@ -181,49 +121,36 @@ async def test_reflection_lists_the_service(running: Running, version: str) -> N
     assert {SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"} <= names
 
 
-async def test_stop_says_not_serving_first_and_lets_running_calls_end(tmp_path: Path) -> None:
-    probe = Probe(behaviour="wait")
+async def test_stop_says_not_serving_first_and_lets_running_calls_end(serve: Serve) -> None:
     closed: list[str] = []
 
     async def close() -> None:
         closed.append("store")
 
-    service = Service(
-        SERVICE,
-        lambda server: search_pb2_grpc.add_SearchServiceServicer_to_server(probe, server),
-        probe.ready,
-    )
-    runner = ServerRunner(
-        "probe", [service], ServerSettings(drain_wait_seconds=0.5), Metrics(), close=[close]
-    )
-    await runner.start()
-    async with open_channel(f"127.0.0.1:{runner.port}") as channel:
-        running = Running(runner, probe, channel)
-        call = asyncio.create_task(running.call())
-        await probe.entered.wait()
-        stop = asyncio.create_task(runner.stop())
-        await runner.draining.wait()
-        health = health_pb2_grpc.HealthStub(channel)
-        reply = await health.Check(health_pb2.HealthCheckRequest(service=SERVICE))
-        assert reply.status == health_pb2.HealthCheckResponse.NOT_SERVING
-        assert not closed
-        probe.release.set()
-        assert (await call).version == "1"
-        await stop
+    running = await serve({"close": [close]}, drain_wait_seconds=0.5, stop_grace_seconds=60)
+    running.probe.behaviour = "wait"
+    call = asyncio.create_task(running.call())
+    await running.probe.entered.wait()
+    stop = asyncio.create_task(running.runner.stop())
+    await running.runner.draining.wait()
+    health = health_pb2_grpc.HealthStub(running.channel)
+    reply = await health.Check(health_pb2.HealthCheckRequest(service=SERVICE))
+    assert reply.status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert not closed
+    running.probe.release.set()
+    assert (await call).version == "1"
+    await stop
     assert closed == ["store"]
 
 
-async def test_watchers_are_told_and_do_not_hold_up_the_stop() -> None:
-    settings = ServerSettings(drain_wait_seconds=0.2, stop_grace_seconds=3600)
-    runner = ServerRunner("probe", [], settings, Metrics())
-    await runner.start()
-    async with open_channel(f"127.0.0.1:{runner.port}") as channel:
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
-        stop = asyncio.create_task(runner.stop())
-        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        assert await watch.read() is grpc.aio.EOF
-        await asyncio.wait_for(stop, timeout=60)
+async def test_watchers_learn_it_and_do_not_hold_up_the_stop(serve: Serve) -> None:
+    running = await serve(drain_wait_seconds=0.2, stop_grace_seconds=3600)
+    watch = health_pb2_grpc.HealthStub(running.channel).Watch(health_pb2.HealthCheckRequest())
+    assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+    stop = asyncio.create_task(running.runner.stop())
+    assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert await watch.read() is grpc.aio.EOF
+    await asyncio.wait_for(stop, timeout=60)
 
 
 async def test_taken_port_is_one_clear_error(running: Running) -> None:

@@ -3,13 +3,80 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 
-from lookalike.errors import LookalikeError
+from lookalike import limits
+from lookalike.errors import LookalikeError, Reason, UnavailableError
 from lookalike.runtime import server
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.settings import ServerSettings
+from lookalike.v1 import catalog_pb2
+from lookalike.wire.status import error_from_rpc
+
+if TYPE_CHECKING:
+    from conftest import Running, Serve
+
+
+async def outcome(running: Running) -> Reason | str:
+    """What comes of a call: "OK", the reason, or the code of one without a reason."""
+    try:
+        await running.call(timeout=60)
+    except grpc.aio.AioRpcError as error:
+        return error_from_rpc(error).reason if error.trailing_metadata() else error.code().name
+    return "OK"
+
+
+async def test_waiting_and_untaken_calls_learn_that_the_server_stops(serve: Serve) -> None:
+    running = await serve(drain_wait_seconds=0.1, stop_grace_seconds=60, max_concurrent_rpcs=1000)
+    running.probe.behaviour = "busy"
+    outcomes: Counter[Reason | str] = Counter()
+    stopped = False
+
+    async def caller() -> None:
+        while not stopped:
+            came = await outcome(running)
+            outcomes[came] += 1
+            if came == "UNAVAILABLE":  # nobody listens any more
+                return
+
+    callers = [asyncio.create_task(caller()) for _ in range(300)]
+    await asyncio.sleep(0.5)
+    await running.runner.stop()
+    stopped = True
+    await asyncio.gather(*callers)
+    assert outcomes.keys() == {"OK", Reason.SHUTTING_DOWN, "UNAVAILABLE"}
+
+
+async def test_calls_that_outlast_the_grace_time_learn_that_the_server_stops(serve: Serve) -> None:
+    running = await serve(stop_grace_seconds=0.2)
+    running.probe.behaviour = "wait"
+    call, stream = asyncio.create_task(running.call()), running.stream()
+    await running.probe.entered.wait()
+    await stream.write(catalog_pb2.IngestItemsRequest())
+    await stream.read()
+    sending = running.channel.stream_unary("/lookalike.v1.SearchService/GetServerInfo")()
+    await sending.wait_for_connection()
+    await running.runner.stop()
+    for ended in (call, stream.read()):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await ended
+        error = error_from_rpc(caught.value)
+        assert (type(error), error.reason) == (UnavailableError, Reason.SHUTTING_DOWN)
+    # Of a request that has not arrived, gRPC alone knows.
+    assert await sending.code() == grpc.StatusCode.UNAVAILABLE
+
+
+async def test_calls_after_the_drain_wait_for_nothing(serve: Serve) -> None:
+    running = await serve(drain_wait_seconds=0.3)
+    stop = asyncio.create_task(running.runner.stop())
+    await running.runner.draining.wait()
+    assert await outcome(running) == "OK"
+    await stop
+    assert await outcome(running) == "UNAVAILABLE"
 
 
 async def test_the_first_failure_of_what_runs_beside_ends_all() -> None:
@@ -35,3 +102,18 @@ async def test_the_first_failure_of_what_runs_beside_ends_all() -> None:
     with pytest.raises(LookalikeError, match="the store is damaged"):
         await runner.run()
     assert ended == ["lasts"]
+
+
+@pytest.mark.parametrize("seconds", [1, server.MAX_UNTAKEN_SECONDS], ids=["gRPC", "ours"])
+async def test_calls_may_wait_for_their_handler_until_their_deadline(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    """gRPC ends them, without a reason, when they have waited for 30 s; a limit of 1 s shows it sooner."""
+    monkeypatch.setattr(server, "MAX_UNTAKEN_SECONDS", seconds)
+    running = await serve()
+    running.probe.behaviour = "block"
+    outcomes = await asyncio.gather(*(outcome(running) for _ in range(5)))
+    if seconds < limits.MAX_DEADLINE_SECONDS:
+        assert "CANCELLED" in outcomes
+    else:
+        assert outcomes == ["OK"] * 5

@@ -1,0 +1,153 @@
+"""One call from its start to its end: its request id, its status, and what is counted of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import grpc
+import structlog
+from google.protobuf import descriptor_pool
+
+from lookalike.errors import LookalikeError, NotSupportedError, Reason
+from lookalike.runtime.calls import Calls, Kind, shutting_down
+from lookalike.runtime.metrics import Metrics
+from lookalike.wire.channel import REQUEST_ID_KEY
+from lookalike.wire.status import DETAILS_KEY, PUSHBACK_KEY, code_of, status_of
+
+_MAX_REQUEST_ID = 128
+_PROBES = "/grpc."
+_TYPES = {
+    (False, False): "unary",
+    (True, False): "client_stream",
+    (False, True): "server_stream",
+    (True, True): "bidi_stream",
+}
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method as metrics and limits see it."""
+
+    path: str
+    grpc_type: str
+    kind: Kind
+
+    @classmethod
+    def served(cls, path: str, handler: grpc.RpcMethodHandler) -> Self:
+        """Returns the method of a handler."""
+        streams = bool(handler.request_streaming), bool(handler.response_streaming)
+        kind: Kind = "probe" if path.startswith(_PROBES) else "stream" if any(streams) else "call"
+        return cls(path, _TYPES[streams], kind)
+
+    @classmethod
+    def described(cls, path: str) -> Self:
+        """Returns the method of a path whose handler is not known; all that no proto describes are one."""
+        try:
+            method = descriptor_pool.Default().FindMethodByName(path.strip("/").replace("/", "."))
+        except KeyError:
+            return cls("/unknown/unknown", "unary", "call")
+        return cls(path, _TYPES[method.client_streaming, method.server_streaming], "call")
+
+    def labels(self) -> tuple[str, str, str]:
+        """Returns the values of the metrics' first labels: type, service and method."""
+        service, name = self.path.lstrip("/").split("/", 1)
+        return self.grpc_type, service, name
+
+
+class ObservedCall:
+    """The context of one call: what is raised inside becomes its status.
+
+    Args:
+        method: The called one.
+        context: gRPC's.
+        metrics: Where the call is counted and timed.
+        calls: The call leaves them at its end.
+    """
+
+    def __init__(
+        self, method: Method, context: grpc.aio.ServicerContext, metrics: Metrics, calls: Calls
+    ) -> None:
+        self._method = method
+        self._context = context
+        self._metrics = metrics
+        self._calls = calls
+
+    async def __aenter__(self) -> None:
+        self._request_id = _request_id(self._context)
+        structlog.contextvars.bind_contextvars(request_id=self._request_id)
+        self._context.set_trailing_metadata(((REQUEST_ID_KEY, self._request_id),))
+        self._start = time.perf_counter()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._calls.leave(task)
+        answer = self._answer(error)
+        code = code_of(answer) if isinstance(answer, LookalikeError) else answer
+        seconds = time.perf_counter() - self._start
+        labels = self._method.labels()
+        self._metrics.handled.labels(*labels, code.name).inc()
+        self._metrics.handling_seconds.labels(*labels).observe(seconds)
+        if isinstance(answer, LookalikeError):
+            if isinstance(error, asyncio.CancelledError):
+                task.uncancel()
+            await self._abort(answer)
+
+    def _answer(self, error: BaseException | None) -> LookalikeError | grpc.StatusCode:
+        """Returns the error that ends the call, or the code of one that ends without our doing."""
+        if error is None:
+            return _code_set(self._context) or grpc.StatusCode.OK
+        if isinstance(error, LookalikeError):
+            return error
+        if isinstance(error, grpc.aio.AbortError | grpc.aio.UsageError):
+            return _code_set(self._context) or grpc.StatusCode.UNKNOWN
+        if isinstance(error, asyncio.CancelledError) and self._calls.cut_off:
+            return shutting_down()
+        if isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt | SystemExit):
+            return grpc.StatusCode.CANCELLED
+        if isinstance(error, NotImplementedError) and (
+            _code_set(self._context) is grpc.StatusCode.UNIMPLEMENTED
+        ):  # the generated base class of a servicer
+            name = self._method.labels()[-1]
+            return NotSupportedError(f"{name} is not supported in this version")
+        log.error("call_failed", method=self._method.path, exc_info=error)
+        return LookalikeError(f"internal error; the request id is {self._request_id}")
+
+    async def _abort(self, error: LookalikeError) -> None:
+        """Ends the call with the error's status by raising grpc.aio.AbortError."""
+        status = status_of(error)
+        trailing: tuple[tuple[str, str | bytes], ...] = (
+            (REQUEST_ID_KEY, self._request_id),
+            (DETAILS_KEY, status.SerializeToString()),
+        )
+        if error.reason is Reason.COVERAGE_TOO_LOW:  # it may have taken all the time there was, and would again
+            trailing += ((PUSHBACK_KEY, "-1"),)
+        await self._context.abort(code_of(error), status.message, trailing)
+
+
+def _code_set(context: grpc.aio.ServicerContext) -> grpc.StatusCode | None:
+    """Returns the status that the handler set itself, as a code or its number."""
+    code = context.code()
+    return _CODES.get(code.value[0] if isinstance(code, grpc.StatusCode) else code)
+
+
+def _request_id(context: grpc.aio.ServicerContext) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if (
+            key == REQUEST_ID_KEY
+            and isinstance(value, str)
+            and 0 < len(value) <= _MAX_REQUEST_ID
+            and value.isprintable()
+        ):
+            return value
+    return uuid.uuid4().hex

@@ -1,0 +1,211 @@
+"""Too much is refused with a reason, before it is read, and streams never take the place of searches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+
+from lookalike.errors import LookalikeError, OverloadedError, PermissionDeniedError, Reason, UnavailableError
+from lookalike.runtime.settings import ServerSettings
+from lookalike.v1 import catalog_pb2, search_pb2, search_pb2_grpc
+from lookalike.wire.status import error_from_rpc
+
+if TYPE_CHECKING:
+    from conftest import Running, Serve
+
+SEARCH = "/lookalike.v1.SearchService/GetServerInfo"
+MIB = 1 << 20
+
+
+async def failure(call: Any) -> LookalikeError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return error_from_rpc(caught.value)
+
+
+async def until(happened: Any) -> None:
+    async with asyncio.timeout(30):
+        while not await happened():
+            await asyncio.sleep(0.01)
+
+
+async def test_idle_streams_do_not_stop_searches(serve: Serve) -> None:
+    running = await serve()
+    streams = [running.stream() for _ in range(256)]
+    for stream in streams:
+        await stream.wait_for_connection()
+    outcomes: Counter[str] = Counter()
+
+    async def read(stream: Any) -> None:
+        try:
+            await stream.write(catalog_pb2.IngestItemsRequest())
+            await stream.read()
+            outcomes["open"] += 1
+        except grpc.aio.AioRpcError as error:
+            outcomes[error_from_rpc(error).reason] += 1
+
+    await asyncio.gather(*map(read, streams))
+    assert outcomes == {"open": 32, Reason.OVERLOADED: 224}
+    for _ in range(3):
+        assert (await running.call()).version == "1"
+    for stream in streams:
+        stream.cancel()
+    await until(lambda: no_streams(running))
+    await read(running.stream())
+    assert outcomes["open"] == 33
+
+
+async def no_streams(running: Running) -> bool:
+    samples = (await running.metrics())["lookalike_calls_in_progress"].samples
+    return {sample.labels["kind"]: sample.value for sample in samples}["stream"] == 0
+
+
+async def test_a_silent_stream_is_ended_and_says_so(serve: Serve) -> None:
+    running = await serve(stream_idle_seconds=0.3)
+    stream = running.stream()
+    for _ in range(5):  # longer than the limit in all, but never silent for so long
+        await asyncio.sleep(0.1)
+        await stream.write(catalog_pb2.IngestItemsRequest())
+        assert await stream.read()
+    error = await failure(stream.read())
+    assert (type(error), error.reason) == (UnavailableError, Reason.STREAM_IDLE)
+
+
+async def test_a_request_is_refused_before_it_is_read(serve: Serve) -> None:
+    """None of these requests ever arrives, so whoever waits for them never refuses anything."""
+    running = await serve(max_concurrent_rpcs=2)
+    opened = [running.channel.stream_unary(SEARCH)() for _ in range(2)]
+    for call in opened:
+        await call.wait_for_connection()
+    await until(lambda: busy(running))
+    late = running.channel.stream_unary(SEARCH)()
+    assert isinstance(await failure(late), OverloadedError)
+    for call in opened:  # those who leave without having sent anything free their place
+        call.cancel()
+    await until(lambda: answered(running))
+
+
+async def busy(running: Running) -> bool:
+    return running.runner._calls.in_progress("call") == 2
+
+
+async def answered(running: Running) -> bool:
+    try:
+        return bool(await running.call())
+    except grpc.aio.AioRpcError:
+        return False
+
+
+async def test_requests_in_progress_are_bounded_by_their_size(serve: Serve) -> None:
+    running = await serve(max_message_bytes=2 * MIB, max_request_bytes_in_flight=3 * MIB)
+    running.probe.behaviour = "wait"
+    call = running.channel.unary_unary(SEARCH, response_deserializer=lambda answer: answer)
+    # An unknown field, as a later version's request would have.
+    large = b"\xfa\x01" + varint(int(1.4 * MIB)) + bytes(int(1.4 * MIB))
+    waiting = [asyncio.create_task(answer(call(large))) for _ in range(2)]
+    await until(lambda: holds(running, 2 * len(large)))
+    error = await failure(call(large))
+    assert isinstance(error, OverloadedError)
+    assert "too large together" in error.message
+    small = asyncio.create_task(answer(call(b"")))
+    await until(lambda: in_progress(running, 3))
+    running.probe.release.set()
+    await asyncio.gather(*waiting, small)
+    assert await holds(running, 0)
+
+
+async def answer(call: Any) -> bytes:
+    return bytes(await call)
+
+
+async def holds(running: Running, size: int) -> bool:
+    (sample,) = (await running.metrics())["lookalike_request_bytes_in_progress"].samples
+    return bool(sample.value == size)
+
+
+async def in_progress(running: Running, count: int) -> bool:
+    return running.runner._calls.in_progress("call") == count
+
+
+def varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def test_requests_in_flight_hold_at_least_one_message() -> None:
+    with pytest.raises(ValueError, match="max_request_bytes_in_flight must be at least max_message_bytes"):
+        ServerSettings(max_message_bytes=4096, max_request_bytes_in_flight=2048)
+
+
+async def test_a_peer_that_is_gone_without_a_word_loses_its_connection(serve: Serve) -> None:
+    running = await serve(keepalive_seconds=0.5, keepalive_timeout_seconds=0.5)
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.runner.port)
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+    # It never answers the server's settings or pings.
+    async with asyncio.timeout(60):
+        await reader.read(-1)
+    writer.close()
+
+
+async def test_connections_are_renewed_without_a_failed_call(serve: Serve) -> None:
+    running = await serve(max_connection_age_seconds=0.3, max_connection_age_grace_seconds=30)
+    running.probe.behaviour = "peer"
+    peers = set()
+    async with asyncio.timeout(60):
+        while len(peers) < 3:
+            peers.add((await running.call()).version)
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Lets nobody in."""
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        if handler_call_details.method.startswith("/grpc."):
+            return await continuation(handler_call_details)
+        raise self.error
+
+    error: BaseException = PermissionDeniedError("the key allows no searches")
+
+
+async def test_further_interceptors_refuse_with_domain_errors(serve: Serve) -> None:
+    guard = Guard()
+    running = await serve({"interceptors": [guard]})
+    error = await failure(running.call())
+    assert (type(error), error.reason) == (PermissionDeniedError, Reason.PERMISSION_DENIED)
+    assert isinstance(await failure(running.stream().read()), PermissionDeniedError)
+    guard.error = RuntimeError("secret path")
+    error = await failure(running.call())
+    assert error.reason == Reason.INTERNAL
+    assert "secret" not in error.message
+    assert isinstance(await failure(running.channel.unary_unary("/made/up")(b"")), LookalikeError)
+    samples = (await running.metrics())["grpc_server_handled"].samples
+    counted = Counter[tuple[str, str, str]]()
+    for sample in samples:
+        if sample.name.endswith("_total"):
+            labels = sample.labels
+            counted[labels["grpc_type"], labels["grpc_method"], labels["grpc_code"]] += int(sample.value)
+    assert counted == {
+        ("unary", "GetServerInfo", "PERMISSION_DENIED"): 1,
+        ("bidi_stream", "IngestItems", "PERMISSION_DENIED"): 1,
+        ("unary", "GetServerInfo", "INTERNAL"): 1,
+        ("unary", "unknown", "INTERNAL"): 1,
+    }
+
+
+async def test_credentials_are_used(serve: Serve) -> None:
+    credentials = grpc.local_server_credentials(grpc.LocalConnectionType.LOCAL_TCP)
+    running = await serve({"credentials": credentials})
+    async with grpc.aio.secure_channel(
+        f"127.0.0.1:{running.runner.port}", grpc.local_channel_credentials(grpc.LocalConnectionType.LOCAL_TCP)
+    ) as channel:
+        answer = await search_pb2_grpc.SearchServiceStub(channel).GetServerInfo(
+            search_pb2.GetServerInfoRequest()
+        )
+    assert answer.version == "1"
