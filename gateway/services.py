@@ -21,7 +21,7 @@ from gateway.reads import Reader
 from gateway.search import SearchPipeline
 from gateway.writes import Writer
 from lookalike import __version__, limits
-from lookalike.errors import InvalidInputError, LookalikeError, NotSupportedError, Reason
+from lookalike.errors import InvalidInputError, LookalikeError, Reason
 from lookalike.v1 import (
     catalog_pb2,
     catalog_pb2_grpc,
@@ -43,7 +43,7 @@ def deadline_of(context: grpc.aio.ServicerContext) -> Deadline:
 
 
 class SearchServicer(search_pb2_grpc.SearchServiceServicer):
-    """``lookalike.v1.SearchService``.
+    """``lookalike.v1.SearchService``; calls that are not here answer NOT_SUPPORTED_YET.
 
     Args:
         pipeline: Answers searches.
@@ -129,12 +129,6 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         response.embedding_dimension = model.embedding_dimension
         return response
 
-    async def Explain(
-        self, request: search_pb2.ExplainRequest, context: grpc.aio.ServicerContext
-    ) -> search_pb2.ExplainResponse:
-        """Not in this version."""
-        raise _not_yet("Explain")
-
 
 class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
     """``lookalike.v1.CatalogService``.
@@ -191,7 +185,7 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
 
 
 class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
-    """``lookalike.v1.CollectionService``.
+    """``lookalike.v1.CollectionService``; calls that are not here answer NOT_SUPPORTED_YET.
 
     Args:
         registry: Which collections and aliases there are.
@@ -258,46 +252,6 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         """See collection.proto."""
         aliases = [collection_pb2.Alias(name=a, collection=c) for a, c in self._registry.aliases()]
         return collection_pb2.ListAliasesResponse(aliases=aliases)
-
-    async def CreateSnapshot(
-        self, request: collection_pb2.CreateSnapshotRequest, context: grpc.aio.ServicerContext
-    ) -> collection_pb2.CreateSnapshotResponse:
-        """Not in this version."""
-        raise _not_yet("CreateSnapshot")
-
-    async def RestoreSnapshot(
-        self, request: collection_pb2.RestoreSnapshotRequest, context: grpc.aio.ServicerContext
-    ) -> collection_pb2.RestoreSnapshotResponse:
-        """Not in this version."""
-        raise _not_yet("RestoreSnapshot")
-
-    async def ListSnapshots(
-        self, request: collection_pb2.ListSnapshotsRequest, context: grpc.aio.ServicerContext
-    ) -> collection_pb2.ListSnapshotsResponse:
-        """Not in this version."""
-        raise _not_yet("ListSnapshots")
-
-    async def GetOperation(
-        self, request: collection_pb2.GetOperationRequest, context: grpc.aio.ServicerContext
-    ) -> collection_pb2.GetOperationResponse:
-        """Not in this version."""
-        raise _not_yet("GetOperation")
-
-    async def ListOperations(
-        self, request: collection_pb2.ListOperationsRequest, context: grpc.aio.ServicerContext
-    ) -> collection_pb2.ListOperationsResponse:
-        """Not in this version."""
-        raise _not_yet("ListOperations")
-
-    async def CancelOperation(
-        self, request: collection_pb2.CancelOperationRequest, context: grpc.aio.ServicerContext
-    ) -> collection_pb2.CancelOperationResponse:
-        """Not in this version."""
-        raise _not_yet("CancelOperation")
-
-
-def _not_yet(method: str) -> NotSupportedError:
-    return NotSupportedError(f"{method} is not supported in this version")
 
 
 def _collection_message(collection: Collection) -> collection_pb2.Collection:

@@ -14,7 +14,7 @@ from hasher.generation import Generation
 from hasher.metrics import HasherMetrics
 from hasher.shard import Shard
 from lookalike.collections import Spec
-from lookalike.errors import InvalidInputError, NotSupportedError, Reason, UnavailableError
+from lookalike.errors import InvalidInputError, Reason, UnavailableError
 from lookalike.limits import MIB
 from lookalike.v1 import hasher_pb2, hasher_pb2_grpc
 
@@ -26,7 +26,7 @@ _Result = TypeVar("_Result")
 
 
 class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
-    """``lookalike.v1.HasherService``.
+    """``lookalike.v1.HasherService``; calls that are not here answer NOT_SUPPORTED_YET.
 
     Args:
         shard: What is served.
@@ -138,14 +138,6 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
             generations=[convert.stats_message(generation.stats()) for generation in generations],
             isa=self._isa,
         )
-
-    async def Snapshot(  # noqa: N802 - the contract's name
-        self,
-        request: hasher_pb2.HasherServiceSnapshotRequest,
-        context: grpc.aio.ServicerContext,
-    ) -> hasher_pb2.HasherServiceSnapshotResponse:
-        """See the contract in ``hasher.proto``."""
-        raise NotSupportedError("snapshots are not supported yet")
 
     async def _run(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
