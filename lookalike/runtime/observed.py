@@ -130,7 +130,7 @@ class ObservedCall:
             (REQUEST_ID_KEY, self._request_id),
             (DETAILS_KEY, status.SerializeToString()),
         )
-        if error.reason is Reason.COVERAGE_TOO_LOW:  # it may have taken all the time there was, and would again
+        if error.reason is Reason.COVERAGE_TOO_LOW:  # a repeat would take as long
             trailing += ((PUSHBACK_KEY, "-1"),)
         await self._context.abort(code_of(error), status.message, trailing)
 

@@ -234,7 +234,7 @@ async def test_messages_that_are_too_large_are_the_callers_to_split(face: Face, 
     with pytest.raises(InvalidInputError, match=r"item 'i': \d+ bytes do not fit") as caught:
         await face.call("upsert", [Item(item_id="i", embedding=np.ones(2**22))])
     store.items["a"] = catalog_pb2.UpsertItem(item=types_pb2.Item(item_id="a", title="x" * (17 << 20)))
-    with pytest.raises(InvalidInputError, match="larger than a message may be") as caught:
+    with pytest.raises(InvalidInputError, match="more than one message may have") as caught:
         await face.call("get", ["a"])
     assert caught.value.reason == Reason.BATCH_TOO_LARGE
 
