@@ -8,7 +8,7 @@ machine-readable ``reason`` and, for bad requests, the path of the offending fie
     ├── InvalidInputError          the request or the file is wrong; sending it again cannot help
     ├── NotFoundError              a named thing does not exist
     ├── AlreadyExistsError         a thing of that name exists, with other settings
-    ├── FailedPreconditionError    right in itself, but not in the present state
+    ├── FailedPreconditionError    right in itself, but not in the current state
     ├── AbortedError               lost against a concurrent change; read again and retry
     ├── OverloadedError            too much work right now; retry after ``retry_after_seconds``
     ├── UnavailableError           a part cannot be reached right now; retry
@@ -139,7 +139,7 @@ class AlreadyExistsError(LookalikeError):
 
 
 class FailedPreconditionError(LookalikeError):
-    """Right in itself, but not in the present state of the system."""
+    """Right in itself, but not in the current state of the system."""
 
     default_reason = Reason.MODEL_VERSION_MISMATCH
 

@@ -33,7 +33,7 @@ class InCategory:
     """The item lies in this category or below it.
 
     Attributes:
-        path: Full path, from the top down: `("Kitchen", "Drinkware")`.
+        path: Full path, from the top down: ``("Kitchen", "Drinkware")``.
     """
 
     path: tuple[str, ...]
@@ -48,7 +48,7 @@ class InCategory:
 
 @dataclass(frozen=True, slots=True)
 class Equals:
-    """The attribute `name` has exactly this value."""
+    """The attribute ``name`` has exactly this value."""
 
     name: str
     value: str
@@ -64,7 +64,7 @@ class Equals:
 
 @dataclass(frozen=True, slots=True)
 class In:
-    """The attribute `name` has one of these values, of which there is at least one."""
+    """The attribute ``name`` has one of these values, of which there is at least one."""
 
     name: str
     values: tuple[str, ...]
@@ -80,9 +80,9 @@ class In:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The value of the attribute `name` is a number between two bounds, which belong to the range.
+    """The value of the attribute ``name`` is a number between two bounds, which belong to the range.
 
-    Values are text; those that are finite decimal numbers (`12`, `-0.5`, `1e3`) count, others never pass.
+    Values are text: finite decimal numbers (``12``, ``-0.5``, ``1e3``) count, others never pass.
 
     Attributes:
         name: The attribute.
@@ -125,7 +125,7 @@ Condition: TypeAlias = InCategory | Equals | In | Range
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """An item passes when all of `all`, at least one of `any` (where there are any) and none of `none` hold.
+    """An item passes when all of ``all``, one of ``any`` (if there are any) and none of ``none`` hold.
 
     Together at most 64 conditions. A filter without any lets every item pass.
     """

@@ -143,7 +143,7 @@ def main() -> NoReturn:
     code = run()
     try:
         sys.stdout.flush()
-    except OSError:  # run() has told; Python would flush again at the exit, and tell it as a traceback
+    except OSError:  # run() has reported it; Python would flush again at the exit, with a traceback
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 

@@ -23,21 +23,21 @@ from rich.progress import (
 )
 
 SECONDS_BETWEEN_LINES = 10.0
-"""How often progress says something where there is no terminal."""
+"""How often progress is reported without a terminal."""
 
 Update: TypeAlias = Callable[[int, int], None]
 """Called with how much is done and how much there is; 0 for an unknown whole."""
 
 
 class Progressing(Protocol):
-    """An :data:`Update` that may be given a remark to show beside."""
+    """An :data:`Update` that also takes a remark to show."""
 
     def __call__(self, done: int, total: int, remark: str = "") -> None:
-        """Tells how far the work is."""
+        """Reports how far the work is."""
 
 
 stderr = Console(stderr=True)
-# Where there is no terminal, lines are not folded to the 80 columns that rich assumes.
+# Without a terminal, lines are not folded to the 80 columns that rich assumes.
 stdout = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140)
 
 

@@ -68,7 +68,7 @@ def evaluate(
     Online, without --bundle: through the running services, by codes and by brute force; the collection
     must hold the rows with split index or both, so run `lookalike index` first. Offline, with --bundle:
     the photos go through the model here and are compared with the whole index; --whiten, --expand and
-    --rerank are each measured beside the plain search.
+    --rerank are each measured in addition to the plain search.
     """
     _require_one_mode(context, offline=bundle is not None)
     rows = open_catalog(catalog, catalog_format, split_by_product)
@@ -168,8 +168,8 @@ def _flat(figures: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         elif isinstance(value, dict) and "interval" in value:
             for drawn in ("interval", "interval_by_product"):
                 low, high = value[drawn]
-                told = f"{value['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
-                found.append((f"{path} {drawn}", told))
+                shown = f"{value['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
+                found.append((f"{path} {drawn}", shown))
         elif isinstance(value, dict):
             found += _flat(value, f"{path} ")
         else:

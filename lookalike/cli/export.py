@@ -71,10 +71,10 @@ def export(
     if triton is None and int8 is None:
         raise InvalidInputError("name what to write: --triton DIR, --int8 OUT, or both", field="--triton")
     loaded = load_bundle(bundle)
-    told: dict[str, Any] = {"bundle": str(bundle), "model_version": loaded.model_version}
+    report: dict[str, Any] = {"bundle": str(bundle), "model_version": loaded.model_version}
     if int8 is not None:
         loaded, figures = _quantise(loaded, int8, read_catalog(catalog) if catalog else None)
-        told |= {"int8": str(int8), "model_version": loaded.model_version, **figures}
+        report |= {"int8": str(int8), "model_version": loaded.model_version, **figures}
     if triton is not None:
         from embedder.triton.repository import write_version
 
@@ -86,11 +86,15 @@ def export(
             max_batch=max_batch,
             threads=threads,
         )
-        told |= {"repository": str(triton), "model": model, "version": write_version(triton, loaded, options)}
+        report |= {
+            "repository": str(triton),
+            "model": model,
+            "version": write_version(triton, loaded, options),
+        }
     if as_json:
-        print_json(told)
+        print_json(report)
         return
-    for name, value in told.items():
+    for name, value in report.items():
         print(f"{name:20} {value:.5f}" if isinstance(value, float) else f"{name:20} {value}")
 
 

@@ -40,7 +40,7 @@ def evaluate_catalog(
         collection: Holds the rows with split ``index`` or ``both``.
         k: Depth of the rankings; at least 10 for the figures to mean what they say.
         concurrency: Queries under way at the same time.
-        update: Told how many searches are done.
+        update: Called with how many searches are done.
     """
     asked = questions(catalog)
 

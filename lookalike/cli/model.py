@@ -86,7 +86,7 @@ def load(
     max_batch: MaxBatch = None,
     threads: Threads = None,
 ) -> None:
-    """Load a bundle into Triton beside what it serves, and prove it on the golden images."""
+    """Load a bundle into Triton in addition to what it serves, and prove it on the golden images."""
     from embedder.bundle import load_bundle
     from embedder.triton import control
 
@@ -131,14 +131,14 @@ def switch(
     """Serve another bundle: load and prove it, have the embedders move over, unload the old one.
 
     A bundle that fails its checks, or that not every embedder takes in time, changes nothing for callers:
-    the old one is put back, also on Ctrl-C and SIGTERM. Once every embedder serves the new one it stays,
+    the old one is restored, also on Ctrl-C and SIGTERM. Once every embedder serves the new one it stays,
     and the old one is unloaded when no call is under way with it.
     """
     from embedder.bundle import check_replaceable, copy_bundle, load_bundle
 
     new = load_bundle(to)
     load_bundle(served)
-    # Beside the folder, which is itself replaced.
+    # Next to the folder, which is itself replaced.
     alone = one_at_a_time(served.parent.resolve() / f".{served.name}.switch-lock", f"switch of {served}")
     with alone, tempfile.TemporaryDirectory(prefix="lookalike-") as scratch:
         check_replaceable(served)
@@ -201,7 +201,7 @@ def _check_followed(embedders: list[str], served: Bundle) -> None:
 
 
 def _put_back(old: Bundle, new: Bundle, served: Path) -> None:
-    """Puts the old bundle into its folder again, unless that holds it, or by now a third one."""
+    """Restores the old bundle to its folder, unless that holds it, or by now a third one."""
     try:
         note(_put_back_in(old, new, served))
     except BaseException:

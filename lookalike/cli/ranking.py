@@ -55,7 +55,7 @@ def ask(
         k: Hits of each ranking.
         exact: Compare with every stored vector.
         concurrency: Queries under way at the same time.
-        update: Told how many are done.
+        update: Called with how many are done.
 
     Returns:
         One ranking for each query, in their order.

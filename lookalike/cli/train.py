@@ -191,7 +191,7 @@ def training_progress(label: str = "") -> Iterator[Callable[[str, int, int, Mapp
 
 
 def _remark(figures: Mapping[str, float]) -> str:
-    """Tells the loss and how fast training is, as far as they are known."""
+    """Names the loss and the speed of training, as far as they are known."""
     parts = []
     if "loss" in figures:
         parts.append(f"loss {figures['loss']:.3f}")

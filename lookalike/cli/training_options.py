@@ -42,7 +42,7 @@ Beta = Annotated[
     typer.Option(
         min=0,
         max=1,
-        help="Weight of the dependence loss, against classes that are no children of those above;"
+        help="Weight of the dependence loss, against classes that are not children of those above;"
         " default: 0.8.",
         rich_help_panel=_LOSSES,
     ),
@@ -119,7 +119,7 @@ Seed = Annotated[
 MaxBadShare = Annotated[
     float | None,
     typer.Option(
-        min=0, max=1, help="Share of unreadable photos to put up with; default: 0.01.", rich_help_panel=_LOOP
+        min=0, max=1, help="Share of unreadable photos to tolerate; default: 0.01.", rich_help_panel=_LOOP
     ),
 ]
 Devices = Annotated[

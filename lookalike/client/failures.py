@@ -49,7 +49,7 @@ def stream_error(error: grpc.RpcError, target: str) -> LookalikeError:
     """Returns the domain error of a broken stream.
 
     When the server ends a stream while a message is being written, grpc.aio may report an INTERNAL of its
-    own, without metadata, in place of the server's status. The next stream will tell what is wrong.
+    own, without metadata, in place of the server's status. The next stream shows what is wrong.
     """
     if error.code() is grpc.StatusCode.INTERNAL and not error.trailing_metadata():
         return UnavailableError("the bulk load's stream broke", reason=Reason.GATEWAY_UNREACHABLE)

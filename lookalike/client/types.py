@@ -273,7 +273,7 @@ class GetResult:
 
 @dataclass(frozen=True, slots=True)
 class IngestProgress:
-    """How far a bulk load is: items durable, items refused, and streams that had to be opened anew."""
+    """How far a bulk load is: items durable, items refused, and streams that had to be opened again."""
 
     acknowledged_count: int
     failed_count: int

@@ -54,7 +54,7 @@ def open_channel(target: str, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> 
 
 
 class _PassRequestId(grpc.aio.UnaryUnaryClientInterceptor):
-    """Sends the present call's request id along, so that one id finds the logs of all services."""
+    """Sends the current call's request id along, so that one id finds the logs of all services."""
 
     async def intercept_unary_unary(
         self,

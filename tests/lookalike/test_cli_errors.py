@@ -37,7 +37,7 @@ def failing(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "said"),
     [
         (OSError(errno.ENOSPC, "x"), EXIT_FAILED, "the disk is full: cannot write the output; free"),
         (OSError(errno.ENOSPC, "x", "to"), EXIT_FAILED, "the disk is full: cannot write to; free"),
@@ -54,17 +54,17 @@ def failing(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
         (typer.Abort(), EXIT_INTERRUPTED, ""),
     ],
 )
-def test_each_failure_is_told_in_one_line(
+def test_each_failure_is_one_line(
     error: BaseException,
     code: int,
-    told: str,
+    said: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert failing(error, monkeypatch) == code
     lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == bool(told)
-    assert all(line.startswith(f"error: {told}") for line in lines)
+    assert len(lines) == bool(said)
+    assert all(line.startswith(f"error: {said}") for line in lines)
 
 
 @pytest.mark.skipif(not FULL_DISK.exists(), reason="there is no device that is always full")
@@ -87,7 +87,7 @@ def test_an_output_that_does_not_fit_on_the_disk(buffering: None) -> None:
     ]
 
 
-def test_nothing_is_told_to_a_reader_that_left_early(buffering: None) -> None:
+def test_nothing_is_said_to_a_reader_that_left_early(buffering: None) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     outcome = subprocess.run(VERSION, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)

@@ -136,9 +136,9 @@ def test_each_option_is_measured_beside_the_plain_search(
         assert difference["difference"] == pytest.approx(found[name] - plain)
         assert difference["interval"][0] <= difference["difference"] <= difference["interval"][1]
     assert "difference_to_plain" not in found["options"]["plain"]
-    told = capsys.readouterr().out
-    assert "recall@1" in told
-    assert told.count("interval_by_product") == told.count(" interval ") > 0
+    printed = capsys.readouterr().out
+    assert "recall@1" in printed
+    assert printed.count("interval_by_product") == printed.count(" interval ") > 0
 
 
 def test_a_model_is_compared_with_another(

@@ -239,7 +239,7 @@ async def test_messages_that_are_too_large_are_the_callers_to_split(face: Face, 
     assert caught.value.reason == Reason.BATCH_TOO_LARGE
 
 
-async def test_no_server_and_no_time_are_told_apart(face: Face, store: Any) -> None:
+async def test_no_server_and_no_time_are_different_errors(face: Face, store: Any) -> None:
     store.delay_seconds = 5.0
     with Client("127.0.0.1:1") as nobody, pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1") as caught:
         await asyncio.to_thread(nobody.count)

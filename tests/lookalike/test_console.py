@@ -27,7 +27,7 @@ def test_without_a_terminal_progress_is_lines_with_the_time_left(capsys: pytest.
     ]
 
 
-def test_a_training_run_tells_loss_and_speed_of_each_stage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_training_run_shows_loss_and_speed_of_each_stage(capsys: pytest.CaptureFixture[str]) -> None:
     with training_progress("[2/4]") as on_progress:
         on_progress("features", 0, 64, {})
         on_progress("features", 32, 64, {"photos_per_second": 1234.5})

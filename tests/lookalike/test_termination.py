@@ -57,20 +57,20 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("program", [PLAIN, IN_AN_EVENT_LOOP], ids=["plain", "event loop"])
 def test_what_was_begun_is_undone(program: str, number: signal.Signals) -> None:
-    assert told_after(program, number, ignored=signal.SIGINT) == "undone\ninterrupted\n"
+    assert said_after(program, number, ignored=signal.SIGINT) == "undone\ninterrupted\n"
 
 
 def test_what_nohup_keeps_running_outlives_a_hangup() -> None:
-    assert told_after(PLAIN.replace("60", "0.5"), signal.SIGHUP, ignored=signal.SIGHUP) == "undone\n"
+    assert said_after(PLAIN.replace("60", "0.5"), signal.SIGHUP, ignored=signal.SIGHUP) == "undone\n"
 
 
 def test_the_second_signal_does_not_disturb_what_is_undone() -> None:
     program = PLAIN.replace("finally:", "finally:\n        signal.raise_signal(signal.SIGTERM)")
     program = "import signal\n" + program
-    assert told_after(program, signal.SIGHUP, ignored=signal.SIGINT) == "undone\ninterrupted\n"
+    assert said_after(program, signal.SIGHUP, ignored=signal.SIGINT) == "undone\ninterrupted\n"
 
 
-def told_after(program: str, number: signal.Signals, ignored: signal.Signals) -> str:
+def said_after(program: str, number: signal.Signals, ignored: signal.Signals) -> str:
     before = signal.signal(ignored, signal.SIG_IGN)  # which the process inherits
     try:
         process = subprocess.Popen(
@@ -85,9 +85,9 @@ def told_after(program: str, number: signal.Signals, ignored: signal.Signals) ->
         assert process.stdout
         assert process.stdout.readline() == "begun\n"
         process.send_signal(number)
-        told = process.stdout.read()
+        said = process.stdout.read()
         assert process.wait(10) == 0
-    return told
+    return said
 
 
 def test_handlers_are_as_before_afterwards() -> None:

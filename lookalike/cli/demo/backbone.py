@@ -19,7 +19,7 @@ def plain_backbone_figures(
         catalog: Index and query rows.
         bundle_folder: Where the backbone's own bundle is kept; made if missing.
         cache: Where features are kept.
-        update: Told how many photos are done.
+        update: Called with how many photos are done.
 
     Returns:
         ``mar@10``, ``mar@10_capped`` and ``recall@1``.
