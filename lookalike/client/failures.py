@@ -6,7 +6,14 @@ from contextlib import suppress
 
 import grpc
 
-from lookalike.errors import DeadlineError, InvalidInputError, LookalikeError, Reason, UnavailableError
+from lookalike.errors import (
+    DeadlineError,
+    InvalidInputError,
+    LookalikeError,
+    Reason,
+    UnavailableError,
+    shown,
+)
 from lookalike.wire.proxies import proxy_variable
 from lookalike.wire.status import DETAILS_KEY, PUSHBACK_KEY, error_from_rpc
 
@@ -15,7 +22,7 @@ def call_error(error: grpc.RpcError, target: str) -> LookalikeError:
     """Returns the domain error of a failed call; ``target`` is named where no server answered."""
     if not is_described(error) and error.code() is grpc.StatusCode.UNAVAILABLE:
         return UnavailableError(
-            f"no Lookalike gateway can be reached at {target}{proxy_hint(target)}",
+            f"no Lookalike gateway can be reached at {shown(target)}{proxy_hint(target)}",
             reason=Reason.GATEWAY_UNREACHABLE,
         )
     if not is_described(error) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
