@@ -16,6 +16,8 @@ _SERVE = ROOT / "deploy" / "triton" / "serve.sh"
 START_SECONDS = 300.0
 STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.05
+# No proxy of the environment leads to this machine itself.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def is_installed() -> bool:
@@ -89,12 +91,12 @@ class TritonServer:
 
     def metrics(self) -> str:
         """Return what it tells Prometheus."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics}/metrics", timeout=10) as answer:
+        with _DIRECT.open(f"http://127.0.0.1:{self._metrics}/metrics", timeout=10) as answer:
             return str(answer.read().decode())
 
     def _is_live(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._http}/v2/health/live", timeout=1):
+            with _DIRECT.open(f"http://127.0.0.1:{self._http}/v2/health/live", timeout=1):
                 return True
         except OSError:
             return False

@@ -143,6 +143,15 @@ def test_calls_whose_repeat_has_another_answer_are_not_repeated(clock: Clock) ->
         attempts(clock, repeatable=False).failed(failure(SHARD_DOWN))
 
 
+def test_an_answer_that_the_client_cannot_receive_is_the_callers_to_make_smaller(clock: Clock) -> None:
+    metadata = grpc.aio.Metadata()
+    details = "CLIENT: Received message larger than max (20971520 vs. 16777216)"
+    error = grpc.aio.AioRpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, metadata, metadata, details)
+    with pytest.raises(InvalidInputError, match="ask for less") as caught:
+        attempts(clock).failed(error)
+    assert caught.value.reason == Reason.BATCH_TOO_LARGE
+
+
 def test_a_status_of_another_server_is_read_too(clock: Clock) -> None:
     details = (DETAILS_KEY, status_pb2.Status(code=14, message="elsewhere").SerializeToString())
     metadata = grpc.aio.Metadata(details)
