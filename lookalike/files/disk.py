@@ -1,10 +1,11 @@
-"""Disks that are full: told by what could not be written there."""
+"""Writing files that survive crashes, and naming the file that could not be written when the disk is full."""
 
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -26,3 +27,45 @@ def writing(target: Path) -> Iterator[None]:
         if error.errno not in FULL:
             raise
         raise OSError(error.errno, error.strerror, str(target)) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, durably, where they are missing.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        sync_folder(one.parent)
+    if not missing:
+        # A process that was killed may have made it just now. Where it may not be listed, it was not made by
+        # us.
+        with suppress(PermissionError):
+            sync_folder(folder.parent)
+
+
+def replace_file(target: Path, content: bytes) -> None:
+    """Writes a file whole or not at all; it is durable when this returns.
+
+    Raises:
+        OSError: It cannot be written; what was there before stays.
+    """
+    part = target.with_name(f"{target.name}.part")
+    with writing(target):
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+        sync_folder(target.parent)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
-from lookalike.files.disk import FULL, writing
+from lookalike.files.disk import FULL, make_folder, writing
 
 LOCK_FILE = "LOCK"
 
@@ -82,9 +82,10 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path, owner: str) -> None:
+        self._file = folder / LOCK_FILE
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._descriptor = lock_file(folder / LOCK_FILE)
+            make_folder(folder)
+            self._descriptor = lock_file(self._file)
         except BlockingIOError:
             raise FailedPreconditionError(
                 f"the data folder {folder} is in use by another {owner} process: stop it, or give each its"
@@ -95,6 +96,13 @@ class FolderLock:
             raise InvalidInputError(
                 f"cannot use the data folder {folder}: {error.strerror}", reason=Reason.CONFIG_INVALID
             ) from None
+
+    def in_place(self) -> bool:
+        """Whether the lock still keeps others out: whoever deletes or replaces its file lets them in."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self._file.stat())
+        except OSError:
+            return False
 
     def release(self) -> None:
         """Gives the folder back; a second call does nothing."""

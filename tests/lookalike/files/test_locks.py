@@ -75,3 +75,20 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidInputError, match="data folder"):
         FolderLock(tmp_path / "file" / "data", "gateway")
+
+
+@pytest.mark.parametrize("gone", ["folder", "file", "replaced", "released"])
+def test_a_lock_knows_when_it_keeps_no_one_out(tmp_path: Path, gone: str) -> None:
+    lock = FolderLock(tmp_path / "data", "gateway")
+    assert lock.in_place()
+    file = tmp_path / "data" / "LOCK"
+    if gone == "released":
+        lock.release()
+    else:
+        file.unlink()
+    if gone == "folder":
+        file.parent.rmdir()
+    elif gone == "replaced":
+        file.touch()
+    assert not lock.in_place()
+    lock.release()
