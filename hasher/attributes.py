@@ -16,24 +16,21 @@ class ItemAttributes(NamedTuple):
     values: dict[str, str]
 
 
-def attributes_of(item: bytes) -> ItemAttributes:
-    """Returns what a filter can ask of an item.
-
-    Args:
-        item: An encoded ``lookalike.v1.Item``.
-
-    Raises:
-        google.protobuf.message.DecodeError: It is none.
-    """
-    message = types_pb2.Item.FromString(item)
-    return ItemAttributes(tuple(message.category.names), dict(message.attributes))
+def attributes_of(item: types_pb2.Item) -> ItemAttributes:
+    """Returns what a filter can ask of an item."""
+    return ItemAttributes(tuple(item.category.names), dict(item.attributes))
 
 
-def index_attributes(items: Iterable[bytes]) -> Attributes:
-    """Returns what the index keeps of encoded items.
+def decoded_attributes(items: Iterable[bytes]) -> list[ItemAttributes]:
+    """Returns what a filter can ask of encoded items.
 
     Raises:
-        google.protobuf.message.DecodeError: One is no encoded ``lookalike.v1.Item``.
+        google.protobuf.message.DecodeError: One is not an encoded ``lookalike.v1.Item``.
     """
-    rows = [attributes_of(item) for item in items]
+    return [attributes_of(types_pb2.Item.FromString(item)) for item in items]
+
+
+def in_columns(rows: Iterable[ItemAttributes]) -> Attributes:
+    """Returns attributes of items as the index takes them."""
+    rows = list(rows)
     return Attributes([row.category for row in rows], [row.values for row in rows])

@@ -26,13 +26,13 @@ class HasherSettings(ServerSettings):
     shard_count: PositiveCount = 1
     """Shards that the items are spread over; the same for all of them."""
     search_threads: int = Field(default=0, ge=0, le=1024)
-    """Searches and reads that run at once; 0 takes one per core."""
+    """Searches that run at once, and as many reads; 0 takes one per processor that the process may use."""
     max_pending_changes: PositiveCount = 256
     """Changes of one generation that may wait for their commit; more are refused with RESOURCE_EXHAUSTED."""
     checkpoint_interval_seconds: PositiveSeconds = 300.0
     """Time between two savings of the changed indexes; a start after a crash replays what came later."""
     position_wait_seconds: PositiveSeconds = 5.0
-    """The longest wait for ``min_position``; a nearer deadline of the call shortens it."""
+    """The longest wait for a position of the log; a nearer deadline of the call shortens it."""
 
     @model_validator(mode="before")
     @classmethod

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hasher.rows.records import (
-    Applied,
-    Change,
-    Delete,
-    GenerationStats,
-    Mutation,
-    Outcome,
-    SearchAnswer,
-    SearchQuery,
-    StoredRow,
-    Upsert,
-)
-from hasher.rows.store import hash_payload
+from hasher.attributes import attributes_of
+from hasher.identity import Identity
+from hasher.log.base import Applied, Change, Delete, Mutation, Outcome, Upsert
+from hasher.rows.records import GenerationStats, SearchAnswer, SearchQuery, StoredRow
 from lookalike.collections import Spec
 from lookalike.errors import (
     AbortedError,
@@ -27,7 +20,7 @@ from lookalike.errors import (
     InvalidInputError,
     Reason,
 )
-from lookalike.limits import MAX_ID_BYTES, MAX_REQUEST_ID_BYTES
+from lookalike.limits import MAX_ID_BYTES, MAX_K, MAX_REQUEST_ID_BYTES
 from lookalike.v1 import hasher_pb2
 from lookalike.wire.categories import check_category
 from lookalike.wire.filters import filter_of
@@ -38,7 +31,7 @@ MAX_MUTATIONS = 1000
 MAX_IDS = 1000
 MAX_PAGE = 1000
 MAX_VECTORS = 256
-MAX_K = 1001
+MAX_INSTALLATION_ID_BYTES = 64
 _DIGEST_BYTES = 32
 _MAX_PROBES = 2**31 - 1
 """More buckets than any index has; the engine takes no larger number."""
@@ -46,10 +39,22 @@ _MAX_PROBES = 2**31 - 1
 PlacementCheck = Callable[[str, Spec, str], None]
 
 
-def request_id_of(request: hasher_pb2.ApplyRequest) -> str:
-    """Returns the checked request id of a change."""
-    _check_text(request.request_id, 1, MAX_REQUEST_ID_BYTES, "request_id")
-    return request.request_id
+def target_of(request: Any) -> Identity:
+    """Returns the shard that a request says it is meant for."""
+    if not request.HasField("target"):
+        raise InvalidInputError(
+            "target is missing: say which shard the request is meant for",
+            reason=Reason.FIELD_MISSING,
+            field="target",
+        )
+    target = request.target
+    _check_text(target.installation_id, 1, MAX_INSTALLATION_ID_BYTES, "target.installation_id")
+    return Identity(target.installation_id, target.shard, target.shard_count, target.layout_epoch)
+
+
+def check_request_id(request_id: str) -> None:
+    """Checks the request id of a change."""
+    _check_text(request_id, 1, MAX_REQUEST_ID_BYTES, "request_id")
 
 
 def change_of(request: hasher_pb2.ApplyRequest, spec: Spec, check_placement: PlacementCheck) -> Change:
@@ -77,13 +82,15 @@ def change_of(request: hasher_pb2.ApplyRequest, spec: Spec, check_placement: Pla
             )
         seen.add(mutation.item_id)
         check_placement(mutation.item_id, spec, field)
-    return Change(request_id_of(request), _content_digest(request), mutations)
+    return Change(request.request_id, _content_digest(request), mutations)
 
 
 def _content_digest(request: hasher_pb2.ApplyRequest) -> bytes:
     """Returns what tells two contents of one request id apart."""
     if not request.content_digest:
-        return hash_payload(request.SerializeToString(deterministic=True))
+        # The same write may come to a shard again under another layout.
+        request.ClearField("target")
+        return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
     if len(request.content_digest) != _DIGEST_BYTES:
         raise InvalidInputError(
             f"content_digest has {len(request.content_digest)} bytes; a SHA-256 has {_DIGEST_BYTES}",
@@ -132,7 +139,9 @@ def _mutation(message: hasher_pb2.Mutation, vector: NDArray[np.float32] | None, 
             raise InvalidInputError(
                 f"{field}.upsert.item.attributes has an empty name", field=f"{field}.upsert.item.attributes"
             )
-        return Upsert(item.item_id, item.product_id, item.SerializeToString(), vector, if_version)
+        return Upsert(
+            item.item_id, item.product_id, item.SerializeToString(), vector, attributes_of(item), if_version
+        )
     if message.WhichOneof("operation") is None:
         raise InvalidInputError(f"{field} has no operation", reason=Reason.FIELD_MISSING, field=field)
     _check_text(message.delete_item_id, 1, MAX_ID_BYTES, f"{field}.delete_item_id")
@@ -195,6 +204,16 @@ def applied_message(applied: Applied) -> hasher_pb2.ApplyResponse:
     )
 
 
+def outcomes_message(outcomes: Mapping[int, Sequence[Outcome]]) -> hasher_pb2.AwaitResponse:
+    """Returns what became of a write, by partition."""
+    return hasher_pb2.AwaitResponse(
+        partitions=[
+            hasher_pb2.PartitionResults(partition=partition, results=map(_outcome_message, ours))
+            for partition, ours in sorted(outcomes.items())
+        ]
+    )
+
+
 def _outcome_message(outcome: Outcome) -> hasher_pb2.MutationResult:
     if not outcome.conflict:
         return hasher_pb2.MutationResult(version=outcome.version, existed=outcome.existed)
@@ -243,6 +262,8 @@ def stats_message(stats: GenerationStats) -> hasher_pb2.GenerationInfo:
         product_count=stats.product_count,
         position=stats.position,
         index_bytes=stats.index_bytes,
+        failure=stats.failure,
+        log_id=stats.log_id,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import compress
 from pathlib import Path
@@ -13,13 +13,13 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from hasher.attributes import attributes_of, index_attributes
+from hasher.attributes import decoded_attributes, in_columns
+from hasher.disk import DiskWatch
 from hasher.index import NO_ID, HashIndex, SearchResult
 from hasher.index_files import load_index, save_index
-from hasher.log.direct import GroupCommitter
+from hasher.log.base import Applied, Change, Log, Outcome, Record
+from hasher.rows.apply import Group
 from hasher.rows.records import (
-    Applied,
-    Change,
     GenerationStats,
     Hit,
     IndexEntry,
@@ -27,42 +27,68 @@ from hasher.rows.records import (
     SearchQuery,
     StoredRow,
 )
+from hasher.rows.sqlite import concerns_file
 from hasher.rows.store import RowStore
 from lookalike.collections import Spec
-from lookalike.errors import LookalikeError, UnavailableError
+from lookalike.errors import LookalikeError, Reason, UnavailableError
 
 _Candidates = list[tuple[float, int]]
 log = structlog.get_logger()
 
 
 class Generation:
-    """Durable rows with an index over them that follows every commit.
+    """Durable rows with an index over them that follows the log.
 
     Args:
         folder: The generation's folder.
         name: Its name.
-        max_pending: Changes that may wait for their commit.
-        on_commit: Told the seconds of each commit.
+        log: Decides the order of changes.
+        disk: Told when it is full.
+        owns_folder: Whether the data folder still belongs to this process.
+        on_commit: Called with the seconds of each commit.
 
     Raises:
         DataLossError: The row file is damaged.
+        FailedPreconditionError: A newer version wrote the row file.
+        UnavailableError: The disk is full, or another process uses the row file.
     """
 
     def __init__(
-        self, folder: Path, name: str, *, max_pending: int, on_commit: Callable[[float], None]
+        self,
+        folder: Path,
+        name: str,
+        log: Log,
+        *,
+        disk: DiskWatch,
+        owns_folder: Callable[[], bool],
+        on_commit: Callable[[float], None],
     ) -> None:
         self.name = name
         self._folder = folder
+        self._log = log
+        self._disk = disk
+        self._owns_folder = owns_folder
         self._on_commit = on_commit
         self.store = RowStore(folder, name)
-        self._index: HashIndex = load_index(self.store, folder, name)
-        self._position = self.store.position
+        try:
+            self._index: HashIndex = load_index(self.store, folder, name)
+        except BaseException:
+            self.store.close()
+            raise
+        self._positions = dict(self.store.positions)
+        self._revision = self.store.revision
         self._position_lock = threading.Lock()
-        self._waiting: list[tuple[int, Future[None]]] = []
+        self._waiting: list[tuple[Mapping[int, int], Future[None]]] = []
         self._checkpoint_lock = threading.Lock()
+        self._closed = False
         self.failure = ""
         """Why no write is taken any more until a restart; empty: all is well."""
-        self._committer = GroupCommitter(self._apply, max_pending)
+
+    def follow_log(self) -> None:
+        """Applies every change from now on, once it is known that the rows belong here."""
+        if self.store.log_id != self._log.log_id:
+            self.fail(f"its rows follow the log {self.store.log_id}, not {self._log.log_id}")
+        self._log.follow(self.store.positions, self._apply)
 
     @property
     def spec(self) -> Spec:
@@ -71,70 +97,122 @@ class Generation:
 
     @property
     def position(self) -> int:
-        """The position that searches rest on."""
-        return self._position
+        """The position that searches rest on, of lane 0."""
+        return self._positions.get(0, 0)
+
+    @property
+    def positions(self) -> Mapping[int, int]:
+        """Lane → position that searches rest on."""
+        return self._positions
+
+    @property
+    def pending(self) -> int:
+        """Changes that wait for their commit."""
+        return self._log.pending()
 
     def stats(self) -> GenerationStats:
         """Returns the present state."""
         index = self._index.stats()
+        full = "the disk of the shard is full" if self._disk.is_full() else ""
         return GenerationStats(
             name=self.name,
             spec=self.spec,
             item_count=self.store.item_count,
             product_count=self.store.product_count,
-            position=self._position,
+            position=self.position,
             index_bytes=index["code_bytes"]
             + index["vector_bytes"]
             + index["bucket_bytes"]
             + index["attribute_bytes"],
+            log_id=self.store.log_id,
+            failure=self.failure or full,
         )
 
     # Writing
 
     def submit(self, change: Change) -> Future[Applied]:
-        """Queues a change; it is durable and searchable when the future is done.
+        """Appends a change to the log; it is durable and searchable when the future is done.
 
         Raises:
             OverloadedError: Too many changes wait.
             UnavailableError: The generation is closing.
         """
-        return self._committer.submit(change)
+        return self._log.submit(change)
 
-    def wait_for(self, position: int) -> Future[None]:
-        """Returns a future that is done once searches rest on at least ``position``."""
+    def wait_for(self, positions: Mapping[int, int]) -> Future[None]:
+        """Returns a future that is done once searches rest on at least these positions of lanes."""
         future: Future[None] = Future()
         with self._position_lock:
-            if position <= self._position:
+            if self.has_reached(positions):
                 future.set_result(None)
             else:
                 self._waiting = [entry for entry in self._waiting if not entry[1].done()]
-                self._waiting.append((position, future))
+                self._waiting.append((positions, future))
         return future
 
-    def _apply(self, changes: Sequence[Change]) -> Sequence[Applied | LookalikeError]:
+    def has_reached(self, positions: Mapping[int, int]) -> bool:
+        """Whether searches rest on at least these positions of lanes."""
+        return all(self._positions.get(lane, 0) >= position for lane, position in positions.items())
+
+    def outcomes(self, request_id: str, lane: int, position: int) -> Mapping[int, Sequence[Outcome]]:
+        """Returns what became of a record that was applied, by partition; see :meth:`RowStore.outcomes`."""
+        return self.store.outcomes(request_id, lane, position)
+
+    def _apply(self, records: Sequence[Record]) -> Sequence[Applied | LookalikeError]:
         if self.failure:
-            raise UnavailableError(f"generation {self.name} takes no writes until a restart: {self.failure}")
+            raise self._takes_no_writes()
+        self._bound_wal()
         start = time.perf_counter()
-        try:
-            group = self.store.apply(changes)
-        except UnavailableError:
-            raise
-        except Exception:
-            # After a failed write or fsync nobody knows what is on the disk; a restart reads it afresh.
-            self._fail("its rows could not be written")
-            raise
+        group = self._commit(records)
         self._on_commit(time.perf_counter() - start)
         try:
             self._update_index(group.entries)
-        except Exception:
-            self._fail("its index could not follow a write")
+        except BaseException as error:
+            self.fail("its index could not follow a write", error)
             raise
-        self._advance(group.position)
+        self._advance(group)
         return group.results
 
-    def _fail(self, failure: str) -> None:
+    def _commit(self, records: Sequence[Record]) -> Group:
+        try:
+            group = self.store.apply(records)
+        except UnavailableError as error:
+            if error.reason is Reason.DISK_FULL:
+                self._disk.full()
+            raise
+        except BaseException as error:
+            # After a failed write or fsync nobody knows what is on the disk; a restart reads it again. What
+            # one change alone fails for leaves the file as it was.
+            if concerns_file(error):
+                self.fail("its rows could not be written", error)
+            raise
+        self._disk.written()
+        if self.has_lost_its_files():
+            raise self._takes_no_writes()
+        return group
+
+    def _bound_wal(self) -> None:
+        try:
+            self.store.bound_wal()
+        except Exception as error:
+            # What is committed is in the write-ahead log, whatever becomes of bringing it into the file.
+            log.warning("wal_not_restarted", generation=self.name, reason=str(error))
+
+    def has_lost_its_files(self) -> bool:
+        """Whether what is written is no longer in the data folder; no write is taken then."""
+        if not self.failure and not (self._owns_folder() and self.store.in_place()):
+            self.fail("its files were deleted or replaced while it was running")
+        return bool(self.failure)
+
+    def fail(self, failure: str, cause: BaseException | None = None) -> None:
+        """Takes no more writes until a restart."""
         self.failure = failure
-        log.exception("generation_failed", generation=self.name, reason=failure)
+        log.error("generation_failed", generation=self.name, reason=failure, exc_info=cause)
+
+    def _takes_no_writes(self) -> UnavailableError:
+        return UnavailableError(
+            f"generation {self.name} takes no writes until the hasher is restarted: {self.failure}"
+        )
 
     def _update_index(self, entries: dict[int, IndexEntry | None]) -> None:
         gone = [number for number, entry in entries.items() if entry is None]
@@ -146,14 +224,15 @@ class Generation:
                 np.stack([entry.vector for entry in written.values()]),
                 np.array(list(written), dtype=np.uint64),
                 np.array([entry.product_number for entry in written.values()], dtype=np.uint64),
-                attributes=index_attributes(entry.item for entry in written.values()),
+                attributes=in_columns(entry.attributes for entry in written.values()),
             )
 
-    def _advance(self, position: int) -> None:
+    def _advance(self, group: Group) -> None:
         with self._position_lock:
-            self._position = position
-            reached = [future for wanted, future in self._waiting if wanted <= position]
-            self._waiting = [entry for entry in self._waiting if entry[0] > position]
+            self._positions = {number: lane.position for number, lane in group.lanes.items()}
+            self._revision = group.revision
+            reached = [future for wanted, future in self._waiting if self.has_reached(wanted)]
+            self._waiting = [entry for entry in self._waiting if not self.has_reached(entry[0])]
         for future in reached:
             if future.set_running_or_notify_cancel():
                 future.set_result(None)
@@ -162,7 +241,7 @@ class Generation:
 
     def search(self, query: SearchQuery) -> SearchAnswer:
         """Finds the nearest rows to each vector of a query; blocks for the length of the search."""
-        position = self._position
+        position = self.position
         codes_total = self.store.item_count
         excluded = self.store.row_number(query.exclude_item_id) if query.exclude_item_id else None
         found = self._index.search_detailed(
@@ -202,7 +281,7 @@ class Generation:
         siblings = self.store.siblings(excluded)
         numbers, vectors = siblings.row_numbers, siblings.vectors
         if query.filter is not None:
-            passing = [query.filter.passes(*attributes_of(item)) for item in siblings.items]
+            passing = [query.filter.passes(*attributes) for attributes in decoded_attributes(siblings.items)]
             numbers, vectors = list(compress(numbers, passing)), vectors[passing]
         if not numbers:
             return
@@ -229,23 +308,29 @@ class Generation:
 
         Raises:
             OSError: The files cannot be written.
+            UnavailableError: The generation is closing, or the disk is full.
         """
         with self._checkpoint_lock:
-            position = self._position
-            if position != self.store.index_position and not self.failure:
-                save_index(self._index, self.store, self._folder, position)
+            revision = self._revision
+            if revision == self.store.index_revision or self._closed or self.has_lost_its_files():
+                return
+            save_index(self._index, self.store, self._folder, revision)
 
     def close(self, *, save: bool) -> None:
-        """Applies what is queued, saves the index if asked to, and closes the files."""
-        self._committer.close()
-        try:
-            if save:
-                self.checkpoint()
-        except OSError as error:
-            # The rows are safe and the index can be rebuilt from them.
-            log.warning("index_not_saved", generation=self.name, reason=str(error))
-        finally:
-            self.store.close()
+        """Applies what is queued, saves the index if asked to, and closes the files.
+
+        Whatever goes wrong is logged: the rows are safe, and the index can be built again. A checkpoint that
+        is under way is waited for only if the index is to be saved.
+        """
+        for step in (self._log.close, *([self.checkpoint] if save else []), self._close_store):
+            try:
+                step()
+            except BaseException as error:
+                log.warning("generation_not_closed_cleanly", generation=self.name, reason=str(error))
+
+    def _close_store(self) -> None:
+        self._closed = True
+        self.store.close()
 
 
 def _candidates(found: SearchResult) -> list[_Candidates]:

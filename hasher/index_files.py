@@ -1,12 +1,11 @@
 """Saving the derived index beside the rows, and bringing it back: whole, or rebuilt from the rows.
 
-A saved index lies in ``index-<position>/``. The row file says which position is the valid one, so an index
+A saved index lies in ``index-<revision>/``. The row file says which revision is the valid one, so an index
 that was not saved to its end is never looked at.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -14,15 +13,17 @@ import numpy as np
 import structlog
 from google.protobuf.message import DecodeError
 
-from hasher.attributes import index_attributes
+from hasher.attributes import decoded_attributes, in_columns
 from hasher.filters import Attributes
 from hasher.index import HashIndex, IndexDamagedError
 from hasher.rows.records import IndexEntries
 from hasher.rows.sqlite import damaged
 from hasher.rows.store import RowStore
+from lookalike.files.disk import sync_folder
 
 INDEX_PREFIX = "index-"
-_SAVING = "index-being-saved"
+SAVING_PREFIX = ".saving-"
+"""Of folders next to those of the generations."""
 RERANK = "f32"
 """Exact searches of the service are exact: as good as float brute force over the stored rows."""
 log = structlog.get_logger()
@@ -37,10 +38,10 @@ def load_index(store: RowStore, folder: Path, generation: str) -> HashIndex:
     Raises:
         DataLossError: The row file is damaged.
     """
-    position = store.index_position
-    if position:
+    revision = store.index_revision
+    if revision:
         try:
-            return _open_saved(store, folder / f"{INDEX_PREFIX}{position}", generation)
+            return _open_saved(store, folder / f"{INDEX_PREFIX}{revision}", generation)
         except (IndexDamagedError, OSError) as error:
             log.warning("index_rebuilt", generation=generation, reason=str(error), rows=store.item_count)
             store.record_index(0)
@@ -57,13 +58,13 @@ def load_index(store: RowStore, folder: Path, generation: str) -> HashIndex:
 
 def _attributes(entries: IndexEntries, generation: str) -> Attributes:
     try:
-        return index_attributes(entries.items)
+        return in_columns(decoded_attributes(entries.items))
     except DecodeError:
         raise damaged(generation, "a row's item cannot be decoded") from None
 
 
 def _open_saved(store: RowStore, folder: Path, generation: str) -> HashIndex:
-    position = store.index_position
+    revision = store.index_revision
     index = HashIndex.open(folder)
     stats = index.stats()
     found = (stats["dim"], stats["bits"], stats["rerank"])
@@ -72,11 +73,11 @@ def _open_saved(store: RowStore, folder: Path, generation: str) -> HashIndex:
         raise IndexDamagedError(
             f"the saved index has (dimension, bits, rerank) {found}, the generation {expected}"
         )
-    # What was saved may already hold changes after `position`: both steps change nothing when repeated.
-    deleted = store.deletions(position)
+    # What was saved may already hold changes after `revision`: both steps change nothing when repeated.
+    deleted = store.deletions(revision)
     if deleted:
         index.remove(np.array(deleted, dtype=np.uint64))
-    entries = store.index_entries(position)
+    entries = store.index_entries(revision)
     if entries.row_numbers:
         index.add(
             entries.vectors,
@@ -89,28 +90,30 @@ def _open_saved(store: RowStore, folder: Path, generation: str) -> HashIndex:
     return index
 
 
-def save_index(index: HashIndex, store: RowStore, folder: Path, position: int) -> None:
-    """Saves the index as of ``position`` (it may hold later changes too) and removes older ones.
+def save_index(index: HashIndex, store: RowStore, folder: Path, revision: int) -> None:
+    """Saves the index as of ``revision`` (it may hold later changes too) and removes older ones.
+
+    It is written next to the generation's folder and moved into it: whoever drops the generation meanwhile
+    does not find its folder made again.
 
     Raises:
-        OSError: The files cannot be written.
+        OSError: The files cannot be written, or the generation was dropped.
+        UnavailableError: The generation is closing, or the disk is full.
     """
-    saving, target = folder / _SAVING, folder / f"{INDEX_PREFIX}{position}"
+    saving = folder.with_name(f"{SAVING_PREFIX}{folder.name}")
+    target = folder / f"{INDEX_PREFIX}{revision}"
     for leftover in (saving, target):
         shutil.rmtree(leftover, ignore_errors=True)
-    index.save(saving)
-    saving.rename(target)
+    try:
+        # Saving makes the folders above, too; a data folder that was deleted must not come back.
+        saving.mkdir()
+        index.save(saving)
+        saving.rename(target)
+    except OSError:
+        shutil.rmtree(saving, ignore_errors=True)
+        raise
     sync_folder(folder)
-    store.record_index(position)
+    store.record_index(revision)
     for other in folder.glob(f"{INDEX_PREFIX}*"):
         if other != target:
             shutil.rmtree(other, ignore_errors=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

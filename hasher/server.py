@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 
 from hasher.config import HasherSettings
+from hasher.generation import Generation
+from hasher.log.direct import DirectLog
 from hasher.metrics import HasherMetrics
+from hasher.pools import Pools
 from hasher.service import HasherServicer
 from hasher.shard import Shard
 from lookalike._native import active_isa
@@ -35,38 +37,50 @@ async def run(settings: HasherSettings) -> None:
         settings.data_folder,
         settings.shard,
         settings.shard_count,
-        max_pending=settings.max_pending_changes,
-        on_commit=own_metrics.committed,
+        open_log=lambda name: DirectLog(settings.max_pending_changes),
+        on_commit=own_metrics.observe_commit,
     )
-    own_metrics.watch_items(shard.item_count)
+    watch(shard, own_metrics)
     shard.lock()
-    with ThreadPoolExecutor(
-        settings.search_threads or os.cpu_count() or 1, thread_name_prefix="hasher-read"
-    ) as executor:
-        servicer = HasherServicer(
-            shard,
-            executor,
-            own_metrics,
-            isa=active_isa(),
-            position_wait_seconds=settings.position_wait_seconds,
-        )
+    pools = Pools(settings.search_threads)
+    servicer = HasherServicer(
+        shard, pools, own_metrics, isa=active_isa(), position_wait_seconds=settings.position_wait_seconds
+    )
 
-        async def check_ready() -> str:
-            return shard.not_ready_reason()
+    async def check_ready() -> str:
+        return await asyncio.to_thread(shard.not_ready_reason)
 
-        async def keep() -> None:
-            """Loads, then saves the indexes from time to time."""
-            await asyncio.to_thread(shard.load)
-            while True:
-                await asyncio.sleep(settings.checkpoint_interval_seconds)
-                await asyncio.to_thread(shard.checkpoint)
+    async def keep() -> None:
+        """Loads, then saves the indexes from time to time."""
+        await asyncio.to_thread(shard.load)
+        while True:
+            await asyncio.sleep(settings.checkpoint_interval_seconds)
+            await asyncio.to_thread(shard.checkpoint)
 
-        service = Service(
-            FULL_NAME,
-            lambda server: hasher_pb2_grpc.add_HasherServiceServicer_to_server(servicer, server),
-            check_ready,
-        )
-        try:
-            await ServerRunner("hasher", [service], settings, metrics, beside=[keep]).run()
-        finally:
-            await asyncio.to_thread(shard.close)
+    service = Service(
+        FULL_NAME,
+        lambda server: hasher_pb2_grpc.add_HasherServiceServicer_to_server(servicer, server),
+        check_ready,
+    )
+    try:
+        await ServerRunner("hasher", [service], settings, metrics, beside=[keep]).run()
+    finally:
+        await asyncio.to_thread(shard.close)
+        await asyncio.to_thread(pools.close)
+
+
+def watch(shard: Shard, metrics: HasherMetrics) -> None:
+    """Shows the state of the shard whenever the metrics are read."""
+
+    def total(figure: Callable[[Generation], float]) -> Callable[[], float]:
+        return lambda: sum(map(figure, shard.generations()))
+
+    metrics.watch("items", "Rows of all generations of the shard.", shard.item_count)
+    metrics.watch("pending_changes", "Changes that wait for their commit.", total(lambda one: one.pending))
+    metrics.watch("wal_bytes", "Size of the write-ahead logs.", total(lambda one: one.store.wal_bytes()))
+    metrics.watch(
+        "failed_generations",
+        "Generations that take no writes until a restart.",
+        total(lambda one: bool(one.failure)),
+    )
+    metrics.watch("disk_full", "1 while writes find no space on the disk, else 0.", shard.disk.is_full)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import Executor
-from typing import TypeVar
+import time
+from collections.abc import Mapping
+from typing import Any
 
 import grpc
 
 from hasher import convert
 from hasher.generation import Generation
+from hasher.identity import Identity
 from hasher.metrics import HasherMetrics
+from hasher.pools import Pools
 from hasher.shard import Shard
 from lookalike.collections import Spec
 from lookalike.errors import InvalidInputError, Reason, UnavailableError
@@ -22,31 +24,27 @@ from lookalike.v1 import hasher_pb2, hasher_pb2_grpc
 MAX_PAGE_BYTES = 8 * MIB
 # Share of a call's remaining time that may be spent waiting, so that the answer still arrives in time.
 _WAIT_SHARE = 0.9
-_Result = TypeVar("_Result")
 
 
 class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
     """``lookalike.v1.HasherService``; calls that are not here answer NOT_SUPPORTED_YET.
 
+    Whatever takes more than moments is done in a thread of ``pools``, and conversion with it: a message may
+    be 16 MiB, and the event loop has others to answer.
+
     Args:
         shard: What is served.
-        executor: Threads for searches and reads, so that none of them holds up the event loop.
-        metrics: Told of every search.
+        pools: Threads.
+        metrics: Takes the figures of every search.
         isa: The instruction set that the kernels use.
-        position_wait_seconds: The longest wait for ``min_position``.
+        position_wait_seconds: The longest wait for a position of the log.
     """
 
     def __init__(
-        self,
-        shard: Shard,
-        executor: Executor,
-        metrics: HasherMetrics,
-        *,
-        isa: str,
-        position_wait_seconds: float,
+        self, shard: Shard, pools: Pools, metrics: HasherMetrics, *, isa: str, position_wait_seconds: float
     ) -> None:
         self._shard = shard
-        self._executor = executor
+        self._pools = pools
         self._metrics = metrics
         self._isa = isa
         self._position_wait_seconds = position_wait_seconds
@@ -57,22 +55,17 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
         context: grpc.aio.ServicerContext,
     ) -> hasher_pb2.ApplyResponse:
         """See the contract in ``hasher.proto``."""
-        convert.request_id_of(request)
-        name = request.generation
+        target = self._check_target(request)
+        convert.check_request_id(request.request_id)
         match request.WhichOneof("change"):
             case "create":
                 spec = Spec.from_message(request.create, "create")
-                position = await asyncio.to_thread(self._shard.create, name, spec)
+                position = await asyncio.to_thread(self._create, request, spec, target)
                 return hasher_pb2.ApplyResponse(position=position)
             case "write":
-                generation = self._shard.generation(name)
-                change = await self._run(
-                    lambda: convert.change_of(request, generation.spec, self._shard.check_placement)
-                )
-                applied = await asyncio.wrap_future(generation.submit(change))
-                return convert.applied_message(applied)
+                return await self._write(request, target)
             case "drop":
-                position = await asyncio.to_thread(self._shard.drop, name)
+                position = await asyncio.to_thread(self._drop, request.generation, target)
                 return hasher_pb2.ApplyResponse(position=position)
             case _:
                 raise InvalidInputError(
@@ -81,18 +74,69 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
                     field="change",
                 )
 
+    def _create(self, request: hasher_pb2.ApplyRequest, spec: Spec, target: Identity) -> int:
+        self._shard.check_name(request.generation)
+        self._shard.join(target.installation_id)
+        return self._shard.create(request.generation, spec, request.request_id)
+
+    def _drop(self, name: str, target: Identity) -> int:
+        self._shard.check_name(name)
+        if self._shard.has(name):
+            # What a shard without an installation holds may be another's; from now on it is this one's.
+            self._shard.join(target.installation_id)
+        return self._shard.drop(name)
+
+    async def _write(self, request: hasher_pb2.ApplyRequest, target: Identity) -> hasher_pb2.ApplyResponse:
+        shard = self._shard
+        generation = shard.generation(request.generation)
+        change = await self._pools.rows.run(
+            lambda: convert.change_of(request, generation.spec, shard.check_placement)
+        )
+        if not shard.identity.installation_id:
+            await asyncio.to_thread(shard.join, target.installation_id)
+        applied = await asyncio.wrap_future(generation.submit(change))
+        return convert.applied_message(applied)
+
+    async def Await(  # noqa: N802 - the contract's name
+        self,
+        request: hasher_pb2.AwaitRequest,
+        context: grpc.aio.ServicerContext,
+    ) -> hasher_pb2.AwaitResponse:
+        """See the contract in ``hasher.proto``."""
+        generation = self._generation(request)
+        convert.check_request_id(request.request_id)
+        lane, position = request.lane, request.position
+        await self._reach(generation, {lane: position}, "position", context)
+        outcomes = await self._pools.rows.run(lambda: generation.outcomes(request.request_id, lane, position))
+        return convert.outcomes_message(outcomes)
+
     async def Search(  # noqa: N802 - the contract's name
         self,
         request: hasher_pb2.HasherServiceSearchRequest,
         context: grpc.aio.ServicerContext,
     ) -> hasher_pb2.HasherServiceSearchResponse:
         """See the contract in ``hasher.proto``."""
-        generation = self._shard.generation(request.generation)
+        generation = self._generation(request)
+        with self._metrics.timing("position"):
+            await self._reach(generation, dict(request.min_positions), "min_positions", context)
+        pool = self._pools.exact if request.exact else self._pools.search
+        return await pool.run_timed(lambda: self._search(generation, request), self._metrics)
+
+    def _search(
+        self, generation: Generation, request: hasher_pb2.HasherServiceSearchRequest
+    ) -> hasher_pb2.HasherServiceSearchResponse:
+        start = time.perf_counter()
         query = convert.query_of(request, generation.spec)
-        await self._reach(generation, request.min_positions.get(0, 0), context.time_remaining())
-        answer = await self._run(lambda: generation.search(query))
-        self._metrics.searched(answer.seconds, sum(answer.codes_scanned))
-        return convert.answer_message(answer)
+        converting = time.perf_counter() - start
+        try:
+            answer = generation.search(query)
+            self._metrics.observe_search(answer.seconds, sum(answer.codes_scanned))
+            start = time.perf_counter()
+            response = convert.answer_message(answer)
+            converting += time.perf_counter() - start
+        finally:
+            self._metrics.observe_stage("convert", converting)
+        return response
 
     async def Get(  # noqa: N802 - the contract's name
         self,
@@ -100,13 +144,17 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
         context: grpc.aio.ServicerContext,
     ) -> hasher_pb2.GetResponse:
         """See the contract in ``hasher.proto``."""
-        generation = self._shard.generation(request.generation)
+        generation = self._generation(request)
         convert.check_get(request)
-        # Rows of other shards are not here; saying nothing of them would pass for "there is no such item".
-        for i, item_id in enumerate(request.item_ids):
-            self._shard.check_placement(item_id, generation.spec, f"item_ids[{i}]")
-        rows = await self._run(lambda: generation.get(list(request.item_ids), request.include_vectors))
-        return hasher_pb2.GetResponse(rows=map(convert.row_message, rows))
+
+        def get() -> hasher_pb2.GetResponse:
+            # Rows of other shards are not here; leaving them out would pass for "there is no such item".
+            for i, item_id in enumerate(request.item_ids):
+                self._shard.check_placement(item_id, generation.spec, f"item_ids[{i}]")
+            rows = generation.get(list(request.item_ids), request.include_vectors)
+            return hasher_pb2.GetResponse(rows=map(convert.row_message, rows))
+
+        return await self._pools.rows.run(get)
 
     async def List(  # noqa: N802 - the contract's name
         self,
@@ -114,14 +162,16 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
         context: grpc.aio.ServicerContext,
     ) -> hasher_pb2.ListResponse:
         """See the contract in ``hasher.proto``."""
-        generation = self._shard.generation(request.generation)
+        generation = self._generation(request)
         convert.check_list(request)
-        rows, more = await self._run(
-            lambda: generation.page(
+
+        def page() -> hasher_pb2.ListResponse:
+            rows, more = generation.page(
                 request.after_item_id, request.page_size, request.include_vectors, MAX_PAGE_BYTES
             )
-        )
-        return hasher_pb2.ListResponse(rows=map(convert.row_message, rows), more=more)
+            return hasher_pb2.ListResponse(rows=map(convert.row_message, rows), more=more)
+
+        return await self._pools.rows.run(page)
 
     async def Describe(  # noqa: N802 - the contract's name
         self,
@@ -129,31 +179,60 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
         context: grpc.aio.ServicerContext,
     ) -> hasher_pb2.DescribeResponse:
         """See the contract in ``hasher.proto``."""
+        self._check_target(request)
         shard = self._shard
-        shard.check_loaded()
         generations = [shard.generation(request.generation)] if request.generation else shard.generations()
-        return hasher_pb2.DescribeResponse(
-            shard=shard.number,
-            shard_count=shard.count,
-            generations=[convert.stats_message(generation.stats()) for generation in generations],
-            isa=self._isa,
-        )
 
-    async def _run(self, work: Callable[[], _Result]) -> _Result:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        def describe() -> hasher_pb2.DescribeResponse:
+            return hasher_pb2.DescribeResponse(
+                shard=shard.identity.shard,
+                shard_count=shard.identity.shard_count,
+                generations=[convert.stats_message(generation.stats()) for generation in generations],
+                isa=self._isa,
+                installation_id=shard.identity.installation_id,
+                layout_epoch=shard.identity.layout_epoch,
+            )
 
-    async def _reach(self, generation: Generation, position: int, remaining_seconds: float | None) -> None:
-        if position <= generation.position:
+        return await self._pools.rows.run(describe)
+
+    def _check_target(self, request: Any) -> Identity:
+        """Makes sure that a request is meant for this shard, as every one is to say."""
+        self._shard.check_loaded()
+        target = convert.target_of(request)
+        self._shard.identity.check(target)
+        return target
+
+    def _generation(self, request: Any) -> Generation:
+        self._check_target(request)
+        return self._shard.generation(request.generation)
+
+    async def _reach(
+        self,
+        generation: Generation,
+        positions: Mapping[int, int],
+        field: str,
+        context: grpc.aio.ServicerContext,
+    ) -> None:
+        if generation.has_reached(positions):
             return
         wait_seconds = self._position_wait_seconds
+        remaining_seconds = context.time_remaining()
         if remaining_seconds is not None:
             wait_seconds = min(wait_seconds, remaining_seconds * _WAIT_SHARE)
         try:
-            await asyncio.wait_for(asyncio.wrap_future(generation.wait_for(position)), wait_seconds)
+            await asyncio.wait_for(asyncio.wrap_future(generation.wait_for(positions)), wait_seconds)
         except TimeoutError:
             raise UnavailableError(
-                f"position {position} is not reached: the generation is at {generation.position}",
+                f"position {_words(positions)} is not reached: the generation is at"
+                f" {_words(generation.positions)}",
                 reason=Reason.LOG_POSITION_NOT_REACHED,
-                field="min_positions",
+                field=field,
                 metadata={"position": str(generation.position)},
             ) from None
+
+
+def _words(positions: Mapping[int, int]) -> str:
+    return ", ".join(
+        f"{position} of lane {lane}" if lane else str(position)
+        for lane, position in sorted(positions.items())
+    )

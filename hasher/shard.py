@@ -6,32 +6,41 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import structlog
 
+from hasher.disk import DiskWatch
 from hasher.generation import Generation
-from hasher.index_files import sync_folder
-from hasher.rows.sqlite import storage_errors
+from hasher.identity import IDENTITY_FILE, Identity
+from hasher.index_files import SAVING_PREFIX
+from hasher.log.base import Log
+from hasher.log.direct import DirectLog
+from hasher.rows.records import Creation
+from hasher.rows.sqlite import disk_full
 from hasher.rows.store import RowStore
 from lookalike.collections import Spec
 from lookalike.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
     InvalidInputError,
-    LookalikeError,
     NotFoundError,
     Reason,
     UnavailableError,
 )
+from lookalike.files.disk import FULL, sync_folder
 from lookalike.files.locks import LOCK_FILE, FolderLock
 from lookalike.files.sqlite import check_sqlite_version
+from lookalike.limits import MAX_PARTITION_COUNT
 from lookalike.placement import partition_of, shard_of
 
 LOADING = "the generations are still being loaded"
 _CREATING, _DROPPED = ".creating-", ".dropped-"
 _GENERATION_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
+_OWN_FILES = frozenset({LOCK_FILE, IDENTITY_FILE, f"{IDENTITY_FILE}.part"})
 log = structlog.get_logger()
 
 
@@ -42,8 +51,8 @@ class Shard:
         folder: Its data folder; made if it is missing.
         number: Number of the shard, 0 <= number < count.
         count: Shards that there are.
-        max_pending: Changes of one generation that may wait for their commit.
-        on_commit: Told the seconds of each commit.
+        open_log: Makes the log of a generation, by its name.
+        on_commit: Called with the seconds of each commit.
     """
 
     def __init__(
@@ -52,80 +61,174 @@ class Shard:
         number: int,
         count: int,
         *,
-        max_pending: int = 256,
+        open_log: Callable[[str], Log] = lambda name: DirectLog(),
         on_commit: Callable[[float], None] = lambda seconds: None,
     ) -> None:
-        self.number, self.count = number, count
+        self.identity = Identity("", number, count)
+        self.disk = DiskWatch(folder)
         self._folder = folder
-        self._max_pending = max_pending
+        self._open_log = open_log
         self._on_commit = on_commit
         self._generations: dict[str, Generation] = {}
-        self._layout_lock = threading.Lock()
+        self._gone: set[str] = set()
+        """Names of generations that were dropped; their creation may still be under way."""
+        self._one_at_a_time = threading.Lock()
+        """Held while a generation is made or deleted, or the shard closes; never while an index is saved."""
         self._lock: FolderLock | None = None
         self._loaded = False
+        self._shard_of = lru_cache(MAX_PARTITION_COUNT)(lambda partition: shard_of(partition, count))
 
     def lock(self) -> None:
         """Takes the data folder for this process.
 
         Raises:
-            FailedPreconditionError: Another process has it (``CONFIG_INVALID``).
+            FailedPreconditionError: Another process has it (``CONFIG_INVALID``), or it is of another shard or
+                layout (``SHARD_LAYOUT_MISMATCH``).
             InvalidInputError: It cannot be made or written, or SQLite is too old (``CONFIG_INVALID``).
+            DataLossError: It does not say of which shard it is.
         """
         check_sqlite_version()
         self._lock = FolderLock(self._folder, "hasher")
+        kept = Identity.read(self._folder)
+        if kept is None:
+            return
+        expected = (self.identity.shard, self.identity.shard_count)
+        if (kept.shard, kept.shard_count) != expected:
+            raise FailedPreconditionError(
+                f"the data folder is that of shard {kept.shard} of {kept.shard_count}, but this is shard"
+                f" {expected[0]} of {expected[1]}",
+                reason=Reason.SHARD_LAYOUT_MISMATCH,
+            )
+        self.identity = kept
+
+    # Life
 
     def load(self) -> None:
         """Opens every generation in the folder; the shard is ready when it returns.
 
         Raises:
             DataLossError: A row file is damaged.
-            FailedPreconditionError: The rows belong to another shard layout (``SHARD_LAYOUT_MISMATCH``).
+            FailedPreconditionError: The rows belong to another shard layout (``SHARD_LAYOUT_MISMATCH``) or
+                installation (``INSTALLATION_MISMATCH``), or a newer version wrote them (``CONFIG_INVALID``).
+            UnavailableError: The disk is full, or another process uses a row file.
         """
-        with self._layout_lock:
+        with self._one_at_a_time:
             for entry in sorted(self._folder.iterdir()):
-                if entry.name.startswith((_CREATING, _DROPPED)):
+                if entry.name.startswith((_CREATING, _DROPPED, SAVING_PREFIX)):
                     shutil.rmtree(entry)
                 elif entry.is_dir() and _GENERATION_NAME.fullmatch(entry.name):
-                    generation = self._generations[entry.name] = self._open(entry.name)
+                    generation = self._generations[entry.name] = self._open(
+                        entry.name, self._open_log(entry.name)
+                    )
                     log.info("generation_loaded", generation=entry.name, items=generation.store.item_count)
-                elif entry.name != LOCK_FILE:
+                elif entry.name not in _OWN_FILES:
                     log.warning("unknown_entry_ignored", entry=entry.name)
+            # A process that was killed may have made, dropped or joined something just now, and not synced
+            # it.
+            sync_folder(self._folder)
+            self._join_generations()
+            for generation in self.generations():
+                generation.follow_log()
             self._loaded = True
 
-    def _open(self, name: str) -> Generation:
+    def _open(self, name: str, followed: Log) -> Generation:
         generation = Generation(
-            self._folder / name, name, max_pending=self._max_pending, on_commit=self._on_commit
+            self._folder / name,
+            name,
+            followed,
+            disk=self.disk,
+            owns_folder=self._owns_folder,
+            on_commit=self._on_commit,
         )
-        store = generation.store
-        if (store.shard, store.shard_count) != (self.number, self.count):
+        try:
+            self._check_origin(generation)
+        except BaseException:
             generation.close(save=False)
-            raise FailedPreconditionError(
-                f"generation {name} holds the rows of shard {store.shard} of {store.shard_count}, but this is"
-                f" shard {self.number} of {self.count}",
-                reason=Reason.SHARD_LAYOUT_MISMATCH,
-            )
+            raise
         return generation
 
+    def _check_origin(self, generation: Generation) -> None:
+        store, own = generation.store, self.identity
+        if store.layout != (own.shard, own.shard_count):
+            raise FailedPreconditionError(
+                f"generation {generation.name} holds the rows of shard {store.layout[0]} of"
+                f" {store.layout[1]}, but this is shard {own.shard} of {own.shard_count}",
+                reason=Reason.SHARD_LAYOUT_MISMATCH,
+            )
+        if store.installation_id and not own.installation_id:
+            # The file that says so was lost or not copied.
+            self._become(own.joined(store.installation_id))
+        elif store.installation_id not in ("", own.installation_id):
+            raise FailedPreconditionError(
+                f"generation {generation.name} belongs to installation {store.installation_id!r}, this"
+                f" hasher to {own.installation_id!r}",
+                reason=Reason.INSTALLATION_MISMATCH,
+            )
+
+    def checkpoint(self) -> None:
+        """Saves the indexes that have changed; one that cannot be saved is logged and tried again later."""
+        for generation in self.generations():
+            try:
+                generation.checkpoint()
+            except BaseException as error:
+                if isinstance(error, OSError) and error.errno in FULL:
+                    self.disk.full()
+                if self._generations.get(generation.name) is generation:
+                    log.warning("index_not_saved", generation=generation.name, reason=str(error))
+
+    def close(self) -> None:
+        """Applies what is queued, saves the indexes, closes the files and gives the folder free."""
+        with self._one_at_a_time:
+            loaded, self._loaded = self._loaded, False
+            for generation in self.generations():
+                generation.close(save=loaded)
+            self._generations.clear()
+            if self._lock:
+                self._lock.release()
+
+    # State
+
     def not_ready_reason(self) -> str:
-        """Returns "" when every generation is loaded and takes writes, else why not."""
+        """Returns "" when every generation is loaded and takes writes, else why not.
+
+        A full disk is not a reason; see :mod:`hasher.disk`.
+        """
         if not self._loaded:
             return LOADING
-        failed = [generation for generation in self.generations() if generation.failure]
-        return f"generation {failed[0].name}: {failed[0].failure}" if failed else ""
+        failed = [generation for generation in self.generations() if generation.has_lost_its_files()]
+        if failed:
+            return f"generation {failed[0].name}: {failed[0].failure}"
+        return "" if self._owns_folder() else "the data folder was deleted or replaced while it was in use"
+
+    def _owns_folder(self) -> bool:
+        return self._lock is not None and self._lock.in_place()
+
+    def check_loaded(self) -> None:
+        """Makes sure that every generation is known.
+
+        Raises:
+            UnavailableError: The shard is still loading.
+        """
+        if not self._loaded:
+            raise UnavailableError(f"the shard cannot answer yet: {LOADING}", retry_after_seconds=1.0)
 
     def generation(self, name: str) -> Generation:
         """Returns a generation.
 
         Raises:
-            InvalidInputError: The name is none that a generation can have.
+            InvalidInputError: The name is malformed.
             NotFoundError: There is no such generation.
             UnavailableError: The shard is still loading.
         """
-        self._check_name(name)
+        self.check_name(name)
         found = self._generations.get(name)
         if found is None:
             raise NotFoundError(f"no generation {name} on this shard", reason=Reason.COLLECTION_NOT_FOUND)
         return found
+
+    def has(self, name: str) -> bool:
+        """Whether there is a generation of a name."""
+        return name in self._generations
 
     def generations(self) -> list[Generation]:
         """Returns all generations by name."""
@@ -141,50 +244,128 @@ class Shard:
         Raises:
             FailedPreconditionError: It belongs to another shard (``SHARD_LAYOUT_MISMATCH``).
         """
-        right = shard_of(partition_of(item_id, spec.partition_count), self.count)
-        if right != self.number:
+        right = self._shard_of(partition_of(item_id, spec.partition_count))
+        if right != self.identity.shard:
             raise FailedPreconditionError(
-                f"item {item_id!r} belongs to shard {right} of {self.count}, not to shard {self.number}",
+                f"item {item_id!r} belongs to shard {right} of {self.identity.shard_count}, not to shard"
+                f" {self.identity.shard}",
                 reason=Reason.SHARD_LAYOUT_MISMATCH,
                 field=field,
             )
 
-    def create(self, name: str, spec: Spec) -> int:
-        """Creates a generation, or finds it there with the same spec, and returns its position.
+    # Changes
+
+    def join(self, installation_id: str) -> None:
+        """Makes the shard part of an installation, durably, unless it is part of one.
 
         Raises:
-            InvalidInputError: The name is none that a generation can have.
-            AlreadyExistsError: It exists with another spec.
-            UnavailableError: The shard is still loading.
+            FailedPreconditionError: It is part of another one (``INSTALLATION_MISMATCH``).
+            UnavailableError: The disk is full.
         """
-        self._check_name(name)
-        with self._layout_lock:
+        if self.identity.installation_id == installation_id:
+            return
+        with self._one_at_a_time:
+            joined = self.identity.joined(installation_id)
+            self.identity.check(joined)
+            self._become(joined)
+            self._join_generations()
+
+    def _become(self, identity: Identity) -> None:
+        with self._writing("it cannot note the installation that it belongs to"):
+            identity.write(self._folder)
+        self.identity = identity
+        log.info("installation_joined", installation_id=identity.installation_id)
+
+    def _join_generations(self) -> None:
+        """Makes generations of the first schema part of the installation."""
+        for generation in self.generations():
+            if self.identity.installation_id and not generation.store.installation_id:
+                generation.store.join(self.identity.installation_id)
+
+    def create(self, name: str, spec: Spec, request_id: str) -> int:
+        """Creates a generation, or finds that the same request has made it, and returns its position.
+
+        Raises:
+            InvalidInputError: The name is malformed.
+            AlreadyExistsError: Another request made it, or it has another spec, or it was deleted.
+            UnavailableError: The shard is still loading, or the disk is full.
+        """
+        self.check_name(name)
+        with self._one_at_a_time:
+            # It may have waited here while the shard closed.
+            self.check_loaded()
             found = self._generations.get(name)
             if found is None:
-                # A folder gets its final name when it is complete: a crash leaves nothing half made.
-                creating = self._folder / f"{_CREATING}{name}"
-                shutil.rmtree(creating, ignore_errors=True)
+                if name in self._gone:
+                    raise AlreadyExistsError(f"generation {name} was deleted: take a new name")
+                found = self._make(name, spec, request_id)
+                self._generations[name] = found
+            elif found.spec != spec:
+                raise AlreadyExistsError(f"generation {name} exists with another spec")
+            elif not found.store.creation_request_id:
+                found.store.note_creation(request_id)
+            elif found.store.creation_request_id != request_id:
+                raise AlreadyExistsError(f"generation {name} was made by another request")
+            return found.position
+
+    def _make(self, name: str, spec: Spec, request_id: str) -> Generation:
+        # A folder gets its final name when it is complete: a crash leaves nothing half made.
+        creating = self._folder / f"{_CREATING}{name}"
+        own, new_log = self.identity, self._open_log(name)
+        creation = Creation(
+            spec,
+            request_id,
+            own.installation_id,
+            own.shard,
+            own.shard_count,
+            new_log.log_id,
+            new_log.first_positions,
+        )
+        shutil.rmtree(creating, ignore_errors=True)
+        try:
+            with self._writing(f"generation {name} cannot be created"):
                 creating.mkdir()
-                with storage_errors(name):
-                    RowStore.create(creating, spec, self.number, self.count)
+                RowStore.create(creating, creation, name)
                 sync_folder(creating)
                 creating.rename(self._folder / name)
                 sync_folder(self._folder)
-                found = self._generations[name] = self._open(name)
-                log.info("generation_created", generation=name)
-            elif found.spec != spec:
-                raise AlreadyExistsError(f"generation {name} exists with another spec")
-            return found.position
+            generation = self._open(name, new_log)
+        except BaseException:
+            for folder in (creating, self._folder / name):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        generation.follow_log()
+        log.info("generation_created", generation=name)
+        return generation
+
+    @contextmanager
+    def _writing(self, consequence: str) -> Iterator[None]:
+        """Says that the disk is full, and what does not work for that."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            self.disk.full()
+            raise disk_full(consequence) from error
+        except UnavailableError as error:
+            if error.reason is Reason.DISK_FULL:
+                self.disk.full()
+            raise
 
     def drop(self, name: str) -> int:
         """Deletes a generation with all rows and returns its last position; 0: there was none.
 
+        The name is not used again: a request to create it may still be on its way here.
+
         Raises:
-            InvalidInputError: The name is none that a generation can have.
+            InvalidInputError: The name is malformed.
             UnavailableError: The shard is still loading.
         """
-        self._check_name(name)
-        with self._layout_lock:
+        self.check_name(name)
+        with self._one_at_a_time:
+            self.check_loaded()
+            self._gone.add(name)
             found = self._generations.pop(name, None)
             if found is None:
                 return 0
@@ -196,41 +377,17 @@ class Shard:
             log.info("generation_dropped", generation=name)
             return found.position
 
-    def checkpoint(self) -> None:
-        """Saves the indexes that have changed; one that cannot be saved is logged and tried again later."""
-        for generation in self.generations():
-            with self._layout_lock:
-                if self._generations.get(generation.name) is not generation:
-                    continue
-                try:
-                    generation.checkpoint()
-                except (OSError, LookalikeError) as error:
-                    log.warning("index_not_saved", generation=generation.name, reason=str(error))
+    def check_name(self, name: str) -> None:
+        """Checks what is to name a generation.
 
-    def close(self) -> None:
-        """Applies what is queued, saves the indexes, closes the files and gives the folder free."""
-        with self._layout_lock:
-            for generation in self.generations():
-                generation.close(save=self._loaded)
-            self._generations.clear()
-            self._loaded = False
-            if self._lock:
-                self._lock.release()
-
-    def _check_name(self, name: str) -> None:
-        if not _GENERATION_NAME.fullmatch(name):
+        Raises:
+            InvalidInputError: It is malformed.
+            UnavailableError: The shard is still loading.
+        """
+        if not _GENERATION_NAME.fullmatch(name) or name in _OWN_FILES:
             raise InvalidInputError(
-                f"generation {name!r} is no valid name: 1 to 128 characters a-z, 0-9, '.', '_' and '-',"
+                f"generation {name!r} is not a valid name: 1 to 128 characters a-z, 0-9, '.', '_' and '-',"
                 " starting with a letter or digit",
                 field="generation",
             )
         self.check_loaded()
-
-    def check_loaded(self) -> None:
-        """Makes sure that every generation is known.
-
-        Raises:
-            UnavailableError: The shard is still loading.
-        """
-        if not self._loaded:
-            raise UnavailableError(f"the shard cannot answer yet: {LOADING}", retry_after_seconds=1.0)

@@ -1,96 +1,124 @@
-"""Group commit: changes that arrive while one commit is on its way to the disk share the next one."""
+"""The log of an installation without one: a hasher's own commit thread decides the order of changes.
+
+Changes that arrive while one commit is on its way to the disk share the next one.
+"""
 
 from __future__ import annotations
 
-import queue
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from types import MappingProxyType
 
-from hasher.rows.records import Applied, Change
+from hasher.log.base import Applied, Apply, Change, Record
 from lookalike.errors import LookalikeError, OverloadedError, Reason, UnavailableError
 
+LANE = 0
 MAX_GROUP_MUTATIONS = 5000
 _Pending = tuple[Change, "Future[Applied]"]
 
 
-class GroupCommitter:
-    """One thread that applies changes in the order of their arrival, several at once where they wait.
+class DirectLog:
+    """A queue, and a thread that applies changes in the order of their arrival, several at once.
 
     Args:
-        apply: Makes changes durable and searchable; returns a result or an error for each.
         max_pending: Changes that may wait.
+        clock: Nanoseconds since 1970.
     """
 
-    def __init__(
-        self, apply: Callable[[Sequence[Change]], Sequence[Applied | LookalikeError]], max_pending: int
-    ) -> None:
-        self._apply = apply
-        self._queue: queue.Queue[_Pending | None] = queue.Queue(max_pending)
-        self._submit_lock = threading.Lock()
+    log_id = "direct"
+    first_positions: Mapping[int, int] = MappingProxyType({LANE: 1})
+
+    def __init__(self, max_pending: int = 256, clock: Callable[[], int] = time.time_ns) -> None:
+        self._max_pending = max_pending
+        self._clock = clock
+        self._queue: deque[_Pending] = deque()
+        self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="hasher-commit", daemon=True)
+        self._position = 0
+        self._thread: threading.Thread | None = None
+
+    def follow(self, after: Mapping[int, int], apply: Apply) -> None:
+        """See :class:`hasher.log.base.Log`."""
+        self._position = after.get(LANE, 0)
+        self._thread = threading.Thread(target=self._run, args=(apply,), name="hasher-commit", daemon=True)
         self._thread.start()
 
     def submit(self, change: Change) -> Future[Applied]:
-        """Queues a change.
-
-        Raises:
-            OverloadedError: Too many changes wait.
-            UnavailableError: The committer is closed.
-        """
+        """See :class:`hasher.log.base.Log`."""
         future: Future[Applied] = Future()
-        with self._submit_lock:
+        with self._changed:
             if self._closed:
                 raise UnavailableError("the generation is closing", reason=Reason.SHUTTING_DOWN)
-            try:
-                self._queue.put_nowait((change, future))
-            except queue.Full:
+            if len(self._queue) >= self._max_pending:
                 raise OverloadedError(
-                    f"{self._queue.maxsize} changes of this generation wait already", retry_after_seconds=0.2
-                ) from None
+                    f"{self._max_pending} changes of this generation wait already", retry_after_seconds=0.2
+                )
+            self._queue.append((change, future))
+            self._changed.notify()
         return future
 
+    def pending(self) -> int:
+        """See :class:`hasher.log.base.Log`."""
+        return len(self._queue)
+
     def close(self) -> None:
-        """Applies what is queued, then ends the thread."""
-        with self._submit_lock:
-            already_closed, self._closed = self._closed, True
-        if not already_closed:
-            self._queue.put(None)
-        self._thread.join()
+        """See :class:`hasher.log.base.Log`."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread:
+            self._thread.join()
 
-    def _run(self) -> None:
-        open_ = True
-        while open_:
-            group, open_ = self._next_group()
+    def _run(self, apply: Apply) -> None:
+        while group := self._next_group():
             # A caller that has gone away before its turn takes its change with it.
-            group = [(change, future) for change, future in group if future.set_running_or_notify_cancel()]
-            if not group:
-                continue
-            try:
-                results = self._apply([change for change, _ in group])
-            except Exception as error:
-                for _, future in group:
-                    future.set_exception(error)
-                continue
-            for (_, future), result in zip(group, results, strict=True):
-                if isinstance(result, LookalikeError):
-                    future.set_exception(result)
-                else:
-                    future.set_result(result)
+            running = [entry for entry in group if entry[1].set_running_or_notify_cancel()]
+            if running:
+                self._apply(running, apply)
 
-    def _next_group(self) -> tuple[list[_Pending], bool]:
-        """Waits for a change and takes those queued behind it; False: the committer closes after them."""
+    def _next_group(self) -> list[_Pending]:
+        """Waits for a change and takes those queued behind it; none: the log is closed."""
         group: list[_Pending] = []
-        pending = self._queue.get()
         mutations = 0
-        while pending is not None:
-            group.append(pending)
-            mutations += len(pending[0].mutations)
-            if mutations >= MAX_GROUP_MUTATIONS:
-                return group, True
-            try:
-                pending = self._queue.get_nowait()
-            except queue.Empty:
-                return group, True
-        return group, False
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closed)
+            while self._queue and mutations < MAX_GROUP_MUTATIONS:
+                group.append(self._queue.popleft())
+                mutations += len(group[-1][0].mutations)
+        return group
+
+    def _apply(self, group: Sequence[_Pending], apply: Apply) -> None:
+        time_ns = self._clock()
+        records = [
+            Record(LANE, position, time_ns, change)
+            for position, (change, _) in enumerate(group, start=self._position + 1)
+        ]
+        try:
+            results = apply(records)
+        except BaseException as error:
+            # Whatever it is, this thread lives on: nobody else would answer those who wait.
+            if len(group) > 1:
+                # One change may be what the others fail for.
+                for entry in group:
+                    self._apply([entry], apply)
+            else:
+                group[0][1].set_exception(_answerable(error))
+            return
+        self._position = records[-1].position
+        for (_, future), result in zip(group, results, strict=True):
+            if isinstance(result, LookalikeError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+
+def _answerable(error: BaseException) -> Exception:
+    """Returns an error that a caller can be given: a panic of the engine is not an ``Exception``."""
+    if isinstance(error, Exception):
+        return error
+    wrapped = RuntimeError(f"{type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped

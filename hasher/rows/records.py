@@ -1,71 +1,33 @@
-"""What the hasher's parts hand to each other: plain values, no transport and no storage in them."""
+"""What the rows of a generation hand to its other parts: plain values, without transport or storage."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hasher.attributes import ItemAttributes
 from hasher.filters import Filter
 from lookalike.collections import Spec
 
 
 @dataclass(frozen=True, slots=True)
-class Upsert:
-    """Writes one row.
+class Creation:
+    """What a generation is made with.
 
-    ``vector`` is (dimension,) float32 of unit norm. ``item`` is the encoded item that readers get back; the
-    store never looks into it, the index takes category and attributes from it. An empty ``product_id`` makes
-    the item a product of its own.
+    ``request_id`` is that of the request that made it: the same request again finds it, any other is refused.
+    ``positions`` says where its log begins, by lane.
     """
 
-    item_id: str
-    product_id: str
-    item: bytes
-    vector: NDArray[np.float32]
-    if_version: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """Deletes one row if there is one."""
-
-    item_id: str
-    if_version: int | None = None
-
-
-Mutation = Upsert | Delete
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Mutations that are applied together, once for each ``request_id``."""
-
+    spec: Spec
     request_id: str
-    payload_hash: bytes
-    mutations: tuple[Mutation, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one mutation.
-
-    ``version`` is the row's new version, 0 after a delete; where ``conflict`` is true nothing was done and
-    ``version`` is the one that the row has (0: there is no row).
-    """
-
-    version: int
-    existed: bool
-    conflict: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """The durable result of one change, at its position in the generation's log."""
-
-    position: int
-    outcomes: tuple[Outcome, ...]
+    installation_id: str
+    shard: int
+    shard_count: int
+    log_id: str
+    positions: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +42,11 @@ class StoredRow:
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """What the index is made of for one row; ``item`` is encoded."""
+    """What the index is made of for one row."""
 
     vector: NDArray[np.float32]
     product_number: int
-    item: bytes
+    attributes: ItemAttributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +64,7 @@ class IndexEntries:
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """One search: ``vectors`` is (n, dimension) float32 of unit norm, C-contiguous."""
+    """One search: ``vectors`` is (n, dimension) float32, finite and without zero rows, C-contiguous."""
 
     vectors: NDArray[np.float32]
     k: int
@@ -138,7 +100,7 @@ class SearchAnswer:
 
 @dataclass(frozen=True, slots=True)
 class GenerationStats:
-    """The state of one generation."""
+    """The state of one generation; ``failure`` says why it takes no writes, empty: it does."""
 
     name: str
     spec: Spec
@@ -146,3 +108,5 @@ class GenerationStats:
     product_count: int
     position: int
     index_bytes: int
+    log_id: str
+    failure: str

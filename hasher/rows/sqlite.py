@@ -1,7 +1,9 @@
-"""Opening the SQLite file of a generation: settings, schema, and damage as a domain error."""
+"""Connections to the SQLite file of a generation, and what can go wrong with it as domain errors."""
 
 from __future__ import annotations
 
+import errno
+import os
 import queue
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,41 +12,22 @@ from pathlib import Path
 import apsw
 
 from lookalike.errors import DataLossError, Reason, UnavailableError
+from lookalike.files.sqlite import is_disk_full
 
-SCHEMA_VERSION = 1
+WAL_LIMIT_BYTES = 64 * 1024 * 1024
+"""Above it the write-ahead log is brought back to its start, for which readers are waited for."""
 _BUSY_MILLISECONDS = 10_000
 _CACHE_KIB = 32 * 1024
-
-# `rows.vector` comes last so that reading an item does not walk over its vector's pages.
-# AUTOINCREMENT: a number is never given to a second row, so a stale index entry can never name another item.
-SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE products (
-    product_number INTEGER PRIMARY KEY AUTOINCREMENT,
-    product_key TEXT NOT NULL UNIQUE,
-    item_count INTEGER NOT NULL
-) STRICT;
-CREATE TABLE rows (
-    row_number INTEGER PRIMARY KEY AUTOINCREMENT,
-    item_id TEXT NOT NULL UNIQUE,
-    product_number INTEGER NOT NULL REFERENCES products,
-    version INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    update_time_ns INTEGER NOT NULL,
-    item BLOB NOT NULL,
-    vector BLOB NOT NULL
-) STRICT;
-CREATE INDEX rows_by_product ON rows (product_number);
-CREATE INDEX rows_by_position ON rows (position);
-CREATE TABLE deletions (row_number INTEGER PRIMARY KEY, position INTEGER NOT NULL) STRICT;
-CREATE TABLE requests (
-    request_id TEXT PRIMARY KEY,
-    position INTEGER NOT NULL,
-    payload_hash BLOB NOT NULL,
-    outcomes BLOB NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX requests_by_position ON requests (position);
-"""
+_FULL_RETRY_SECONDS = 5.0
+_FILE_ERRORS = (
+    apsw.IOError,
+    apsw.CantOpenError,
+    apsw.CorruptError,
+    apsw.FormatError,
+    apsw.NotADBError,
+    apsw.ReadOnlyError,
+    apsw.PermissionsError,
+)
 
 
 def open_writer(path: Path, *, create: bool = False) -> apsw.Connection:
@@ -56,39 +39,71 @@ def open_writer(path: Path, *, create: bool = False) -> apsw.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
     return connection
 
 
-@contextmanager
-def transaction(connection: apsw.Connection) -> Iterator[None]:
-    """Commits what the block did, or undoes all of it where it raises."""
-    connection.execute("BEGIN IMMEDIATE")
+def restart_wal(connection: apsw.Connection, patience_seconds: float) -> bool:
+    """Copies the write-ahead log into the file, so that the next commit begins at its start.
+
+    Returns:
+        Whether it could: no reader was in the way for longer than ``patience_seconds``.
+    """
+    connection.set_busy_timeout(round(patience_seconds * 1000))
     try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        # SQLite has already rolled back after some errors, such as a full disk.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+        connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_RESTART)
+    except apsw.BusyError:
+        return False
+    finally:
+        connection.set_busy_timeout(_BUSY_MILLISECONDS)
+    return True
+
+
+def concerns_file(error: BaseException) -> bool:
+    """Whether an error leaves open what the file holds, as one of a single change does not."""
+    return isinstance(error, (*_FILE_ERRORS, DataLossError))
 
 
 @contextmanager
-def storage_errors(generation: str) -> Iterator[None]:
+def storage_errors(generation: str, connection: apsw.Connection | None = None) -> Iterator[None]:
     """Turns SQLite's errors into domain errors that name the generation and no path of the server.
+
+    Args:
+        generation: Its name.
+        connection: What is used; None where it is being opened.
 
     Raises:
         DataLossError: The file is damaged (``STORE_DAMAGED``).
-        UnavailableError: The disk is full.
+        UnavailableError: The disk is full (``DISK_FULL``), no file can be opened any more, or another
+            process has locked the file.
     """
     try:
         yield
     except (apsw.CorruptError, apsw.NotADBError, apsw.FormatError) as error:
         raise damaged(generation, str(error)) from error
-    except apsw.FullError as error:
+    except (apsw.BusyError, apsw.LockedError) as error:
         raise UnavailableError(
-            f"the disk of the shard is full: generation {generation} takes no writes", retry_after_seconds=5.0
+            f"another process uses the row file of generation {generation}", retry_after_seconds=1.0
         ) from error
+    except apsw.Error as error:
+        if isinstance(error, apsw.FullError) or (connection and is_disk_full(error, connection)):
+            raise disk_full(f"generation {generation} takes no writes") from error
+        if isinstance(error, apsw.CantOpenError) and (limit := _descriptors_in_use()):
+            raise UnavailableError(
+                f"generation {generation} cannot open its row file: the hasher has {limit} files open, the"
+                " most it may (ulimit -n)",
+                retry_after_seconds=1.0,
+            ) from error
+        raise
+
+
+def disk_full(consequence: str) -> UnavailableError:
+    """Returns the error of a disk without space."""
+    return UnavailableError(
+        f"the disk of the shard is full: {consequence}",
+        reason=Reason.DISK_FULL,
+        retry_after_seconds=_FULL_RETRY_SECONDS,
+    )
 
 
 def damaged(generation: str, cause: str) -> DataLossError:
@@ -100,31 +115,53 @@ def damaged(generation: str, cause: str) -> DataLossError:
     )
 
 
+def _closing() -> UnavailableError:
+    return UnavailableError("the generation is closing", reason=Reason.SHUTTING_DOWN)
+
+
+def _descriptors_in_use() -> int:
+    """Returns how many files the process may have open, where it has as many; else 0."""
+    try:
+        os.close(os.dup(0))
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            return os.sysconf("SC_OPEN_MAX")
+    return 0
+
+
 class ReaderPool:
     """Read-only connections, each lent to one thread at a time; as many as there are readers at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, generation: str) -> None:
         self._path = path
+        self._generation = generation
         self._idle: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
         self._closed = False
 
     @contextmanager
     def connection(self) -> Iterator[apsw.Connection]:
-        """Lends a connection.
+        """Lends a connection; what goes wrong with it is raised as by :func:`storage_errors`.
 
         Raises:
             UnavailableError: The pool is closed (``SHUTTING_DOWN``).
         """
+        self._check_open()
         try:
             connection = self._idle.get_nowait()
         except queue.Empty:
-            connection = self._open()
+            with storage_errors(self._generation):
+                connection = self._open()
         try:
-            yield connection
+            with storage_errors(self._generation, connection):
+                yield connection
         finally:
             self._idle.put(connection)
             if self._closed:
                 self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise _closing()
 
     def _open(self) -> apsw.Connection:
         try:
@@ -133,7 +170,7 @@ class ReaderPool:
             # A generation that is being dropped loses its file under calls that still run.
             if not self._closed:
                 raise
-            raise UnavailableError("the generation is closing", reason=Reason.SHUTTING_DOWN) from None
+            raise _closing() from None
         connection.set_busy_timeout(_BUSY_MILLISECONDS)
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         return connection

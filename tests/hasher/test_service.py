@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,138 +12,12 @@ import numpy as np
 import pytest
 
 from hasher.config import HasherSettings
-from hasher.metrics import HasherMetrics
-from hasher.service import HasherServicer
-from hasher.shard import Shard
-from lookalike.errors import LookalikeError, Reason
-from lookalike.filters import Equals, Filter, InCategory, Range
+from lookalike.errors import Reason
 from lookalike.placement import partition_of, shard_of
-from lookalike.runtime.metrics import Metrics
-from lookalike.runtime.server import ServerRunner, Service
-from lookalike.v1 import collection_pb2, hasher_pb2, hasher_pb2_grpc, types_pb2
-from lookalike.wire.channel import open_channel
-from lookalike.wire.filters import filter_message
-from lookalike.wire.status import error_from_rpc, error_from_status
+from lookalike.v1 import collection_pb2, hasher_pb2
+from lookalike.wire.status import error_from_status
 from lookalike.wire.vectors import to_bytes
-
-Code = grpc.StatusCode
-SPEC = collection_pb2.CollectionSpec(
-    model_version="model-1", dimension=16, bits=64, partition_count=64, rerank="RERANK_PRECISION_F16"
-)
-
-
-class Client:
-    """Calls the server and fills in what most requests have in common."""
-
-    def __init__(self, stub: Any, metrics: Metrics) -> None:
-        self.stub = stub
-        self.metrics = metrics
-        self.calls = 0
-
-    def next_id(self) -> str:
-        self.calls += 1
-        return f"request-{self.calls}"
-
-    async def create(self, generation: str = "g", **spec: Any) -> Any:
-        message = collection_pb2.CollectionSpec()
-        message.CopyFrom(SPEC)
-        message.MergeFrom(collection_pb2.CollectionSpec(**spec))
-        return await self.stub.Apply(
-            hasher_pb2.ApplyRequest(generation=generation, request_id=self.next_id(), create=message)
-        )
-
-    async def write(self, *mutations: Any, request_id: str = "", model: str = "model-1") -> Any:
-        request = hasher_pb2.ApplyRequest(generation="g", request_id=request_id or self.next_id())
-        request.write.model_version = model
-        request.write.mutations.extend(mutations)
-        return await self.stub.Apply(request)
-
-    async def search(self, vectors: Any, k: int = 5, timeout: float = 10, **fields: Any) -> Any:
-        values: dict[str, Any] = {"generation": "g", "model_version": "model-1", **fields}
-        data = vectors if isinstance(vectors, bytes) else to_bytes(vectors)
-        request = hasher_pb2.HasherServiceSearchRequest(vectors_f32_le=data, k=k, **values)
-        return await self.stub.Search(request, timeout=timeout)
-
-
-def upsert(rows: Any, item_id: str, product_id: str = "", **fields: Any) -> Any:
-    item = types_pb2.Item(
-        item_id=item_id,
-        product_id=product_id,
-        title=f"Title of {item_id}",
-        category=types_pb2.CategoryPath(names=fields.pop("category", ["home", "mugs"])),
-        attributes={"colour": "blue", "size": "2"} | fields.pop("attributes", {}),
-        image_uri=f"file:///{item_id}.jpg",
-    )
-    vector = fields.pop("vector", None) or to_bytes(3 * rows.vector(item_id))
-    row = hasher_pb2.UpsertRow(item=item, vector_f32_le=vector)
-    return hasher_pb2.Mutation(upsert=row, **fields)
-
-
-def delete(item_id: str, **fields: Any) -> Any:
-    return hasher_pb2.Mutation(delete_item_id=item_id, **fields)
-
-
-@pytest.fixture
-async def shards(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
-    """Starts servers of shards and returns their clients."""
-    stops: list[Callable[[], Any]] = []
-
-    async def start(number: int = 0, count: int = 1, load: bool = True) -> Client:
-        settings = HasherSettings(
-            data_folder=tmp_path / f"shard-{number}",
-            shard=number,
-            shard_count=count,
-            port=0,
-            metrics_port=-1,
-            drain_wait_seconds=0,
-        )
-        metrics = Metrics()
-        own_metrics = HasherMetrics(metrics)
-        shard = Shard(settings.data_folder, number, count, on_commit=own_metrics.committed)
-        own_metrics.watch_items(shard.item_count)
-        shard.lock()
-        if load:
-            shard.load()
-        executor = ThreadPoolExecutor(2)
-        servicer = HasherServicer(shard, executor, own_metrics, isa="test", position_wait_seconds=5)
-
-        async def check_ready() -> str:
-            return shard.not_ready_reason()
-
-        service = Service(
-            "lookalike.v1.HasherService",
-            lambda server: hasher_pb2_grpc.add_HasherServiceServicer_to_server(servicer, server),
-            check_ready,
-        )
-        runner = ServerRunner("hasher", [service], settings, metrics)
-        await runner.start()
-        channel = open_channel(f"127.0.0.1:{runner.port}")
-
-        async def stop() -> None:
-            await channel.close()
-            await runner.stop()
-            shard.close()
-            executor.shutdown()
-
-        stops.append(stop)
-        return Client(hasher_pb2_grpc.HasherServiceStub(channel), metrics)
-
-    yield start
-    for stop in stops:
-        await stop()
-
-
-@pytest.fixture
-async def client(shards: Any) -> Client:
-    client = await shards()
-    await client.create()
-    return client
-
-
-async def refusal(call: Any) -> tuple[grpc.StatusCode, LookalikeError]:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return caught.value.code(), error_from_rpc(caught.value)
+from tests.hasher.served import SPEC, Client, Code, delete, refusal, upsert
 
 
 async def test_written_rows_are_found_read_and_listed(client: Client, rows: Any) -> None:
@@ -322,86 +195,6 @@ async def test_item_of_another_shard_is_refused(shards: Any, rows: Any) -> None:
     assert (code, error.field) == (Code.FAILED_PRECONDITION, "item_ids[1]")
 
 
-@pytest.mark.parametrize(
-    ("fields", "reason"),
-    [
-        ({"k": 0}, Reason.FIELD_OUT_OF_RANGE),
-        ({"k": 1002}, Reason.FIELD_OUT_OF_RANGE),
-        ({"k": 10**6}, Reason.FIELD_OUT_OF_RANGE),
-        ({"probes": 0}, Reason.FIELD_OUT_OF_RANGE),
-        ({"effort": 1.01}, Reason.FIELD_OUT_OF_RANGE),
-        ({"effort": float("nan")}, Reason.FIELD_OUT_OF_RANGE),
-        ({"effort": 0.5, "probes": 3}, Reason.FIELD_INVALID),
-        ({"filter": types_pb2.Filter(all=[types_pb2.Condition()])}, Reason.FIELD_MISSING),
-        ({"vectors": b""}, Reason.DIMENSION_MISMATCH),
-        ({"vectors": bytes(63)}, Reason.DIMENSION_MISMATCH),
-        ({"vectors": bytes(64)}, Reason.VECTOR_ZERO),
-        ({"vectors": BAD_VECTOR}, Reason.VECTOR_NOT_FINITE),
-        ({"vectors": np.ones((257, 16), dtype=np.float32)}, Reason.BATCH_TOO_LARGE),
-        ({"generation": "../g"}, Reason.FIELD_INVALID),
-    ],
-)
-async def test_bad_search(client: Client, rows: Any, fields: dict[str, Any], reason: Reason) -> None:
-    code, error = await refusal(client.search(**{"vectors": rows.vector(1), **fields}))
-    assert (code, error.reason) == (Code.INVALID_ARGUMENT, reason)
-
-
-def _filter(**groups: Any) -> types_pb2.Filter:
-    return filter_message(Filter(**groups))
-
-
-async def test_only_rows_that_pass_the_filter_are_found(client: Client, rows: Any) -> None:
-    await client.write(upsert(rows, "blue"), upsert(rows, "red", attributes={"colour": "red"}))
-
-    async def found(**groups: Any) -> list[str]:
-        answer = await client.search(rows.vector("blue"), filter=_filter(**groups))
-        return [hit.item.item_id for hit in answer.results[0].hits]
-
-    assert await found() == ["blue", "red"]
-    assert await found(all=(Equals("colour", "red"),)) == ["red"]
-    assert await found(none=(Equals("colour", "red"),)) == ["blue"]
-    assert await found(all=(InCategory(("home",)), Range("size", 2, 2))) == ["blue", "red"]
-    assert await found(any=(InCategory(("mugs",)), Equals("shape", "round"))) == []
-
-
-async def test_effort_is_taken(client: Client, rows: Any) -> None:
-    await client.write(upsert(rows, "a"))
-    for effort in (0.0, 0.5, 1.0):
-        found = await client.search(rows.vector("a"), effort=effort)
-        assert [hit.item.item_id for hit in found.results[0].hits] == ["a"]
-
-
-async def test_largest_k_and_probes_are_taken(client: Client, rows: Any) -> None:
-    await client.write(upsert(rows, "a"))
-    found = await client.search(rows.vector("a"), k=1001, probes=2**32 - 1)
-    assert [hit.item.item_id for hit in found.results[0].hits] == ["a"]
-
-
-async def test_excluded_item_gives_its_place_to_its_product(client: Client, rows: Any) -> None:
-    near = to_bytes(rows.vector("a") + 0.1 * rows.vector("other"))
-    await client.write(upsert(rows, "a", "p"), upsert(rows, "a2", "p", vector=near), upsert(rows, "b", "q"))
-    options = {"k": 2, "exclude_item_id": "a", "exact": True}
-    for group in (True, False):
-        found = await client.search(rows.vector("a"), group_by_product=group, **options)
-        assert [hit.item.item_id for hit in found.results[0].hits] == ["a2", "b"]
-
-
-async def test_min_position_waits_for_the_write(client: Client, rows: Any) -> None:
-    search = asyncio.create_task(client.search(rows.vector("a"), k=1, min_positions={0: 2}))
-    await asyncio.sleep(0.05)
-    assert not search.done()
-    await client.write(upsert(rows, "a"))
-    found = await search
-    assert found.position >= 2
-    assert found.results[0].hits[0].item.item_id == "a"
-
-
-async def test_min_position_that_never_comes_is_unavailable(client: Client, rows: Any) -> None:
-    code, error = await refusal(client.search(rows.vector("a"), min_positions={0: 99}, timeout=0.5))
-    assert (code, error.reason) == (Code.UNAVAILABLE, Reason.LOG_POSITION_NOT_REACHED)
-    assert error.metadata == {"position": "1"}
-
-
 async def test_unknown_generation(client: Client, rows: Any) -> None:
     stub, unknown = client.stub, "unknown"
     for call in (
@@ -430,6 +223,10 @@ async def test_create_describe_drop(client: Client, rows: Any) -> None:
     info = described.generations[0]
     assert (info.spec, info.item_count, info.product_count, info.position) == (SPEC, 3, 2, 2)
     assert info.index_bytes >= 3 * 16 * 4
+    assert (info.failure, info.log_id) == ("", "direct")
+    client.shard.generation("other").fail("of a test")
+    described = await client.stub.Describe(hasher_pb2.DescribeRequest(generation="other"))
+    assert [info.failure for info in described.generations] == ["of a test"]
     drop = hasher_pb2.ApplyRequest(generation="other", request_id="d", drop=hasher_pb2.DropGeneration())
     assert (await client.stub.Apply(drop)).position == 1
     described = await client.stub.Describe(hasher_pb2.DescribeRequest())
@@ -476,16 +273,6 @@ async def test_unavailable_until_loaded(shards: Any, rows: Any) -> None:
     describe = client.stub.Describe(hasher_pb2.DescribeRequest())
     for call in (client.create(), client.search(rows.vector(1)), describe):
         assert (await refusal(call))[0] == Code.UNAVAILABLE
-
-
-async def test_metrics_show_stages_items_and_work(client: Client, rows: Any) -> None:
-    await client.write(upsert(rows, "a"), upsert(rows, "b"))
-    await client.search(rows.vector("a"))
-    value = client.metrics.registry.get_sample_value
-    assert value("lookalike_hasher_items") == 2
-    assert value("lookalike_hasher_codes_scanned_total") == 2
-    for stage in ("hash", "probe", "scan", "rerank", "fetch", "commit"):
-        assert value("lookalike_hasher_stage_seconds_count", {"stage": stage}) == 1
 
 
 def test_ports_follow_the_shard(tmp_path: Path) -> None:

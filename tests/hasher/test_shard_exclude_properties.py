@@ -9,7 +9,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hasher.rows.records import Change, SearchQuery, Upsert
+from hasher.attributes import attributes_of
+from hasher.log.base import Change, Upsert
+from hasher.rows.records import SearchQuery
 from hasher.shard import Shard
 from lookalike.collections import Spec
 from lookalike.filters import Equals, Filter
@@ -31,10 +33,9 @@ RED = Equals("colour", "red")
 FILTERS = st.sampled_from([None, Filter(all=(RED,)), Filter(none=(RED,))])
 
 
-def encoded(number: int, colour: str) -> bytes:
-    return types_pb2.Item(
-        item_id=f"i{number}", attributes={"colour": colour} if colour else {}
-    ).SerializeToString()
+def upsert(number: int, product: str, colour: str, vector: np.ndarray) -> Upsert:
+    item = types_pb2.Item(item_id=f"i{number}", attributes={"colour": colour} if colour else {})
+    return Upsert(f"i{number}", product, item.SerializeToString(), vector, attributes_of(item))
 
 
 @settings(max_examples=40, deadline=None)
@@ -54,15 +55,12 @@ def test_exclusion_equals_absence(
     group: bool,
     filter: Filter | None,
 ) -> None:
-    items = [
-        Upsert(f"i{n}", product, encoded(n, colour), vector)
-        for n, (vector, product, colour) in enumerate(catalogue)
-    ]
+    items = [upsert(n, product, colour, vector) for n, (vector, product, colour) in enumerate(catalogue)]
     with tempfile.TemporaryDirectory() as folder:
         shard = Shard(Path(folder), 0, 1)
         shard.lock()
         shard.load()
-        shard.create("g", Spec("m", DIMENSION, 64, 16))
+        shard.create("g", Spec("m", DIMENSION, 64, 16), "create")
         generation = shard.generation("g")
         generation.submit(Change("r", b"h", tuple(items))).result(10)
         query = SearchQuery(

@@ -9,8 +9,10 @@ from typing import Any
 import apsw
 import pytest
 
+from hasher.attributes import attributes_of
 from hasher.index_files import INDEX_PREFIX
-from hasher.rows.records import SearchQuery, Upsert
+from hasher.log.base import Upsert
+from hasher.rows.records import SearchQuery
 from hasher.shard import Shard
 from lookalike.errors import DataLossError
 from lookalike.filters import Equals, Filter, InCategory, Range
@@ -52,7 +54,13 @@ class Catalogue:
         items = [item(number, version) for number in numbers]
         self.items |= {item.item_id: item for item in items}
         vectors = {item.item_id: self._rows.vector(f"{item.item_id}-{version}") for item in items}
-        self.write(shard, *(Upsert(i.item_id, "", i.SerializeToString(), vectors[i.item_id]) for i in items))
+        self.write(
+            shard,
+            *(
+                Upsert(i.item_id, "", i.SerializeToString(), vectors[i.item_id], attributes_of(i))
+                for i in items
+            ),
+        )
 
     def delete(self, shard: Shard, numbers: range) -> None:
         for number in numbers:
@@ -84,7 +92,7 @@ def start(folder: Path) -> Shard:
 def test_filters_follow_writes_restarts_and_rebuilds(rows: Any, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     shard = start(folder)
-    shard.create("g1", rows.spec)
+    shard.create("g1", rows.spec, "create")
     catalogue = Catalogue(rows)
     catalogue.upsert(shard, range(120), 0)
     catalogue.upsert(shard, range(40, 80), 1)
@@ -112,7 +120,7 @@ def test_filters_follow_writes_restarts_and_rebuilds(rows: Any, tmp_path: Path) 
 
 def test_an_item_that_cannot_be_decoded_is_data_loss(rows: Any, tmp_path: Path) -> None:
     shard = start(tmp_path / "data")
-    shard.create("g1", rows.spec)
+    shard.create("g1", rows.spec, "create")
     Catalogue(rows).upsert(shard, range(3), 0)
     shard.close()
     folder = tmp_path / "data" / "g1"

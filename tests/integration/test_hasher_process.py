@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import grpc
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ DIMENSION = 64
 SPEC = collection_pb2.CollectionSpec(
     model_version="m", dimension=DIMENSION, bits=128, partition_count=64, rerank="RERANK_PRECISION_F16"
 )
+TARGET = hasher_pb2.ShardIdentity(installation_id="home", shard=0, shard_count=1, layout_epoch=1)
 ROUNDS = 4
 BATCH = 20
 START_SECONDS = 60
@@ -96,7 +99,7 @@ def launch(tmp_path: Path) -> Iterator[Any]:
 
 
 def create(stub: Any) -> None:
-    stub.Apply(hasher_pb2.ApplyRequest(generation="g", request_id="create", create=SPEC))
+    stub.Apply(hasher_pb2.ApplyRequest(generation="g", request_id="create", create=SPEC, target=TARGET))
 
 
 def vector_of(item_id: str, state: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -126,7 +129,7 @@ class Writer(threading.Thread):
             of_round = self.round_ - (self.batches % 2) if self.round_ else 0
             ids = [f"{self.name_}-{of_round}-{self.batches // 2 * BATCH + i}" for i in range(BATCH)]
             request = hasher_pb2.ApplyRequest(
-                generation="g", request_id=f"{self.name_}-{self.round_}-{self.batches}"
+                generation="g", request_id=f"{self.name_}-{self.round_}-{self.batches}", target=TARGET
             )
             request.write.model_version = "m"
             request.write.mutations.extend(mutation(item_id, self.round_) for item_id in ids)
@@ -144,7 +147,9 @@ def listed(stub: Any) -> dict[str, Any]:
     after, more = "", True
     while more:
         page = stub.List(
-            hasher_pb2.ListRequest(generation="g", after_item_id=after, page_size=1000, include_vectors=True)
+            hasher_pb2.ListRequest(
+                generation="g", after_item_id=after, page_size=1000, include_vectors=True, target=TARGET
+            )
         )
         for row in page.rows:
             after = row.stored.item.item_id
@@ -162,7 +167,12 @@ def check_all(stub: Any, acknowledged: dict[str, int]) -> None:
     queries = np.stack([vector_of(item_id, acknowledged[item_id]) for item_id in sample])
     found = stub.Search(
         hasher_pb2.HasherServiceSearchRequest(
-            generation="g", model_version="m", vectors_f32_le=to_bytes(queries), k=1, exact=True
+            generation="g",
+            model_version="m",
+            vectors_f32_le=to_bytes(queries),
+            k=1,
+            exact=True,
+            target=TARGET,
         )
     )
     assert [result.hits[0].item.item_id for result in found.results] == sample
@@ -208,7 +218,7 @@ def test_clean_stop_saves_the_index_and_metrics_are_served(launch: Any) -> None:
     process = launch()
     stub = process.wait_ready()
     create(stub)
-    request = hasher_pb2.ApplyRequest(generation="g", request_id="r")
+    request = hasher_pb2.ApplyRequest(generation="g", request_id="r", target=TARGET)
     request.write.model_version = "m"
     request.write.mutations.extend(mutation(f"i{n}", 0) for n in range(100))
     stub.Apply(request)
@@ -238,7 +248,7 @@ def test_answers_are_those_of_the_index_with_the_same_parameters(
     named = {"group_by_product" if name == "group" else name: value for name, value in parameters.items()}
     found = stub.Search(
         hasher_pb2.HasherServiceSearchRequest(
-            generation="g", model_version="m", vectors_f32_le=to_bytes(queries), k=10, **named
+            generation="g", model_version="m", vectors_f32_le=to_bytes(queries), k=10, target=TARGET, **named
         )
     )
     for result, ids, scores, scanned in zip(
@@ -259,7 +269,7 @@ def saved_index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any,
     stub = first.wait_ready()
     create(stub)
     for start in range(0, 3_000, 500):
-        request = hasher_pb2.ApplyRequest(generation="g", request_id=f"r{start}")
+        request = hasher_pb2.ApplyRequest(generation="g", request_id=f"r{start}", target=TARGET)
         request.write.model_version = "m"
         request.write.mutations.extend(mutation(f"i{n}", 0) for n in range(start, start + 500))
         stub.Apply(request)
@@ -287,3 +297,38 @@ def test_damaged_rows_end_the_process_with_one_clear_line(launch: Any, tmp_path:
     assert second.popen.wait(60) == 2
     last = second.log.read_text().splitlines()[-1]
     assert last.startswith("hasher: the row file of generation g is damaged")
+
+
+def test_rows_of_a_newer_version_end_the_process_with_one_clear_line(launch: Any, tmp_path: Path) -> None:
+    first = launch()
+    create(first.wait_ready())
+    assert first.end(signal.SIGTERM) == 0
+    connection = apsw.Connection(str(tmp_path / "data" / "g" / "rows.sqlite"))
+    connection.execute("UPDATE meta SET value = 3 WHERE key = 'schema_version'")
+    connection.close()
+    second = launch()
+    assert second.popen.wait(60) == 2
+    last = second.log.read_text().splitlines()[-1]
+    assert last.startswith("hasher: the row file of generation g was written by a newer version")
+    assert "damaged" not in last
+
+
+def test_a_deleted_data_folder_takes_no_writes_and_no_second_process_shares_it(
+    launch: Any, tmp_path: Path
+) -> None:
+    process = launch("--checkpoint-interval-seconds", "0.2")
+    stub = process.wait_ready()
+    create(stub)
+    shutil.rmtree(tmp_path / "data")
+    request = hasher_pb2.ApplyRequest(generation="g", request_id="r", target=TARGET)
+    request.write.model_version = "m"
+    request.write.mutations.append(mutation("i", 0))
+    with pytest.raises(grpc.RpcError, match="deleted or replaced") as caught:
+        stub.Apply(request)
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+    health = health_pb2_grpc.HealthStub(process.channel)
+    for response in health.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=START_SECONDS):
+        if response.status == health_pb2.HealthCheckResponse.NOT_SERVING:
+            break
+    assert process.end(signal.SIGTERM) == 0
+    assert not (tmp_path / "data").exists()

@@ -1,0 +1,193 @@
+"""Applying records of the log to the tables.
+
+Time, version and order come from the records: no clock is read and no position is counted here, so that the
+same records make the same rows wherever and in whatever groups they are applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import apsw
+
+from hasher.log.base import Applied, Delete, Mutation, Outcome, Record, Upsert
+from hasher.rows import requests
+from hasher.rows.records import IndexEntry
+from hasher.rows.requests import WINDOW_NS, Known, Placed
+from hasher.rows.schema import set_meta
+from lookalike.errors import InvalidInputError, LookalikeError, Reason
+from lookalike.placement import partition_of
+from lookalike.wire.vectors import to_bytes
+
+
+class Lane(NamedTuple):
+    """How far a lane was applied: the position and time of its last record. Time never goes back."""
+
+    position: int
+    time_ns: int
+
+
+@dataclass(slots=True)
+class Group:
+    """What one transaction does: a result for each record, and what the index has to follow."""
+
+    revision: int
+    lanes: dict[int, Lane]
+    results: list[Applied | LookalikeError] = field(default_factory=list)
+    entries: dict[int, IndexEntry | None] = field(default_factory=dict)
+    """Row number to its new index entry; None: the row is gone."""
+    added_items: int = 0
+    added_products: int = 0
+
+
+class Applier:
+    """Applies records in one transaction, which the caller opens and commits.
+
+    Args:
+        connection: Writes.
+        partition_count: Partitions of the collection.
+        group: Where the records begin; notes what is done.
+    """
+
+    def __init__(self, connection: apsw.Connection, partition_count: int, group: Group) -> None:
+        self._connection = connection
+        self._partition_count = partition_count
+        self._group = group
+        self._partitions: dict[int, tuple[int, int]] = {}
+        self._record: Record
+
+    def apply(self, records: Sequence[Record]) -> None:
+        """Applies records in their order.
+
+        A record whose request id is known gets its first answer again in the partitions that have applied it,
+        or an error where its content differs.
+
+        Raises:
+            ValueError: A record's position is not above the one before in its lane.
+        """
+        group = self._group
+        for record in records:
+            before = group.lanes.get(record.lane, Lane(0, 0))
+            if record.position <= before.position:
+                raise ValueError(f"position {record.position} of lane {record.lane} was applied before")
+            lane = group.lanes[record.lane] = Lane(record.position, max(record.time_ns, before.time_ns))
+            group.revision += 1
+            self._record = record
+            group.results.append(self._apply_once(record, lane.time_ns))
+        self._connection.executemany(
+            "INSERT INTO partitions VALUES (?1, ?2, ?3)"
+            " ON CONFLICT (partition) DO UPDATE SET lane = ?2, position = ?3",
+            ((partition, *place) for partition, place in self._partitions.items()),
+        )
+        for number in {record.lane for record in records}:
+            lane = group.lanes[number]
+            self._connection.execute("INSERT OR REPLACE INTO lanes VALUES (?, ?, ?)", (number, *lane))
+            requests.forget(self._connection, number, lane.time_ns - WINDOW_NS)
+        set_meta(self._connection, revision=group.revision)
+
+    def _apply_once(self, record: Record, time_ns: int) -> Applied | LookalikeError:
+        change = record.change
+        placed = [
+            Placed(partition_of(mutation.item_id, self._partition_count), mutation)
+            for mutation in change.mutations
+        ]
+        known = requests.find(self._connection, change.request_id, record.lane, time_ns - WINDOW_NS)
+        if known and not known.answers(change.payload_hash, placed):
+            requests.refuse(self._connection, record.lane, record.position, time_ns)
+            return reused()
+        rest = [one for one in placed if known is None or one.partition not in known]
+        if known and not rest:
+            return Applied(known.position, known.outcomes_of(placed))
+        for partition, _ in rest:
+            self._partitions[partition] = (record.lane, record.position)
+        done = [(one, self._mutate(one.mutation, one.partition)) for one in rest]
+        known = Known.of(change.payload_hash, record.position, done, known)
+        requests.remember(self._connection, change.request_id, record.lane, time_ns, known)
+        return Applied(record.position, known.outcomes_of(placed))
+
+    def _mutate(self, mutation: Mutation, partition: int) -> Outcome:
+        row = self._connection.execute(
+            "SELECT row_number, version, product_number FROM rows WHERE item_id = ?", (mutation.item_id,)
+        ).fetchone()
+        version = row[1] if row else 0
+        if mutation.if_version is not None and mutation.if_version != version:
+            return Outcome(version, existed=row is not None, conflict=True)
+        if isinstance(mutation, Delete):
+            if row:
+                self._delete(row[0], row[2])
+            return Outcome(0, existed=row is not None)
+        # The position alone would not grow for a row that came from a shard with a longer log.
+        version = max(self._record.position, version + 1)
+        self._write(mutation, partition, version, row)
+        return Outcome(version, existed=row is not None)
+
+    def _write(self, upsert: Upsert, partition: int, version: int, row: tuple[Any, ...] | None) -> None:
+        group, record = self._group, self._record
+        product_number = self._take_product(upsert)
+        values = (
+            product_number,
+            version,
+            record.position,
+            group.revision,
+            group.lanes[record.lane].time_ns,
+            upsert.item,
+            to_bytes(upsert.vector),
+        )
+        if row:
+            row_number = row[0]
+            self._connection.execute(
+                "UPDATE rows SET product_number = ?, version = ?, position = ?, revision = ?,"
+                " update_time_ns = ?, item = ?, vector = ? WHERE row_number = ?",
+                (*values, row_number),
+            )
+            self._release_product(row[2])
+        else:
+            self._connection.execute(
+                "INSERT INTO rows (product_number, version, position, revision, update_time_ns, item, vector,"
+                " item_id, partition) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*values, upsert.item_id, partition),
+            )
+            row_number = self._connection.last_insert_rowid()
+            group.added_items += 1
+        group.entries[row_number] = IndexEntry(upsert.vector, product_number, upsert.attributes)
+
+    def _delete(self, row_number: int, product_number: int) -> None:
+        group = self._group
+        self._connection.execute("DELETE FROM rows WHERE row_number = ?", (row_number,))
+        self._connection.execute("INSERT INTO deletions VALUES (?, ?)", (row_number, group.revision))
+        self._release_product(product_number)
+        group.entries[row_number] = None
+        group.added_items -= 1
+
+    def _take_product(self, upsert: Upsert) -> int:
+        # The prefix keeps an item without product apart from a product named like it.
+        key = f"p:{upsert.product_id}" if upsert.product_id else f"i:{upsert.item_id}"
+        taken: list[Any] = self._connection.execute(
+            "INSERT INTO products (product_key, item_count) VALUES (?, 1)"
+            " ON CONFLICT (product_key) DO UPDATE SET item_count = item_count + 1"
+            " RETURNING product_number, item_count",
+            (key,),
+        ).fetchall()
+        product_number, item_count = taken[0]
+        self._group.added_products += item_count == 1
+        return int(product_number)
+
+    def _release_product(self, product_number: int) -> None:
+        left = self._connection.execute(
+            "UPDATE products SET item_count = item_count - 1 WHERE product_number = ? RETURNING item_count",
+            (product_number,),
+        ).fetchall()[0][0]
+        if not left:
+            self._connection.execute("DELETE FROM products WHERE product_number = ?", (product_number,))
+            self._group.added_products -= 1
+
+
+def reused() -> InvalidInputError:
+    """Returns the error of a request id that was used for something else."""
+    return InvalidInputError(
+        "the request_id was already used with other content: use a new one",
+        reason=Reason.REQUEST_ID_REUSED,
+        field="request_id",
+    )

@@ -1,0 +1,319 @@
+"""What a shard does where its disk, its engine, or whoever deletes its files lets it down."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from hasher import disk as disk_module
+from hasher.generation import Generation
+from hasher.index import HashIndex
+from hasher.log.base import Applied
+from hasher.log.direct import DirectLog
+from hasher.rows.apply import Applier
+from hasher.rows.records import SearchQuery
+from hasher.shard import Shard
+from lookalike.errors import AlreadyExistsError, LookalikeError, Reason, UnavailableError
+from tests.hasher.faulty_vfs import faulty_disk
+
+
+class Panic(BaseException):
+    """As a panic of the engine arrives in Python: not an ``Exception``."""
+
+
+def submit(generation: Generation, rows: Any, request_id: str, *mutations: Any) -> Future[Applied]:
+    return generation.submit(rows.change(request_id, *mutations))
+
+
+def found(generation: Generation, rows: Any, item_id: str) -> bool:
+    query = SearchQuery(rows.vector(item_id)[None, :], 1)
+    return [hit.item for hit in generation.search(query).hits[0]] == [rows.item(item_id)]
+
+
+# Files that are deleted or replaced
+
+
+def delete_folder(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def delete_generation(folder: Path) -> None:
+    shutil.rmtree(folder / "g1")
+
+
+def delete_rows(folder: Path) -> None:
+    (folder / "g1" / "rows.sqlite").unlink()
+
+
+def delete_log(folder: Path) -> None:
+    (folder / "g1" / "rows.sqlite-wal").unlink()
+
+
+def delete_lock(folder: Path) -> None:
+    (folder / "LOCK").unlink()
+
+
+def replace_lock(folder: Path) -> None:
+    (folder / "LOCK").unlink()
+    (folder / "LOCK").touch()
+
+
+@pytest.mark.parametrize(
+    "harm", [delete_folder, delete_generation, delete_rows, delete_log, delete_lock, replace_lock]
+)
+def test_nothing_is_acknowledged_that_is_not_in_the_folder(
+    shard: Shard, generation: Generation, rows: Any, tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    submit(generation, rows, "r1", rows.upsert("a")).result(10)
+    harm(tmp_path / "data")
+    with pytest.raises(UnavailableError, match="deleted or replaced"):
+        submit(generation, rows, "r2", rows.upsert("b")).result(10)
+    assert "deleted or replaced" in shard.not_ready_reason()
+    assert "deleted or replaced" in generation.stats().failure
+    # What is in memory can still be searched.
+    assert generation.store.item_count
+
+
+def test_a_deleted_folder_is_noticed_without_a_write_and_does_not_come_back(
+    shard: Shard, generation: Generation, rows: Any, tmp_path: Path
+) -> None:
+    submit(generation, rows, "r1", rows.upsert("a")).result(10)
+    shutil.rmtree(tmp_path / "data")
+    shard.checkpoint()
+    shard.close()
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_shard_without_generations_notices_that_its_folder_is_gone(shard: Shard, tmp_path: Path) -> None:
+    assert shard.not_ready_reason() == ""
+    shutil.rmtree(tmp_path / "data")
+    assert "deleted or replaced" in shard.not_ready_reason()
+
+
+# Defects
+
+
+def test_a_panic_of_the_engine_fails_the_generation_and_nothing_hangs(
+    shard: Shard, generation: Generation, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(generation, rows, "r1", rows.upsert("kept")).result(10)
+    panic = Panic("index out of bounds")
+
+    def panics(*args: object, **options: object) -> None:
+        raise panic
+
+    monkeypatch.setattr(generation, "_update_index", panics)
+    with pytest.raises(RuntimeError, match="Panic: index out of bounds") as caught:
+        submit(generation, rows, "r2", rows.upsert("lost")).result(10)
+    assert caught.value.__cause__ is panic
+    with pytest.raises(UnavailableError, match="until the hasher is restarted"):
+        submit(generation, rows, "r3", rows.upsert("b")).result(10)
+    assert "its index could not follow a write" in shard.not_ready_reason()
+    assert found(generation, rows, "kept")
+    shard.close()
+
+
+@pytest.mark.parametrize("error", [TypeError("a defect"), Panic("a defect")])
+def test_a_change_that_fails_by_itself_fails_alone(
+    shard: Shard, generation: Generation, rows: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    mutate = Applier._mutate
+
+    def fails_for_one(self: Applier, mutation: Any, partition: int) -> Any:
+        if mutation.item_id == "poison":
+            raise error
+        return mutate(self, mutation, partition)
+
+    monkeypatch.setattr(Applier, "_mutate", fails_for_one)
+    with generation.store._write_lock:
+        # Whatever the writer has taken by now waits here, and the rest shares one commit.
+        names = ["a", "b", "poison", "c", "d"]
+        futures = {name: submit(generation, rows, f"r-{name}", rows.upsert(name)) for name in names}
+    with pytest.raises(Exception, match="a defect"):
+        futures.pop("poison").result(10)
+    for name, future in futures.items():
+        assert not future.result(10).outcomes[0].existed
+        assert found(generation, rows, name)
+    assert shard.not_ready_reason() == ""
+    assert generation.store.row_number("poison") is None
+
+
+def test_a_full_queue_does_not_keep_a_log_from_closing(rows: Any) -> None:
+    applying, release = threading.Event(), threading.Event()
+
+    def apply(records: Any) -> Any:
+        applying.set()
+        release.wait(10)
+        raise Panic
+
+    log = DirectLog(max_pending=3)
+    log.follow({}, apply)
+    futures = [log.submit(rows.change("r", rows.delete("a")))]
+    assert applying.wait(10)
+    futures += [log.submit(rows.change(f"r{n}", rows.delete("a"))) for n in range(3)]
+    assert log.pending() == 3
+    closing = threading.Thread(target=log.close)
+    closing.start()
+    release.set()
+    closing.join(10)
+    assert not closing.is_alive()
+    assert [type(future.exception(10)) for future in futures] == [RuntimeError] * 4
+
+
+@pytest.mark.parametrize("error", [Panic("p"), LookalikeError("l"), OSError(5, "o")])
+def test_closing_goes_on_where_a_generation_cannot_be_closed_cleanly(
+    shard: Shard, rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    for name in ("a", "b"):
+        shard.create(name, rows.spec, name)
+        submit(shard.generation(name), rows, "r", rows.upsert("i")).result(10)
+    generations = shard.generations()
+
+    def fails(*args: object) -> None:
+        raise error
+
+    monkeypatch.setattr("hasher.generation.save_index", fails)
+    shard.checkpoint()
+    shard.close()
+    for generation in generations:
+        with pytest.raises(UnavailableError):
+            generation.get(["i"], False)
+    Shard(tmp_path / "data", 0, 1).lock()
+
+
+# Checkpoints, and what comes meanwhile
+
+
+class SlowSave:
+    """Saving an index takes until it is told to go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.started, self.go_on = threading.Event(), threading.Event()
+        save = HashIndex.save
+
+        def slow(index: HashIndex, folder: Path) -> None:
+            self.started.set()
+            assert self.go_on.wait(20)
+            save(index, folder)
+
+        monkeypatch.setattr(HashIndex, "save", slow)
+
+
+@pytest.fixture
+def slow_save(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowSave]:
+    slow = SlowSave(monkeypatch)
+    yield slow
+    slow.go_on.set()
+
+
+def test_collections_come_and_go_while_an_index_is_saved(
+    shard: Shard, generation: Generation, rows: Any, tmp_path: Path, slow_save: SlowSave
+) -> None:
+    submit(generation, rows, "r1", rows.upsert("a")).result(10)
+    with ThreadPoolExecutor(2) as pool, capture_logs() as logs:
+        saving = pool.submit(shard.checkpoint)
+        assert slow_save.started.wait(10)
+        assert pool.submit(shard.create, "g2", rows.spec, "create-g2").result(10) == 1
+        # Also that whose index is being saved.
+        assert pool.submit(shard.drop, "g1").result(10) == 2
+        slow_save.go_on.set()
+        saving.result(10)
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["LOCK", "g2"]
+    assert [entry for entry in logs if entry["event"] == "index_not_saved"] == []
+    assert [one.name for one in shard.generations()] == ["g2"]
+
+
+def test_a_creation_that_arrives_after_its_deletion_makes_nothing(
+    shard: Shard, rows: Any, tmp_path: Path
+) -> None:
+    """Calls that were given up are still carried out, in whatever order."""
+    assert shard.drop("late") == 0
+    with pytest.raises(AlreadyExistsError, match="deleted"):
+        shard.create("late", rows.spec, "create-late")
+    assert [entry.name for entry in (tmp_path / "data").iterdir()] == ["LOCK"]
+
+
+def test_a_creation_that_could_not_be_opened_can_be_repeated(
+    shard: Shard, rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("hasher.generation.load_index", lambda *arguments: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            shard.create("g", rows.spec, "create-g")
+    assert [entry.name for entry in (tmp_path / "data").iterdir()] == ["LOCK"]
+    assert shard.create("g", rows.spec, "create-g") == 1
+
+
+# Full disks
+
+
+@pytest.fixture
+def free_bytes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What the disk has left; tests change it."""
+    free = [0]
+    monkeypatch.setattr(disk_module.DiskWatch, "_free_bytes", lambda self: free[0])
+    return free
+
+
+def test_a_full_disk_stops_writes_only_and_is_said_once(
+    tmp_path: Path, rows: Any, free_bytes: list[int]
+) -> None:
+    with faulty_disk() as disk, capture_logs() as logs:
+        disk.number = errno.ENOSPC
+        shard = Shard(tmp_path / "data", 0, 1)
+        shard.lock()
+        shard.load()
+        shard.create("g", rows.spec, "create-g")
+        generation = shard.generation("g")
+        submit(generation, rows, "r1", rows.upsert("a")).result(10)
+        disk.refuse_write = lambda file: file == "-wal"
+        for n in range(3):
+            with pytest.raises(UnavailableError, match="the disk of the shard is full") as caught:
+                submit(generation, rows, f"x{n}", rows.upsert("b")).result(10)
+            assert caught.value.reason is Reason.DISK_FULL
+        assert generation.stats().failure == "the disk of the shard is full"
+        assert (shard.disk.is_full(), shard.not_ready_reason()) == (True, "")
+        assert found(generation, rows, "a")
+        disk.refuse_write = lambda file: False
+        submit(generation, rows, "x0", rows.upsert("b")).result(10)
+        assert (shard.disk.is_full(), generation.stats().failure) == (False, "")
+        shard.close()
+    told = [entry["event"] for entry in logs if "disk" in entry["event"]]
+    assert told == ["disk_full", "disk_has_space_again"]
+
+
+def test_a_collection_that_finds_no_space_leaves_nothing_behind(
+    shard: Shard, rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_bytes: list[int]
+) -> None:
+    def no_space(self: Path, *arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", no_space)
+        with pytest.raises(UnavailableError, match="generation g cannot be created") as caught:
+            shard.create("g", rows.spec, "create-g")
+    assert caught.value.reason is Reason.DISK_FULL
+    assert str(tmp_path) not in caught.value.message
+    assert shard.disk.is_full()
+    free_bytes[0] = 1 << 30
+    assert not shard.disk.is_full()
+    assert shard.create("g", rows.spec, "create-g") == 1
+
+
+def test_a_quota_is_thought_used_up_for_a_while(
+    shard: Shard, free_bytes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free_bytes[0] = 1 << 40
+    shard.disk.full()
+    assert shard.disk.is_full()
+    monkeypatch.setattr(disk_module, "_QUOTA_SECONDS", -1)
+    assert not shard.disk.is_full()
