@@ -31,10 +31,11 @@ from benchmarks.embedder_trained import train_in_memory
 from benchmarks.engine.machine import machine_facts
 from benchmarks.engine.report import table
 from embedder.bundle import Bundle, load_bundle
+from embedder.decoding.decode import decode_image
 from embedder.encoder import Encoder
 from embedder.golden import cosine_distance
 from embedder.model.backbone import BackboneSpec
-from embedder.preprocess import decode_image, fit_square, preprocess, to_tensor
+from embedder.preprocess import fit_square, preprocess, to_tensor
 from embedder.training.config import TrainConfig
 from lookalike.catalogue.catalog import read_catalog
 from lookalike.errors import LookalikeError

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from embedder.decoding.budget import DEFAULT_MEGAPIXELS
 from embedder.triton.naming import DEFAULT_MODEL, MODEL_PATTERN
 from lookalike.addresses import DEFAULT_TRITON, EMBEDDER_PORT, check_address
 from lookalike.runtime.settings import (
@@ -54,6 +55,9 @@ class EmbedderSettings(ServerSettings):
     """Cosine distance allowed from the bundle's golden embeddings; 0 takes what engine and bundle say."""
     preprocess_workers: int = Field(default=0, ge=0, le=1024)
     """Photos decoded at the same time; 0 takes one per core."""
+    decode_megapixels: int = Field(default=DEFAULT_MEGAPIXELS, ge=1)
+    """Megapixels decoded at the same time, over all photos: a bound on memory, at most 16 MB each. Further
+    photos wait their turn, and one that has more is decoded alone."""
     max_batch: int = Field(default=2, ge=1, le=256)
     """Photos encoded together at most. A CPU of few cores encodes no photo faster in larger batches, which
     only make others wait; raise it where there are many cores."""

@@ -20,10 +20,13 @@ import numpy.typing as npt
 
 from embedder.batching import MicroBatcher
 from embedder.bundle import Bundle
+from embedder.decoding.budget import PROCESS_BUDGET, PixelBudget, PixelClaim
+from embedder.decoding.limits import DEFAULT_LIMITS
+from embedder.decoding.region import Region
 from embedder.encoder import AsyncEncoder
 from embedder.golden import mismatch
 from embedder.metrics import StageMetrics
-from embedder.preprocess import Region, preprocess
+from embedder.preprocess import preprocess
 from lookalike.errors import (
     FailedPreconditionError,
     InvalidInputError,
@@ -122,6 +125,7 @@ class EmbedPipeline:
         max_running: Batches encoded at the same time; more than one is for model servers.
         max_wait_seconds: How long an incomplete batch waits for company.
         max_queue: Photos under way over all calls; :meth:`embed` refuses beyond it.
+        pixels: Bounds what is decoded at the same time; that of the process by default.
     """
 
     def __init__(
@@ -135,6 +139,7 @@ class EmbedPipeline:
         max_running: int = 1,
         max_wait_seconds: float = 0.0,
         max_queue: int = 256,
+        pixels: PixelBudget = PROCESS_BUDGET,
     ) -> None:
         self.bundle = bundle
         self._encoder = encoder
@@ -146,6 +151,7 @@ class EmbedPipeline:
         self._changed = asyncio.Event()
         self._seconds_per_photo = 0.0
         self._metrics = metrics
+        self._pixels = pixels
         self._decoders = ThreadPoolExecutor(max_workers=decoders, thread_name_prefix="preprocess")
         self._batcher: MicroBatcher[_Prepared, _Row] = MicroBatcher(
             self._encode_batch,
@@ -293,9 +299,14 @@ class EmbedPipeline:
         self, photo: Photo, predictions_k: int, deadline: float, times: StageTimes
     ) -> EmbeddedPhoto | InvalidInputError:
         arrived = time.monotonic()
-        started, prepared = await asyncio.get_running_loop().run_in_executor(
-            self._decoders, self._preprocess, photo
-        )
+        claim = self._pixels.claim()
+        try:
+            started, prepared = await asyncio.get_running_loop().run_in_executor(
+                self._decoders, self._preprocess, photo, claim
+            )
+        except asyncio.CancelledError:
+            claim.withdraw()
+            raise
         queued_at = time.monotonic()
         times.preprocess_seconds += queued_at - started
         if isinstance(prepared, InvalidInputError):
@@ -307,11 +318,14 @@ class EmbedPipeline:
         times.encode_seconds = max(times.encode_seconds, row.encode_seconds)
         return EmbeddedPhoto(row.vector, self._predictions(row.probabilities, predictions_k))
 
-    def _preprocess(self, photo: Photo) -> tuple[float, npt.NDArray[np.float32] | InvalidInputError]:
+    def _preprocess(
+        self, photo: Photo, claim: PixelClaim
+    ) -> tuple[float, npt.NDArray[np.float32] | InvalidInputError]:
         started = time.monotonic()
         try:
             with self._metrics.preprocess_seconds.time():
-                return started, preprocess(photo.content, self.bundle.preprocess, photo.region)
+                params = self.bundle.preprocess
+                return started, preprocess(photo.content, params, photo.region, DEFAULT_LIMITS, claim)
         except InvalidInputError as error:
             return started, error
 

@@ -12,6 +12,7 @@ import structlog
 from embedder.backends.choose import Engines
 from embedder.bundle import MANIFEST_NAME, Bundle, load_bundle
 from embedder.config import EmbedderSettings
+from embedder.decoding.budget import PixelBudget
 from embedder.metrics import StageMetrics
 from embedder.pipeline import EmbedPipeline
 from lookalike.errors import (
@@ -53,6 +54,7 @@ class ServedModel:
         self._settings = settings
         self._engines = Engines(settings, metrics)
         self._metrics = StageMetrics(metrics)
+        self._pixels = PixelBudget(settings.decode_megapixels)
         self._pipeline: EmbedPipeline | None = None
         self._before: EmbedPipeline | None = None
         self._problem = LOADING
@@ -195,6 +197,7 @@ class ServedModel:
             max_running=self._engines.max_running,
             max_wait_seconds=settings.max_wait_seconds,
             max_queue=settings.max_queue,
+            pixels=self._pixels,
         )
         try:
             await pipeline.self_check(settings.golden_tolerance)

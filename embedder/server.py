@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from embedder.config import EmbedderSettings
+from embedder.heap import return_large_blocks
 from embedder.served_model import ServedModel
 from embedder.service import EmbedderServicer
 from lookalike.runtime.metrics import Metrics
@@ -21,6 +22,7 @@ async def run(settings: EmbedderSettings) -> None:
     Raises:
         InvalidInputError: The bundle or a setting cannot be used.
     """
+    return_large_blocks()
     metrics = Metrics()
     model = ServedModel(settings, metrics)
     servicer = EmbedderServicer(model.pipeline, model.backend, model.draining)

@@ -14,8 +14,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
+from embedder.decoding.decode import decode_image
 from embedder.photos import naming, read_photo
-from embedder.preprocess import PreprocessParams, decode_image, fit_square, to_tensor
+from embedder.preprocess import PreprocessParams, fit_square, to_tensor
 from embedder.training.augment import alter
 from embedder.training.sampling import Plan, seeded
 from embedder.training.titles import Attributes

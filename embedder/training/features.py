@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.bundle import Bundle
+from embedder.decoding.decode import decode_image
 from embedder.encoder import Encoder
 from embedder.photos import read_photo
 from embedder.preparation import prepared_ahead
-from embedder.preprocess import decode_image, fit_square, to_tensor
+from embedder.preprocess import fit_square, to_tensor
 from embedder.training import augment
 from embedder.training.feature_store import FeatureStore
 from lookalike.errors import InvalidInputError

@@ -14,6 +14,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
+from embedder.heap import freed_memory_kept
 from embedder.model.heads import DeepHierarchicalClassifier, EmbeddingHead, FlatClassifier
 from embedder.model.taxonomy import MISSING, Taxonomy
 from embedder.training.callbacks import Checkpoints, Diverging, Epochs, Figures, Reporting, Validate
@@ -21,7 +22,6 @@ from embedder.training.config import TrainConfig
 from embedder.training.data import Labels, MakeLoader
 from embedder.training.devices import trainer_options, uses_gpu
 from embedder.training.interruption import Interruption
-from embedder.training.memory import freed_memory_kept
 from embedder.training.module import TrainingData, TrainingModule
 from embedder.training.objective import Objective
 from embedder.training.sampling import Plan

@@ -12,9 +12,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from embedder.decoding.decode import decode_image
 from embedder.evaluation.measures import lca_heights
 from embedder.photos import read_photo
-from embedder.preprocess import decode_image
 from embedder.training.callbacks import Figures
 from embedder.training.outcome import Outcome
 from embedder.training.plots import confusion, draw_confusion, draw_curves

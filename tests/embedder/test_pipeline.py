@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from PIL import Image
 
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle, load_bundle
+from embedder.decoding.budget import PixelBudget
+from embedder.decoding.png import Png
 from embedder.encoder import Encoded, Encoder, ThreadEncoder
 from embedder.metrics import StageMetrics
 from embedder.pipeline import EmbeddedPhoto, EmbedPipeline, Photo
@@ -60,7 +63,7 @@ def bundle(tiny_bundle: Path) -> Bundle:
 
 @asynccontextmanager
 async def running(
-    bundle: Bundle, encoder: Encoder, metrics: Metrics | None = None, **settings: int
+    bundle: Bundle, encoder: Encoder, metrics: Metrics | None = None, **settings: Any
 ) -> AsyncIterator[EmbedPipeline]:
     in_thread = ThreadEncoder(encoder, 1e-4)
     told = StageMetrics(metrics or Metrics())
@@ -192,6 +195,25 @@ async def test_a_cancelled_call_leaves_the_queue(bundle: Bundle) -> None:
         await being_encoded
         assert len((await pipeline.embed([photo(2)])).outcomes) == 1
     assert gate.photos == 2
+
+
+async def test_a_photo_of_a_cancelled_call_is_not_decoded(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the one that waits for its turn to be decoded, nor those behind it."""
+    decoded, pixels = [], PixelBudget(1)
+    decode = Png.decode
+    monkeypatch.setattr(Png, "decode", lambda png: decoded.append(png.pixels) or decode(png))
+    async with running(bundle, OnnxEncoder(bundle, threads=1), pixels=pixels) as pipeline:
+        with pixels.claim().held(1_000_000):
+            call = asyncio.create_task(pipeline.embed([photo(i) for i in range(20)]))
+            await until(lambda: pixels.waiting == 2)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+            await until(lambda: not pixels.waiting)
+        assert not decoded
+        assert len((await pipeline.embed([photo(1)])).outcomes) == 1
+    assert decoded == [32 * 32]
 
 
 @pytest.mark.parametrize("stage", ["preprocess", "encode"])

@@ -13,15 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from embedder.preprocess import (
-    DecodeLimits,
-    PreprocessParams,
-    Region,
-    decode_image,
-    fit_square,
-    preprocess,
-    to_tensor,
-)
+from embedder.decoding.decode import decode_image
+from embedder.decoding.limits import DecodeLimits
+from embedder.decoding.region import Region
+from embedder.preprocess import PreprocessParams, fit_square, preprocess, to_tensor
 from lookalike.errors import InvalidInputError, Reason
 
 PARAMS = PreprocessParams(size=64)
@@ -124,13 +119,20 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size() -> None:
 
 
 def test_pixels_are_limited_by_what_decoding_costs() -> None:
-    limits = DecodeLimits(max_pixels=1_000, max_jpeg_pixels=100_000, max_jpeg_scan_pixels=5_000)
+    limits = DecodeLimits(
+        max_pixels=800, max_jpeg_decoded_pixels=1_000, max_jpeg_pixels=100_000, max_jpeg_scan_pixels=5_000
+    )
     wide = halves(200, 100)
     assert decode_image(encode(wide, "JPEG"), limits, min_side=20).size == (25, 13)
+    square = halves(30, 30)
     refused = [
-        (encode(wide, "PNG"), 20),
+        (encode(square, "PNG"), 20),
+        (encode(square, "WEBP"), 20),
+        (encode(square, "WEBP", lossless=True), 20),
+        (encode(square, "WEBP", save_all=True, append_images=[halves(30, 30).rotate(90)]), 20),
+        (encode(square, "GIF"), 20),
         (encode(wide, "JPEG", progressive=True), 20),  # needs the whole picture in memory
-        (encode(halves(30, 30), "JPEG", progressive=True), 20),  # 900 pixels in ten passes
+        (encode(square, "JPEG", progressive=True), 20),  # 900 pixels in ten passes
         (encode(wide, "JPEG"), None),
         (encode(halves(1000, 101), "JPEG"), 20),
     ]

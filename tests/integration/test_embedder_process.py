@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from embedder.bundle import write_bundle
@@ -35,6 +37,7 @@ SERVICE = "lookalike.v1.EmbedderService"
 SAME_PICTURE = 0.998
 OTHER_PICTURE = 0.95
 MEMORY_GROWTH_BYTES = 300 << 20
+DECODING_GROWTH_BYTES = 1 << 30
 
 
 @dataclass
@@ -120,6 +123,17 @@ def test_every_kind_of_photo_gets_the_right_outcome(embedder: Running, photo_cas
     for different in ("mirrored png", "grey png", "cut-out on white", "palette on white"):
         assert float(found["png"] @ found[different]) < OTHER_PICTURE, different
     assert embedder.peak_memory_bytes() - before < MEMORY_GROWTH_BYTES
+
+
+def test_many_large_photos_at_once_take_no_more_than_the_budget(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Of eight decoders two are at work at the same time: 8 photos of 25 megapixels took 3 GiB otherwise."""
+    out = io.BytesIO()
+    Image.new("RGBA", (5_000, 5_000), 7).save(out, "PNG", compress_level=1)
+    with serving(tiny_bundle, tmp_path, "--threads", 1, "--preprocess-workers", 8) as running:
+        before = running.peak_memory_bytes()
+        results = embed(running, *[out.getvalue()] * 8)
+        assert [result.WhichOneof("outcome") for result in results] == ["embedded"] * 8
+        assert running.peak_memory_bytes() - before < DECODING_GROWTH_BYTES
 
 
 def test_bad_photos_do_not_spoil_the_good_ones_beside_them(

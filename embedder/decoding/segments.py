@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_START_OF_SCAN = 0xDA
-_END_OF_IMAGE = 0xD9
+START_OF_SCAN = 0xDA
+END_OF_IMAGE = 0xD9
 # SOF0..SOF15 without DHT (C4), JPG (C8) and DAC (CC), which share the range.
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_SEQUENTIAL_FRAMES = frozenset({0xC0, 0xC1})
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+SEQUENTIAL_FRAMES = frozenset({0xC0, 0xC1})
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _EXIF_SEGMENT = 0xE1
 # Thumbnails, EXIF, ICC, XMP and comments. APP14 (EE) stays: it says how colours are coded.
@@ -38,7 +38,7 @@ class JpegHeader:
 
 
 def read_header(data: bytes) -> JpegHeader | None:
-    """Walk the segments up to the first scan; None if there is no frame or no scan."""
+    """Walks the segments up to the first scan; None if there is no frame or no scan."""
     position, kept, exif = 2, [data[:2]], b""
     frame: tuple[int, bytes] | None = None
     while True:
@@ -52,15 +52,15 @@ def read_header(data: bytes) -> JpegHeader | None:
             continue
         length = int.from_bytes(data[position : position + 2], "big")
         payload = data[position + 2 : position + length]
-        if marker == _END_OF_IMAGE or length < 2 or position + length > len(data):
+        if marker == END_OF_IMAGE or length < 2 or position + length > len(data):
             return None
-        if marker == _START_OF_SCAN:
+        if marker == START_OF_SCAN:
             kept.append(data[start:])
             break
         position += length
         if marker == _EXIF_SEGMENT and payload.startswith(b"Exif\0\0") and not exif:
             exif = payload
-        if marker in _FRAMES:
+        if marker in FRAMES:
             frame = marker, payload
         if marker not in _METADATA:
             kept.append(data[start:position])
@@ -69,7 +69,7 @@ def read_header(data: bytes) -> JpegHeader | None:
     kind, fields = frame
     return JpegHeader(
         size=(int.from_bytes(fields[3:5], "big"), int.from_bytes(fields[1:3], "big")),
-        one_pass=kind in _SEQUENTIAL_FRAMES and payload[0] == fields[5],
+        one_pass=kind in SEQUENTIAL_FRAMES and payload[0] == fields[5],
         exif=exif,
         without_metadata=b"".join(kept),
     )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from embedder.jpeg import read_header
+from embedder.decoding.segments import read_header
 
 
 def jpeg(**options: object) -> bytes:

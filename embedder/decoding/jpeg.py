@@ -1,0 +1,77 @@
+"""JPEG files, decoded at a fraction of their size where no more is needed."""
+
+from __future__ import annotations
+
+import io
+import math
+
+from PIL import Image, JpegImagePlugin
+
+from embedder.decoding.exif import orientation_of
+from embedder.decoding.flatten import to_rgb
+from embedder.decoding.limits import DecodeLimits, check_pixels
+from embedder.decoding.region import Region
+from embedder.decoding.segments import read_header
+from lookalike.errors import InvalidInputError, Reason
+
+
+class Jpeg:
+    """A JPEG file that is open, its pixels not yet decoded; see :class:`embedder.decoding.decode.Opened`.
+
+    Args:
+        data: The file.
+        limits: Bounds on size and decoding work.
+        min_side: Longest side of the region that is needed; None decodes at full size.
+        region: The part of the picture that counts; the whole picture by default.
+    """
+
+    def __init__(
+        self, data: bytes, limits: DecodeLimits, min_side: int | None, region: Region | None
+    ) -> None:
+        header = read_header(data)
+        if header is None:
+            raise InvalidInputError("the JPEG file has no valid header", reason=Reason.IMAGE_DAMAGED)
+        check_pixels(
+            header.size, limits.max_jpeg_pixels if header.one_pass else limits.max_jpeg_decoded_pixels
+        )
+        if not header.one_pass:
+            passes = data.count(b"\xff\xda")
+            check_pixels((header.size[0] * passes, header.size[1]), limits.max_jpeg_scan_pixels)
+        self._file = header.without_metadata
+        self._orientation = orientation_of(header.exif)
+        self._draft = None
+        if min_side is not None:
+            self._draft = _draft_size(
+                header.size, min_side, region, self._orientation, limits.max_jpeg_decoded_pixels
+            )
+        self._image = self._open(self._file)
+        size = self._image.size
+        check_pixels(size, limits.max_jpeg_decoded_pixels)
+        # Several passes need all of the picture at once.
+        self.pixels = math.prod(size if header.one_pass else header.size)
+
+    def decode(self) -> tuple[Image.Image, int]:
+        """Decodes it."""
+        image = self._image
+        image.load()
+        return to_rgb(image), self._orientation
+
+    def _open(self, file: bytes) -> JpegImagePlugin.JpegImageFile:
+        image = JpegImagePlugin.JpegImageFile(io.BytesIO(file))
+        if self._draft is not None:
+            image.draft(None, self._draft)
+        return image
+
+
+def _draft_size(
+    size: tuple[int, int], min_side: int, region: Region | None, orientation: int, max_pixels: int
+) -> tuple[int, int]:
+    """Returns the smallest size to decode at such that the region's longest side keeps ``min_side``."""
+    width, height = size
+    across, down = (1.0, 1.0) if region is None else (region[2] - region[0], region[3] - region[1])
+    if orientation >= 5:  # the stored picture lies on its side
+        across, down = down, across
+    scale = min(1.0, min_side / max(1.0, width * across, height * down))
+    # The decoder's next step up has at most twice the sides asked for, so four times the pixels.
+    scale = min(scale, math.sqrt(max_pixels / (4.0 * width * height)))
+    return max(1, int(width * scale)), max(1, int(height * scale))
