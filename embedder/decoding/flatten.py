@@ -1,7 +1,7 @@
 """From a decoded picture of any mode to RGB, with white where it is transparent.
 
-Pillow's own conversions need three more copies of the whole picture, and clip 16-bit grey at 255. Here
-pictures are converted strip by strip.
+Pillow's own conversions need three more copies of the whole picture, clip 16-bit grey at 255, and know
+transparent colours of 8 bits only. Here pictures are converted strip by strip.
 """
 
 from __future__ import annotations
@@ -32,6 +32,26 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
+def to_rgb_without(high: Image.Image, low: Image.Image, transparent: tuple[int, int, int]) -> Image.Image:
+    """Returns a picture of 16 bits per channel as RGB, white where it has the transparent colour.
+
+    Args:
+        high: The upper bytes, RGB.
+        low: The lower bytes, RGB.
+        transparent: The colour, of 16 bits per channel.
+    """
+    key = np.asarray(transparent)
+    upper, lower = (key >> 8).astype(np.uint8), (key & 0xFF).astype(np.uint8)
+
+    def convert(strip: Strip) -> Image.Image:
+        pixels = np.array(high.crop(strip))
+        found = (pixels == upper).all(axis=-1) & (np.asarray(low.crop(strip)) == lower).all(axis=-1)
+        pixels[found] = 255
+        return Image.fromarray(pixels)
+
+    return _by_strips(high.size, convert)
+
+
 def strips(size: tuple[int, int]) -> Iterator[Strip]:
     """Yields boxes of whole rows that cover a picture, each small in memory."""
     width, height = size
@@ -52,6 +72,8 @@ def _grey16(image: Image.Image, strip: Strip) -> Image.Image:
     if image.mode == "I":  # 32 bits, signed
         grey = grey.clip(0, 0xFFFF)
     upper = (grey >> 8).astype(np.uint8)
+    if "transparency" in image.info:
+        upper[grey == image.info["transparency"]] = 255
     return Image.fromarray(upper).convert("RGB")
 
 
