@@ -7,11 +7,12 @@ import math
 
 from PIL import Image, JpegImagePlugin
 
+from embedder.decoding.ending import decode_unended
 from embedder.decoding.exif import orientation_of
 from embedder.decoding.flatten import to_rgb
 from embedder.decoding.limits import DecodeLimits, check_pixels
 from embedder.decoding.region import Region
-from embedder.decoding.segments import read_header
+from embedder.decoding.segments import END_MARKER, read_header
 from lookalike.errors import InvalidInputError, Reason
 
 
@@ -44,22 +45,33 @@ class Jpeg:
             self._draft = _draft_size(
                 header.size, min_side, region, self._orientation, limits.max_jpeg_decoded_pixels
             )
-        self._image = self._open(self._file)
+        self._image: JpegImagePlugin.JpegImageFile | None = self._open(self._file)
         size = self._image.size
         check_pixels(size, limits.max_jpeg_decoded_pixels)
         # Several passes need all of the picture at once.
         self.pixels = math.prod(size if header.one_pass else header.size)
 
     def decode(self) -> tuple[Image.Image, int]:
-        """Decodes it."""
-        image = self._image
-        image.load()
-        return to_rgb(image), self._orientation
+        """Decodes it; a file that lacks nothing but its end marker too."""
+        image, self._image = self._image, None
+        assert image is not None
+        if self._file.rfind(END_MARKER) >= 0:
+            image.load()
+            return to_rgb(image), self._orientation
+        whole = decode_unended(self._file, self._load)
+        if whole is None:
+            raise OSError("the file is cut off")
+        return to_rgb(whole), self._orientation
 
     def _open(self, file: bytes) -> JpegImagePlugin.JpegImageFile:
         image = JpegImagePlugin.JpegImageFile(io.BytesIO(file))
         if self._draft is not None:
             image.draft(None, self._draft)
+        return image
+
+    def _load(self, file: bytes) -> Image.Image:
+        image = self._open(file)
+        image.load()
         return image
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 START_OF_SCAN = 0xDA
 END_OF_IMAGE = 0xD9
+END_MARKER = bytes([0xFF, END_OF_IMAGE])
 # SOF0..SOF15 without DHT (C4), JPG (C8) and DAC (CC), which share the range.
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 SEQUENTIAL_FRAMES = frozenset({0xC0, 0xC1})
