@@ -44,8 +44,11 @@ def serve_main(
     flags = vars(parser.parse_args(arguments))
     try:
         settings = load_settings(settings_class, flags.pop("config"), **flags)
-        configure_logging(name, settings.log_level, settings.log_format)
-        asyncio.run(run(settings))
+        lines = configure_logging(name, settings.log_level, settings.log_format)
+        try:
+            asyncio.run(run(settings))
+        finally:
+            lines.flush()
     except LookalikeError as error:
         print(f"{name}: {error.message}", file=sys.stderr)
         return 2

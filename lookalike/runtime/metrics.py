@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
@@ -16,9 +16,12 @@ from prometheus_client import (
     ProcessCollector,
     start_http_server,
 )
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from lookalike.runtime.calls import KINDS, Calls
 from lookalike.runtime.listen import listen
+from lookalike.runtime.logs import dropped_lines
 
 # 100 µs to a minute: a vector search's kernel and a bulk write both fall well inside.
 LATENCY_BUCKETS = tuple(
@@ -33,6 +36,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
+        self.registry.register(_DroppedLines())
         self.handled = Counter(
             "grpc_server_handled_total",
             "Calls completed, by status code.",
@@ -72,6 +76,15 @@ class Metrics:
     ) -> Histogram:
         """Makes a histogram; the default buckets suit seconds."""
         return Histogram(_own(name), doc, labels, buckets=buckets, registry=self.registry)
+
+
+class _DroppedLines(Collector):
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        yield CounterMetricFamily(
+            "lookalike_log_lines_dropped_total",
+            "Log lines that were not written because nobody read them in time.",
+            value=dropped_lines(),
+        )
 
 
 def _own(name: str) -> str:
