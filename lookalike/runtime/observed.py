@@ -14,6 +14,7 @@ import structlog
 from google.protobuf import descriptor_pool
 
 from lookalike.errors import LookalikeError, NotSupportedError, Reason
+from lookalike.files.open_files import open_files_error
 from lookalike.runtime.calls import Calls, Kind, shutting_down
 from lookalike.runtime.metrics import Metrics
 from lookalike.wire.channel import REQUEST_ID_KEY
@@ -121,6 +122,8 @@ class ObservedCall:
             name = self._method.labels()[-1]
             return NotSupportedError(f"{name} is not supported in this version")
         log.error("call_failed", method=self._method.path, exc_info=error)
+        if full := open_files_error(error):
+            return full
         return LookalikeError(f"internal error; the request id is {self._request_id}")
 
     async def _abort(self, error: LookalikeError) -> None:
