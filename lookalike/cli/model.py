@@ -60,6 +60,11 @@ Embedders = Annotated[
 ]
 
 
+FollowSeconds = Annotated[
+    float, typer.Option("--timeout", min=1, max=86_400, help="Seconds for the embedders to follow.")
+]
+
+
 @app.command("list")
 def list_all(url: Url = DEFAULT_TRITON, model: ModelName = DEFAULT_MODEL, as_json: AsJson = False) -> None:
     """List the versions of a model in Triton, and which bundle each is."""
@@ -124,9 +129,7 @@ def switch(
     ] = None,
     url: Url = DEFAULT_TRITON,
     model: ModelName = DEFAULT_MODEL,
-    timeout: Annotated[
-        float, typer.Option(min=1, max=86_400, help="Seconds for the embedders to follow.")
-    ] = 120.0,
+    timeout: FollowSeconds = 120.0,
 ) -> None:
     """Serve another bundle: load and prove it, have the embedders move over, unload the old one.
 
