@@ -59,16 +59,19 @@ class GatewayLoad(Load):
 
     def send(self, call: Any) -> dict[str, str]:
         method = type(call).__name__.removesuffix("Request")
-        try:
-            answer = getattr(self._stub, method)(call, timeout=SECONDS)
-        except grpc.RpcError as error:
-            # Of a repeated deletion: it was done the first time.
-            if not (method.startswith("Delete") and error.code() == grpc.StatusCode.NOT_FOUND):
-                raise
-            return self.states_after(call)
+        answer = getattr(self._stub, method)(call, timeout=SECONDS)
         if method == "CreateCollection":
             return {call.name: _state(answer.collection)}
         return self.states_after(call)
+
+    def send_again(self, call: Any) -> dict[str, str]:
+        try:
+            return self.send(call)
+        except grpc.RpcError as error:
+            # A deletion was done the first time.
+            if not (type(call).__name__.startswith("Delete") and error.code() == grpc.StatusCode.NOT_FOUND):
+                raise
+            return self.states_after(call)
 
     def states_after(self, call: Any) -> dict[str, str]:
         if isinstance(call, collection_pb2.CreateCollectionRequest):

@@ -76,8 +76,8 @@ def _random_kill(rng: random.Random) -> Kill:
 def revealing_plans(step: str) -> list[Plan]:
     """Returns rounds that lose something where a step of :mod:`tests.faults.sabotaged` is left out.
 
-    Without the checkpoint that is the call whose sync was killed: after the restart it is known, nothing is
-    written and so nothing synced. The clients must be plain ones.
+    Without the checkpoint that is the call whose sync was killed: after the restart it is known to be done,
+    and so nothing is written and nothing synced. The clients must be plain ones.
     """
     kills = [Kill("sync", 5), Kill("sync", 8)] if step == "checkpoint" else [Kill("write", 150)]
     return [Plan(kill, RETRIED, None, 1) for kill in kills]

@@ -43,7 +43,7 @@ class HasherLoad(Load):
     Args:
         seed: Of what the clients do.
         plain: Nothing but writes: no generations that come and go, no index that is saved between them. Every
-            sync is then that of a write.
+            sync is then that of a write. What became of those that were not answered is asked first.
     """
 
     first_calls = (hasher_pb2.ApplyRequest(generation=GENERATION, request_id="first", create=SPEC),)
@@ -78,12 +78,7 @@ class HasherLoad(Load):
         number = self.number()
         request = hasher_pb2.ApplyRequest(generation=GENERATION, request_id=f"r{number}")
         if not self._plain and rng.random() < 0.1:
-            request.generation = f"side.{client}"
-            if self._states.get(request.generation, GONE) == GONE:
-                request.create.CopyFrom(SPEC)
-            else:
-                request.drop.SetInParent()
-            return request
+            return self._another_generation(client, request)
         request.write.model_version = "m"
         for of_client in rng.sample(range(ITEMS_PER_CLIENT), rng.randint(1, 20)):
             item_id, state = f"c{client}-{of_client}", f"state {number}"
@@ -96,9 +91,35 @@ class HasherLoad(Load):
                 request.write.mutations.add(upsert=row)
         return request
 
+    def _another_generation(self, client: int, request: Any) -> Any:
+        """Deletes the client's own generation, or makes it under a name never used before."""
+        with self._lock:
+            names = [name for name, state in self._states.items() if state == "there"]
+        own = [name for name in names if name.startswith(f"side{client}.")]
+        request.generation = own[0] if own else f"side{client}.{request.request_id}"
+        if own:
+            request.drop.SetInParent()
+        else:
+            request.create.CopyFrom(SPEC)
+        return request
+
     def send(self, call: Any) -> dict[str, str]:
         self._ask("Apply", call)
         return self.states_after(call)
+
+    def send_again(self, call: Any) -> dict[str, str]:
+        # A repeated write is a new record of the log, whose sync reaches what came before. Asking for the
+        # outcome of the first writes nothing: whatever is answered must have been durable already.
+        if call.HasField("write") and (self._plain or self._rng.random() < 0.5):
+            asked = hasher_pb2.AwaitRequest(generation=call.generation, request_id=call.request_id)
+            try:
+                self._ask("Await", asked)
+            except grpc.RpcError as error:
+                if error.code() != grpc.StatusCode.NOT_FOUND:
+                    raise
+            else:
+                return self.states_after(call)
+        return self.send(call)
 
     def states_after(self, call: Any) -> dict[str, str]:
         change = call.WhichOneof("change")

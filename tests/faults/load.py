@@ -57,7 +57,11 @@ class Load(ABC):
 
     @abstractmethod
     def send(self, call: Any) -> dict[str, str]:
-        """Makes a call, which may have been made before, and returns the states that its answer promises."""
+        """Makes a call and returns the states that its answer promises."""
+
+    def send_again(self, call: Any) -> dict[str, str]:
+        """Makes a call whose answer was lost, which may have been done, and returns what is promised now."""
+        return self.send(call)
 
     @abstractmethod
     def states_after(self, call: Any) -> dict[str, str]:
@@ -97,20 +101,20 @@ class Load(ABC):
         """Repeats the calls that were not answered, until they are."""
         calls, self._unanswered = self._unanswered, []
         for call in calls:
-            assert self._call(call), "the process went away although nothing killed it"
+            assert self._call(call, self.send_again), "the process went away although nothing killed it"
 
     def clients(self, count: int) -> list[Callable[[], None]]:
         """Returns clients, each a function that makes calls until the process is gone."""
 
         def work(client: int, rng: random.Random) -> None:
-            while self._call(self.random_call(client, rng)):
+            while self._call(self.random_call(client, rng), self.send):
                 pass
 
         return [partial(work, client, random.Random(self._rng.random())) for client in range(count)]
 
-    def _call(self, call: Any) -> bool:
+    def _call(self, call: Any, send: Callable[[Any], dict[str, str]]) -> bool:
         try:
-            states = self.send(call)
+            states = send(call)
         except grpc.RpcError as error:
             if error.code() not in _LOST:
                 raise
