@@ -75,7 +75,7 @@ class Generation:
         except BaseException:
             self.store.close()
             raise
-        self._positions = dict(self.store.positions)
+        self._positions = self.store.positions
         self._revision = self.store.revision
         self._position_lock = threading.Lock()
         self._waiting: list[tuple[Mapping[int, int], Future[None]]] = []
@@ -229,7 +229,7 @@ class Generation:
 
     def _advance(self, group: Group) -> None:
         with self._position_lock:
-            self._positions = {number: lane.position for number, lane in group.lanes.items()}
+            self._positions = group.reached
             self._revision = group.revision
             reached = [future for wanted, future in self._waiting if self.has_reached(wanted)]
             self._waiting = [entry for entry in self._waiting if not self.has_reached(entry[0])]

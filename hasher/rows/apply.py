@@ -23,7 +23,7 @@ from lookalike.wire.vectors import to_bytes
 
 
 class Lane(NamedTuple):
-    """How far a lane was applied: the position and time of its last record. Time never goes back."""
+    """The position and time of the last record of a lane that changed something. Time never goes back."""
 
     position: int
     time_ns: int
@@ -31,10 +31,16 @@ class Lane(NamedTuple):
 
 @dataclass(slots=True)
 class Group:
-    """What one transaction does: a result for each record, and what the index has to follow."""
+    """What one transaction does: a result for each record, and what the index has to follow.
+
+    A record that only repeats what was done changes nothing, not even how far its lane was applied: ``lanes``
+    and ``revision`` are those of the last record that did.
+    """
 
     revision: int
     lanes: dict[int, Lane]
+    reached: dict[int, int]
+    """Lane → position of the last record, whatever became of it."""
     results: list[Applied | LookalikeError] = field(default_factory=list)
     entries: dict[int, IndexEntry | None] = field(default_factory=dict)
     """Row number to its new index entry; None: the row is gone."""
@@ -56,6 +62,8 @@ class Applier:
         self._partition_count = partition_count
         self._group = group
         self._partitions: dict[int, tuple[int, int]] = {}
+        self._changed: set[int] = set()
+        """Lanes with records that change something."""
         self._record: Record
 
     def apply(self, records: Sequence[Record]) -> None:
@@ -69,43 +77,56 @@ class Applier:
         """
         group = self._group
         for record in records:
-            before = group.lanes.get(record.lane, Lane(0, 0))
-            if record.position <= before.position:
+            if record.position <= group.reached.get(record.lane, 0):
                 raise ValueError(f"position {record.position} of lane {record.lane} was applied before")
-            lane = group.lanes[record.lane] = Lane(record.position, max(record.time_ns, before.time_ns))
-            group.revision += 1
-            self._record = record
-            group.results.append(self._apply_once(record, lane.time_ns))
+            group.reached[record.lane] = record.position
+            group.results.append(self._apply_once(record))
+        if self._changed:
+            self._write_log()
+
+    def _write_log(self) -> None:
+        group = self._group
         self._connection.executemany(
             "INSERT INTO partitions VALUES (?1, ?2, ?3)"
             " ON CONFLICT (partition) DO UPDATE SET lane = ?2, position = ?3",
             ((partition, *place) for partition, place in self._partitions.items()),
         )
-        for number in {record.lane for record in records}:
+        for number in self._changed:
             lane = group.lanes[number]
             self._connection.execute("INSERT OR REPLACE INTO lanes VALUES (?, ?, ?)", (number, *lane))
             requests.forget(self._connection, number, lane.time_ns - WINDOW_NS)
         set_meta(self._connection, revision=group.revision)
 
-    def _apply_once(self, record: Record, time_ns: int) -> Applied | LookalikeError:
+    def _apply_once(self, record: Record) -> Applied | LookalikeError:
         change = record.change
+        before_ns = self._group.lanes[record.lane].time_ns if record.lane in self._group.lanes else 0
+        time_ns = max(record.time_ns, before_ns)
         placed = [
             Placed(partition_of(mutation.item_id, self._partition_count), mutation)
             for mutation in change.mutations
         ]
         known = requests.find(self._connection, change.request_id, record.lane, time_ns - WINDOW_NS)
         if known and not known.answers(change.payload_hash, placed):
+            self._begin(record, time_ns)
             requests.refuse(self._connection, record.lane, record.position, time_ns)
             return reused()
         rest = [one for one in placed if known is None or one.partition not in known]
         if known and not rest:
             return Applied(known.position, known.outcomes_of(placed))
+        self._begin(record, time_ns)
         for partition, _ in rest:
             self._partitions[partition] = (record.lane, record.position)
         done = [(one, self._mutate(one.mutation, one.partition)) for one in rest]
         known = Known.of(change.payload_hash, record.position, done, known)
         requests.remember(self._connection, change.request_id, record.lane, time_ns, known)
         return Applied(record.position, known.outcomes_of(placed))
+
+    def _begin(self, record: Record, time_ns: int) -> None:
+        """Goes on to a record that changes something."""
+        self._record = record
+        self._changed.add(record.lane)
+        self._group.lanes[record.lane] = Lane(record.position, time_ns)
+        self._group.revision += 1
 
     def _mutate(self, mutation: Mutation, partition: int) -> Outcome:
         row = self._connection.execute(

@@ -107,6 +107,7 @@ class RowStore:
             lane: Lane(position, time_ns)
             for lane, position, time_ns in self._writer.execute("SELECT lane, position, time_ns FROM lanes")
         }
+        self._reached = self.positions
         self.item_count: int = self._writer.execute("SELECT count(*) FROM rows").get
         self.product_count: int = self._writer.execute("SELECT count(*) FROM products").get
         self._wal = Path(self._writer.filename_wal)
@@ -129,8 +130,8 @@ class RowStore:
         return self._meta.log_id
 
     @property
-    def positions(self) -> Mapping[int, int]:
-        """Lane → position of the last record that was applied."""
+    def positions(self) -> dict[int, int]:
+        """Lane → position of the last record that changed something."""
         return {number: lane.position for number, lane in self._lanes.items()}
 
     # Writing
@@ -143,10 +144,10 @@ class RowStore:
             DataLossError: The file is damaged; nothing was applied.
         """
         with self._writing():
-            group = Group(self.revision, dict(self._lanes))
+            group = Group(self.revision, dict(self._lanes), dict(self._reached))
             with transaction(self._writer):
                 Applier(self._writer, self.spec.partition_count, group).apply(records)
-            self.revision, self._lanes = group.revision, group.lanes
+            self.revision, self._lanes, self._reached = group.revision, group.lanes, group.reached
             self.item_count += group.added_items
             self.product_count += group.added_products
             return group

@@ -17,10 +17,13 @@ class Writer:
     def __init__(self, folder: Path, rows: Any) -> None:
         self.store = RowStore(folder, "g")
         self._rows = rows
+        self._position = self.store.positions[0]
 
     def __call__(self, *changes: Change, time_ns: int = TIME_NS) -> list[Any]:
-        position = self.store.positions[0]
-        return self.store.apply(self._rows.records(position, *changes, time_ns=time_ns)).results
+        records = self._rows.records(self._position, *changes, time_ns=time_ns)
+        results = self.store.apply(records).results
+        self._position = records[-1].position
+        return results
 
     def one(self, request_id: str, *mutations: Any, time_ns: int = TIME_NS) -> Any:
         return self(self._rows.change(request_id, *mutations), time_ns=time_ns)[0]

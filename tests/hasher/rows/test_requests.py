@@ -34,6 +34,15 @@ def test_request_ids_are_kept_for_ten_minutes_of_the_log(write: Writer, rows: An
     assert write(change) == [Applied(6, (Outcome(6, existed=True),))]
 
 
+def test_a_repeat_writes_nothing(write: Writer, rows: Any) -> None:
+    change = rows.change("r", rows.upsert("a"))
+    write(change)
+    before = write.store.wal_bytes()
+    write(change, change, time_ns=TIME_NS + 5)
+    assert write.store.wal_bytes() == before
+    assert (write.store.positions, write.store.revision) == ({0: 2}, 2)
+
+
 def test_reused_request_id_is_refused_and_costs_the_group_nothing(write: Writer, rows: Any) -> None:
     first = rows.change("r1", rows.upsert("a"))
     results = write(first, first, rows.change("r1", rows.upsert("b")), rows.change("r2", rows.upsert("c")))

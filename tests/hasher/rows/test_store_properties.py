@@ -72,22 +72,25 @@ class Model:
     def apply(self, record: Record) -> Applied | None:
         """Returns the result; None: it is refused."""
         change = record.change
-        self.position, self.time_ns = record.position, max(self.time_ns, record.time_ns)
+        time_ns = max(self.time_ns, record.time_ns)
         asked: dict[int, list[Mutation]] = {}
         for mutation in change.mutations:
             asked.setdefault(partition_of(mutation.item_id, PARTITIONS), []).append(mutation)
         known = self.requests.get(change.request_id)
-        if known is None or known.time_ns < self.time_ns - WINDOW_NS:
-            known = Request(change.payload_hash, self.time_ns, record.position)
+        if known is None or known.time_ns < time_ns - WINDOW_NS:
+            known = Request(change.payload_hash, time_ns, record.position)
         elif known.digest != change.payload_hash or any(
             list(known.partitions[p]) != [m.item_id for m in asked[p]]
             for p in asked.keys() & known.partitions
         ):
+            self.position, self.time_ns = record.position, time_ns
             return None
         done = {p: asked[p] for p in asked if p not in known.partitions}
-        outcomes = {m.item_id: self.mutate(m) for m in change.mutations if any(m in d for d in done.values())}
         if done:
-            known.time_ns, known.position = self.time_ns, record.position
+            self.position, self.time_ns = record.position, time_ns
+            known.time_ns, known.position = time_ns, record.position
+        fresh = {mutation.item_id for mutations in done.values() for mutation in mutations}
+        outcomes = {m.item_id: self.mutate(m) for m in change.mutations if m.item_id in fresh}
         for partition, mutations in done.items():
             known.partitions[partition] = {m.item_id: outcomes[m.item_id] for m in mutations}
         self.requests[change.request_id] = known
