@@ -6,8 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import InvalidInputError, Reason
+from lookalike.v1 import types_pb2
 
 WIRE_DTYPE = np.dtype("<f4")
+_VALUES_TAG = b"\x0a"
+"""Of the packed field ``Embedding.values``."""
 
 
 def to_bytes(vectors: NDArray[np.float32]) -> bytes:
@@ -41,6 +44,43 @@ def from_bytes(data: bytes, dimension: int, field: str) -> NDArray[np.float32]:
     return np.frombuffer(data, dtype=WIRE_DTYPE).reshape(-1, dimension)
 
 
+def values_of(embedding: types_pb2.Embedding) -> NDArray[np.float32]:
+    """Returns the values of an embedding, without making a Python object of each.
+
+    Returns:
+        A read-only array (n,), float32.
+    """
+    count = len(embedding.values)
+    encoded = embedding.SerializeToString()
+    header = _packed_header(count)
+    if encoded.startswith(header):
+        return np.frombuffer(encoded, WIRE_DTYPE, count, len(header))
+    return np.array(embedding.values, np.float32)
+
+
+def set_values(embedding: types_pb2.Embedding, data: bytes) -> None:
+    """Appends values to an embedding, without making a Python object of each.
+
+    Args:
+        embedding: Where they go.
+        data: Little-endian float32.
+    """
+    embedding.MergeFromString(_packed_header(len(data) // WIRE_DTYPE.itemsize) + data)
+
+
+def _packed_header(count: int) -> bytes:
+    """Returns the encoded beginning of an embedding of so many values: the tag and the length in bytes."""
+    if not count:
+        return b""
+    size = count * WIRE_DTYPE.itemsize
+    varint = bytearray()
+    while size > 0x7F:
+        varint.append(size & 0x7F | 0x80)
+        size >>= 7
+    varint.append(size)
+    return _VALUES_TAG + bytes(varint)
+
+
 def unit(vectors: NDArray[np.float32], field: str) -> NDArray[np.float32]:
     """Brings each row to unit length.
 
@@ -55,15 +95,29 @@ def unit(vectors: NDArray[np.float32], field: str) -> NDArray[np.float32]:
         InvalidInputError: A value is NaN or infinite (``VECTOR_NOT_FINITE``), or a row is all zeros
             (``VECTOR_ZERO``).
     """
+    check_direction(vectors, field)
     wide = np.asarray(vectors, dtype=np.float64)
-    if not np.isfinite(wide).all():
+    norms = np.linalg.norm(wide, axis=-1, keepdims=True)
+    result: NDArray[np.float32] = (wide / norms).astype(np.float32)
+    return result
+
+
+def check_direction(vectors: NDArray[np.float32], field: str) -> None:
+    """Checks that each row has a direction.
+
+    Args:
+        vectors: (n, d) or (d,), float32.
+        field: Path of the request field, for the error.
+
+    Raises:
+        InvalidInputError: A value is NaN or infinite (``VECTOR_NOT_FINITE``), or a row is all zeros
+            (``VECTOR_ZERO``).
+    """
+    if not np.isfinite(vectors).all():
         raise InvalidInputError(
             f"{field} contains NaN or infinity", reason=Reason.VECTOR_NOT_FINITE, field=field
         )
-    norms = np.linalg.norm(wide, axis=-1, keepdims=True)
-    if not norms.all():
+    if not np.any(vectors, axis=-1).all():
         raise InvalidInputError(
             f"{field} is all zeros and has no direction", reason=Reason.VECTOR_ZERO, field=field
         )
-    result: NDArray[np.float32] = (wide / norms).astype(np.float32)
-    return result

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookalike.errors import InvalidInputError, Reason
-from lookalike.wire.vectors import from_bytes, to_bytes, unit
+from lookalike.v1 import types_pb2
+from lookalike.wire.vectors import check_direction, from_bytes, set_values, to_bytes, unit, values_of
 
 
 @given(st.integers(1, 5), st.integers(1, 70), st.integers(0, 2**32 - 1))
@@ -37,6 +38,27 @@ def test_unit_has_norm_one_even_for_extreme_values() -> None:
     ],
 )
 def test_vectors_without_a_direction_are_refused(values: list[float], reason: Reason) -> None:
-    with pytest.raises(InvalidInputError) as caught:
-        unit(np.array(values, dtype=np.float32), "query.embedding")
-    assert caught.value.reason == reason
+    for check in (unit, check_direction):
+        with pytest.raises(InvalidInputError) as caught:
+            check(np.array(values, dtype=np.float32), "query.embedding")
+        assert caught.value.reason == reason
+
+
+FLOATS = st.lists(st.floats(width=32), max_size=5000)
+
+
+@pytest.mark.parametrize("model_version", ["", "m", "\n" * 40])
+@given(values=FLOATS)
+def test_values_come_out_of_an_embedding_and_go_in_again(model_version: str, values: list[float]) -> None:
+    embedding = types_pb2.Embedding(values=values, model_version=model_version)
+    taken = values_of(embedding)
+    assert taken.dtype == np.float32
+    assert np.array_equal(taken, np.array(values, np.float32), equal_nan=True)
+    again = types_pb2.Embedding(model_version=model_version)
+    set_values(again, to_bytes(taken))
+    assert again.SerializeToString() == embedding.SerializeToString()
+
+
+def test_unpacked_values_are_values_too() -> None:
+    encoded = b"".join(b"\x0d" + np.float32(value).tobytes() for value in (1.5, -2.0))
+    assert values_of(types_pb2.Embedding.FromString(encoded)).tolist() == [1.5, -2.0]
