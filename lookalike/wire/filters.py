@@ -42,8 +42,13 @@ def filter_of(message: types_pb2.Filter, field: str) -> Filter:
 
     Raises:
         InvalidInputError: A condition without a test, a name, path, value or bound out of its limits, or more
-            than 64 conditions; the error names the condition's field.
+            than 64 conditions or 256 KiB together; the error names the condition's field.
     """
+    size = message.ByteSize()
+    if size > limits.MAX_FILTER_BYTES:
+        raise _out_of_range(
+            field, f"has {size} bytes, at most {limits.MAX_FILTER_BYTES} are allowed together"
+        )
     count = sum(len(getattr(message, group)) for group in _GROUPS)
     if count > limits.MAX_FILTER_CONDITIONS:
         raise _out_of_range(

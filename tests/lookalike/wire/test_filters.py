@@ -89,9 +89,19 @@ def test_the_field_at_fault_is_named(condition: Any, field: str, reason: Reason)
 
 
 def test_the_limits_themselves_are_accepted() -> None:
-    message = types_pb2.Filter(all=[_values(1000, "x" * 1024)] * 31, none=[_equals("ä" * 32)] * 33)
+    long = [_values(1, "x" * 1024)] * 30
+    message = types_pb2.Filter(all=[_values(1000, "x" * 200), *long], none=[_equals("ä" * 32)] * 33)
     assert len(filter_of(message, "filter").none) == 33
     message.any.append(_range())
     with pytest.raises(InvalidInputError, match="holds 65 conditions, at most 64") as caught:
         filter_of(message, "filter")
     assert caught.value.field == "filter"
+
+
+def test_a_filter_has_at_most_256_kib() -> None:
+    largest = types_pb2.Filter(all=[_values(255, "x" * 1024)])
+    assert 256 * 1024 - 1024 <= largest.ByteSize() <= 256 * 1024
+    filter_of(largest, "filter")
+    with pytest.raises(InvalidInputError, match="at most 262144 are allowed together") as caught:
+        filter_of(types_pb2.Filter(all=[_values(256, "x" * 1024)]), "filter")
+    assert (caught.value.field, caught.value.reason) == ("filter", Reason.FIELD_OUT_OF_RANGE)
