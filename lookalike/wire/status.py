@@ -119,15 +119,36 @@ def _take_info(error: LookalikeError, detail: object) -> None:
     error.metadata = dict(info.metadata)
 
 
+def described_error(error: grpc.RpcError) -> LookalikeError | None:
+    """Rebuilds the domain error that a service of Lookalike itself described.
+
+    Returns:
+        None for what it did not describe: a refused connection, a deadline, a message that is too large.
+    """
+    status = _status_in(error)
+    if status is None:
+        return None
+    info = error_details_pb2.ErrorInfo()
+    ours = any(detail.Unpack(info) and info.domain == DOMAIN for detail in status.details)
+    return error_from_status(status) if ours else None
+
+
+def _status_in(error: grpc.RpcError) -> status_pb2.Status | None:
+    metadata: Sequence[tuple[str, str | bytes]] = error.trailing_metadata() or ()
+    for key, value in metadata:
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            return status_pb2.Status.FromString(value)
+    return None
+
+
 def error_from_rpc(error: grpc.RpcError) -> LookalikeError:
     """Rebuilds the domain error from a failed call, sync or aio.
 
     A failure that the server did not describe (connection refused, deadline) gets its code's class.
     """
     code = error.code()
-    metadata: Sequence[tuple[str, str | bytes]] = error.trailing_metadata() or ()
-    for key, value in metadata:
-        if key == DETAILS_KEY and isinstance(value, bytes):
-            return error_from_status(status_pb2.Status.FromString(value))
+    status = _status_in(error)
+    if status is not None:
+        return error_from_status(status)
     message = error.details() or code.name
     return error_from_status(status_pb2.Status(code=code.value[0], message=message))

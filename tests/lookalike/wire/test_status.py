@@ -5,13 +5,13 @@ from urllib.parse import quote
 
 import grpc
 import pytest
-from google.rpc import status_pb2
+from google.rpc import error_details_pb2, status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lookalike import errors
 from lookalike.errors import InvalidInputError, LookalikeError, Reason, RetryableError, shown
-from lookalike.wire.status import code_of, error_from_status, status_of
+from lookalike.wire.status import code_of, described_error, error_from_status, status_of
 
 
 def _all_errors(base: type[LookalikeError] = LookalikeError) -> list[type[LookalikeError]]:
@@ -63,3 +63,33 @@ def test_unknown_code_is_the_base_class() -> None:
     error = error_from_status(status_pb2.Status(code=2, message="odd"))
     assert type(error) is LookalikeError
     assert error.reason == Reason.INTERNAL
+
+
+class Failure(grpc.RpcError):
+    """A failed call with what the server sent after it."""
+
+    def __init__(self, *details: object) -> None:
+        status = status_pb2.Status(code=grpc.StatusCode.UNAVAILABLE.value[0], message="words")
+        for detail in details:
+            status.details.add().Pack(detail)
+        self._metadata = (("grpc-status-details-bin", status.SerializeToString()),) if details else ()
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self) -> str:
+        return "failed to connect to 10.0.0.7"
+
+    def trailing_metadata(self) -> tuple[tuple[str, bytes], ...]:
+        return self._metadata
+
+
+def test_what_a_service_itself_describes_is_told_from_what_lies_between() -> None:
+    ours = error_details_pb2.ErrorInfo(reason="DISK_FULL", domain="lookalike")
+    retry = error_details_pb2.RetryInfo()
+    error = described_error(Failure(retry, ours))
+    assert error is not None
+    assert (error.message, error.reason) == ("words", Reason.DISK_FULL)
+    foreign = error_details_pb2.ErrorInfo(reason="NO_ROUTE", domain="proxy.example")
+    for failure in (Failure(), Failure(retry), Failure(foreign)):
+        assert described_error(failure) is None
