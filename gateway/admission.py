@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway.deadline import Deadline
-from lookalike.errors import OverloadedError
+from gateway.metrics import GatewayMetrics
+from lookalike.errors import DeadlineError, OverloadedError
 
 _SMOOTHING = 0.1
 _MIN_RETRY_SECONDS = 0.05
@@ -22,40 +23,50 @@ class Admission:
         what: What is admitted, for messages: "searches" or "writes".
         max_running: Requests that run at once.
         max_waiting: Requests that may wait for their turn.
+        metrics: Where refusals are counted, and slots can be seen.
     """
 
-    def __init__(self, what: str, max_running: int, max_waiting: int) -> None:
+    def __init__(self, what: str, max_running: int, max_waiting: int, metrics: GatewayMetrics) -> None:
         self._what = what
         self._max_running = max_running
         self._max_waiting = max_waiting
+        self._metrics = metrics
         self._slots = asyncio.Semaphore(max_running)
+        self._running = 0
         self._waiting = 0
         self._mean_seconds = 0.0
+        metrics.watch_slots(what, lambda: self._running, lambda: self._waiting)
 
     @asynccontextmanager
     async def slot(self, deadline: Deadline) -> AsyncIterator[None]:
         """Waits for a slot and holds it.
 
         Raises:
-            OverloadedError: Too many wait already, or the deadline passed before the request's turn came.
+            OverloadedError: Too many wait already.
+            DeadlineError: The deadline passed before the request's turn came.
         """
         await self._enter(deadline)
+        self._running += 1
         start = time.monotonic()
         try:
             yield
         finally:
+            self._running -= 1
             self._slots.release()
             self._mean_seconds += _SMOOTHING * (time.monotonic() - start - self._mean_seconds)
 
     async def _enter(self, deadline: Deadline) -> None:
         if self._slots.locked() and self._waiting >= self._max_waiting:
+            self._metrics.refused(self._what)
             raise self._overloaded()
         self._waiting += 1
         try:
             async with asyncio.timeout(deadline.remaining_seconds()):
                 await self._slots.acquire()
         except TimeoutError:
-            raise self._overloaded() from None
+            raise DeadlineError(
+                f"the deadline passed while the call waited behind other {self._what}"
+            ) from None
         finally:
             self._waiting -= 1
 

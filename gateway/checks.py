@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lookalike import limits
 from lookalike.collections import Spec
-from lookalike.errors import FailedPreconditionError, InvalidInputError, NotSupportedError, Reason
+from lookalike.errors import FailedPreconditionError, InvalidInputError, NotSupportedError, Reason, shown
 from lookalike.v1 import catalog_pb2, search_pb2, types_pb2
 from lookalike.wire import vectors
 from lookalike.wire.categories import check_category
@@ -100,7 +101,7 @@ def check_image(image: types_pb2.Image, field: str) -> None:
     """Checks what can be seen without decoding.
 
     Raises:
-        InvalidInputError: The photo is empty or too large, or its region is no rectangle inside it.
+        InvalidInputError: The photo is empty or too large, or its region is not a rectangle inside it.
     """
     size = len(image.content)
     if not size:
@@ -125,6 +126,18 @@ def check_image(image: types_pb2.Image, field: str) -> None:
                 reason=Reason.REGION_INVALID,
                 field=f"{field}.region",
             )
+
+
+def check_classify(request: search_pb2.ClassifyRequest) -> None:
+    """Checks a photo whose categories are asked for.
+
+    Raises:
+        InvalidInputError: The photo is empty or too large, or too many categories are asked for.
+    """
+    check_image(request.image, "image")
+    if request.k > limits.MAX_PREDICTIONS:
+        allowed = f"1 to {limits.MAX_PREDICTIONS}, or 0 for {limits.DEFAULT_PREDICTIONS}"
+        _out_of_range("k", allowed, request.k)
 
 
 def check_item_id(item_id: str, field: str) -> str:
@@ -159,6 +172,19 @@ def check_item_ids(item_ids: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(check_item_id(item_id, f"item_ids[{i}]") for i, item_id in enumerate(item_ids)))
 
 
+def check_page_size(page_size: int) -> int:
+    """Returns how many items a page may hold.
+
+    Raises:
+        InvalidInputError: Too many.
+    """
+    if page_size > limits.MAX_PAGE_SIZE:
+        _out_of_range(
+            "page_size", f"1 to {limits.MAX_PAGE_SIZE}, or 0 for {limits.DEFAULT_PAGE_SIZE}", page_size
+        )
+    return page_size or limits.DEFAULT_PAGE_SIZE
+
+
 def check_request_id(request_id: str) -> None:
     """Checks a write's request id, which may be empty.
 
@@ -174,16 +200,32 @@ def check_request_id(request_id: str) -> None:
         )
 
 
-def check_embedding(embedding: types_pb2.Embedding, spec: Spec, field: str) -> bytes:
-    """Returns a caller's vector at unit length, as little-endian float32.
+def check_query_vector(embedding: types_pb2.Embedding, spec: Spec, field: str) -> bytes:
+    """Returns a caller's query vector, of whatever length it has, as little-endian float32.
 
     Raises:
         InvalidInputError: Wrong dimension, all zeros, NaN or infinity.
         FailedPreconditionError: It is of another model than the collection's.
     """
+    values = _checked_values(embedding, spec, field)
+    vectors.check_direction(values, f"{field}.values")
+    return vectors.to_bytes(values)
+
+
+def check_item_vector(embedding: types_pb2.Embedding, spec: Spec, field: str) -> bytes:
+    """Returns a caller's vector of an item at unit length, as little-endian float32.
+
+    Raises:
+        InvalidInputError: Wrong dimension, all zeros, NaN or infinity.
+        FailedPreconditionError: It is of another model than the collection's.
+    """
+    return vectors.to_bytes(vectors.unit(_checked_values(embedding, spec, field), f"{field}.values"))
+
+
+def _checked_values(embedding: types_pb2.Embedding, spec: Spec, field: str) -> NDArray[np.float32]:
     if embedding.model_version not in ("", spec.model_version):
         raise FailedPreconditionError(
-            f"{field} is of model {embedding.model_version}, the collection takes vectors of model"
+            f"{field} is of model {shown(embedding.model_version)}, the collection takes vectors of model"
             f" {spec.model_version}",
             reason=Reason.MODEL_VERSION_MISMATCH,
             field=f"{field}.model_version",
@@ -195,20 +237,18 @@ def check_embedding(embedding: types_pb2.Embedding, spec: Spec, field: str) -> b
             field=f"{field}.values",
             metadata={"dimension": str(spec.dimension)},
         )
-    values = np.fromiter(embedding.values, np.float32, spec.dimension)
-    return vectors.to_bytes(vectors.unit(values, f"{field}.values"))
+    return vectors.values_of(embedding)
 
 
-def check_batch(items: Sequence[catalog_pb2.UpsertItem], field: str) -> None:
-    """Checks all items of one write, but not their photos and vectors.
+def check_batch_size(items: Sequence[catalog_pb2.UpsertItem], field: str) -> None:
+    """Checks how many items one write has.
 
     Args:
         items: Of one request.
         field: Path of the list in the request, for errors.
 
     Raises:
-        InvalidInputError: No item or too many; a bad id, category or attribute; an item without a photo or
-            vector; an item twice (``PRODUCT_CONFLICT``).
+        InvalidInputError: No item or too many.
     """
     if not items:
         raise InvalidInputError(f"{field} is empty", reason=Reason.FIELD_MISSING, field=field)
@@ -219,6 +259,19 @@ def check_batch(items: Sequence[catalog_pb2.UpsertItem], field: str) -> None:
             field=field,
             metadata={"max": str(limits.MAX_UPSERT_ITEMS)},
         )
+
+
+def check_batch(items: Sequence[catalog_pb2.UpsertItem], field: str) -> None:
+    """Checks all items of one write, but not their photos and vectors.
+
+    Args:
+        items: Of one request.
+        field: Path of the list in the request, for errors.
+
+    Raises:
+        InvalidInputError: A bad id, category or attribute; an item without a photo or vector; an item twice
+            (``PRODUCT_CONFLICT``).
+    """
     products: dict[str, str] = {}
     for i, upsert in enumerate(items):
         item, path = upsert.item, f"{field}[{i}]"

@@ -1,15 +1,17 @@
-"""The real embedder and shards: gRPC stubs behind the ports.
+"""The real embedder and shards: gRPC stubs behind the protocols of :mod:`gateway.peers`.
 
 Every failure leaves here as a :class:`lookalike.errors.LookalikeError`, without addresses or other internals.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import grpc
 
+from gateway.peers import UnreachableError
 from lookalike.errors import (
     DeadlineError,
     InvalidInputError,
@@ -19,10 +21,13 @@ from lookalike.errors import (
     UnavailableError,
 )
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, hasher_pb2, hasher_pb2_grpc
-from lookalike.wire.status import error_from_rpc
+from lookalike.wire.status import described_error, error_from_rpc
 
 _Response = TypeVar("_Response")
-_TOO_LARGE = "larger than max"  # gRPC uses RESOURCE_EXHAUSTED for this, too
+# gRPC uses RESOURCE_EXHAUSTED for this, too; either end may find it, of either message.
+_TOO_LARGE = re.compile(
+    r"(?P<request>CLIENT: Sent|SERVER: Received)? ?message larger than max", flags=re.IGNORECASE
+)
 
 
 class GrpcEmbedder:
@@ -113,15 +118,28 @@ async def _call(
     try:
         return await method(request, timeout=timeout_seconds)
     except grpc.RpcError as failure:
-        raise _reworded(error_from_rpc(failure), peer, unavailable) from None
+        described = described_error(failure)
+        if described is None:
+            raise _of_transport(error_from_rpc(failure), peer, unavailable) from None
+        raise _of_peer(described, peer, unavailable) from None
 
 
-def _reworded(error: LookalikeError, peer: str, unavailable: Reason) -> LookalikeError:
-    """Keeps what the peer said to the caller, and hides what gRPC says about the connection."""
+def _of_peer(error: LookalikeError, peer: str, unavailable: Reason) -> LookalikeError:
+    """Keeps what the peer says, which is meant for callers, but for its defects."""
+    if type(error) is LookalikeError:
+        return LookalikeError(f"{peer} failed")
+    if isinstance(error, UnavailableError) and error.reason is UnavailableError.default_reason:
+        error.reason = unavailable
+    return error
+
+
+def _of_transport(error: LookalikeError, peer: str, unavailable: Reason) -> LookalikeError:
+    """Says what happened to a call whose peer said nothing, without what gRPC says about the connection."""
     match error:
-        case OverloadedError() if _TOO_LARGE in error.message:
+        case OverloadedError() if too_large := _TOO_LARGE.search(error.message):
+            which = "request" if too_large["request"] else "answer"
             return InvalidInputError(
-                "the answer does not fit into one message: ask for less at once",
+                f"the {which} does not fit into one message: ask for less at once",
                 reason=Reason.BATCH_TOO_LARGE,
             )
         case OverloadedError():
@@ -129,12 +147,5 @@ def _reworded(error: LookalikeError, peer: str, unavailable: Reason) -> Lookalik
         case DeadlineError():
             return DeadlineError(f"{peer} did not answer in time")
         case UnavailableError():
-            behind = error.reason is Reason.LOG_POSITION_NOT_REACHED
-            return UnavailableError(
-                f"{peer} cannot be reached",
-                reason=error.reason if behind else unavailable,
-                retry_after_seconds=error.retry_after_seconds,
-            )
-        case _ if type(error) is LookalikeError:
-            return LookalikeError(f"{peer} failed")
-    return error
+            return UnreachableError(f"{peer} cannot be reached", reason=unavailable)
+    return LookalikeError(f"{peer} failed")

@@ -44,9 +44,9 @@ class GatewaySettings(ServerSettings):
     """Writes that wait for their turn; more are refused with RESOURCE_EXHAUSTED."""
     slow_search_seconds: PositiveSeconds = 1.0
     """A search that takes longer is logged with its stages."""
-    ready_coverage: float = Field(default=1.0, ge=0, le=1, allow_inf_nan=False)
-    """Share of the shards that must answer for the gateway to be SERVING. Lower it where callers search with
-    a ``min_coverage`` below 1, so that one lost shard does not take every gateway out of service."""
+    ready_coverage: float = Field(default=0.5, ge=0, le=1, allow_inf_nan=False)
+    """Share of the shards that must answer, with all their data, for searches and writes to be SERVING. With
+    1, one lost shard takes every gateway out of service, and so all that the other shards could answer."""
     readiness_timeout_seconds: PositiveSeconds = 1.0
     """How long the embedder and each shard have to answer a readiness check."""
     ingest_batch_seconds: float = Field(default=60.0, gt=0, le=60, allow_inf_nan=False)

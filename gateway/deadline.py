@@ -28,7 +28,7 @@ class Deadline:
         """Returns the time left; negative once the deadline has passed."""
         return self._end - time.monotonic()
 
-    def call_timeout_seconds(self, doing: str) -> float:
+    def call_timeout_seconds(self, doing: str, share: float = 1.0) -> float:
         """Returns the timeout for a call to another service.
 
         A little of the time left is kept back, so that a partial answer still reaches the caller when the
@@ -36,12 +36,14 @@ class Deadline:
 
         Args:
             doing: What the call is for, for the message, such as "embedding the photo".
+            share: How much of the time left it may take, where other stages follow.
 
         Raises:
             DeadlineError: No time is left for a call.
         """
         left = self.remaining_seconds()
-        timeout = left - min(max(left * _RESERVE_SHARE, _MIN_RESERVE_SECONDS), _MAX_RESERVE_SECONDS)
+        reserve = min(max(left * _RESERVE_SHARE, _MIN_RESERVE_SECONDS), _MAX_RESERVE_SECONDS)
+        timeout = (left - reserve) * share
         if timeout <= 0:
             raise DeadlineError(f"the deadline passed before {doing}")
         return timeout

@@ -19,6 +19,8 @@ from lookalike.wire.status import error_from_status
 
 PREDICTIONS_PER_LEVEL = 3
 _IMAGES_PER_CALL = 64
+_SHARE_OF_DEADLINE = 0.8
+"""The shards need the rest."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class EmbeddedQuery:
     """What the embedder makes of a query's photos."""
 
     vector_f32_le: bytes
-    """Unit norm; little-endian float32."""
+    """Little-endian float32; of several photos their mean."""
     predictions: list[types_pb2.CategoryPrediction]
     """The best few of each level; empty for a model without categories."""
     timing: embedder_pb2.EmbedTiming
@@ -61,7 +63,8 @@ async def embed_query(
     if len(embedded) == 1:
         return EmbeddedQuery(embedded[0].vector_f32_le, list(embedded[0].predictions), response.timing)
     stacked = np.stack([np.frombuffer(one.vector_f32_le, vectors.WIRE_DTYPE) for one in embedded])
-    mean = vectors.unit(stacked.mean(axis=0, dtype=np.float64).astype(np.float32), "query.images")
+    mean = stacked.mean(axis=0, dtype=np.float64).astype(np.float32)
+    vectors.check_direction(mean, "query.images")
     predictions = average_predictions([one.predictions for one in embedded])
     return EmbeddedQuery(vectors.to_bytes(mean), predictions, response.timing)
 
@@ -134,13 +137,13 @@ def average_predictions(
 async def _embed(
     embedder: Embedder, request: embedder_pb2.EmbedRequest, spec: Spec, deadline: Deadline
 ) -> embedder_pb2.EmbedResponse:
-    timeout_seconds = deadline.call_timeout_seconds("embedding the photo")
+    timeout_seconds = deadline.call_timeout_seconds("embedding the photo", _SHARE_OF_DEADLINE)
     try:
         response = await embedder.embed(request, timeout_seconds=timeout_seconds)
     except FailedPreconditionError:
         raise FailedPreconditionError(
             f"the collection takes vectors of model {spec.model_version}, but the embedder serves another one"
-            " now: send embeddings instead of photos, or use a collection of the present model",
+            " now: send embeddings instead of photos, or use a collection of the current model",
             reason=Reason.MODEL_VERSION_MISMATCH,
         ) from None
     width = spec.dimension * vectors.WIRE_DTYPE.itemsize

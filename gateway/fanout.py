@@ -1,109 +1,32 @@
-"""Calling many shards at once, and telling the caller's mistakes from the shards' failures."""
+"""Calling many shards at once, each under its identity, for as long as waiting is worth while."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from copy import deepcopy
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import structlog
 
-from gateway.peers import Shard
-from lookalike.errors import (
-    AbortedError,
-    AlreadyExistsError,
-    DataLossError,
-    DeadlineError,
-    FailedPreconditionError,
-    InvalidInputError,
-    LookalikeError,
-    NotFoundError,
-    NotSupportedError,
-    OverloadedError,
-    Reason,
-    RetryableError,
-    UnavailableError,
-)
+from gateway.breaker import Breaker
+from gateway.metrics import GatewayMetrics
+from gateway.outcome import Outcome, covers, is_callers_mistake
+from gateway.patience import Patience
+from gateway.peers import Shard, ShardRequest, SilentError, UnreachableError
+from lookalike.errors import DeadlineError, LookalikeError, OverloadedError, Reason
+from lookalike.limits import MAX_PARTITION_COUNT
 from lookalike.placement import partition_of, shard_of
+from lookalike.v1 import hasher_pb2
 
 T = TypeVar("T")
-ShardCall = Callable[[int, Shard, float], Awaitable[T]]
-"""Takes the shard's number, the shard and the timeout in seconds."""
+R = TypeVar("R", bound=ShardRequest)
 
-_CALLERS_MISTAKES = (
-    InvalidInputError,
-    FailedPreconditionError,
-    NotSupportedError,
-    AlreadyExistsError,
-    AbortedError,
-)
-# NOT_FOUND is not among them: the gateway knows which generations there are, a shard without one has lost it.
-_WORDS: tuple[tuple[type[LookalikeError], str], ...] = (
-    (DeadlineError, "too late"),
-    (OverloadedError, "overloaded"),
-    (UnavailableError, "unreachable"),
-    (NotFoundError, "its data is missing"),
-    (DataLossError, "its data is damaged"),
-)
-_SHARE_TOLERANCE = 1e-6
+_PASSING = (Reason.LOG_POSITION_NOT_REACHED, Reason.SHUTTING_DOWN)
+_shard_of = lru_cache(maxsize=2 * MAX_PARTITION_COUNT)(shard_of)
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Outcome(Generic[T]):
-    """Who answered, and why the others did not."""
-
-    answers: dict[int, T]
-    """Shard → answer."""
-    failures: dict[int, LookalikeError]
-    """Shard → what went wrong there."""
-
-    @property
-    def degraded_reason(self) -> str:
-        """A few words for each failed shard; empty when all answered."""
-        return "; ".join(
-            f"shard {shard}: {words_of(error)}" for shard, error in sorted(self.failures.items())
-        )
-
-    def covers(self, share: float) -> bool:
-        """Returns whether at least this share, 0..1, of the called shards answered.
-
-        The share may be a float32: 3 of 5 shards satisfy 0.6.
-        """
-        called = len(self.answers) + len(self.failures)
-        return len(self.answers) + _SHARE_TOLERANCE >= share * called
-
-    def retry_after_seconds(self) -> float:
-        """Returns the longest wait that a failed shard asked for."""
-        waits = [e.retry_after_seconds for e in self.failures.values() if isinstance(e, RetryableError)]
-        return max(waits, default=0.0)
-
-    def complete(self, advice: str) -> dict[int, T]:
-        """Returns the answers of all shards.
-
-        Args:
-            advice: What the caller should do, for the message.
-
-        Raises:
-            UnavailableError: A shard failed (``SHARD_UNAVAILABLE``).
-        """
-        if self.failures:
-            raise UnavailableError(
-                f"{self.degraded_reason}; {advice}",
-                reason=Reason.SHARD_UNAVAILABLE,
-                retry_after_seconds=self.retry_after_seconds(),
-            )
-        return self.answers
-
-
-def words_of(error: LookalikeError) -> str:
-    """Says in a few words, without internals, why a shard did not answer."""
-    if error.reason is Reason.LOG_POSITION_NOT_REACHED:
-        return "log position not reached"
-    if error.reason is Reason.SHARD_LAYOUT_MISMATCH:
-        return "it holds other partitions than expected"
-    return next((words for kind, words in _WORDS if isinstance(error, kind)), "failed")
 
 
 class Shards:
@@ -111,12 +34,34 @@ class Shards:
 
     Args:
         shards: In the order of their numbers.
-        on_failure: Told the number of each shard that fails a call.
+        installation_id: Of the installation, which every call names.
+        layout_epoch: Of the layout, which every call names.
+        metrics: Where calls and failures are counted.
+        clock: Monotonic seconds.
     """
 
-    def __init__(self, shards: Sequence[Shard], on_failure: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        shards: Sequence[Shard],
+        installation_id: str,
+        layout_epoch: int,
+        metrics: GatewayMetrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._shards = tuple(shards)
-        self._on_failure = on_failure
+        self._metrics = metrics
+        self._clock = clock
+        self._patience = Patience()
+        self._targets = [
+            hasher_pb2.ShardIdentity(
+                installation_id=installation_id,
+                shard=number,
+                shard_count=self.count,
+                layout_epoch=layout_epoch,
+            )
+            for number in range(self.count)
+        ]
+        self._breakers = [self._breaker(number) for number in range(self.count)]
 
     @property
     def count(self) -> int:
@@ -127,55 +72,140 @@ class Shards:
         """Returns shard → the indices of the items that it holds, in their order."""
         owners: dict[int, list[int]] = {}
         for index, item_id in enumerate(item_ids):
-            owner = shard_of(partition_of(item_id, partition_count), self.count)
+            owner = _shard_of(partition_of(item_id, partition_count), self.count)
             owners.setdefault(owner, []).append(index)
         return owners
 
-    async def call_all(self, call: ShardCall[T], timeout_seconds: float) -> Outcome[T]:
-        """As :meth:`call`, for every shard."""
-        return await self.call(range(self.count), call, timeout_seconds)
+    def for_all(self, request: R) -> dict[int, R]:
+        """Returns a copy of a request for each shard."""
+        return {number: deepcopy(request) for number in range(self.count)}
 
-    async def call(self, numbers: Iterable[int], call: ShardCall[T], timeout_seconds: float) -> Outcome[T]:
-        """Calls shards in parallel and waits for all of them, or until the time is up.
+    async def ask(
+        self,
+        method: Callable[..., Awaitable[T]],
+        requests: Mapping[int, R],
+        timeout_seconds: float,
+        *,
+        enough: float = 1.0,
+        needed: Collection[int] = (),
+        probe: bool = False,
+    ) -> Outcome[T]:
+        """Calls shards in parallel, and waits for them as long as it is worth while.
 
         Args:
-            numbers: Which shards.
-            call: Makes the call to one shard.
-            timeout_seconds: For each call; later answers count as failures.
+            method: Of :class:`gateway.peers.Shard`.
+            requests: Shard → what to ask it for, without ``target``, which is filled in here.
+            timeout_seconds: For all calls; later answers count as failures.
+            enough: Once this share of the shards has answered, the others get a short grace only.
+            needed: Shards that are waited for even then.
+            probe: Asks shards that do not answer calls, too, and counts no failures.
 
         Raises:
-            LookalikeError: A shard says that the request itself is wrong.
+            LookalikeError: A shard says that the request itself is wrong; the others are not waited for.
         """
-        chosen = list(numbers)
-        results = await asyncio.gather(
-            *(_bounded(call, number, self._shards[number], timeout_seconds) for number in chosen),
-            return_exceptions=True,
-        )
-        outcome: Outcome[T] = Outcome({}, {})
-        for number, result in zip(chosen, results, strict=True):
-            if not isinstance(result, BaseException):
-                outcome.answers[number] = result
-            elif isinstance(result, LookalikeError):
-                outcome.failures[number] = _failure(result)
-            else:
-                raise result
-        for number, error in outcome.failures.items():
-            self._on_failure(number)
-            if not isinstance(error, RetryableError | DeadlineError):
-                log.error("shard_failed", shard=number, reason=error.reason.value, error=error.message)
+        outcome: Outcome[T] = Outcome()
+        sent_at = self._clock()
+        calls: dict[asyncio.Task[T], int] = {}
+        for number, request in requests.items():
+            if self._breakers[number].is_open and not probe:
+                outcome.failures[number] = SilentError("the shard has stopped answering")
+                continue
+            request.target.CopyFrom(self._targets[number])
+            call = asyncio.ensure_future(self._timed(method, number, request, timeout_seconds))
+            self._breakers[number].watch(call)
+            calls[call] = number
+        end = sent_at + timeout_seconds
+        try:
+            late = await self._collect(method.__name__, calls, outcome, end, enough, needed)
+        finally:
+            for call in calls:
+                call.cancel()
+                call.add_done_callback(_forget)
+        for number in late:
+            outcome.failures[number] = DeadlineError("the shard did not answer in time")
+            self._breakers[number].unanswered(sent_at)
+        if not probe:
+            self._count_failures(outcome)
         return outcome
 
+    async def _timed(
+        self, method: Callable[..., Awaitable[T]], number: int, request: ShardRequest, timeout_seconds: float
+    ) -> T:
+        """Calls one shard, and lets its breaker and the patience for others learn from that."""
+        sent_at = self._clock()
+        # `method` is the protocol's; the shard has its own.
+        call: Callable[..., Awaitable[T]] = getattr(self._shards[number], method.__name__)
+        try:
+            answer = await call(request, timeout_seconds=timeout_seconds)
+        except DeadlineError:
+            self._breakers[number].unanswered(sent_at)
+            raise
+        except UnreachableError:
+            raise
+        except LookalikeError:
+            self._breakers[number].answered()
+            raise
+        seconds = self._clock() - sent_at
+        self._breakers[number].answered()
+        self._patience.answered(method.__name__, seconds)
+        self._metrics.shard_answered(method.__name__, seconds)
+        return answer
 
-async def _bounded(call: ShardCall[T], number: int, shard: Shard, timeout_seconds: float) -> T:
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            return await call(number, shard, timeout_seconds)
-    except TimeoutError:
-        raise DeadlineError("the shard did not answer in time") from None
+    async def _collect(
+        self,
+        call_name: str,
+        calls: Mapping[asyncio.Task[T], int],
+        outcome: Outcome[T],
+        end: float,
+        enough: float,
+        needed: Collection[int],
+    ) -> list[int]:
+        """Waits, and returns the shards that were given up."""
+        pending = set(calls)
+        called = len(calls) + len(outcome.failures)
+        in_grace = False
+        while pending:
+            still_needed = not outcome.answers or any(calls[call] in needed for call in pending)
+            if not in_grace and not still_needed and covers(len(outcome.answers), called, enough):
+                end = min(end, self._clock() + self._patience.grace_seconds(call_name))
+                in_grace = True
+            done, pending = await asyncio.wait(
+                pending, timeout=max(end - self._clock(), 0), return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                break
+            for call in done:
+                self._take(call, calls[call], outcome)
+        return [calls[call] for call in pending]
+
+    def _take(self, call: asyncio.Task[T], number: int, outcome: Outcome[T]) -> None:
+        if call.cancelled():
+            outcome.failures[number] = SilentError("the shard has stopped answering")
+            return
+        error = call.exception()
+        if error is None:
+            outcome.answers[number] = call.result()
+        elif isinstance(error, LookalikeError) and not is_callers_mistake(error):
+            outcome.failures[number] = error
+        else:
+            raise error
+
+    def _count_failures(self, outcome: Outcome[Any]) -> None:
+        for number, error in outcome.failures.items():
+            self._metrics.shard_failed(number)
+            passing = isinstance(error, DeadlineError | OverloadedError | UnreachableError)
+            if not passing and error.reason not in _PASSING:
+                log.error("shard_failed", shard=number, reason=error.reason.value, error=error.message)
+
+    def _breaker(self, number: int) -> Breaker:
+        def changed(is_open: bool) -> None:
+            self._metrics.shard_silent(number, is_open)
+            log.warning("shard_stopped_answering" if is_open else "shard_answers_again", shard=number)
+
+        return Breaker(self._clock, changed)
 
 
-def _failure(error: LookalikeError) -> LookalikeError:
-    """Returns a shard's own failure; raises what is the caller's mistake."""
-    if isinstance(error, _CALLERS_MISTAKES) and error.reason is not Reason.SHARD_LAYOUT_MISMATCH:
-        raise error
-    return error
+def _forget(call: asyncio.Task[Any]) -> None:
+    """Keeps asyncio from reporting the error of a call that nobody waits for any more."""
+    if not call.cancelled():
+        call.exception()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,10 +12,15 @@ from gateway.deadline import Deadline
 from gateway.directory.base import Collection
 from gateway.writes import PreparedBatch, Writer
 from lookalike import limits
-from lookalike.errors import InvalidInputError, OverloadedError, Reason
+from lookalike.errors import (
+    InvalidInputError,
+    OverloadedError,
+    Reason,
+)
 from lookalike.v1 import catalog_pb2
 
 T = TypeVar("T")
+Requests = AsyncIterator[catalog_pb2.IngestItemsRequest]
 _FIRST_BATCH_SIZE = 32
 _TARGET_SECONDS = 1.0
 _TARGET_BYTES = 8 * limits.MIB
@@ -60,19 +64,17 @@ class Ingest:
         self._draining = draining
         self._batch_seconds = batch_seconds
 
-    async def run(
-        self, requests: AsyncIterator[catalog_pb2.IngestItemsRequest]
-    ) -> AsyncGenerator[catalog_pb2.IngestItemsResponse, None]:
+    async def run(self, requests: Requests) -> AsyncGenerator[catalog_pb2.IngestItemsResponse, None]:
         """Answers one stream, batch by batch in order; the errors are those that catalog.proto lists."""
-        collection = self._writer.resolve(await _collection_name(requests))
+        collection = self._start(await anext(requests, None))
         sizer = BatchSizer()
         # One batch waits while another is written; the client's next ones stay in the transport.
         ready: asyncio.Queue[_Work | Exception | None] = asyncio.Queue(maxsize=1)
         preparing = asyncio.create_task(self._prepare_all(requests, collection, ready))
         draining = asyncio.create_task(self._draining.wait())
         announced = self._draining.is_set()
-        yield self._response(sizer)
         try:
+            yield self._response(sizer)
             while True:
                 taking = asyncio.create_task(ready.get())
                 try:
@@ -92,12 +94,24 @@ class Ingest:
         finally:
             for task in (preparing, draining):
                 task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            await asyncio.gather(preparing, draining, return_exceptions=True)
+
+    def _start(self, request: catalog_pb2.IngestItemsRequest | None) -> Collection:
+        """Returns the collection of a stream.
+
+        Raises:
+            InvalidInputError: The stream does not begin with ``start``.
+            NotFoundError: There is no such collection.
+        """
+        if request is None or request.WhichOneof("message") != "start":
+            raise InvalidInputError(
+                "the first message of the stream must be start", reason=Reason.FIELD_MISSING, field="start"
+            )
+        return self._writer.directory.resolve(request.start.collection)
 
     async def _prepare_all(
         self,
-        requests: AsyncIterator[catalog_pb2.IngestItemsRequest],
+        requests: Requests,
         collection: Collection,
         ready: asyncio.Queue[_Work | Exception | None],
     ) -> None:
@@ -133,7 +147,7 @@ class Ingest:
         seconds = work.seconds + time.monotonic() - start
         sizer.observe(len(written.results), seconds, work.payload_bytes)
         response = self._response(sizer)
-        response.request_id = work.batch.request_id
+        response.request_id = work.batch.write.request_id
         for result in written.results:
             if result.HasField("error"):
                 response.failures.add(item_id=result.item_id, error=result.error)
@@ -157,13 +171,3 @@ class Ingest:
 
     def _response(self, sizer: BatchSizer) -> catalog_pb2.IngestItemsResponse:
         return catalog_pb2.IngestItemsResponse(next_batch_size=sizer.size, drain=self._draining.is_set())
-
-
-async def _collection_name(requests: AsyncIterator[catalog_pb2.IngestItemsRequest]) -> str:
-    async for request in requests:
-        if request.WhichOneof("message") == "start":
-            return request.start.collection
-        break
-    raise InvalidInputError(
-        "the first message of the stream must be start", reason=Reason.FIELD_MISSING, field="start"
-    )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lookalike.v1 import hasher_pb2
+from lookalike.v1 import hasher_pb2, search_pb2
 
 
 def merge_hits(
     answers: Iterable[Iterable[hasher_pb2.ShardHit]], k: int, *, group_by_product: bool, min_score: float
-) -> list[hasher_pb2.ShardHit]:
+) -> list[search_pb2.Hit]:
     """Returns the k best hits, best score first, equal scores by item id.
 
     The result is that of one search over all rows, if every shard gave its k best (by product where
@@ -22,20 +22,31 @@ def merge_hits(
         min_score: Hits below this cosine similarity are left out.
     """
     candidates = [
-        (-hit.score, hit.item.item_id, hit) for hits in answers for hit in hits if hit.score >= min_score
+        (-score, hit.item.item_id, hit.item)
+        for hits in answers
+        for hit in hits
+        if (score := hit.score) >= min_score
     ]
     candidates.sort(key=lambda candidate: candidate[:2])
-    if not group_by_product:
-        return [hit for _, _, hit in candidates[:k]]
-    best: list[hasher_pb2.ShardHit] = []
+    best: list[search_pb2.Hit] = []
     seen: set[str] = set()
-    for _, _, hit in candidates:
-        product_id = hit.item.product_id
-        if product_id in seen:
-            continue
-        if product_id:
+    for negative_score, item_id, item in candidates:
+        product_id = item.product_id
+        if group_by_product and product_id:
+            if product_id in seen:
+                continue
             seen.add(product_id)
-        best.append(hit)
+        best.append(
+            search_pb2.Hit(
+                product_id=product_id,
+                item_id=item_id,
+                score=-negative_score,
+                category=item.category,
+                attributes=item.attributes,
+                title=item.title,
+                image_uri=item.image_uri,
+            )
+        )
         if len(best) == k:
             break
     return best

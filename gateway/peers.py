@@ -5,9 +5,27 @@ Implementations raise :class:`lookalike.errors.LookalikeError` only; :mod:`gatew
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
+from lookalike.errors import UnavailableError
 from lookalike.v1 import embedder_pb2, hasher_pb2
+
+ShardRequest: TypeAlias = (
+    hasher_pb2.ApplyRequest
+    | hasher_pb2.HasherServiceSearchRequest
+    | hasher_pb2.GetRequest
+    | hasher_pb2.ListRequest
+    | hasher_pb2.DescribeRequest
+)
+"""Each names the shard that it is meant for in ``target``."""
+
+
+class UnreachableError(UnavailableError):
+    """The call did not reach the peer, or its answer did not come back: the peer itself said nothing."""
+
+
+class SilentError(UnreachableError):
+    """The peer has not answered for a while, so that it is not called."""
 
 
 class Embedder(Protocol):

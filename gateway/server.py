@@ -11,11 +11,13 @@ import grpc
 from gateway.admission import Admission
 from gateway.clients import GrpcEmbedder, GrpcShard
 from gateway.config import GatewaySettings
+from gateway.directory.base import Directory
 from gateway.directory.lifecycle import Lifecycle
-from gateway.directory.sqlite import Registry
+from gateway.directory.sqlite import SqliteDirectory
 from gateway.fanout import Shards
 from gateway.ingest import Ingest
-from gateway.metrics import Telemetry
+from gateway.log.direct import DirectLog
+from gateway.metrics import GatewayMetrics
 from gateway.peers import Embedder, Shard
 from gateway.readiness import Readiness
 from gateway.reads import Reader
@@ -23,12 +25,18 @@ from gateway.search import SearchPipeline
 from gateway.services import CatalogServicer, CollectionServicer, SearchServicer
 from gateway.writes import Writer
 from lookalike.files.locks import FolderLock
+from lookalike.runtime.health import ReadinessCheck
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
 from lookalike.v1 import catalog_pb2_grpc, collection_pb2_grpc, search_pb2_grpc
 from lookalike.wire.channel import open_channel
 
 _PACKAGE = "lookalike.v1"
+_ADDERS: dict[str, Callable[[object, grpc.aio.Server], None]] = {
+    "SearchService": search_pb2_grpc.add_SearchServiceServicer_to_server,
+    "CatalogService": catalog_pb2_grpc.add_CatalogServiceServicer_to_server,
+    "CollectionService": collection_pb2_grpc.add_CollectionServiceServicer_to_server,
+}
 
 
 async def run(settings: GatewaySettings) -> None:
@@ -38,11 +46,12 @@ async def run(settings: GatewaySettings) -> None:
         InvalidInputError: A setting cannot be used (``CONFIG_INVALID``).
         FailedPreconditionError: Another gateway has the data folder (``CONFIG_INVALID``).
         DataLossError: The file of collections is damaged.
+        UnavailableError: The disk is full (``DISK_FULL``).
     """
     async with AsyncExitStack() as resources:
         resources.callback(FolderLock(settings.data_folder, "gateway").release)
-        registry = Registry(settings.data_folder)
-        resources.callback(registry.close)
+        directory = await asyncio.to_thread(SqliteDirectory, settings.data_folder)
+        resources.callback(directory.close)
 
         def connect(target: str) -> grpc.aio.Channel:
             channel = open_channel(target, max_message_bytes=settings.max_message_bytes)
@@ -51,62 +60,63 @@ async def run(settings: GatewaySettings) -> None:
 
         embedder = GrpcEmbedder(connect(settings.embedder))
         shards = [GrpcShard(connect(target)) for target in settings.hashers]
-        await build_server(settings, registry, embedder, shards).run()
+        await build_server(settings, directory, embedder, shards).run()
 
 
 def build_server(
-    settings: GatewaySettings, registry: Registry, embedder: Embedder, shards: Sequence[Shard]
+    settings: GatewaySettings, directory: Directory, embedder: Embedder, peers: Sequence[Shard]
 ) -> ServerRunner:
-    """Puts the gateway together.
+    """Assembles the gateway.
 
     Args:
         settings: Of the gateway; its targets and folder are not used here.
-        registry: Which collections there are; the caller closes it.
+        directory: Which collections there are; the caller closes it.
         embedder: To call.
-        shards: To call, in the order of their numbers.
+        peers: The hashers to call, in the order of their numbers.
     """
     metrics = Metrics()
-    telemetry = Telemetry(metrics)
-    counted = Shards(shards, telemetry.count_shard_failure)
+    measured = GatewayMetrics(metrics)
+    shards = Shards(peers, directory.installation_id, directory.layout_epoch, measured)
     draining = asyncio.Event()
+    max_bytes = settings.max_message_bytes
 
-    searches = Admission("searches", settings.max_searches, settings.max_waiting_searches)
-    writes = Admission("writes", settings.max_writes, settings.max_waiting_writes)
-    pipeline = SearchPipeline(registry, embedder, counted, searches, telemetry, settings.slow_search_seconds)
-    writer = Writer(registry, embedder, counted, writes, telemetry)
-    reader = Reader(registry, counted)
+    searches = Admission("searches", settings.max_searches, settings.max_waiting_searches, measured)
+    writes = Admission("writes", settings.max_writes, settings.max_waiting_writes, measured)
+    write_log = DirectLog(shards, f"{directory.installation_id}.{directory.layout_epoch}", max_bytes)
+    pipeline = SearchPipeline(
+        directory,
+        embedder,
+        shards,
+        write_log,
+        searches,
+        measured,
+        settings.slow_search_seconds,
+    )
+    writer = Writer(directory, embedder, write_log, writes, measured)
+    reader = Reader(directory, shards, max_bytes)
     ingest = Ingest(writer, draining, settings.ingest_batch_seconds)
     readiness = Readiness(
+        directory,
         embedder,
-        Shards(shards, lambda _: None),
-        telemetry,
-        settings.ready_coverage,
-        settings.readiness_timeout_seconds,
+        shards,
+        measured,
+        ready_coverage=settings.ready_coverage,
+        timeout_seconds=settings.readiness_timeout_seconds,
     )
+    services = [
+        _service(
+            "SearchService", SearchServicer(pipeline, embedder, shards.count, max_bytes), readiness.shards
+        ),
+        _service("CatalogService", CatalogServicer(writer, reader, ingest), readiness.shards),
+        _service(
+            "CollectionService",
+            CollectionServicer(directory, Lifecycle(directory, embedder, shards), reader),
+            readiness.directory,
+        ),
+    ]
+    return ServerRunner("gateway", services, settings, metrics, draining=draining)
 
-    def service(name: str, add: Callable[[object, grpc.aio.Server], None], servicer: object) -> Service:
-        return Service(f"{_PACKAGE}.{name}", lambda server: add(servicer, server), readiness.check)
 
-    return ServerRunner(
-        "gateway",
-        [
-            service(
-                "SearchService",
-                search_pb2_grpc.add_SearchServiceServicer_to_server,
-                SearchServicer(pipeline, embedder, counted.count),
-            ),
-            service(
-                "CatalogService",
-                catalog_pb2_grpc.add_CatalogServiceServicer_to_server,
-                CatalogServicer(writer, reader, ingest),
-            ),
-            service(
-                "CollectionService",
-                collection_pb2_grpc.add_CollectionServiceServicer_to_server,
-                CollectionServicer(registry, Lifecycle(registry, embedder, counted), reader),
-            ),
-        ],
-        settings,
-        metrics,
-        draining=draining,
-    )
+def _service(name: str, servicer: object, check_ready: ReadinessCheck) -> Service:
+    add = _ADDERS[name]
+    return Service(f"{_PACKAGE}.{name}", lambda server: add(servicer, server), check_ready)

@@ -10,11 +10,10 @@ from collections.abc import AsyncIterator
 
 import grpc
 
-from gateway.checks import check_image
+from gateway.checks import check_classify
 from gateway.deadline import Deadline
-from gateway.directory.base import Collection, check_name, resolve
+from gateway.directory.base import Collection, Directory, State, check_name
 from gateway.directory.lifecycle import Lifecycle
-from gateway.directory.sqlite import Registry
 from gateway.ingest import Ingest
 from gateway.peers import Embedder
 from gateway.reads import Reader
@@ -49,12 +48,16 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         pipeline: Answers searches.
         embedder: Classifies, and describes the model.
         shard_count: For GetServerInfo.
+        max_message_bytes: Limit of one message in either direction.
     """
 
-    def __init__(self, pipeline: SearchPipeline, embedder: Embedder, shard_count: int) -> None:
+    def __init__(
+        self, pipeline: SearchPipeline, embedder: Embedder, shard_count: int, max_message_bytes: int
+    ) -> None:
         self._pipeline = pipeline
         self._embedder = embedder
         self._shard_count = shard_count
+        self._max_message_bytes = max_message_bytes
 
     async def Search(
         self, request: search_pb2.SearchRequest, context: grpc.aio.ServicerContext
@@ -91,14 +94,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self, request: search_pb2.ClassifyRequest, context: grpc.aio.ServicerContext
     ) -> search_pb2.ClassifyResponse:
         """See search.proto."""
-        check_image(request.image, "image")
-        if request.k > limits.MAX_PREDICTIONS:
-            raise InvalidInputError(
-                f"k must be 1 to {limits.MAX_PREDICTIONS}, or 0 for {limits.DEFAULT_PREDICTIONS},"
-                f" got {request.k}",
-                reason=Reason.FIELD_OUT_OF_RANGE,
-                field="k",
-            )
+        check_classify(request)
         answer = await self._embedder.classify(
             embedder_pb2.EmbedderServiceClassifyRequest(image=request.image, k=request.k),
             timeout_seconds=deadline_of(context).call_timeout_seconds("classifying the photo"),
@@ -112,7 +108,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         response = search_pb2.GetServerInfoResponse(
             version=__version__,
             limits=search_pb2.Limits(
-                max_message_bytes=limits.MAX_MESSAGE_BYTES,
+                max_message_bytes=self._max_message_bytes,
                 max_image_bytes=limits.MAX_IMAGE_BYTES,
                 max_k=limits.MAX_K,
                 max_upsert_items=limits.MAX_UPSERT_ITEMS,
@@ -188,13 +184,13 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     """``lookalike.v1.CollectionService``; calls that are not here answer NOT_SUPPORTED_YET.
 
     Args:
-        registry: Which collections and aliases there are.
+        directory: Which collections and aliases there are.
         lifecycle: Creates and deletes collections.
         reader: Counts items.
     """
 
-    def __init__(self, registry: Registry, lifecycle: Lifecycle, reader: Reader) -> None:
-        self._registry = registry
+    def __init__(self, directory: Directory, lifecycle: Lifecycle, reader: Reader) -> None:
+        self._directory = directory
         self._lifecycle = lifecycle
         self._reader = reader
 
@@ -202,14 +198,14 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         self, request: collection_pb2.CreateCollectionRequest, context: grpc.aio.ServicerContext
     ) -> collection_pb2.CreateCollectionResponse:
         """See collection.proto."""
-        collection = await self._lifecycle.create(request.name, request.spec, deadline_of(context))
+        collection = await self._lifecycle.create(request, deadline_of(context))
         return collection_pb2.CreateCollectionResponse(collection=_collection_message(collection))
 
     async def GetCollection(
         self, request: collection_pb2.GetCollectionRequest, context: grpc.aio.ServicerContext
     ) -> collection_pb2.GetCollectionResponse:
         """See collection.proto."""
-        collection = resolve(self._registry, request.name, "name")
+        collection = self._directory.resolve(request.name, "name")
         return collection_pb2.GetCollectionResponse(
             collection=_collection_message(collection),
             item_count=await self._reader.count_in(collection, deadline_of(context)),
@@ -219,8 +215,8 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         self, request: collection_pb2.ListCollectionsRequest, context: grpc.aio.ServicerContext
     ) -> collection_pb2.ListCollectionsResponse:
         """See collection.proto."""
-        collections = [_collection_message(collection) for collection in self._registry.ready()]
-        return collection_pb2.ListCollectionsResponse(collections=collections)
+        ready = [c for c in self._directory.collections() if c.state is State.READY]
+        return collection_pb2.ListCollectionsResponse(collections=map(_collection_message, ready))
 
     async def DeleteCollection(
         self, request: collection_pb2.DeleteCollectionRequest, context: grpc.aio.ServicerContext
@@ -235,22 +231,21 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         """See collection.proto."""
         alias = check_name(request.alias.name, "alias.name")
         collection = check_name(request.alias.collection, "alias.collection")
-        return collection_pb2.SetAliasResponse(
-            alias=request.alias, previous_collection=self._registry.set_alias(alias, collection)
-        )
+        previous = await self._directory.set_alias(alias, collection)
+        return collection_pb2.SetAliasResponse(alias=request.alias, previous_collection=previous)
 
     async def DeleteAlias(
         self, request: collection_pb2.DeleteAliasRequest, context: grpc.aio.ServicerContext
     ) -> collection_pb2.DeleteAliasResponse:
         """See collection.proto."""
-        self._registry.delete_alias(check_name(request.name, "name"))
+        await self._directory.delete_alias(check_name(request.name, "name"))
         return collection_pb2.DeleteAliasResponse()
 
     async def ListAliases(
         self, request: collection_pb2.ListAliasesRequest, context: grpc.aio.ServicerContext
     ) -> collection_pb2.ListAliasesResponse:
         """See collection.proto."""
-        aliases = [collection_pb2.Alias(name=a, collection=c) for a, c in self._registry.aliases()]
+        aliases = [collection_pb2.Alias(name=a, collection=c) for a, c in self._directory.aliases()]
         return collection_pb2.ListAliasesResponse(aliases=aliases)
 
 

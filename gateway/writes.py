@@ -1,34 +1,33 @@
-"""Writing items: check, embed, spread over the shards, and acknowledge what is durable everywhere.
-
-A write goes to every shard concerned under the caller's request id and the digest of what the caller sent, so
-a repeated one is applied once on each shard, also where the first attempt reached some of them only.
-"""
+"""Writing items: check, embed, append to the log, and acknowledge what is durable everywhere."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.admission import Admission
-from gateway.checks import check_batch, check_embedding, check_image, check_item_ids, check_request_id
+from gateway.checks import (
+    check_batch,
+    check_batch_size,
+    check_image,
+    check_item_ids,
+    check_item_vector,
+    check_request_id,
+)
 from gateway.deadline import Deadline
-from gateway.directory.base import Collection, resolve
-from gateway.directory.lifecycle import shard_request_id
-from gateway.directory.sqlite import Registry
+from gateway.directory.base import Collection, Directory
 from gateway.embedding import embed_items, moved
-from gateway.fanout import Shards
-from gateway.metrics import Telemetry
-from gateway.peers import Embedder, Shard
+from gateway.log.base import Appended, Write, WriteLog
+from gateway.metrics import GatewayMetrics
+from gateway.offload import off_loop
+from gateway.peers import Embedder
 from gateway.tokens import encode_log_position
-from lookalike import limits
-from lookalike.errors import InvalidInputError, LookalikeError, Reason
+from lookalike.collections import Spec
+from lookalike.errors import InvalidInputError, LookalikeError, UnavailableError
 from lookalike.v1 import catalog_pb2, hasher_pb2, types_pb2
 from lookalike.wire.status import status_of
-
-_RETRY_ADVICE = "nothing is acknowledged: retry with the same request_id"
 
 
 @dataclass(frozen=True)
@@ -36,49 +35,55 @@ class PreparedBatch:
     """A checked and embedded batch that waits to be written."""
 
     collection: Collection
-    request_id: str
-    content_digest: bytes
     results: list[catalog_pb2.UpsertResult]
     """One for each item; those that are not to be written have their error."""
-    mutations: dict[int, hasher_pb2.Mutation]
-    """Index of the item → what to write."""
+    places: list[int]
+    """Index of each item that is to be written."""
+    write: Write
+    """Of those items, in the order of ``places``."""
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A batch whose items are well formed."""
+
+    vectors: dict[int, bytes | LookalikeError]
+    """Index of each item without a good photo → its vector, or what is wrong with it."""
+    images: dict[int, types_pb2.Image]
+    content_digest: bytes
 
 
 class Writer:
     """Upserts and deletes items.
 
     Args:
-        registry: Which collections there are.
+        directory: Which collections there are.
         embedder: For items that come with a photo.
-        shards: All of them.
+        write_log: Where writes become durable.
         admission: How many writes run at once.
-        telemetry: Counts what is written.
+        metrics: Where writes are timed and counted.
     """
 
     def __init__(
         self,
-        registry: Registry,
+        directory: Directory,
         embedder: Embedder,
-        shards: Shards,
+        write_log: WriteLog,
         admission: Admission,
-        telemetry: Telemetry,
+        metrics: GatewayMetrics,
     ) -> None:
         self.admission = admission
-        self._registry = registry
+        self.directory = directory
         self._embedder = embedder
-        self._shards = shards
-        self._telemetry = telemetry
-
-    def resolve(self, name: str) -> Collection:
-        """Returns the collection that a write goes to; the errors are those of ``lifecycle.resolve``."""
-        return resolve(self._registry, name)
+        self._log = write_log
+        self._metrics = metrics
 
     async def upsert(
         self, request: catalog_pb2.UpsertItemsRequest, deadline: Deadline
     ) -> catalog_pb2.UpsertItemsResponse:
         """Adds or replaces items; the errors are those that catalog.proto lists."""
         async with self.admission.slot(deadline):
-            collection = self.resolve(request.collection)
+            collection = self.directory.resolve(request.collection)
             batch = await self.prepare(collection, request.request_id, request.items, "items", deadline)
             return await self.write(batch, deadline)
 
@@ -105,53 +110,54 @@ class Writer:
             UnavailableError: The embedder cannot be reached.
         """
         check_request_id(request_id)
-        check_batch(items, field)
+        check_batch_size(items, field)
+        payload_bytes = sum(upsert.ByteSize() for upsert in items)
+        with self._metrics.preparing():
+            checked = await off_loop(payload_bytes, lambda: _checked(items, collection.spec, field))
+            vectors = dict(checked.vectors)
+            if checked.images:
+                photos = list(checked.images.values())
+                embedded = await embed_items(self._embedder, photos, collection.spec, deadline)
+                for index, outcome in zip(checked.images, embedded, strict=True):
+                    if isinstance(outcome, LookalikeError):
+                        outcome = moved(outcome, f"{field}[{index}].image")
+                    vectors[index] = outcome
+            mutations = await off_loop(payload_bytes, lambda: _mutations(items, vectors))
         results = [catalog_pb2.UpsertResult(item_id=upsert.item.item_id) for upsert in items]
-        vectors = await self._vectors(collection, items, field, deadline)
-        mutations: dict[int, hasher_pb2.Mutation] = {}
-        for index, (upsert, vector) in enumerate(zip(items, vectors, strict=True)):
-            if isinstance(vector, LookalikeError):
-                results[index].error.CopyFrom(status_of(vector))
-                continue
-            row = hasher_pb2.UpsertRow(item=upsert.item, vector_f32_le=vector)
-            if_version = upsert.if_version if upsert.HasField("if_version") else None
-            mutations[index] = hasher_pb2.Mutation(upsert=row, if_version=if_version)
-        digest = await asyncio.to_thread(
-            _digest, b"upsert", (upsert.SerializeToString(deterministic=True) for upsert in items)
+        for index, problem in vectors.items():
+            if isinstance(problem, LookalikeError):
+                results[index].error.CopyFrom(status_of(problem))
+        write = Write(
+            request_id or uuid.uuid4().hex,
+            checked.content_digest,
+            [items[index].item.item_id for index in mutations],
+            list(mutations.values()),
         )
-        return PreparedBatch(collection, request_id or uuid.uuid4().hex, digest, results, mutations)
+        return PreparedBatch(collection, results, list(mutations), write)
 
     async def write(self, batch: PreparedBatch, deadline: Deadline) -> catalog_pb2.UpsertItemsResponse:
-        """Writes a prepared batch to the shards.
+        """Writes a prepared batch.
 
         Raises:
             InvalidInputError: The request id was used with other content (``REQUEST_ID_REUSED``).
+            NotFoundError: The collection was deleted meanwhile.
             UnavailableError: A shard concerned cannot be reached; nothing is acknowledged.
         """
         response = catalog_pb2.UpsertItemsResponse(results=batch.results)
-        if not batch.mutations:
+        if not batch.places:
             return response
-        indices = list(batch.mutations)
-        ids = [batch.results[index].item_id for index in indices]
-        answers, owners = await self._apply(
-            batch.collection,
-            (batch.request_id, batch.content_digest),
-            ids,
-            list(batch.mutations.values()),
-            deadline,
-        )
+        appended = await self._append(batch.collection, batch.write, deadline)
         written = 0
-        for shard, places in owners.items():
-            for place, outcome in zip(places, answers[shard].results, strict=True):
-                result = response.results[indices[place]]
-                if outcome.HasField("error"):
-                    result.error.CopyFrom(outcome.error)
-                else:
-                    result.version = outcome.version
-                    written += 1
+        for place, outcome in zip(batch.places, appended.outcomes, strict=True):
+            result = response.results[place]
+            if outcome.HasField("error"):
+                result.error.CopyFrom(outcome.error)
+            else:
+                result.version = outcome.version
+                written += 1
         if written:
-            response.receipt.CopyFrom(_receipt(batch.collection, answers))
-        self._telemetry.count_written("upsert", written)
+            response.receipt.CopyFrom(self._receipt(batch.collection, appended))
+        self._metrics.written("upsert", written)
         return response
 
     async def delete(
@@ -160,87 +166,70 @@ class Writer:
         """Deletes items; the errors are those that catalog.proto lists."""
         check_request_id(request.request_id)
         ids = check_item_ids(request.item_ids)
+        write = Write(
+            request.request_id or uuid.uuid4().hex,
+            _digest(b"delete", (item_id.encode() for item_id in ids)),
+            ids,
+            [hasher_pb2.Mutation(delete_item_id=item_id) for item_id in ids],
+        )
         async with self.admission.slot(deadline):
-            collection = self.resolve(request.collection)
-            identity = (
-                request.request_id or uuid.uuid4().hex,
-                _digest(b"delete", (item_id.encode() for item_id in ids)),
-            )
-            mutations = [hasher_pb2.Mutation(delete_item_id=item_id) for item_id in ids]
-            answers, _ = await self._apply(collection, identity, ids, mutations, deadline)
-        deleted = sum(result.existed for answer in answers.values() for result in answer.results)
-        self._telemetry.count_written("delete", deleted)
+            collection = self.directory.resolve(request.collection)
+            appended = await self._append(collection, write, deadline)
+        deleted = sum(outcome.existed for outcome in appended.outcomes)
+        self._metrics.written("delete", deleted)
         return catalog_pb2.DeleteItemsResponse(
-            deleted_count=deleted, missing_count=len(ids) - deleted, receipt=_receipt(collection, answers)
+            deleted_count=deleted,
+            missing_count=len(ids) - deleted,
+            receipt=self._receipt(collection, appended),
         )
 
-    async def _vectors(
-        self,
-        collection: Collection,
-        items: Sequence[catalog_pb2.UpsertItem],
-        field: str,
-        deadline: Deadline,
-    ) -> list[bytes | LookalikeError]:
-        """Returns each item's vector, or what is wrong with its photo or vector."""
-        vectors: dict[int, bytes | LookalikeError] = {}
-        images: dict[int, types_pb2.Image] = {}
-        for index, upsert in enumerate(items):
-            path = f"{field}[{index}]"
-            try:
-                if upsert.WhichOneof("source") == "image":
-                    check_image(upsert.image, f"{path}.image")
-                    images[index] = upsert.image
-                else:
-                    vectors[index] = check_embedding(upsert.embedding, collection.spec, f"{path}.embedding")
-            except InvalidInputError as error:
-                vectors[index] = error
-        if images:
-            embedded = await embed_items(self._embedder, list(images.values()), collection.spec, deadline)
-            for index, outcome in zip(images, embedded, strict=True):
-                if isinstance(outcome, LookalikeError):
-                    outcome = moved(outcome, f"{field}[{index}].image")
-                vectors[index] = outcome
-        return [vectors[index] for index in range(len(items))]
-
-    async def _apply(
-        self,
-        collection: Collection,
-        identity: tuple[str, bytes],
-        item_ids: Sequence[str],
-        mutations: Sequence[hasher_pb2.Mutation],
-        deadline: Deadline,
-    ) -> tuple[dict[int, hasher_pb2.ApplyResponse], dict[int, list[int]]]:
-        """Applies mutations on the shards that own the items; returns the answers and the owners."""
-        request_id, content_digest = identity
-        owners = self._shards.by_owner(item_ids, collection.spec.partition_count)
-        requests = {
-            shard: hasher_pb2.ApplyRequest(
-                generation=collection.generation,
-                request_id=shard_request_id(request_id, str(shard)),
-                content_digest=content_digest,
-                write=hasher_pb2.Mutations(
-                    model_version=collection.spec.model_version,
-                    mutations=[mutations[place] for place in places],
-                ),
-            )
-            for shard, places in owners.items()
-        }
-        if any(request.ByteSize() > limits.MAX_MESSAGE_BYTES for request in requests.values()):
-            raise InvalidInputError(
-                "the items with their vectors are too large for one write: send fewer at once",
-                reason=Reason.BATCH_TOO_LARGE,
-                field="items",
-            )
-
-        async def apply(number: int, shard: Shard, timeout_seconds: float) -> hasher_pb2.ApplyResponse:
-            return await shard.apply(requests[number], timeout_seconds=timeout_seconds)
-
-        timeout_seconds = deadline.call_timeout_seconds("writing to the shards")
-        outcome = await self._shards.call(owners, apply, timeout_seconds)
-        if outcome.failures:
+    async def _append(self, collection: Collection, write: Write, deadline: Deadline) -> Appended:
+        try:
+            with self._metrics.appending():
+                return await self._log.append(collection, write, deadline)
+        except UnavailableError:
             # The collection may have been deleted meanwhile, and then no retry helps.
-            self._registry.resolve(collection.name)
-        return outcome.complete(_RETRY_ADVICE), owners
+            self.directory.check_current(collection)
+            raise
+
+    def _receipt(self, collection: Collection, appended: Appended) -> types_pb2.WriteReceipt:
+        return types_pb2.WriteReceipt(
+            durability=appended.durability,
+            log_position=encode_log_position(collection.generation, self._log.log_id, appended.positions),
+        )
+
+
+def _checked(items: Sequence[catalog_pb2.UpsertItem], spec: Spec, field: str) -> _Checked:
+    """Checks a batch, but not what is in its photos."""
+    check_batch(items, field)
+    vectors: dict[int, bytes | LookalikeError] = {}
+    images: dict[int, types_pb2.Image] = {}
+    for index, upsert in enumerate(items):
+        path = f"{field}[{index}]"
+        try:
+            if upsert.WhichOneof("source") == "image":
+                check_image(upsert.image, f"{path}.image")
+                images[index] = upsert.image
+            else:
+                vectors[index] = check_item_vector(upsert.embedding, spec, f"{path}.embedding")
+        except InvalidInputError as error:
+            vectors[index] = error
+    content = (upsert.SerializeToString(deterministic=True) for upsert in items)
+    return _Checked(vectors, images, _digest(b"upsert", content))
+
+
+def _mutations(
+    items: Sequence[catalog_pb2.UpsertItem], vectors: Mapping[int, bytes | LookalikeError]
+) -> dict[int, hasher_pb2.Mutation]:
+    """Returns index → what to write, for each item that has a vector."""
+    mutations: dict[int, hasher_pb2.Mutation] = {}
+    for index, upsert in enumerate(items):
+        vector = vectors[index]
+        if isinstance(vector, bytes):
+            row = hasher_pb2.UpsertRow(item=upsert.item, vector_f32_le=vector)
+            if_version = upsert.if_version if upsert.HasField("if_version") else None
+            mutations[index] = hasher_pb2.Mutation(upsert=row, if_version=if_version)
+    return mutations
 
 
 def _digest(operation: bytes, parts: Iterable[bytes]) -> bytes:
@@ -250,11 +239,3 @@ def _digest(operation: bytes, parts: Iterable[bytes]) -> bytes:
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
     return digest.digest()
-
-
-def _receipt(collection: Collection, answers: dict[int, hasher_pb2.ApplyResponse]) -> types_pb2.WriteReceipt:
-    positions = {shard: answer.position for shard, answer in answers.items()}
-    return types_pb2.WriteReceipt(
-        durability=types_pb2.DURABILITY_LOCAL_DISK,
-        log_position=encode_log_position(collection.generation, positions),
-    )

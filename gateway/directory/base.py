@@ -1,19 +1,33 @@
-"""The record of collections and aliases: its entries, and how requests name them."""
+"""The record of an installation's collections and aliases: read from memory, written through to a store.
+
+A collection is recorded as ``creating`` before the shards hear of it and as ``deleting`` before they drop it,
+so that whatever a crash interrupts can be finished by repeating the call.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import re
-from dataclasses import dataclass
+import secrets
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from lookalike.collections import DEFAULT_COLLECTION, Spec
-from lookalike.errors import InvalidInputError
+from lookalike.errors import (
+    AlreadyExistsError,
+    FailedPreconditionError,
+    InvalidInputError,
+    NotFoundError,
+    Reason,
+)
 
-if TYPE_CHECKING:
-    from gateway.directory.sqlite import Registry
-
+T = TypeVar("T")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_GENERATION_BYTES = 10
 
 
 class State(StrEnum):
@@ -30,16 +44,25 @@ class Collection:
 
     name: str
     generation: str
+    """Where its data lies on the shards: the name, a dot and a random part that is never used again."""
     state: State
     spec: Spec
     create_time_ns: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one write does to the record; None: the entry goes."""
+
+    collections: Mapping[str, Collection | None] = field(default_factory=dict)
+    aliases: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def check_name(name: str, field: str) -> str:
     """Returns a well-formed name of a collection or an alias.
 
     Raises:
-        InvalidInputError: It is none.
+        InvalidInputError: It is malformed.
     """
     if not _NAME.fullmatch(name):
         raise InvalidInputError(
@@ -49,16 +72,205 @@ def check_name(name: str, field: str) -> str:
     return name
 
 
-def resolve(registry: Registry, name: str, field: str = "collection") -> Collection:
-    """Returns the collection that a request means; without a name, the one named "default".
+class Directory(ABC):
+    """Which collections, generations and aliases there are.
+
+    Reads come from memory: they never wait. Writes come back once they are durable, and show in reads from
+    then on; one that has begun is finished even where its caller has gone away. For one event loop only.
 
     Args:
-        registry: Which collections there are.
-        name: Of a collection or an alias.
-        field: Path of the name in the request, for errors.
-
-    Raises:
-        InvalidInputError: The name is malformed.
-        NotFoundError: There is no such collection or alias (``COLLECTION_NOT_FOUND``).
+        installation_id: Random, made once for the installation.
+        layout_epoch: Counts up with each change of the shards' layout.
+        collections: Those that are recorded, by name.
+        aliases: Alias → collection.
     """
-    return registry.resolve(check_name(name or DEFAULT_COLLECTION, field), field)
+
+    def __init__(
+        self,
+        installation_id: str,
+        layout_epoch: int,
+        collections: Mapping[str, Collection],
+        aliases: Mapping[str, str],
+    ) -> None:
+        self.installation_id = installation_id
+        self.layout_epoch = layout_epoch
+        self._collections = dict(collections)
+        self._aliases = dict(aliases)
+        self._writing = asyncio.Lock()
+
+    @property
+    @abstractmethod
+    def failure(self) -> str:
+        """Why it takes no writes; empty: it does."""
+
+    @abstractmethod
+    async def _commit(self, change: Change) -> None:
+        """Makes a change durable, whole or not at all."""
+
+    # Reading
+
+    def resolve(self, name: str, field: str = "collection") -> Collection:
+        """Returns the collection that a request means; without a name, the one named "default".
+
+        Args:
+            name: Of a collection or an alias.
+            field: Path of the name in the request, for errors.
+
+        Raises:
+            InvalidInputError: The name is malformed.
+            NotFoundError: There is no such collection or alias, or it is not complete
+                (``COLLECTION_NOT_FOUND``).
+        """
+        check_name(name := name or DEFAULT_COLLECTION, field)
+        found = self._collections.get(self._aliases.get(name, name))
+        if found is None or found.state is State.DELETING:
+            raise _unknown(name, field)
+        if found.state is State.CREATING:
+            raise NotFoundError(
+                f'collection "{name}" is not complete: repeat CreateCollection to finish it',
+                reason=Reason.COLLECTION_NOT_FOUND,
+                field=field,
+            )
+        return found
+
+    def find(self, name: str) -> Collection | None:
+        """Returns a collection in whatever state, by its own name only."""
+        return self._collections.get(name)
+
+    def collections(self) -> list[Collection]:
+        """Returns all collections in whatever state, by name."""
+        return [collection for _, collection in sorted(self._collections.items())]
+
+    def target_of(self, alias: str) -> str:
+        """Returns the collection that an alias points to; empty if there is no such alias."""
+        return self._aliases.get(alias, "")
+
+    def aliases(self) -> list[tuple[str, str]]:
+        """Returns all (alias, collection), by alias."""
+        return sorted(self._aliases.items())
+
+    def check_current(self, collection: Collection) -> None:
+        """Checks that a collection which a request resolved earlier is still there.
+
+        Raises:
+            NotFoundError: It has been deleted (``COLLECTION_NOT_FOUND``).
+        """
+        self.resolve(collection.name)
+
+    # Writing
+
+    async def begin_create(self, name: str, spec: Spec) -> Collection:
+        """Records a new collection as being created, under a generation that was never used before.
+
+        Raises:
+            AlreadyExistsError: The name is taken by now.
+        """
+
+        def plan() -> tuple[Change, Collection]:
+            if name in self._collections or name in self._aliases:
+                raise AlreadyExistsError(f'"{name}" has been taken meanwhile', field="name")
+            generation = f"{name}.{secrets.token_hex(_GENERATION_BYTES)}"
+            creating = Collection(name, generation, State.CREATING, spec, time.time_ns())
+            return Change({name: creating}), creating
+
+        return await self._write(plan)
+
+    async def finish_create(self, name: str) -> Collection:
+        """Records that every shard has the collection."""
+
+        def plan() -> tuple[Change, Collection]:
+            ready = replace(self._collections[name], state=State.READY)
+            return Change({name: ready}), ready
+
+        return await self._write(plan)
+
+    async def begin_delete(self, name: str) -> Collection:
+        """Records a collection as being deleted; from now on it is not found.
+
+        Raises:
+            NotFoundError: There is none of this name.
+            FailedPreconditionError: An alias points to it (``COLLECTION_ALIASED``).
+        """
+
+        def plan() -> tuple[Change, Collection]:
+            found = self._collections.get(name)
+            if found is None:
+                raise _unknown(name, field="name")
+            for alias, target in self.aliases():
+                if target == name:
+                    raise FailedPreconditionError(
+                        f'alias "{alias}" points to collection "{name}": move or delete the alias first',
+                        reason=Reason.COLLECTION_ALIASED,
+                        field="name",
+                    )
+            deleting = replace(found, state=State.DELETING)
+            return Change({name: deleting}), deleting
+
+        return await self._write(plan)
+
+    async def finish_delete(self, name: str) -> None:
+        """Forgets a collection that every shard has dropped."""
+        await self._write(lambda: (Change({name: None}), None))
+
+    async def set_alias(self, alias: str, collection: str) -> str:
+        """Points an alias to a collection, and returns where it pointed before; empty if it is new.
+
+        Raises:
+            NotFoundError: There is no such collection, or it is not ready.
+            AlreadyExistsError: A collection has the alias's name.
+        """
+
+        def plan() -> tuple[Change, str]:
+            if alias in self._collections:
+                raise AlreadyExistsError(
+                    f'"{alias}" is the name of a collection: an alias needs a name of its own',
+                    field="alias.name",
+                )
+            target = self._collections.get(collection)
+            if target is None or target.state is not State.READY:
+                raise _unknown(collection, field="alias.collection")
+            return Change(aliases={alias: collection}), self.target_of(alias)
+
+        return await self._write(plan)
+
+    async def delete_alias(self, alias: str) -> None:
+        """Deletes an alias; its collection stays.
+
+        Raises:
+            NotFoundError: There is none of this name (``ALIAS_NOT_FOUND``).
+        """
+
+        def plan() -> tuple[Change, None]:
+            if alias not in self._aliases:
+                raise NotFoundError(
+                    f'there is no alias "{alias}"', reason=Reason.ALIAS_NOT_FOUND, field="name"
+                )
+            return Change(aliases={alias: None}), None
+
+        await self._write(plan)
+
+    async def _write(self, plan: Callable[[], tuple[Change, T]]) -> T:
+        # A commit cannot be called back: the record in memory must follow it, whether or not anybody waits.
+        return await asyncio.shield(asyncio.ensure_future(self._write_in_turn(plan)))
+
+    async def _write_in_turn(self, plan: Callable[[], tuple[Change, T]]) -> T:
+        async with self._writing:
+            change, result = plan()
+            await self._commit(change)
+            _update(self._collections, change.collections)
+            _update(self._aliases, change.aliases)
+            return result
+
+
+def _update(record: dict[str, T], changes: Mapping[str, T | None]) -> None:
+    for key, value in changes.items():
+        if value is None:
+            record.pop(key, None)
+        else:
+            record[key] = value
+
+
+def _unknown(name: str, field: str) -> NotFoundError:
+    return NotFoundError(
+        f'there is no collection or alias "{name}"', reason=Reason.COLLECTION_NOT_FOUND, field=field
+    )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+
+import structlog
 
 from gateway.deadline import Deadline
-from gateway.directory.base import Collection, State, check_name
-from gateway.directory.sqlite import Registry
+from gateway.directory.base import Collection, Directory, State, check_name
 from gateway.fanout import Shards
 from gateway.peers import Embedder, Shard
 from lookalike.collections import (
@@ -18,63 +21,59 @@ from lookalike.collections import (
     check_spec,
     rerank_of,
 )
-from lookalike.errors import AlreadyExistsError, InvalidInputError, NotFoundError, Reason
+from lookalike.errors import AlreadyExistsError, DeadlineError, InvalidInputError, NotFoundError, Reason
 from lookalike.limits import MAX_REQUEST_ID_BYTES
 from lookalike.v1 import collection_pb2, hasher_pb2
 
-
-def shard_request_id(*parts: str) -> str:
-    """Returns a request id made of parts, which is the same each time and fits the shards' limit."""
-    joined = "/".join(parts)
-    if len(joined.encode()) <= MAX_REQUEST_ID_BYTES:
-        return joined
-    return hashlib.sha256(joined.encode()).hexdigest()
+_REPEAT = "is not finished: repeat the call"
+log = structlog.get_logger()
 
 
 class Lifecycle:
     """Creates and deletes collections.
 
     Args:
-        registry: Where they are recorded.
+        directory: Where they are recorded.
         embedder: Asked for what a spec leaves open.
         shards: All of them.
     """
 
-    def __init__(self, registry: Registry, embedder: Embedder, shards: Shards) -> None:
-        self._registry = registry
+    def __init__(self, directory: Directory, embedder: Embedder, shards: Shards) -> None:
+        self._directory = directory
         self._embedder = embedder
         self._shards = shards
         self._one_at_a_time = asyncio.Lock()
 
-    async def create(self, name: str, asked: collection_pb2.CollectionSpec, deadline: Deadline) -> Collection:
+    async def create(self, request: collection_pb2.CreateCollectionRequest, deadline: Deadline) -> Collection:
         """Creates a collection on every shard; finishes it where an earlier call was interrupted.
 
         Raises:
             InvalidInputError: Bad name or spec.
             AlreadyExistsError: The name is taken by an alias or by a collection with another spec.
             UnavailableError: A shard, or the embedder for what the spec leaves open, cannot be reached.
+            DeadlineError: The deadline passed before other changes of collections were done.
         """
-        check_name(name, "name")
+        name, asked = check_name(request.name, "name"), request.spec
         check_spec(asked, "spec")
-        async with self._one_at_a_time:
-            if self._registry.target_of(name):
+        async with self._turn(deadline):
+            if self._directory.target_of(name):
                 raise AlreadyExistsError(f'"{name}" is the name of an alias', field="name")
-            found = self._registry.find(name)
+            found = self._directory.find(name)
             if found and found.state is State.DELETING:
                 await self._drop(found, deadline)
                 found = None
             if found is None:
                 spec = await self._complete(asked, deadline)
-                found = self._registry.begin_create(name, spec)
+                found = await self._directory.begin_create(name, spec)
             elif not _fits(asked, found.spec):
                 raise AlreadyExistsError(
                     f'collection "{name}" exists with another spec: use another name, or delete it first',
                     field="spec",
                 )
             if found.state is State.CREATING:
-                await self._create_on_shards(found, deadline)
-                self._registry.finish_create(name)
-            return self._registry.resolve(name)
+                await self._create_on(range(self._shards.count), found, deadline)
+                return await self._directory.finish_create(name)
+            return found
 
     async def delete(self, name: str, deadline: Deadline) -> None:
         """Deletes a collection from every shard; finishes it where an earlier call was interrupted.
@@ -84,48 +83,60 @@ class Lifecycle:
             FailedPreconditionError: An alias points to it.
             UnavailableError: A shard cannot be reached; the collection is no longer found, and the call
                 can be repeated.
+            DeadlineError: The deadline passed before other changes of collections were done.
         """
         check_name(name, "name")
-        async with self._one_at_a_time:
-            if self._registry.target_of(name):
+        async with self._turn(deadline):
+            if self._directory.target_of(name):
                 raise NotFoundError(
                     f'"{name}" is an alias; to delete a collection, give its own name',
                     reason=Reason.COLLECTION_NOT_FOUND,
                     field="name",
                 )
-            await self._drop(self._registry.begin_delete(name), deadline)
+            await self._drop(await self._directory.begin_delete(name), deadline)
 
-    async def _create_on_shards(self, collection: Collection, deadline: Deadline) -> None:
+    @asynccontextmanager
+    async def _turn(self, deadline: Deadline) -> AsyncIterator[None]:
+        """Lets one change of collections run at a time."""
+        try:
+            async with asyncio.timeout(deadline.remaining_seconds()):
+                await self._one_at_a_time.acquire()
+        except TimeoutError:
+            raise DeadlineError("the deadline passed while the call waited behind another one") from None
+        try:
+            yield
+        finally:
+            self._one_at_a_time.release()
+
+    async def _create_on(self, numbers: Iterable[int], collection: Collection, deadline: Deadline) -> None:
         request = hasher_pb2.ApplyRequest(
             generation=collection.generation,
-            request_id=shard_request_id("create", collection.generation),
+            request_id=_request_id("create", collection),
             create=collection.spec.to_message(),
         )
-        await self._apply_everywhere(request, deadline, "creating the collection")
+        requests = self._shards.for_all(request)
+        await self._apply({n: requests[n] for n in numbers}, deadline, "creating the collection")
 
     async def _drop(self, collection: Collection, deadline: Deadline) -> None:
         request = hasher_pb2.ApplyRequest(
             generation=collection.generation,
-            request_id=shard_request_id("drop", collection.generation),
+            request_id=_request_id("drop", collection),
             drop=hasher_pb2.DropGeneration(),
         )
-        await self._apply_everywhere(request, deadline, "deleting the collection")
-        self._registry.finish_delete(collection.name)
+        await self._apply(self._shards.for_all(request), deadline, "deleting the collection")
+        await self._directory.finish_delete(collection.name)
 
-    async def _apply_everywhere(
-        self, request: hasher_pb2.ApplyRequest, deadline: Deadline, doing: str
+    async def _apply(
+        self, requests: Mapping[int, hasher_pb2.ApplyRequest], deadline: Deadline, doing: str
     ) -> None:
-        async def apply(_: int, shard: Shard, timeout_seconds: float) -> hasher_pb2.ApplyResponse:
-            return await shard.apply(request, timeout_seconds=timeout_seconds)
-
-        outcome = await self._shards.call_all(apply, deadline.call_timeout_seconds(doing))
-        outcome.complete(f"{doing} is not finished: repeat the call")
+        outcome = await self._shards.ask(Shard.apply, requests, deadline.call_timeout_seconds(doing))
+        outcome.complete(f"{doing} {_REPEAT}")
 
     async def _complete(self, asked: collection_pb2.CollectionSpec, deadline: Deadline) -> Spec:
-        """Fills what the spec leaves open from the embedder's present model."""
+        """Fills what the spec leaves open from the embedder's current model."""
         model_version, dimension = asked.model_version, asked.dimension
         if not model_version or not dimension:
-            timeout_seconds = deadline.call_timeout_seconds("asking the embedder for its model")
+            timeout_seconds = deadline.call_timeout_seconds("asking the embedder for its model", share=0.5)
             model = await self._embedder.get_model(timeout_seconds=timeout_seconds)
             if model_version and model_version != model.model_version:
                 raise InvalidInputError(
@@ -164,3 +175,11 @@ def _fits(asked: collection_pb2.CollectionSpec, spec: Spec) -> bool:
         and (asked.partition_count or DEFAULT_PARTITION_COUNT) == spec.partition_count
         and rerank_of(asked) in (None, spec.rerank)
     )
+
+
+def _request_id(change: str, collection: Collection) -> str:
+    """Returns the request id of a change to a generation: the same each time, within the shards' limit."""
+    request_id = f"{change}/{collection.generation}"
+    if len(request_id.encode()) <= MAX_REQUEST_ID_BYTES:
+        return request_id
+    return hashlib.sha256(request_id.encode()).hexdigest()

@@ -1,35 +1,37 @@
-"""Which collections, generations and aliases there are: one SQLite file.
-
-A collection is recorded as ``creating`` before the shards are told of it and ``deleting`` before they drop
-it, so that whatever a crash interrupts can be finished by repeating the call. Generation numbers are never
-given twice.
-"""
+"""The directory of a single gateway: one SQLite file, written by one thread."""
 
 from __future__ import annotations
 
-import time
+import asyncio
+import errno
+import os
+import secrets
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
 
-from gateway.directory.base import Collection, State
-from lookalike.collections import Spec
-from lookalike.errors import (
-    AlreadyExistsError,
-    DataLossError,
-    FailedPreconditionError,
-    InvalidInputError,
-    NotFoundError,
-    Reason,
-)
-from lookalike.files.sqlite import check_sqlite_version
+from gateway.directory.base import Change, Collection, Directory, State
+from lookalike.collections import RERANK_BEFORE_CHOICE, Rerank, Spec
+from lookalike.errors import DataLossError, InvalidInputError, Reason, UnavailableError
+from lookalike.files.disk import make_folder, sync_folder
+from lookalike.files.sqlite import check_sqlite_version, is_disk_full, make_durable, transaction
 
 _FILE_NAME = "collections.sqlite"
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _BUSY_TIMEOUT_MS = 5_000
-_SCHEMA = """
+_FULL_RETRY_SECONDS = 5.0
+_INSTALLATION = """
+CREATE TABLE installation (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    installation_id TEXT NOT NULL,
+    layout_epoch INTEGER NOT NULL
+) STRICT;
+"""
+_SCHEMA = f"""
+{_INSTALLATION}
 CREATE TABLE collections (
     name TEXT PRIMARY KEY,
     generation TEXT NOT NULL UNIQUE,
@@ -38,213 +40,218 @@ CREATE TABLE collections (
     dimension INTEGER NOT NULL,
     bits INTEGER NOT NULL,
     partition_count INTEGER NOT NULL,
-    create_time_ns INTEGER NOT NULL
+    create_time_ns INTEGER NOT NULL,
+    rerank TEXT NOT NULL
 ) STRICT;
-CREATE TABLE generations (name TEXT PRIMARY KEY, last_number INTEGER NOT NULL) STRICT;
 CREATE TABLE aliases (
     name TEXT PRIMARY KEY,
     collection TEXT NOT NULL REFERENCES collections (name)
 ) STRICT;
 """
-_COLUMNS = "name, generation, state, model_version, dimension, bits, partition_count, create_time_ns"
+# Generations were numbered; they are random now, so that no number has to be remembered.
+_FROM_1_TO_2 = f"""
+{_INSTALLATION}
+ALTER TABLE collections ADD COLUMN rerank TEXT NOT NULL DEFAULT '{RERANK_BEFORE_CHOICE}';
+DROP TABLE generations;
+"""
+_COLUMNS = "name, generation, state, model_version, dimension, bits, partition_count, create_time_ns, rerank"
 
 
-class Registry:
-    """The record of collections and aliases. Every method that changes it returns after the fsync.
-
-    Not for use by several threads at once.
+class SqliteDirectory(Directory):
+    """The directory in a file; opening it reads and syncs, so keep it off the event loop.
 
     Args:
         folder: Made if absent; the file in it belongs to one gateway.
 
     Raises:
-        InvalidInputError: The folder cannot be used (``CONFIG_INVALID``).
+        InvalidInputError: The folder cannot be used, or a newer version wrote the file (``CONFIG_INVALID``).
         DataLossError: The file is damaged.
+        UnavailableError: The disk is full (``DISK_FULL``).
     """
 
     def __init__(self, folder: Path) -> None:
         check_sqlite_version()
+        self._db = _open(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._db = apsw.Connection(str(folder / _FILE_NAME))
-            self._prepare()
-        except (OSError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError):
-            raise InvalidInputError(
-                f"data_folder {folder} must be a folder that the gateway can write to",
-                reason=Reason.CONFIG_INVALID,
-                field="data_folder",
-            ) from None
-        except (apsw.NotADBError, apsw.CorruptError):
-            raise DataLossError(f"{_FILE_NAME} in data_folder is damaged: restore it from a copy") from None
+            with _storage_errors(self._db):
+                installation_id, layout_epoch = self._db.execute(
+                    "SELECT installation_id, layout_epoch FROM installation"
+                ).get
+                collections = {
+                    row[0]: _collection(*row)
+                    for row in self._db.execute(f"SELECT {_COLUMNS} FROM collections")
+                }
+                aliases = dict(self._db.execute("SELECT name, collection FROM aliases"))
+        except BaseException:
+            self._db.close()
+            raise
+        super().__init__(installation_id, layout_epoch, collections, aliases)
+        self._failure = ""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="directory")
 
-    def _prepare(self) -> None:
-        self._db.set_busy_timeout(_BUSY_TIMEOUT_MS)
-        self._db.pragma("journal_mode", "wal")
-        self._db.pragma("synchronous", "full")
-        self._db.pragma("foreign_keys", True)
-        with self._transaction():
-            version = self._db.pragma("user_version")
-            if version == 0:
-                self._db.execute(_SCHEMA)
-                self._db.pragma("user_version", _SCHEMA_VERSION)
-            elif version != _SCHEMA_VERSION:
-                raise InvalidInputError(
-                    f"{_FILE_NAME} in data_folder was written by another version of the gateway"
-                    f" (schema {version}; this one reads {_SCHEMA_VERSION})",
-                    reason=Reason.CONFIG_INVALID,
-                    field="data_folder",
-                )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._db:
-            yield
+    @property
+    def failure(self) -> str:
+        """Why it takes no writes; empty: it does."""
+        return self._failure
 
     def close(self) -> None:
-        """Closes the file."""
+        """Finishes the write that is under way, and closes the file."""
+        self._thread.shutdown()
         self._db.close()
 
-    def find(self, name: str) -> Collection | None:
-        """Returns a collection in whatever state, by its own name only."""
-        with closing(self._db.execute(f"SELECT {_COLUMNS} FROM collections WHERE name = ?", (name,))) as rows:
-            row = rows.fetchone()
-        return _collection(row) if row else None
+    async def _commit(self, change: Change) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._store, change)
 
-    def resolve(self, name: str, field: str = "collection") -> Collection:
-        """Returns the collection that is ready under a name or an alias; ``field`` is for the error.
+    def _store(self, change: Change) -> None:
+        if self._failure:
+            raise _takes_no_writes(self._failure)
+        try:
+            with _storage_errors(self._db), transaction(self._db):
+                for name, collection in change.collections.items():
+                    self._store_collection(name, collection)
+                for alias, target in change.aliases.items():
+                    self._store_alias(alias, target)
+        except apsw.BusyError as error:
+            raise _takes_no_writes(f"another program has locked {_FILE_NAME}") from error
+        except apsw.Error as error:
+            # Nobody knows what of it reached the disk; opening the file again finds out.
+            self._failure = f"writing {_FILE_NAME} failed ({error}): restart the gateway"
+            raise _takes_no_writes(self._failure) from error
 
-        Raises:
-            NotFoundError: None is (``COLLECTION_NOT_FOUND``).
-        """
-        target = self.target_of(name) or name
-        collection = self.find(target)
-        if collection is None or collection.state is State.DELETING:
-            raise _unknown(name, field)
-        if collection.state is State.CREATING:
-            raise NotFoundError(
-                f'collection "{name}" is not complete: repeat CreateCollection to finish it',
-                reason=Reason.COLLECTION_NOT_FOUND,
-                field=field,
-            )
-        return collection
+    def _store_collection(self, name: str, collection: Collection | None) -> None:
+        if collection is None:
+            self._db.execute("DELETE FROM collections WHERE name = ?", (name,))
+            return
+        spec = collection.spec
+        self._db.execute(
+            f"INSERT INTO collections ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET state = excluded.state",
+            (
+                name,
+                collection.generation,
+                collection.state.value,
+                spec.model_version,
+                spec.dimension,
+                spec.bits,
+                spec.partition_count,
+                collection.create_time_ns,
+                spec.rerank.value,
+            ),
+        )
 
-    def ready(self) -> list[Collection]:
-        """Returns the collections that are ready, by name."""
-        rows = self._db.execute(f"SELECT {_COLUMNS} FROM collections WHERE state = 'ready' ORDER BY name")
-        return [_collection(row) for row in rows]
-
-    def begin_create(self, name: str, spec: Spec) -> Collection:
-        """Records a new collection as being created, under a generation never used before."""
-        with self._transaction():
-            self._db.execute(
-                "INSERT INTO generations VALUES (?, 1)"
-                " ON CONFLICT (name) DO UPDATE SET last_number = last_number + 1",
-                (name,),
-            )
-            number = self._db.execute("SELECT last_number FROM generations WHERE name = ?", (name,)).get
-            collection = Collection(name, f"{name}.{number}", State.CREATING, spec, time.time_ns())
-            self._db.execute(
-                f"INSERT INTO collections ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    name,
-                    collection.generation,
-                    collection.state.value,
-                    spec.model_version,
-                    spec.dimension,
-                    spec.bits,
-                    spec.partition_count,
-                    collection.create_time_ns,
-                ),
-            )
-        return collection
-
-    def finish_create(self, name: str) -> None:
-        """Records that every shard has the collection."""
-        with self._transaction():
-            self._db.execute("UPDATE collections SET state = 'ready' WHERE name = ?", (name,))
-
-    def begin_delete(self, name: str) -> Collection:
-        """Records a collection as being deleted; from now on it is not found.
-
-        Raises:
-            NotFoundError: There is none of this name.
-            FailedPreconditionError: An alias points to it (``COLLECTION_ALIASED``).
-        """
-        with self._transaction():
-            found = self.find(name)
-            if found is None:
-                raise _unknown(name, field="name")
-            alias = self._db.execute(
-                "SELECT name FROM aliases WHERE collection = ? ORDER BY name LIMIT 1", (name,)
-            ).get
-            if alias:
-                raise FailedPreconditionError(
-                    f'alias "{alias}" points to collection "{name}": move or delete the alias first',
-                    reason=Reason.COLLECTION_ALIASED,
-                    field="name",
-                )
-            self._db.execute("UPDATE collections SET state = 'deleting' WHERE name = ?", (name,))
-        return found
-
-    def finish_delete(self, name: str) -> None:
-        """Forgets a collection that every shard has dropped."""
-        with self._transaction():
-            self._db.execute("DELETE FROM collections WHERE name = ? AND state = 'deleting'", (name,))
-
-    def target_of(self, alias: str) -> str:
-        """Returns the collection that an alias points to; empty if there is no such alias."""
-        target = self._db.execute("SELECT collection FROM aliases WHERE name = ?", (alias,)).get
-        return str(target or "")
-
-    def aliases(self) -> list[tuple[str, str]]:
-        """Returns all (alias, collection), by alias."""
-        rows = self._db.execute("SELECT name, collection FROM aliases ORDER BY name")
-        return [(str(alias), str(collection)) for alias, collection in rows]
-
-    def set_alias(self, alias: str, collection: str) -> str:
-        """Points an alias to a collection, and returns where it pointed before; empty if it is new.
-
-        Raises:
-            NotFoundError: There is no such collection, or it is not ready.
-            AlreadyExistsError: A collection has the alias's name.
-        """
-        with self._transaction():
-            if self.find(alias):
-                raise AlreadyExistsError(
-                    f'"{alias}" is the name of a collection: an alias needs a name of its own',
-                    field="alias.name",
-                )
-            target = self.find(collection)
-            if target is None or target.state is not State.READY:
-                raise _unknown(collection, field="alias.collection")
-            previous = self.target_of(alias)
-            self._db.execute(
-                "INSERT INTO aliases VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET collection = ?2",
-                (alias, collection),
-            )
-        return previous
-
-    def delete_alias(self, alias: str) -> None:
-        """Deletes an alias.
-
-        Raises:
-            NotFoundError: There is none of this name (``ALIAS_NOT_FOUND``).
-        """
-        with self._transaction():
+    def _store_alias(self, alias: str, target: str | None) -> None:
+        if target is None:
             self._db.execute("DELETE FROM aliases WHERE name = ?", (alias,))
-            if not self._db.changes():
-                raise NotFoundError(
-                    f'there is no alias "{alias}"', reason=Reason.ALIAS_NOT_FOUND, field="name"
-                )
+            return
+        self._db.execute(
+            "INSERT INTO aliases VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET collection = excluded.collection",
+            (alias, target),
+        )
 
 
-def _collection(row: tuple[apsw.SQLiteValue, ...]) -> Collection:
-    name, generation, state, model_version, dimension, bits, partition_count, create_time_ns = row
+def _takes_no_writes(cause: str) -> UnavailableError:
+    return UnavailableError(
+        f"the gateway cannot write its record of collections: {cause}", reason=Reason.DIRECTORY_UNAVAILABLE
+    )
+
+
+def _open(folder: Path) -> apsw.Connection:
+    """Opens the file at the present schema, with all that it holds on the disk."""
+    unusable = InvalidInputError(
+        f"data_folder {folder} must be a folder that the gateway can write to",
+        reason=Reason.CONFIG_INVALID,
+        field="data_folder",
+    )
+    try:
+        make_folder(folder)
+        db = apsw.Connection(str(folder / _FILE_NAME))
+    except (OSError, apsw.CantOpenError) as error:
+        raise _out_of_descriptors(error) or unusable from None
+    try:
+        with _storage_errors(db):
+            _prepare(db)
+            sync_folder(folder)
+    except (OSError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
+        problem = _out_of_descriptors(error) or unusable
+        db.close()
+        raise problem from None
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: apsw.Connection) -> None:
+    db.set_busy_timeout(_BUSY_TIMEOUT_MS)
+    db.pragma("journal_mode", "wal")
+    db.pragma("synchronous", "full")
+    db.pragma("foreign_keys", True)
+    make_durable(db)
+    with transaction(db):
+        version = db.pragma("user_version")
+        if version > _SCHEMA_VERSION:
+            raise InvalidInputError(
+                f"{_FILE_NAME} in data_folder has schema {version}, which a newer version of the gateway"
+                f" wrote; this one reads up to {_SCHEMA_VERSION}: run the newer version",
+                reason=Reason.CONFIG_INVALID,
+                field="data_folder",
+            )
+        if version < _SCHEMA_VERSION:
+            db.execute(_FROM_1_TO_2 if version else _SCHEMA)
+            db.execute("INSERT INTO installation VALUES (1, ?, 1)", (secrets.token_hex(16),))
+            db.pragma("user_version", _SCHEMA_VERSION)
+
+
+@contextmanager
+def _storage_errors(db: apsw.Connection) -> Iterator[None]:
+    """Turns SQLite's errors into domain errors.
+
+    Raises:
+        DataLossError: The file is damaged (``STORE_DAMAGED``).
+        UnavailableError: The disk is full (``DISK_FULL``).
+        apsw.Error: Anything else.
+    """
+    try:
+        yield
+    except (apsw.NotADBError, apsw.CorruptError):
+        raise DataLossError(f"{_FILE_NAME} in data_folder is damaged: restore it from a copy") from None
+    except apsw.Error as error:
+        if not is_disk_full(error, db):
+            raise
+        raise UnavailableError(
+            f"the gateway's disk is full: {_FILE_NAME} in data_folder cannot grow",
+            reason=Reason.DISK_FULL,
+            retry_after_seconds=_FULL_RETRY_SECONDS,
+        ) from error
+
+
+def _out_of_descriptors(error: Exception) -> InvalidInputError | None:
+    """Returns the error that names the limit, where a file could not be opened for want of a descriptor."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None:
+        try:
+            os.close(os.dup(0))
+        except OSError as probe:
+            number = probe.errno
+    if number not in (errno.EMFILE, errno.ENFILE):
+        return None
+    return InvalidInputError(
+        f"cannot open {_FILE_NAME}: {os.strerror(number)}; the process may have"
+        f" {os.sysconf('SC_OPEN_MAX')} at once (ulimit -n)",
+        reason=Reason.CONFIG_INVALID,
+    )
+
+
+def _collection(*row: apsw.SQLiteValue) -> Collection:
+    name, generation, state, model_version, dimension, bits, partition_count, create_time_ns, rerank = row
     return Collection(
         name=str(name),
         generation=str(generation),
         state=State(str(state)),
-        spec=Spec(str(model_version), _int(dimension), _int(bits), _int(partition_count)),
+        spec=Spec(
+            str(model_version), _int(dimension), _int(bits), _int(partition_count), Rerank(str(rerank))
+        ),
         create_time_ns=_int(create_time_ns),
     )
 
@@ -252,9 +259,3 @@ def _collection(row: tuple[apsw.SQLiteValue, ...]) -> Collection:
 def _int(value: apsw.SQLiteValue) -> int:
     assert isinstance(value, int)  # the tables are STRICT
     return value
-
-
-def _unknown(name: str, field: str) -> NotFoundError:
-    return NotFoundError(
-        f'there is no collection or alias "{name}"', reason=Reason.COLLECTION_NOT_FOUND, field=field
-    )

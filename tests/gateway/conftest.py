@@ -14,15 +14,19 @@ import numpy as np
 import pytest
 
 from gateway.config import GatewaySettings
-from gateway.directory.sqlite import Registry
+from gateway.directory.sqlite import SqliteDirectory
+from gateway.fanout import Shards
+from gateway.metrics import GatewayMetrics
 from gateway.server import build_server
 from lookalike.errors import (
+    AbortedError,
     FailedPreconditionError,
     InvalidInputError,
     LookalikeError,
     NotFoundError,
     Reason,
 )
+from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner
 from lookalike.v1 import (
     catalog_pb2,
@@ -43,6 +47,8 @@ MODEL = "model-a"
 
 
 def image_vector(content: bytes) -> np.ndarray:
+    if content == b"opposite":
+        return -image_vector(b"photo")
     seed = int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
     return vectors.unit(np.random.default_rng(seed).normal(size=DIMENSION).astype(np.float32), "image")
 
@@ -74,7 +80,8 @@ class FakeEmbedder:
                 result.error.CopyFrom(status_of(bad))
                 continue
             vector = image_vector(image.content)
-            vector[0] += np.float32(1e-6 * len(self.calls))
+            if request.images[-1].content != b"opposite":
+                vector[0] += np.float32(1e-6 * len(self.calls))
             result.embedded.vector_f32_le = vectors.to_bytes(vector)
             for rank in range(min(request.predictions_k, 4)):
                 result.embedded.predictions.add(
@@ -101,6 +108,7 @@ class FakeGeneration:
     rows: dict[str, hasher_pb2.Row] = field(default_factory=dict)
     requests: dict[str, tuple[bytes, hasher_pb2.ApplyResponse]] = field(default_factory=dict)
     position: int = 0
+    failure: str = ""
 
 
 @dataclass
@@ -113,13 +121,22 @@ class FakeShard:
     fail_after: int = 0
     """Calls that still succeed before ``failure`` shows."""
     hangs: bool = False
+    delay_seconds: float = 0.0
+    installation_id: str = ""
+    """The one that it belongs to; the first that creates a generation on it, where none is given."""
     generations: dict[str, FakeGeneration] = field(default_factory=dict)
     applied: list[hasher_pb2.ApplyRequest] = field(default_factory=list)
     searched: list[hasher_pb2.HasherServiceSearchRequest] = field(default_factory=list)
 
-    async def _enter(self) -> None:
+    async def _enter(self, target: hasher_pb2.ShardIdentity) -> None:
         if self.hangs:
             await asyncio.Event().wait()
+        await asyncio.sleep(self.delay_seconds)
+        assert target.layout_epoch == 1
+        if (target.shard, target.shard_count) != (self.number, self.count):
+            raise FailedPreconditionError("not for this shard", reason=Reason.SHARD_LAYOUT_MISMATCH)
+        if self.installation_id not in ("", target.installation_id):
+            raise FailedPreconditionError("of another installation", reason=Reason.INSTALLATION_MISMATCH)
         if self.failure:
             if not self.fail_after:
                 raise self.failure
@@ -133,11 +150,12 @@ class FakeShard:
     async def apply(
         self, request: hasher_pb2.ApplyRequest, *, timeout_seconds: float
     ) -> hasher_pb2.ApplyResponse:
-        await self._enter()
+        await self._enter(request.target)
         assert 1 <= len(request.request_id.encode()) <= 64
         self.applied.append(request)
         match request.WhichOneof("change"):
             case "create":
+                self.installation_id = request.target.installation_id
                 self.generations.setdefault(request.generation, FakeGeneration(request.create))
             case "drop":
                 self.generations.pop(request.generation, None)
@@ -161,6 +179,11 @@ class FakeShard:
             upsert = mutation.upsert
             item_id = upsert.item.item_id or mutation.delete_item_id
             existed = item_id in generation.rows
+            version = generation.rows[item_id].stored.version if existed else 0
+            if mutation.HasField("if_version") and mutation.if_version != version:
+                conflict = AbortedError(f"the version is {version}")
+                response.results.add(existed=existed).error.CopyFrom(status_of(conflict))
+                continue
             if mutation.WhichOneof("operation") == "upsert":
                 row = hasher_pb2.Row(vector_f32_le=upsert.vector_f32_le)
                 row.stored.item.CopyFrom(upsert.item)
@@ -175,10 +198,10 @@ class FakeShard:
     async def search(
         self, request: hasher_pb2.HasherServiceSearchRequest, *, timeout_seconds: float
     ) -> hasher_pb2.HasherServiceSearchResponse:
-        await self._enter()
+        await self._enter(request.target)
         self.searched.append(request)
         rows = self._generation(request.generation).rows
-        query = vectors.from_bytes(request.vectors_f32_le, DIMENSION, "vectors")[0]
+        query = vectors.unit(vectors.from_bytes(request.vectors_f32_le, DIMENSION, "vectors")[0], "vectors")
         scored = [
             (float(np.float32(vectors.from_bytes(row.vector_f32_le, DIMENSION, "row")[0] @ query)), item_id)
             for item_id, row in rows.items()
@@ -199,7 +222,7 @@ class FakeShard:
     async def get_rows(
         self, request: hasher_pb2.GetRequest, *, timeout_seconds: float
     ) -> hasher_pb2.GetResponse:
-        await self._enter()
+        await self._enter(request.target)
         rows = self._generation(request.generation).rows
         found = [rows[item_id] for item_id in request.item_ids if item_id in rows]
         return hasher_pb2.GetResponse(rows=[self._shown(row, request.include_vectors) for row in found])
@@ -207,7 +230,7 @@ class FakeShard:
     async def list_rows(
         self, request: hasher_pb2.ListRequest, *, timeout_seconds: float
     ) -> hasher_pb2.ListResponse:
-        await self._enter()
+        await self._enter(request.target)
         rows = self._generation(request.generation).rows
         ids = sorted((i for i in rows if i.encode() > request.after_item_id.encode()), key=str.encode)
         page = [self._shown(rows[i], request.include_vectors) for i in ids[: request.page_size]]
@@ -216,11 +239,17 @@ class FakeShard:
     async def describe(
         self, request: hasher_pb2.DescribeRequest, *, timeout_seconds: float
     ) -> hasher_pb2.DescribeResponse:
-        await self._enter()
-        response = hasher_pb2.DescribeResponse(shard=self.number, shard_count=self.count)
+        await self._enter(request.target)
+        response = hasher_pb2.DescribeResponse(
+            shard=self.number, shard_count=self.count, installation_id=self.installation_id, layout_epoch=1
+        )
         if request.generation:
-            generation = self._generation(request.generation)
-            response.generations.add(generation=request.generation, item_count=len(generation.rows))
+            self._generation(request.generation)
+        for name, generation in sorted(self.generations.items()):
+            if request.generation in ("", name):
+                response.generations.add(
+                    generation=name, item_count=len(generation.rows), failure=generation.failure
+                )
         return response
 
     @staticmethod
@@ -238,12 +267,22 @@ class Gateway:
 
     embedder: FakeEmbedder
     shards: list[FakeShard]
-    registry: Registry
+    directory: SqliteDirectory
     runner: ServerRunner
     search: search_pb2_grpc.SearchServiceStub
     catalog: catalog_pb2_grpc.CatalogServiceStub
     collections: collection_pb2_grpc.CollectionServiceStub
     channel: grpc.aio.Channel
+
+    def generation(self, name: str = "shop") -> str:
+        return self.directory.resolve(name).generation
+
+    def on_shards(self, name: str = "shop") -> list[FakeGeneration]:
+        """What each shard holds of a collection."""
+        return [shard.generations[self.generation(name)] for shard in self.shards]
+
+    def sample(self, metric: str, **labels: str) -> float | None:
+        return self.runner._metrics.registry.get_sample_value(f"lookalike_gateway_{metric}", labels)
 
     async def create(self, name: str = "shop") -> None:
         await self.collections.CreateCollection(collection_pb2.CreateCollectionRequest(name=name))
@@ -277,10 +316,10 @@ async def start_gateway(tmp_path: Path) -> AsyncIterator[StartGateway]:
         async def start(shard_count: int = 3, **settings: object) -> Gateway:
             embedder = FakeEmbedder()
             shards = [FakeShard(number, shard_count) for number in range(shard_count)]
-            registry = Registry(tmp_path)
-            stack.callback(registry.close)
+            directory = SqliteDirectory(tmp_path)
+            stack.callback(directory.close)
             defaults = {"port": 0, "metrics_port": -1, "data_folder": tmp_path, "drain_wait_seconds": 0}
-            runner = build_server(GatewaySettings(**(defaults | settings)), registry, embedder, shards)
+            runner = build_server(GatewaySettings(**(defaults | settings)), directory, embedder, shards)
             await runner.start()
             stack.push_async_callback(runner.stop)
             channel = open_channel(f"127.0.0.1:{runner.port}")
@@ -288,7 +327,7 @@ async def start_gateway(tmp_path: Path) -> AsyncIterator[StartGateway]:
             return Gateway(
                 embedder,
                 shards,
-                registry,
+                directory,
                 runner,
                 search_pb2_grpc.SearchServiceStub(channel),
                 catalog_pb2_grpc.CatalogServiceStub(channel),
@@ -306,11 +345,21 @@ async def gateway(start_gateway: StartGateway) -> Gateway:
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
+def directory(tmp_path: Path) -> Iterator[SqliteDirectory]:
     """An empty record of collections."""
-    opened = Registry(tmp_path / "registry")
+    opened = SqliteDirectory(tmp_path / "directory")
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def fan_out() -> Callable[..., Shards]:
+    """Makes the fan-out over fake shards; keyword arguments are its own."""
+
+    def make(shards: list[FakeShard], **options: object) -> Shards:
+        return Shards(shards, "installation", 1, GatewayMetrics(Metrics()), **options)
+
+    return make
 
 
 @pytest.fixture

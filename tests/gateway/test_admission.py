@@ -6,11 +6,25 @@ import pytest
 
 from gateway.admission import Admission
 from gateway.deadline import Deadline
+from gateway.metrics import GatewayMetrics
 from lookalike.errors import DeadlineError, OverloadedError
+from lookalike.runtime.metrics import Metrics
 
 
-async def test_runs_some_lets_some_wait_and_refuses_the_rest() -> None:
-    admission = Admission("searches", max_running=2, max_waiting=1)
+@pytest.fixture
+def registry() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def metrics(registry: Metrics) -> GatewayMetrics:
+    return GatewayMetrics(registry)
+
+
+async def test_runs_some_lets_some_wait_and_refuses_the_rest(
+    metrics: GatewayMetrics, registry: Metrics
+) -> None:
+    admission = Admission("searches", 2, 1, metrics)
     release, running, most = asyncio.Event(), 0, 0
 
     async def hold() -> None:
@@ -26,6 +40,10 @@ async def test_runs_some_lets_some_wait_and_refuses_the_rest() -> None:
     with pytest.raises(OverloadedError, match="too many searches") as caught:
         await hold()
     assert caught.value.retry_after_seconds > 0
+    sample, labels = registry.registry.get_sample_value, {"what": "searches"}
+    names = ("running_requests", "waiting_requests", "refused_total")
+    shown = [sample(f"lookalike_gateway_{name}", labels) for name in names]
+    assert shown == [2, 1, 1]
     release.set()
     await asyncio.gather(*tasks)
     assert most == 2
@@ -33,19 +51,19 @@ async def test_runs_some_lets_some_wait_and_refuses_the_rest() -> None:
         pass
 
 
-async def test_one_whose_turn_does_not_come_is_refused_and_frees_its_place() -> None:
-    admission = Admission("writes", max_running=1, max_waiting=1)
+async def test_one_whose_turn_does_not_come_is_late_and_frees_its_place(metrics: GatewayMetrics) -> None:
+    admission = Admission("writes", 1, 1, metrics)
     async with admission.slot(Deadline(5)):
         for _ in range(3):
-            with pytest.raises(OverloadedError):
+            with pytest.raises(DeadlineError, match="waited behind other writes"):
                 async with admission.slot(Deadline(0.01)):
                     pytest.fail("admitted")
     async with admission.slot(Deadline(5)):
         pass
 
 
-async def test_a_failure_inside_frees_the_slot() -> None:
-    admission = Admission("writes", max_running=1, max_waiting=0)
+async def test_a_failure_inside_frees_the_slot(metrics: GatewayMetrics) -> None:
+    admission = Admission("writes", 1, 0, metrics)
     for _ in range(2):
         with pytest.raises(ValueError, match="inside"):
             async with admission.slot(Deadline(5)):
@@ -57,6 +75,11 @@ def test_deadlines_are_capped_and_defaulted() -> None:
     assert 9 < Deadline(None).remaining_seconds() <= 10
     with pytest.raises(DeadlineError, match="before embedding"):
         Deadline(0).call_timeout_seconds("embedding")
+
+
+def test_a_stage_may_take_its_share_of_the_time_left() -> None:
+    whole, part = (Deadline(10).call_timeout_seconds("x", share) for share in (1.0, 0.5))
+    assert part == pytest.approx(whole / 2, rel=1e-3)
 
 
 @pytest.mark.parametrize(("seconds", "kept"), [(60, 0.1), (2, 0.1), (0.5, 0.025), (0.05, 0.005)])

@@ -14,7 +14,7 @@ from lookalike.v1 import catalog_pb2, collection_pb2, search_pb2, types_pb2
 from lookalike.wire.status import error_from_rpc, error_from_status
 
 if TYPE_CHECKING:
-    from conftest import Gateway
+    from conftest import Gateway, StartGateway
 
 Upsert = catalog_pb2.UpsertItem
 VECTOR = types_pb2.Embedding(values=[1.0] * 8)
@@ -147,8 +147,7 @@ async def test_a_write_that_reached_some_shards_is_applied_once_by_its_retry(gat
     gateway.shards[2].failure = None
     response = await gateway.catalog.UpsertItems(request)
     assert {result.WhichOneof("outcome") for result in response.results} == {"version"}
-    generations = [shard.generations["shop.1"] for shard in gateway.shards]
-    assert [generation.position for generation in generations] == [1, 1, 1]
+    assert [generation.position for generation in gateway.on_shards()] == [1, 1, 1]
     assert await _count(gateway) == 30
     again = await gateway.catalog.UpsertItems(request)
     assert again == response
@@ -172,7 +171,7 @@ async def test_a_request_id_with_other_content_is_refused(gateway: Gateway) -> N
 
 async def test_items_lie_where_placement_says_and_come_back(gateway: Gateway) -> None:
     items = await gateway.fill(60, products=20)
-    assert all(shard.generations["shop.1"].rows for shard in gateway.shards)
+    assert all(generation.rows for generation in gateway.on_shards())
     ids = ["item-0042", "nobody", "item-0003", "item-0042"]
     request = catalog_pb2.GetItemsRequest(collection="shop", item_ids=ids, include_embeddings=True)
     response = await gateway.catalog.GetItems(request)
@@ -258,6 +257,43 @@ async def test_deletes_count_what_was_there(gateway: Gateway) -> None:
     assert await _count(gateway) == 18
 
 
+async def test_a_write_goes_to_the_shards_under_the_callers_own_request_id(gateway: Gateway) -> None:
+    await gateway.create()
+    await gateway.catalog.UpsertItems(_upsert(*(_item(f"i{n}") for n in range(30)), request_id="mine"))
+    assert {shard.applied[-1].request_id for shard in gateway.shards} == {"mine"}
+
+
+async def test_a_write_to_a_full_disk_says_so(gateway: Gateway) -> None:
+    await gateway.create()
+    gateway.shards[0].failure = UnavailableError("the disk of the shard is full", reason=Reason.DISK_FULL)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await gateway.catalog.UpsertItems(_upsert(*(_item(f"i{n}") for n in range(30))))
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert "shard 0: the disk of the shard is full; nothing is acknowledged" in caught.value.details()
+
+
+async def test_items_that_do_not_fit_are_refused_and_pages_end_before(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(2, max_message_bytes=64 * 1024)
+    await gateway.create()
+    large = {f"a{n}": "x" * 1000 for n in range(4)}
+    ids = [f"i{n:02}" for n in range(40)]
+    for item_id in ids:
+        await gateway.catalog.UpsertItems(_upsert(_item(item_id, attributes=large)))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await gateway.catalog.GetItems(catalog_pb2.GetItemsRequest(collection="shop", item_ids=ids))
+    error = error_from_rpc(caught.value)
+    assert (error.reason, error.field) == (Reason.BATCH_TOO_LARGE, "item_ids")
+    listed: list[str] = []
+    request = catalog_pb2.ListItemsRequest(collection="shop", page_size=40)
+    for _ in ids:
+        page = await gateway.catalog.ListItems(request)
+        listed += [stored.item.item_id for stored in page.items]
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+    assert listed == ids
+
+
 def test_photos_are_cut_into_messages_that_fit() -> None:
     sizes = [1, 9, 9, 3, 3, 12, 12, 1]
     images = [types_pb2.Image(content=bytes(size * 1024 * 1024)) for size in sizes]
@@ -272,7 +308,9 @@ async def test_collections_and_aliases_over_the_wire(gateway: Gateway) -> None:
     spec = collection_pb2.CollectionSpec(bits=128)
     request = collection_pb2.CreateCollectionRequest(name="shop", spec=spec)
     created = (await collections.CreateCollection(request)).collection
-    assert (created.name, created.generation, created.spec.dimension) == ("shop", "shop.1", 8)
+    assert (created.name, created.spec.dimension, created.spec.bits) == ("shop", 8, 128)
+    assert created.spec.rerank == collection_pb2.RERANK_PRECISION_F16
+    assert created.generation == gateway.generation()
     assert created.create_time.seconds > 1_700_000_000
     await gateway.catalog.UpsertItems(_upsert(_item("a"), _item("b")))
     alias = collection_pb2.Alias(name="live", collection="shop")

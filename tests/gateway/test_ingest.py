@@ -15,7 +15,7 @@ from lookalike.v1 import catalog_pb2, collection_pb2, types_pb2
 from lookalike.wire.status import error_from_rpc, error_from_status
 
 if TYPE_CHECKING:
-    from conftest import Gateway
+    from conftest import Gateway, StartGateway
 
 
 def _item(item_id: str, photo: bytes) -> catalog_pb2.UpsertItem:
@@ -100,7 +100,7 @@ async def test_ingest_on_a_lost_shard_ends_and_goes_on_later(gateway: Gateway) -
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
     gateway.shards[1].failure = None
     await _ingest(gateway, [START, batch, batch])
-    assert [shard.generations["shop.1"].position for shard in gateway.shards] == [1, 1, 1]
+    assert [generation.position for generation in gateway.on_shards()] == [1, 1, 1]
 
 
 async def test_ingest_ends_when_its_collection_is_deleted(gateway: Gateway) -> None:
@@ -113,6 +113,22 @@ async def test_ingest_ends_when_its_collection_is_deleted(gateway: Gateway) -> N
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call.read()
     assert error_from_rpc(caught.value).reason is Reason.COLLECTION_NOT_FOUND
+
+
+async def test_an_idle_load_ends_and_can_be_opened_again(start_gateway: StartGateway) -> None:
+    """Each holds one of the server's few streams."""
+    gateway = await start_gateway(1, stream_idle_seconds=0.2, max_concurrent_streams=1)
+    await gateway.create()
+    for request_id in ("a", "b"):
+        call = gateway.catalog.IngestItems()
+        await call.write(START)
+        await call.write(_batch(request_id, _item(request_id, b"p")))
+        assert (await call.read()).next_batch_size
+        assert list((await call.read()).acknowledged_item_ids) == [request_id]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+        assert error_from_rpc(caught.value).reason is Reason.STREAM_IDLE
+    assert await _count(gateway) == 2
 
 
 async def test_ingest_waits_for_an_overloaded_embedder(

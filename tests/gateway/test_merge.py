@@ -38,21 +38,21 @@ def test_merge_of_shard_answers_is_the_search_over_their_union(
         kept = _naive(own, k, group)
         answers.append([hit for item_id in kept for hit in own if hit.item.item_id == item_id])
     merged = merge_hits(answers, k, group_by_product=group, min_score=-1)
-    assert [hit.item.item_id for hit in merged] == _naive([hit for hit, _ in hits], k, group)
+    assert [hit.item_id for hit in merged] == _naive([hit for hit, _ in hits], k, group)
 
 
 def test_items_without_product_stand_for_themselves() -> None:
     answers = [[_hit(0.9, "a", ""), _hit(0.8, "b", "")], [_hit(0.7, "c", "")]]
     merged = merge_hits(answers, 10, group_by_product=True, min_score=-1)
-    assert [hit.item.item_id for hit in merged] == ["a", "b", "c"]
+    assert [hit.item_id for hit in merged] == ["a", "b", "c"]
 
 
 def test_a_product_on_two_shards_shows_its_best_item() -> None:
     answers = [[_hit(0.7, "a", "p"), _hit(0.6, "b", "q")], [_hit(0.8, "c", "p")]]
     merged = merge_hits(answers, 2, group_by_product=True, min_score=-1)
-    assert [hit.item.item_id for hit in merged] == ["c", "b"]
+    assert [hit.item_id for hit in merged] == ["c", "b"]
 
 
 def test_hits_below_the_minimum_are_left_out() -> None:
     merged = merge_hits([[_hit(0.5, "a", ""), _hit(0.25, "b", "")]], 9, group_by_product=False, min_score=0.5)
-    assert [hit.item.item_id for hit in merged] == ["a"]
+    assert [hit.item_id for hit in merged] == ["a"]

@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway.clients import GrpcEmbedder, GrpcShard
 from gateway.config import GatewaySettings
+from gateway.peers import UnreachableError
 from lookalike.errors import (
     DeadlineError,
     FailedPreconditionError,
@@ -24,6 +25,7 @@ from lookalike.errors import (
 )
 from lookalike.runtime.settings import load_settings
 from lookalike.v1 import (
+    catalog_pb2,
     embedder_pb2,
     embedder_pb2_grpc,
     hasher_pb2,
@@ -68,36 +70,81 @@ def test_hashers_come_from_flag_variable_and_file(tmp_path: Path, monkeypatch: p
     assert load_settings(GatewaySettings, file, hashers="x:1, y:2").hashers == ("x:1", "y:2")
 
 
-async def _until(gateway: Gateway, wanted: int) -> None:
+async def _until_status(gateway: Gateway, service: str, wanted: int) -> None:
     stub = health_pb2_grpc.HealthStub(gateway.channel)
-    request = health_pb2.HealthCheckRequest(service="lookalike.v1.SearchService")
-    async with asyncio.timeout(10):
+    request = health_pb2.HealthCheckRequest(service=f"lookalike.v1.{service}Service")
+    async with asyncio.timeout(20):
         async for reply in stub.Watch(request):
             if reply.status == wanted:
                 return
 
 
-async def test_health_follows_shards_embedder_and_layout(gateway: Gateway) -> None:
-    await _until(gateway, SERVING)
-    gateway.shards[1].failure = UnavailableError("down")
-    await _until(gateway, NOT_SERVING)
-    gateway.shards[1].failure = None
-    await _until(gateway, SERVING)
+async def _until(gateway: Gateway, metric: str, wanted: float, **labels: str) -> None:
+    async with asyncio.timeout(20):
+        while gateway.sample(metric, **labels) != wanted:
+            await asyncio.sleep(0.05)
+
+
+async def _statuses(gateway: Gateway) -> dict[str, int]:
+    stub = health_pb2_grpc.HealthStub(gateway.channel)
+    return {
+        name: (await stub.Check(health_pb2.HealthCheckRequest(service=f"lookalike.v1.{name}Service"))).status
+        for name in ("Search", "Catalog", "Collection")
+    }
+
+
+async def test_health_is_per_service(start_gateway: StartGateway) -> None:
+    """Searches and writes by vector work without the embedder, so they stay SERVING."""
+    gateway = await start_gateway(2, ready_coverage=1.0)
+    await gateway.create()
     gateway.embedder.failure = UnavailableError("down")
-    await _until(gateway, NOT_SERVING)
-    gateway.embedder.failure = None
-    await _until(gateway, SERVING)
-    gateway.shards[1].number = 0
-    await _until(gateway, NOT_SERVING)
+    await _until(gateway, "dependency_up", 0, dependency="embedder")
+    gateway.on_shards()[1].failure = "the disk of the shard is full"
+    await _until(gateway, "shard_generations", 1, shard="1", problem="failed")
+    assert await _statuses(gateway) == {"Search": SERVING, "Catalog": SERVING, "Collection": SERVING}
+    gateway.directory._failure = "restart the gateway"
+    await _until_status(gateway, "Collection", NOT_SERVING)
+    assert await _statuses(gateway) == {"Search": SERVING, "Catalog": SERVING, "Collection": NOT_SERVING}
+    gateway.directory._failure, gateway.shards[1].failure = "", UnavailableError("down")
+    await _until_status(gateway, "Search", NOT_SERVING)
+    await _until_status(gateway, "Collection", SERVING)
+    assert await _statuses(gateway) == {"Search": NOT_SERVING, "Catalog": NOT_SERVING, "Collection": SERVING}
 
 
-async def test_health_can_tolerate_lost_shards(start_gateway: StartGateway) -> None:
-    gateway = await start_gateway(3, ready_coverage=0.6)
+async def test_losing_one_shard_does_not_take_the_gateway_out(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(2)
+    await _until_status(gateway, "Search", SERVING)
     gateway.shards[0].failure = UnavailableError("down")
-    gateway.shards[2].hangs = True
-    await _until(gateway, NOT_SERVING)
-    gateway.shards[2].hangs = False
-    await _until(gateway, SERVING)
+    await _until(gateway, "dependency_up", 0, dependency="shard0")
+    assert await _statuses(gateway) == {"Search": SERVING, "Catalog": SERVING, "Collection": SERVING}
+    gateway.shards[1].hangs = True
+    await _until_status(gateway, "Search", NOT_SERVING)
+    gateway.shards[1].hangs = False
+    await _until_status(gateway, "Search", SERVING)
+    gateway.shards[1].number = 0
+    await _until_status(gateway, "Search", NOT_SERVING)
+
+
+async def test_data_of_no_collection_shows_and_is_left_alone(gateway: Gateway) -> None:
+    await gateway.create()
+    orphan = "gone.0123456789abcdef0123"
+    gateway.shards[2].generations[orphan] = gateway.on_shards()[2]
+    await _until(gateway, "shard_generations", 1, shard="2", problem="orphaned")
+    await _until(gateway, "shard_generations", 0, shard="1", problem="orphaned")
+    assert orphan in gateway.shards[2].generations
+    assert await _statuses(gateway) == {"Search": SERVING, "Catalog": SERVING, "Collection": SERVING}
+
+
+async def test_a_hung_shard_is_probed_and_taken_back(gateway: Gateway) -> None:
+    await gateway.create()
+    gateway.shards[0].hangs = True
+    await _until(gateway, "shard_silent", 1, shard="0")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await gateway.catalog.CountItems(catalog_pb2.CountItemsRequest(collection="shop"), timeout=50)
+    assert "shard 0: not answering" in caught.value.details()
+    gateway.shards[0].hangs = False
+    await _until(gateway, "shard_silent", 0, shard="0")
+    await gateway.catalog.CountItems(catalog_pb2.CountItemsRequest(collection="shop"))
 
 
 async def test_metrics_tell_stages_coverage_and_failures(gateway: Gateway) -> None:
@@ -107,18 +154,17 @@ async def test_metrics_tell_stages_coverage_and_failures(gateway: Gateway) -> No
     await gateway.search.Search(request)
     gateway.shards[1].failure = UnavailableError("down")
     await gateway.search.Search(request)
-    sample = gateway.runner._metrics.registry.get_sample_value
     for stage in ("admit", "embed", "fanout", "scan", "merge"):
-        assert sample("lookalike_gateway_stage_seconds_count", {"stage": stage}) == 2
-    assert sample("lookalike_gateway_shard_failures_total", {"shard": "1"}) == 1
-    assert sample("lookalike_gateway_coverage_ratio_sum") == pytest.approx(1 + 2 / 3)
-    on_others = sum(len(gateway.shards[n].generations["shop.1"].rows) for n in (0, 2))
-    assert sample("lookalike_gateway_codes_scanned_total") == 30 + on_others
-    assert sample("lookalike_gateway_items_written_total", {"operation": "upsert"}) == 30
+        assert gateway.sample("stage_seconds_count", stage=stage) == 2
+    assert gateway.sample("shard_failures_total", shard="1") == 1
+    assert gateway.sample("coverage_ratio_sum") == pytest.approx(1 + 2 / 3)
+    on_others = sum(len(gateway.on_shards()[n].rows) for n in (0, 2))
+    assert gateway.sample("codes_scanned_total") == 30 + on_others
+    assert gateway.sample("items_written_total", operation="upsert") == 30
 
 
 class FailingPeer(embedder_pb2_grpc.EmbedderServiceServicer, hasher_pb2_grpc.HasherServiceServicer):
-    """Ends each call as it is told to."""
+    """Ends each call with the failure that it was given."""
 
     failure: Exception | None = None
 
@@ -158,12 +204,18 @@ SEARCH = hasher_pb2.HasherServiceSearchRequest()
 @pytest.mark.parametrize(
     ("failure", "kind", "reason", "words"),
     [
-        (OverloadedError("queue 7"), OverloadedError, Reason.OVERLOADED, "the embedder is overloaded"),
+        (OverloadedError("64 photos wait"), OverloadedError, Reason.OVERLOADED, "64 photos wait"),
         (
-            UnavailableError("at 10.0.0.7"),
+            UnavailableError("loading", reason=Reason.EMBEDDER_UNAVAILABLE),
             UnavailableError,
             Reason.EMBEDDER_UNAVAILABLE,
-            "the embedder cannot be reached",
+            "loading",
+        ),
+        (
+            UnavailableError("no model", reason=Reason.MODEL_SERVER_UNAVAILABLE),
+            UnavailableError,
+            Reason.MODEL_SERVER_UNAVAILABLE,
+            "no model",
         ),
         (
             FailedPreconditionError("another model"),
@@ -175,7 +227,7 @@ SEARCH = hasher_pb2.HasherServiceSearchRequest()
         (ValueError("line 7"), LookalikeError, Reason.INTERNAL, "the embedder failed"),
     ],
 )
-async def test_a_peers_failure_becomes_an_error_without_internals(
+async def test_what_a_peer_says_is_kept_but_for_its_defects(
     peer: tuple[FailingPeer, str],
     failure: Exception,
     kind: type[LookalikeError],
@@ -190,24 +242,54 @@ async def test_a_peers_failure_becomes_an_error_without_internals(
     assert (type(caught.value), caught.value.reason, caught.value.message) == (kind, reason, words)
 
 
+@pytest.mark.parametrize(
+    ("request_bytes", "limit", "words"),
+    [(1, 16 * 1024 * 1024, "the answer does not fit"), (20_000, 10_000, "the request does not fit")],
+)
+async def test_a_message_that_is_too_large_is_the_callers_to_shrink(
+    peer: tuple[FailingPeer, str], request_bytes: int, limit: int, words: str
+) -> None:
+    request = hasher_pb2.HasherServiceSearchRequest(vectors_f32_le=b"x" * request_bytes)
+    async with open_channel(peer[1], max_message_bytes=limit) as channel:
+        with pytest.raises(InvalidInputError, match=f"{words}.*ask for less") as large:
+            await GrpcShard(channel).search(request, timeout_seconds=5)
+    assert large.value.reason is Reason.BATCH_TOO_LARGE
+
+
+async def test_a_servers_own_limit_is_the_callers_to_keep(peer: tuple[FailingPeer, str]) -> None:
+    """The server cannot send its answer, or refuses the request: gRPC calls both RESOURCE_EXHAUSTED."""
+    for options, words in (
+        ([("grpc.max_send_message_length", 10_000)], "the answer does not fit"),
+        ([("grpc.max_receive_message_length", 10_000)], "the request does not fit"),
+    ):
+        server = grpc.aio.server(options=options)
+        hasher_pb2_grpc.add_HasherServiceServicer_to_server(FailingPeer(), server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        request = hasher_pb2.HasherServiceSearchRequest(vectors_f32_le=b"x" * 20_000)
+        async with open_channel(f"127.0.0.1:{port}") as channel:
+            with pytest.raises(InvalidInputError, match=words):
+                await GrpcShard(channel).search(request, timeout_seconds=5)
+        await server.stop(None)
+
+
 async def test_what_a_shard_says_to_the_caller_is_kept(peer: tuple[FailingPeer, str]) -> None:
     failing, target = peer
     async with open_channel(target) as channel:
         shard = GrpcShard(channel)
-        failing.failure = UnavailableError("behind", reason=Reason.LOG_POSITION_NOT_REACHED)
-        with pytest.raises(UnavailableError) as behind:
-            await shard.search(SEARCH, timeout_seconds=5)
-        assert behind.value.reason is Reason.LOG_POSITION_NOT_REACHED
+        for reason in (Reason.LOG_POSITION_NOT_REACHED, Reason.DISK_FULL, Reason.SHARD_UNAVAILABLE):
+            failing.failure = UnavailableError("a sentence", reason=reason)
+            with pytest.raises(UnavailableError, match="a sentence") as caught:
+                await shard.search(SEARCH, timeout_seconds=5)
+            assert caught.value.reason is reason
+            assert not isinstance(caught.value, UnreachableError)
         failing.failure = None
-        with pytest.raises(InvalidInputError, match="ask for less") as large:
-            await shard.search(SEARCH, timeout_seconds=5)
-        assert large.value.reason is Reason.BATCH_TOO_LARGE
         with pytest.raises(DeadlineError, match="the shard did not answer in time"):
             await shard.search(SEARCH, timeout_seconds=0.0)
 
 
 async def test_nobody_there_is_unavailable(unused_tcp_port: int) -> None:
     async with open_channel(f"127.0.0.1:{unused_tcp_port}") as channel:
-        with pytest.raises(UnavailableError, match="the shard cannot be reached") as caught:
+        with pytest.raises(UnreachableError, match="the shard cannot be reached") as caught:
             await GrpcShard(channel).search(SEARCH, timeout_seconds=5)
         assert caught.value.reason is Reason.SHARD_UNAVAILABLE

@@ -1,0 +1,1 @@
+"""The log of writes: where a write becomes durable and gets its positions."""

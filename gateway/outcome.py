@@ -1,0 +1,117 @@
+"""What came of asking several shards: answers, failures, and the caller's mistakes among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from gateway.peers import SilentError, UnreachableError
+from lookalike.errors import (
+    AbortedError,
+    AlreadyExistsError,
+    DataLossError,
+    DeadlineError,
+    FailedPreconditionError,
+    InvalidInputError,
+    LookalikeError,
+    NotFoundError,
+    NotSupportedError,
+    OverloadedError,
+    Reason,
+    RetryableError,
+    UnavailableError,
+)
+
+T = TypeVar("T")
+
+_CALLERS_MISTAKES = (
+    InvalidInputError,
+    FailedPreconditionError,
+    NotSupportedError,
+    AlreadyExistsError,
+    AbortedError,
+)
+# NOT_FOUND is not among them: the gateway knows which generations there are, a shard without one has lost it.
+_NOT_FOR_THIS_SHARD = (Reason.SHARD_LAYOUT_MISMATCH, Reason.INSTALLATION_MISMATCH)
+_WORDS_BY_REASON = {
+    Reason.LOG_POSITION_NOT_REACHED: "log position not reached",
+    Reason.SHARD_LAYOUT_MISMATCH: "it holds other partitions than expected",
+    Reason.INSTALLATION_MISMATCH: "it belongs to another installation",
+}
+_WORDS: tuple[tuple[type[LookalikeError], str], ...] = (
+    (DeadlineError, "too late"),
+    (OverloadedError, "overloaded"),
+    (SilentError, "not answering"),
+    (UnreachableError, "unreachable"),
+    (NotFoundError, "its data is missing"),
+    (DataLossError, "its data is damaged"),
+)
+_MAX_WORDS = 200
+_SHARE_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    """Who answered, and why the others did not."""
+
+    answers: dict[int, T] = field(default_factory=dict)
+    """Shard → answer."""
+    failures: dict[int, LookalikeError] = field(default_factory=dict)
+    """Shard → what went wrong there."""
+
+    @property
+    def degraded_reason(self) -> str:
+        """A few words for each failed shard; empty when all answered."""
+        return "; ".join(
+            f"shard {shard}: {words_of(error)}" for shard, error in sorted(self.failures.items())
+        )
+
+    def covers(self, share: float) -> bool:
+        """Returns whether at least this share, 0..1, of the called shards answered."""
+        return covers(len(self.answers), len(self.answers) + len(self.failures), share)
+
+    def retry_after_seconds(self) -> float:
+        """Returns the longest wait that a failed shard asked for."""
+        waits = [e.retry_after_seconds for e in self.failures.values() if isinstance(e, RetryableError)]
+        return max(waits, default=0.0)
+
+    def complete(self, advice: str) -> dict[int, T]:
+        """Returns the answers of all shards.
+
+        Args:
+            advice: What the caller should do, for the message.
+
+        Raises:
+            UnavailableError: A shard failed (``SHARD_UNAVAILABLE``).
+        """
+        if self.failures:
+            raise UnavailableError(
+                f"{self.degraded_reason}; {advice}",
+                reason=Reason.SHARD_UNAVAILABLE,
+                retry_after_seconds=self.retry_after_seconds(),
+            )
+        return self.answers
+
+
+def covers(answered: int, called: int, share: float) -> bool:
+    """Returns whether enough of the called shards answered.
+
+    The share may be a float32: 3 of 5 shards satisfy 0.6.
+    """
+    return answered + _SHARE_TOLERANCE >= share * called
+
+
+def words_of(error: LookalikeError) -> str:
+    """Says in a few words, without internals, why a shard did not answer."""
+    if error.reason in _WORDS_BY_REASON:
+        return _WORDS_BY_REASON[error.reason]
+    for kind, words in _WORDS:
+        if isinstance(error, kind):
+            return words
+    # What a shard itself says of its disk, its load or its end is worth passing on.
+    return error.message[:_MAX_WORDS] if isinstance(error, UnavailableError) else "failed"
+
+
+def is_callers_mistake(error: LookalikeError) -> bool:
+    """Whether the request itself is wrong, so that no shard could answer it."""
+    return isinstance(error, _CALLERS_MISTAKES) and error.reason not in _NOT_FOR_THIS_SHARD

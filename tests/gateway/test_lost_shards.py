@@ -1,0 +1,124 @@
+"""Searches while a shard or the embedder is lost, late, or not what it should be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+
+from gateway.peers import UnreachableError
+from lookalike.errors import Reason, UnavailableError
+from lookalike.v1 import catalog_pb2, search_pb2
+from tests.gateway.searches import (
+    CODE,
+    IMAGE,
+    details_of,
+    search_request,
+)
+
+if TYPE_CHECKING:
+    from conftest import Gateway
+
+
+async def test_a_lost_shard_shows_and_is_never_hidden(gateway: Gateway) -> None:
+    await gateway.fill(60, products=60)
+    gateway.shards[1].failure = UnreachableError("connection refused to 10.0.0.7")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await gateway.search.Search(search_request())
+    assert details_of(caught.value)[:2] == (CODE.UNAVAILABLE, "COVERAGE_TOO_LOW")
+    assert "10.0.0.7" not in caught.value.details()
+    partial = await gateway.search.Search(search_request(min_coverage=0.6))
+    assert (partial.coverage.shards_answered, partial.coverage.shards_total) == (2, 3)
+    assert partial.coverage.degraded_reason == "shard 1: unreachable"
+    assert len(partial.hits) == 10
+
+
+async def test_one_hasher_in_two_places_is_never_complete(gateway: Gateway) -> None:
+    """Its answers would pass for those of a shard that was never asked."""
+    await gateway.fill(60, products=60)
+    gateway.shards[1].number = 0
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await gateway.search.Search(search_request())
+    assert details_of(caught.value)[:2] == (CODE.UNAVAILABLE, "COVERAGE_TOO_LOW")
+    partial = await gateway.search.Search(search_request(min_coverage=0.5))
+    assert partial.coverage.degraded_reason == "shard 1: it holds other partitions than expected"
+    gateway.shards[1].number = 1
+    gateway.shards[1].installation_id = "another"
+    partial = await gateway.search.Search(search_request(min_coverage=0.5))
+    assert partial.coverage.degraded_reason == "shard 1: it belongs to another installation"
+
+
+async def test_a_shard_without_the_generation_has_lost_data(gateway: Gateway) -> None:
+    await gateway.fill(60, products=60)
+    gateway.shards[2].generations.clear()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await gateway.search.Search(search_request())
+    assert details_of(caught.value)[:2] == (CODE.UNAVAILABLE, "COVERAGE_TOO_LOW")
+    assert "shard 2: its data is missing" in caught.value.details()
+
+
+async def test_a_late_shard_is_left_behind_within_the_deadline(gateway: Gateway) -> None:
+    await gateway.fill(60, products=60)
+    gateway.shards[0].hangs = True
+    partial = await gateway.search.Search(search_request(min_coverage=0.5), timeout=30)
+    assert partial.coverage.degraded_reason == "shard 0: too late"
+
+
+async def test_a_shard_with_the_demanded_write_is_waited_for(gateway: Gateway) -> None:
+    items = await gateway.fill(20, products=20)
+    upsert = catalog_pb2.UpsertItemsRequest(collection="shop", items=items[:1])
+    receipt = (await gateway.catalog.UpsertItems(upsert)).receipt
+    (number,) = (n for n, shard in enumerate(gateway.shards) if "item-0000" in gateway.on_shards()[n].rows)
+    gateway.shards[number].delay_seconds = 0.3
+    answer = await gateway.search.Search(
+        search_request(min_coverage=0.3, min_log_position=receipt.log_position), timeout=30
+    )
+    assert f"shard {number}" not in answer.coverage.degraded_reason
+
+
+async def test_stages_of_failed_searches_are_measured_too(gateway: Gateway) -> None:
+    await gateway.fill(30, products=30)
+    gateway.embedder.failure = UnavailableError("down")
+    with pytest.raises(grpc.aio.AioRpcError):
+        await gateway.search.Search(search_request(query=IMAGE))
+    assert gateway.sample("stage_seconds_count", stage="embed") == 1
+    with pytest.raises(grpc.aio.AioRpcError):
+        await gateway.search.Search(search_request(k=0))
+    assert gateway.sample("stage_seconds_count", stage="admit") == 2
+    gateway.shards[0].hangs = True
+    with pytest.raises(grpc.aio.AioRpcError):
+        await gateway.search.Search(search_request(), timeout=0.2)
+    gateway.shards[0].hangs, gateway.shards[0].failure = False, UnavailableError("down")
+    with pytest.raises(grpc.aio.AioRpcError):
+        await gateway.search.Search(search_request())
+    assert gateway.sample("stage_seconds_count", stage="fanout") == 2
+    assert gateway.sample("coverage_ratio_count") == 2
+    assert gateway.sample("coverage_ratio_sum") == pytest.approx(4 / 3)
+
+
+async def test_what_a_shard_says_reaches_the_caller(gateway: Gateway) -> None:
+    await gateway.fill(30, products=30)
+    gateway.shards[2].failure = UnavailableError("the disk of the shard is full", reason=Reason.DISK_FULL)
+    partial = await gateway.search.Search(search_request(min_coverage=0.5))
+    assert partial.coverage.degraded_reason == "shard 2: the disk of the shard is full"
+
+
+async def test_an_item_on_a_lost_shard_is_not_unknown(gateway: Gateway) -> None:
+    await gateway.fill(60, products=60)
+    for shard in gateway.shards:
+        shard.failure = UnavailableError("down")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await gateway.search.Search(search_request(query=search_pb2.Query(item_id="item-0001")))
+    assert details_of(caught.value)[:2] == (CODE.UNAVAILABLE, "SHARD_UNAVAILABLE")
+
+
+async def test_without_the_embedder_vectors_still_find(gateway: Gateway) -> None:
+    await gateway.fill(10, products=10)
+    gateway.embedder.failure = UnavailableError("down", reason=Reason.EMBEDDER_UNAVAILABLE)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await gateway.search.Search(search_request(query=IMAGE))
+    assert details_of(caught.value)[:2] == (CODE.UNAVAILABLE, "EMBEDDER_UNAVAILABLE")
+    assert (await gateway.search.Search(search_request())).hits
+    info = await gateway.search.GetServerInfo(search_pb2.GetServerInfoRequest())
+    assert (info.model_version, info.shards_total, info.limits.max_k) == ("", 3, 1000)
