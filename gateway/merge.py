@@ -19,13 +19,14 @@ def merge_hits(
         answers: The hits of each shard.
         k: How many at most.
         group_by_product: Keep the best item of each product only. An item without a product is its own.
-        min_score: Hits below this cosine similarity are left out.
+        min_score: Hits below this cosine similarity are left out. Every score that was returned can be given
+            here to find its hit again.
     """
     candidates = [
         (-score, hit.item.item_id, hit.item)
         for hits in answers
         for hit in hits
-        if (score := hit.score) >= min_score
+        if (score := _cosine(hit.score)) >= min_score
     ]
     candidates.sort(key=lambda candidate: candidate[:2])
     best: list[search_pb2.Hit] = []
@@ -50,3 +51,8 @@ def merge_hits(
         if len(best) == k:
             break
     return best
+
+
+def _cosine(score: float) -> float:
+    """Returns a score within the bounds of a cosine, which rounding may have left by a little."""
+    return min(max(score, -1.0), 1.0)

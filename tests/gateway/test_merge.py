@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,3 +58,24 @@ def test_a_product_on_two_shards_shows_its_best_item() -> None:
 def test_hits_below_the_minimum_are_left_out() -> None:
     merged = merge_hits([[_hit(0.5, "a", ""), _hit(0.25, "b", "")]], 9, group_by_product=False, min_score=0.5)
     assert [hit.item_id for hit in merged] == ["a"]
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_equal_scores_are_in_the_order_of_their_items_whatever_the_shard_and_the_product(group: bool) -> None:
+    over = float(np.nextafter(np.float32(1), np.float32(2)))
+    answers = [
+        [_hit(1.0, "t", "p"), _hit(1.0, "b", "q")],
+        [_hit(over, "z", "r"), _hit(1.0, "c", "p"), _hit(over, "s", "q")],
+        [_hit(over, "a", "")],
+    ]
+    merged = merge_hits(answers, 10, group_by_product=group, min_score=-1)
+    expected = ["a", "b", "c", "z"] if group else ["a", "b", "c", "s", "t", "z"]
+    assert [hit.item_id for hit in merged] == expected
+
+
+@pytest.mark.parametrize("score", [1.0000001192092896, -1.0000001192092896, 1.0, -1.0, 0.1])
+def test_a_score_is_a_cosine_and_finds_its_hit_again(score: float) -> None:
+    answers = [[_hit(score, "a", "")]]
+    (hit,) = merge_hits(answers, 1, group_by_product=True, min_score=-1)
+    assert -1 <= hit.score <= 1
+    assert merge_hits(answers, 1, group_by_product=True, min_score=hit.score) == [hit]

@@ -21,6 +21,7 @@ from tests.gateway.searches import (
     photo_query,
     photos_query,
     search_request,
+    vector_query,
 )
 
 if TYPE_CHECKING:
@@ -90,6 +91,20 @@ async def test_a_stored_item_is_left_out_of_its_own_answer(gateway: Gateway) -> 
     response = await gateway.search.Search(search_request(query=query, k=40, group_by_product=False))
     assert len(response.hits) == 39
     assert "item-0007" not in {hit.item_id for hit in response.hits}
+
+
+async def test_a_score_can_be_demanded_again(gateway: Gateway) -> None:
+    await gateway.create()
+    vector = types_pb2.Embedding(values=[2, 1, 2, 0, 0, 0, 0, 0])
+    upsert = catalog_pb2.UpsertItem(item=types_pb2.Item(item_id="a"), embedding=vector)
+    await gateway.catalog.UpsertItems(catalog_pb2.UpsertItemsRequest(collection="shop", items=[upsert]))
+    for sign in (1, -1):
+        query = vector_query([sign * value for value in vector.values])
+        (hit,) = (await gateway.search.Search(search_request(query=query))).hits
+        assert hit.score == pytest.approx(sign)
+        assert -1 <= hit.score <= 1
+        again = await gateway.search.Search(search_request(query=query, min_score=hit.score))
+        assert list(again.hits) == [hit]
 
 
 SMALL_MESSAGES = 64 * 1024
