@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import grpc
@@ -15,12 +14,13 @@ from gateway.deadline import Deadline
 from gateway.directory.base import Collection, Directory, State, check_name
 from gateway.directory.lifecycle import Lifecycle
 from gateway.ingest import Ingest
+from gateway.multi_search import search_many
 from gateway.peers import Embedder
 from gateway.reads import Reader
 from gateway.search import SearchPipeline
 from gateway.writes import Writer
 from lookalike import __version__, limits
-from lookalike.errors import InvalidInputError, LookalikeError, Reason
+from lookalike.errors import LookalikeError
 from lookalike.v1 import (
     catalog_pb2,
     catalog_pb2_grpc,
@@ -30,9 +30,7 @@ from lookalike.v1 import (
     search_pb2,
     search_pb2_grpc,
 )
-from lookalike.wire.status import status_of
 
-_PARALLEL_SEARCHES = 8
 _MODEL_LOOKUP_SECONDS = 1.0
 
 
@@ -69,26 +67,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self, request: search_pb2.MultiSearchRequest, context: grpc.aio.ServicerContext
     ) -> search_pb2.MultiSearchResponse:
         """See search.proto."""
-        if not 1 <= len(request.searches) <= limits.MAX_MULTI_SEARCH:
-            raise InvalidInputError(
-                f"searches must hold 1 to {limits.MAX_MULTI_SEARCH} searches, got {len(request.searches)}",
-                reason=Reason.BATCH_TOO_LARGE if request.searches else Reason.FIELD_MISSING,
-                field="searches",
-                metadata={"max": str(limits.MAX_MULTI_SEARCH)},
-            )
-        deadline = deadline_of(context)
-        some_at_once = asyncio.Semaphore(_PARALLEL_SEARCHES)
-
-        async def one(search: search_pb2.SearchRequest) -> search_pb2.SearchResult:
-            async with some_at_once:
-                try:
-                    return search_pb2.SearchResult(response=await self._pipeline.search(search, deadline))
-                except LookalikeError as error:
-                    return search_pb2.SearchResult(error=status_of(error))
-
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(search)) for search in request.searches]
-        return search_pb2.MultiSearchResponse(results=[task.result() for task in tasks])
+        return await search_many(self._pipeline, request, deadline_of(context), self._max_message_bytes)
 
     async def Classify(
         self, request: search_pb2.ClassifyRequest, context: grpc.aio.ServicerContext

@@ -127,6 +127,27 @@ async def test_an_answer_that_is_too_large_is_the_callers_to_shrink(start_gatewa
     assert len((await gateway.search.Search(search_request(k=10))).hits) == 10
 
 
+async def test_answers_that_are_too_large_fail_alone(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(2, max_message_bytes=SMALL_MESSAGES)
+    await _fill_with_large_items(gateway, 20)
+    searches = [
+        search_request(k=1),
+        search_request(k=20),
+        search_request(k=7),
+        search_request(k=7),
+        search_request(k=1),
+    ]
+    response = await gateway.search.MultiSearch(search_pb2.MultiSearchRequest(searches=searches))
+    reasons = [
+        error_from_status(result.error).reason if result.HasField("error") else len(result.response.hits)
+        for result in response.results
+    ]
+    assert reasons[0] == reasons[4] == 1
+    assert reasons[1] is Reason.BATCH_TOO_LARGE
+    assert {reasons[2], reasons[3]} == {7, Reason.BATCH_TOO_LARGE}
+    assert response.ByteSize() <= SMALL_MESSAGES
+
+
 async def test_an_embedder_with_another_model_is_a_precondition(gateway: Gateway) -> None:
     await gateway.create()
     gateway.embedder.model_version = "model-b"
