@@ -12,6 +12,7 @@ import structlog
 from gateway.deadline import Deadline
 from gateway.directory.base import Collection, Directory, State, check_name
 from gateway.fanout import Shards
+from gateway.outcome import Outcome
 from gateway.peers import Embedder, Shard
 from lookalike.collections import (
     DEFAULT_BITS,
@@ -73,6 +74,8 @@ class Lifecycle:
             if found.state is State.CREATING:
                 await self._create_on(range(self._shards.count), found, deadline)
                 return await self._directory.finish_create(name)
+            if request.repair:
+                await self._repair(found, deadline)
             return found
 
     async def delete(self, name: str, deadline: Deadline) -> None:
@@ -107,6 +110,20 @@ class Lifecycle:
             yield
         finally:
             self._one_at_a_time.release()
+
+    async def _repair(self, collection: Collection, deadline: Deadline) -> None:
+        """Creates the collection again, empty, on the shards that answer that they do not have it."""
+        doing = "finding out which shards have lost the collection"
+        request = hasher_pb2.DescribeRequest(generation=collection.generation)
+        outcome = await self._shards.ask(
+            Shard.describe, self._shards.for_all(request), deadline.call_timeout_seconds(doing, share=0.5)
+        )
+        lost = [number for number, error in outcome.failures.items() if isinstance(error, NotFoundError)]
+        unknown = {number: error for number, error in outcome.failures.items() if number not in lost}
+        Outcome(outcome.answers, unknown).complete(f"{doing} {_REPEAT}")
+        if lost:
+            await self._create_on(lost, collection, deadline)
+            log.warning("collection_repaired", collection=collection.name, empty_shards=lost)
 
     async def _create_on(self, numbers: Iterable[int], collection: Collection, deadline: Deadline) -> None:
         request = hasher_pb2.ApplyRequest(

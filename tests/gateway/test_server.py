@@ -26,6 +26,7 @@ from lookalike.errors import (
 from lookalike.runtime.settings import load_settings
 from lookalike.v1 import (
     catalog_pb2,
+    collection_pb2,
     embedder_pb2,
     embedder_pb2_grpc,
     hasher_pb2,
@@ -123,6 +124,22 @@ async def test_losing_one_shard_does_not_take_the_gateway_out(start_gateway: Sta
     await _until_status(gateway, "Search", SERVING)
     gateway.shards[1].number = 0
     await _until_status(gateway, "Search", NOT_SERVING)
+
+
+async def test_a_shard_without_its_data_is_a_lost_one_until_it_is_repaired(
+    start_gateway: StartGateway,
+) -> None:
+    gateway = await start_gateway(2, ready_coverage=1.0)
+    await gateway.create()
+    await _until_status(gateway, "Search", SERVING)
+    gateway.shards[1].generations.clear()
+    await _until_status(gateway, "Search", NOT_SERVING)
+    assert gateway.sample("dependency_up", dependency="shard1") == 0
+    assert gateway.sample("shard_generations", shard="1", problem="missing") == 1
+    request = collection_pb2.CreateCollectionRequest(name="shop", repair=True)
+    await gateway.collections.CreateCollection(request)
+    await _until_status(gateway, "Search", SERVING)
+    assert gateway.sample("shard_generations", shard="1", problem="missing") == 0
 
 
 async def test_data_of_no_collection_shows_and_is_left_alone(gateway: Gateway) -> None:

@@ -149,6 +149,22 @@ async def test_a_create_that_reached_one_shard_is_finished_by_repeating_it(bench
     assert bench.directory.resolve("shop").state is State.READY
 
 
+async def test_a_shard_that_lost_its_data_is_repaired_only_when_asked(bench: Bench) -> None:
+    generation = await bench.create()
+    bench.shards[1].generations.clear()
+    assert await bench.create() == generation
+    assert bench.on_shards() == [[generation], []]
+    first = bench.shards[1].applied[0]
+    applied = len(bench.shards[0].applied)
+    assert await bench.create(repair=True) == generation
+    assert bench.on_shards() == [[generation], [generation]]
+    assert bench.shards[1].applied[-1] == first, "the same creation under the same request id"
+    assert len(bench.shards[0].applied) == applied, "a shard with its data is left alone"
+    bench.shards[0].failure = UnreachableError("down")
+    with pytest.raises(UnavailableError, match="finding out which shards"):
+        await bench.create(repair=True)
+
+
 async def test_a_change_behind_one_that_hangs_ends_at_its_deadline(bench: Bench) -> None:
     bench.shards[0].hangs = True
     request = collection_pb2.CreateCollectionRequest(name="shop")
