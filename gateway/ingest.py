@@ -13,6 +13,7 @@ from gateway.directory.base import Collection
 from gateway.writes import PreparedBatch, Writer
 from lookalike import limits
 from lookalike.errors import (
+    FailedPreconditionError,
     InvalidInputError,
     OverloadedError,
     Reason,
@@ -73,8 +74,10 @@ class Ingest:
         preparing = asyncio.create_task(self._prepare_all(requests, collection, ready))
         draining = asyncio.create_task(self._draining.wait())
         announced = self._draining.is_set()
+        first = self._response(sizer)
+        first.collection, first.generation = collection.name, collection.generation
         try:
-            yield self._response(sizer)
+            yield first
             while True:
                 taking = asyncio.create_task(ready.get())
                 try:
@@ -102,12 +105,23 @@ class Ingest:
         Raises:
             InvalidInputError: The stream does not begin with ``start``.
             NotFoundError: There is no such collection.
+            FailedPreconditionError: Its name means another generation than ``start`` says
+                (``GENERATION_MOVED``).
         """
         if request is None or request.WhichOneof("message") != "start":
             raise InvalidInputError(
                 "the first message of the stream must be start", reason=Reason.FIELD_MISSING, field="start"
             )
-        return self._writer.directory.resolve(request.start.collection)
+        collection = self._writer.directory.resolve(request.start.collection)
+        if request.start.generation not in ("", collection.generation):
+            raise FailedPreconditionError(
+                "the name of the collection means another generation than the one that this load began with:"
+                " begin the load again, or name the collection itself",
+                reason=Reason.GENERATION_MOVED,
+                field="start.generation",
+                metadata={"collection": collection.name, "generation": collection.generation},
+            )
+        return collection
 
     async def _prepare_all(
         self,

@@ -141,6 +141,7 @@ class Writer:
         Raises:
             InvalidInputError: The request id was used with other content (``REQUEST_ID_REUSED``).
             NotFoundError: The collection was deleted meanwhile.
+            FailedPreconditionError: It was deleted and created again meanwhile (``GENERATION_MOVED``).
             UnavailableError: A shard concerned cannot be reached; nothing is acknowledged.
         """
         response = catalog_pb2.UpsertItemsResponse(results=batch.results)

@@ -150,12 +150,18 @@ class Directory(ABC):
         return sorted(self._aliases.items())
 
     def check_current(self, collection: Collection) -> None:
-        """Checks that a collection which a request resolved earlier is still there.
+        """Checks that a collection which a request resolved earlier is still the one of its name.
 
         Raises:
             NotFoundError: It has been deleted (``COLLECTION_NOT_FOUND``).
+            FailedPreconditionError: It has been deleted and created again (``GENERATION_MOVED``).
         """
-        self.resolve(collection.name)
+        if self.resolve(collection.name).generation != collection.generation:
+            raise FailedPreconditionError(
+                f'collection "{collection.name}" was deleted and created again meanwhile: begin again',
+                reason=Reason.GENERATION_MOVED,
+                field="collection",
+            )
 
     # Writing
 

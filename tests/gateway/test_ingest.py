@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from gateway.ingest import BatchSizer
-from lookalike.errors import OverloadedError, Reason, UnavailableError
+from lookalike.errors import FailedPreconditionError, OverloadedError, Reason, UnavailableError
 from lookalike.v1 import catalog_pb2, collection_pb2, types_pb2
 from lookalike.wire.status import error_from_rpc, error_from_status
 
@@ -115,6 +115,26 @@ async def test_ingest_ends_when_its_collection_is_deleted(gateway: Gateway) -> N
     assert error_from_rpc(caught.value).reason is Reason.COLLECTION_NOT_FOUND
 
 
+async def test_a_load_names_its_generation_and_is_pinned_to_it(gateway: Gateway) -> None:
+    await gateway.create("blue")
+    await gateway.create("green")
+    await gateway.directory.set_alias("shop", "blue")
+    (first,) = await _ingest(gateway, [START])
+    assert (first.collection, first.generation) == ("blue", gateway.generation("blue"))
+    start = catalog_pb2.IngestStart(collection="shop", generation=first.generation)
+    pinned = catalog_pb2.IngestItemsRequest(start=start)
+    responses = await _ingest(gateway, [pinned, _batch("b", _item("a", b"p"))])
+    assert [r.generation for r in responses] == [first.generation, ""]
+    await gateway.directory.set_alias("shop", "green")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await _ingest(gateway, [pinned])
+    error = error_from_rpc(caught.value)
+    assert isinstance(error, FailedPreconditionError)
+    assert (error.reason, error.field) == (Reason.GENERATION_MOVED, "start.generation")
+    start.collection = "blue"
+    await _ingest(gateway, [catalog_pb2.IngestItemsRequest(start=start)])
+
+
 async def test_an_idle_load_ends_and_can_be_opened_again(start_gateway: StartGateway) -> None:
     """Each holds one of the server's few streams."""
     gateway = await start_gateway(1, stream_idle_seconds=0.2, max_concurrent_streams=1)
@@ -123,12 +143,26 @@ async def test_an_idle_load_ends_and_can_be_opened_again(start_gateway: StartGat
         call = gateway.catalog.IngestItems()
         await call.write(START)
         await call.write(_batch(request_id, _item(request_id, b"p")))
-        assert (await call.read()).next_batch_size
+        assert (await call.read()).generation
         assert list((await call.read()).acknowledged_item_ids) == [request_id]
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call.read()
         assert error_from_rpc(caught.value).reason is Reason.STREAM_IDLE
     assert await _count(gateway) == 2
+
+
+async def test_ingest_ends_when_its_collection_is_made_again(gateway: Gateway) -> None:
+    await gateway.create()
+    call = gateway.catalog.IngestItems()
+    await call.write(START)
+    await call.read()
+    await gateway.collections.DeleteCollection(collection_pb2.DeleteCollectionRequest(name="shop"))
+    await gateway.create()
+    await call.write(_batch("b0", *(_item(f"i{n}", b"p%d" % n) for n in range(8))))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call.read()
+    assert error_from_rpc(caught.value).reason is Reason.GENERATION_MOVED
+    assert await _count(gateway) == 0
 
 
 async def test_ingest_waits_for_an_overloaded_embedder(

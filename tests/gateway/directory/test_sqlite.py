@@ -19,8 +19,10 @@ from gateway.directory.sqlite import SqliteDirectory
 from lookalike.collections import Rerank, Spec
 from lookalike.errors import (
     DataLossError,
+    FailedPreconditionError,
     InvalidInputError,
     LookalikeError,
+    NotFoundError,
     Reason,
     UnavailableError,
 )
@@ -264,3 +266,17 @@ async def test_writes_leave_the_event_loop_free_and_take_turns(directory: Sqlite
     )
     assert sum(isinstance(outcome, LookalikeError) for outcome in outcomes) == 2
     assert threads == ["directory_0"]
+
+
+async def test_a_collection_made_again_is_not_the_one_that_was_meant(directory: SqliteDirectory) -> None:
+    await _make(directory)
+    meant = directory.resolve("shop")
+    directory.check_current(meant)
+    await directory.begin_delete("shop")
+    with pytest.raises(NotFoundError):
+        directory.check_current(meant)
+    await directory.finish_delete("shop")
+    await _make(directory)
+    with pytest.raises(FailedPreconditionError) as caught:
+        directory.check_current(meant)
+    assert caught.value.reason is Reason.GENERATION_MOVED
