@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -183,6 +183,19 @@ def check_page_size(page_size: int) -> int:
             "page_size", f"1 to {limits.MAX_PAGE_SIZE}, or 0 for {limits.DEFAULT_PAGE_SIZE}", page_size
         )
     return page_size or limits.DEFAULT_PAGE_SIZE
+
+
+def check_if_versions(if_versions: Mapping[str, int], item_ids: Sequence[str]) -> None:
+    """Checks that versions are demanded only of items that are deleted.
+
+    Raises:
+        InvalidInputError: One is of another item.
+    """
+    others = if_versions.keys() - set(item_ids)
+    if others:
+        raise InvalidInputError(
+            f"if_versions names item {shown(min(others))}, which is not among item_ids", field="if_versions"
+        )
 
 
 def check_request_id(request_id: str) -> None:

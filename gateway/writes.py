@@ -11,6 +11,7 @@ from gateway.admission import Admission
 from gateway.checks import (
     check_batch,
     check_batch_size,
+    check_if_versions,
     check_image,
     check_item_ids,
     check_item_vector,
@@ -167,22 +168,28 @@ class Writer:
         """Deletes items; the errors are those that catalog.proto lists."""
         check_request_id(request.request_id)
         ids = check_item_ids(request.item_ids)
+        if_versions = dict(request.if_versions)
+        check_if_versions(if_versions, ids)
+        content = (f"{item_id}\0{if_versions.get(item_id, '')}".encode() for item_id in ids)
         write = Write(
             request.request_id or uuid.uuid4().hex,
-            _digest(b"delete", (item_id.encode() for item_id in ids)),
+            _digest(b"delete", content),
             ids,
-            [hasher_pb2.Mutation(delete_item_id=item_id) for item_id in ids],
+            [hasher_pb2.Mutation(delete_item_id=i, if_version=if_versions.get(i)) for i in ids],
         )
         async with self.admission.slot(deadline):
             collection = self.directory.resolve(request.collection)
             appended = await self._append(collection, write, deadline)
-        deleted = sum(outcome.existed for outcome in appended.outcomes)
-        self._metrics.written("delete", deleted)
-        return catalog_pb2.DeleteItemsResponse(
-            deleted_count=deleted,
-            missing_count=len(ids) - deleted,
-            receipt=self._receipt(collection, appended),
-        )
+        response = catalog_pb2.DeleteItemsResponse(receipt=self._receipt(collection, appended))
+        for item_id, outcome in zip(ids, appended.outcomes, strict=True):
+            if outcome.HasField("error"):
+                response.failures.add(item_id=item_id, error=outcome.error)
+            elif outcome.existed:
+                response.deleted_count += 1
+            else:
+                response.missing_count += 1
+        self._metrics.written("delete", response.deleted_count)
+        return response
 
     async def _append(self, collection: Collection, write: Write, deadline: Deadline) -> Appended:
         try:

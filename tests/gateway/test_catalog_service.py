@@ -257,6 +257,37 @@ async def test_deletes_count_what_was_there(gateway: Gateway) -> None:
     assert await _count(gateway) == 18
 
 
+async def test_deletes_may_demand_versions(gateway: Gateway) -> None:
+    await gateway.fill(20, products=20)
+    get = catalog_pb2.GetItemsRequest(collection="shop", item_ids=["item-0001", "item-0002"])
+    versions = {s.item.item_id: s.version for s in (await gateway.catalog.GetItems(get)).items}
+    request = catalog_pb2.DeleteItemsRequest(
+        collection="shop",
+        request_id="d",
+        item_ids=["item-0001", "item-0002", "item-0003", "nobody", "ghost"],
+        if_versions={"item-0001": versions["item-0001"], "item-0002": 99, "nobody": 0, "ghost": 7},
+    )
+    for _ in range(2):
+        response = await gateway.catalog.DeleteItems(request)
+        assert (response.deleted_count, response.missing_count) == (2, 1)
+        failures = {failure.item_id: error_from_status(failure.error) for failure in response.failures}
+        assert {item_id: error.reason for item_id, error in failures.items()} == {
+            "item-0002": Reason.VERSION_CONFLICT,
+            "ghost": Reason.VERSION_CONFLICT,
+        }
+    assert await _count(gateway) == 18
+    request.if_versions["item-0002"] = versions["item-0002"]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await gateway.catalog.DeleteItems(request)
+    assert error_from_rpc(caught.value).reason is Reason.REQUEST_ID_REUSED
+    request.request_id = "e"
+    request.if_versions["item-" + "x" * 500] = 1
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await gateway.catalog.DeleteItems(request)
+    error = error_from_rpc(caught.value)
+    assert (error.reason, error.field) == (Reason.FIELD_INVALID, "if_versions")
+
+
 async def test_a_write_goes_to_the_shards_under_the_callers_own_request_id(gateway: Gateway) -> None:
     await gateway.create()
     await gateway.catalog.UpsertItems(_upsert(*(_item(f"i{n}") for n in range(30)), request_id="mine"))
