@@ -93,6 +93,12 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
                 max_upsert_items=limits.MAX_UPSERT_ITEMS,
                 max_multi_search=limits.MAX_MULTI_SEARCH,
                 max_deadline_seconds=limits.MAX_DEADLINE_SECONDS,
+                max_item_ids=limits.MAX_ITEM_IDS,
+                max_page_size=limits.MAX_PAGE_SIZE,
+                max_images_per_query=limits.MAX_IMAGES_PER_QUERY,
+                max_filter_conditions=limits.MAX_FILTER_CONDITIONS,
+                max_filter_values=limits.MAX_FILTER_VALUES,
+                max_filter_bytes=limits.MAX_FILTER_BYTES,
             ),
             shards_total=self._shard_count,
         )

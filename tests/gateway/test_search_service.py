@@ -148,6 +148,14 @@ async def test_answers_that_are_too_large_fail_alone(start_gateway: StartGateway
     assert response.ByteSize() <= SMALL_MESSAGES
 
 
+async def test_every_limit_is_told(gateway: Gateway) -> None:
+    limits = (await gateway.search.GetServerInfo(search_pb2.GetServerInfoRequest())).limits
+    assert {field.name for field, _ in limits.ListFields()} == set(limits.DESCRIPTOR.fields_by_name)
+    assert (limits.max_item_ids, limits.max_page_size, limits.max_images_per_query) == (1000, 1000, 8)
+    assert (limits.max_filter_conditions, limits.max_filter_values) == (64, 1000)
+    assert (limits.max_filter_bytes, limits.max_message_bytes) == (256 * 1024, 16 * 1024 * 1024)
+
+
 async def test_an_embedder_with_another_model_is_a_precondition(gateway: Gateway) -> None:
     await gateway.create()
     gateway.embedder.model_version = "model-b"
