@@ -83,6 +83,9 @@ class GatewayMetrics:
             "Generations of a shard that are missing, orphaned (no collection's) or failed (take no writes).",
             ("shard", "problem"),
         )
+        self._collections = metrics.gauge(
+            "lookalike_gateway_collections", "Collections by state: creating, ready or deleting.", ("state",)
+        )
 
     def searched(self, timing: types_pb2.Timing) -> None:
         """Takes the stages of one search, answered or not; those that it did not reach are left out."""
@@ -145,3 +148,7 @@ class GatewayMetrics:
         """Notes what is wrong with the generations of a shard."""
         for problem, count in (("missing", missing), ("orphaned", orphaned), ("failed", failed)):
             self._generations.labels(str(shard), problem).set(count)
+
+    def watch_collections(self, state: str, count: Callable[[], int]) -> None:
+        """Takes the number of collections in a state whenever the metrics are read."""
+        self._collections.labels(state).set_function(count)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 import grpc
+import structlog
 
 from gateway.admission import Admission
 from gateway.clients import GrpcEmbedder, GrpcShard
 from gateway.config import GatewaySettings
-from gateway.directory.base import Directory
+from gateway.directory.base import Directory, State
 from gateway.directory.lifecycle import Lifecycle
 from gateway.directory.sqlite import SqliteDirectory
 from gateway.fanout import Shards
@@ -37,6 +39,7 @@ _ADDERS: dict[str, Callable[[object, grpc.aio.Server], None]] = {
     "CatalogService": catalog_pb2_grpc.add_CatalogServiceServicer_to_server,
     "CollectionService": collection_pb2_grpc.add_CollectionServiceServicer_to_server,
 }
+log = structlog.get_logger()
 
 
 async def run(settings: GatewaySettings) -> None:
@@ -103,6 +106,7 @@ def build_server(
         ready_coverage=settings.ready_coverage,
         timeout_seconds=settings.readiness_timeout_seconds,
     )
+    _show_collections(directory, measured)
     services = [
         _service(
             "SearchService", SearchServicer(pipeline, embedder, shards.count, max_bytes), readiness.shards
@@ -120,3 +124,22 @@ def build_server(
 def _service(name: str, servicer: object, check_ready: ReadinessCheck) -> Service:
     add = _ADDERS[name]
     return Service(f"{_PACKAGE}.{name}", lambda server: add(servicer, server), check_ready)
+
+
+def _show_collections(directory: Directory, metrics: GatewayMetrics) -> None:
+    """Lets operators find collections whose creation or deletion was begun and not finished."""
+    for state in State:
+        metrics.watch_collections(state.value, partial(_count, directory, state))
+    for collection in directory.collections():
+        if collection.state is not State.READY:
+            repeat = "CreateCollection" if collection.state is State.CREATING else "DeleteCollection"
+            log.warning(
+                "collection_unfinished",
+                collection=collection.name,
+                state=collection.state.value,
+                advice=f"repeat {repeat}",
+            )
+
+
+def _count(directory: Directory, state: State) -> int:
+    return sum(collection.state is state for collection in directory.collections())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway.clients import GrpcEmbedder, GrpcShard
@@ -150,6 +151,25 @@ async def test_data_of_no_collection_shows_and_is_left_alone(gateway: Gateway) -
     await _until(gateway, "shard_generations", 0, shard="1", problem="orphaned")
     assert orphan in gateway.shards[2].generations
     assert await _statuses(gateway) == {"Search": SERVING, "Catalog": SERVING, "Collection": SERVING}
+
+
+async def test_an_unfinished_collection_can_be_found(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(2)
+    gateway.shards[1].failure = UnavailableError("down")
+    with pytest.raises(grpc.aio.AioRpcError):
+        await gateway.create()
+    assert gateway.sample("collections", state="creating") == 1
+    with structlog.testing.capture_logs() as logs:
+        await start_gateway(2)
+    assert [entry for entry in logs if entry["event"] == "collection_unfinished"] == [
+        {
+            "event": "collection_unfinished",
+            "collection": "shop",
+            "state": "creating",
+            "advice": "repeat CreateCollection",
+            "log_level": "warning",
+        }
+    ]
 
 
 async def test_a_hung_shard_is_probed_and_taken_back(gateway: Gateway) -> None:
