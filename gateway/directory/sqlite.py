@@ -87,6 +87,7 @@ class SqliteDirectory(Directory):
             raise
         super().__init__(installation_id, layout_epoch, collections, aliases)
         self._failure = ""
+        self._files = {file: file.stat() for file in (folder / _FILE_NAME, Path(self._db.filename_wal))}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="directory")
 
     @property
@@ -117,6 +118,16 @@ class SqliteDirectory(Directory):
             # Nobody knows what of it reached the disk; opening the file again finds out.
             self._failure = f"writing {_FILE_NAME} failed ({error}): restart the gateway"
             raise _takes_no_writes(self._failure) from error
+        if not self._in_place():
+            self._failure = f"{_FILE_NAME} was deleted or replaced while the gateway was running"
+            raise _takes_no_writes(self._failure)
+
+    def _in_place(self) -> bool:
+        """Whether the files are still those in the folder; deleted ones take writes, too, and lose them."""
+        try:
+            return all(os.path.samestat(file.stat(), opened) for file, opened in self._files.items())
+        except OSError:
+            return False
 
     def _store_collection(self, name: str, collection: Collection | None) -> None:
         if collection is None:

@@ -213,6 +213,23 @@ async def test_an_io_error_ends_writes_until_a_restart_and_reads_go_on(
     again.close()
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_nothing_is_acknowledged_once_the_folder_is_gone(tmp_path: Path, replaced: bool) -> None:
+    folder = tmp_path / "data"
+    directory = SqliteDirectory(folder)
+    await _make(directory)
+    shutil.copytree(folder, tmp_path / "copy")
+    shutil.rmtree(folder)
+    if replaced:
+        (tmp_path / "copy").rename(folder)
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="deleted or replaced") as caught:
+            await directory.set_alias("live", "shop")
+        assert caught.value.reason is Reason.DIRECTORY_UNAVAILABLE
+    assert directory.aliases() == []
+    directory.close()
+
+
 def test_running_out_of_descriptors_names_the_limit(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     held: list[int] = []
