@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.request
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Stack
+    from prometheus_client import Metric
 
 SERVICES = {
     "embedder": ["lookalike.v1.EmbedderService"],
@@ -48,18 +50,39 @@ def test_health_and_reflection_per_service(stack: Stack, name: str) -> None:
     assert {*SERVICES[name], "grpc.health.v1.Health"} <= set(listed)
 
 
-def test_watch_sees_a_lost_shard_and_its_return(make_stack: Callable[[], Stack]) -> None:
+def test_watch_sees_lost_shards_and_their_return(make_stack: Callable[[], Stack]) -> None:
     stack = make_stack()
     with _channel(stack, "gateway") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
         request = health_pb2.HealthCheckRequest(service="lookalike.v1.SearchService")
-        watch = health_pb2_grpc.HealthStub(channel).Watch(request, timeout=60)
+        watch = stub.Watch(request, timeout=90)
         states = (reply.status for reply in watch)
         assert any(state == SERVING for state in states)
         stack.hashers[0].kill()
+        _until_down(stack, "shard0")
+        assert stub.Check(request).status == SERVING, "the other shard still answers"
+        stack.hashers[1].kill()
         assert any(state == NOT_SERVING for state in states)
         stack.hashers[0].start()
         assert any(state == SERVING for state in states)
         watch.cancel()
+
+
+def _until_down(stack: Stack, dependency: str) -> None:
+    wanted = ("lookalike_gateway_dependency_up", {"dependency": dependency}, 0.0)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        families = _families(stack.gateway.metrics_port)
+        samples = families["lookalike_gateway_dependency_up"].samples
+        if wanted in [(sample.name, sample.labels, sample.value) for sample in samples]:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{dependency} stays up")
+
+
+def _families(port: int) -> dict[str, Metric]:
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+    return {family.name: family for family in text_string_to_metric_families(text)}
 
 
 def test_metrics_hold_every_stage(stack: Stack, items: list[Item]) -> None:
@@ -74,8 +97,7 @@ def test_metrics_hold_every_stage(stack: Stack, items: list[Item]) -> None:
     }
     for name, expected in stages.items():
         (server,) = [server for server in stack.servers if server.name == name]
-        text = urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics").read().decode()
-        families = {family.name: family for family in text_string_to_metric_families(text)}
+        families = _families(server.metrics_port)
         service = name.split("-")[0]
         assert families["grpc_server_handling_seconds"].type == "histogram"
         assert families["grpc_server_handled"].samples
