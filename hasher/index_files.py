@@ -17,7 +17,7 @@ from hasher.attributes import decoded_attributes, in_columns
 from hasher.filters import Attributes
 from hasher.index import HashIndex, IndexDamagedError
 from hasher.rows.records import IndexEntries
-from hasher.rows.sqlite import damaged
+from hasher.rows.sqlite import damaged, out_of_files
 from hasher.rows.store import RowStore
 from lookalike.files.disk import sync_folder
 
@@ -43,6 +43,8 @@ def load_index(store: RowStore, folder: Path, generation: str) -> HashIndex:
         try:
             return _open_saved(store, folder / f"{INDEX_PREFIX}{revision}", generation)
         except (IndexDamagedError, OSError) as error:
+            if problem := out_of_files(f"the index of generation {generation}"):
+                raise problem from error
             log.warning("index_rebuilt", generation=generation, reason=str(error), rows=store.item_count)
             store.record_index(0)
     entries = store.index_entries(0)

@@ -20,7 +20,7 @@ from hasher.index_files import SAVING_PREFIX
 from hasher.log.base import Log
 from hasher.log.direct import DirectLog
 from hasher.rows.records import Creation
-from hasher.rows.sqlite import disk_full
+from hasher.rows.sqlite import disk_full, out_of_files
 from hasher.rows.store import RowStore
 from lookalike.collections import Spec
 from lookalike.errors import (
@@ -345,7 +345,7 @@ class Shard:
             yield
         except OSError as error:
             if error.errno not in FULL:
-                raise
+                raise out_of_files("its folder") or error from error
             self.disk.full()
             raise disk_full(consequence) from error
         except UnavailableError as error:

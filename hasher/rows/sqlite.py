@@ -88,12 +88,8 @@ def storage_errors(generation: str, connection: apsw.Connection | None = None) -
     except apsw.Error as error:
         if isinstance(error, apsw.FullError) or (connection and is_disk_full(error, connection)):
             raise disk_full(f"generation {generation} takes no writes") from error
-        if isinstance(error, apsw.CantOpenError) and (limit := _descriptors_in_use()):
-            raise UnavailableError(
-                f"generation {generation} cannot open its row file: the hasher has {limit} files open, the"
-                " most it may (ulimit -n)",
-                retry_after_seconds=1.0,
-            ) from error
+        if isinstance(error, apsw.CantOpenError) and (problem := out_of_files(f"generation {generation}")):
+            raise problem from error
         raise
 
 
@@ -119,14 +115,22 @@ def _closing() -> UnavailableError:
     return UnavailableError("the generation is closing", reason=Reason.SHUTTING_DOWN)
 
 
-def _descriptors_in_use() -> int:
-    """Returns how many files the process may have open, where it has as many; else 0."""
+def out_of_files(what: str) -> UnavailableError | None:
+    """Returns the error of a process that may open no further file; None: it may.
+
+    Args:
+        what: What cannot be opened.
+    """
     try:
         os.close(os.dup(0))
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
-            return os.sysconf("SC_OPEN_MAX")
-    return 0
+            return UnavailableError(
+                f"{what} cannot be opened: the hasher has all {os.sysconf('SC_OPEN_MAX')} files open that it"
+                " may (ulimit -n)",
+                retry_after_seconds=1.0,
+            )
+    return None
 
 
 class ReaderPool:

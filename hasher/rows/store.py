@@ -25,6 +25,7 @@ from hasher.rows.sqlite import (
     ReaderPool,
     damaged,
     open_writer,
+    out_of_files,
     restart_wal,
     storage_errors,
 )
@@ -66,6 +67,8 @@ class RowStore:
             try:
                 self._writer = open_writer(self._path)
             except apsw.CantOpenError as error:
+                if out_of_files(generation):
+                    raise
                 raise damaged(generation, f"it cannot be opened: {error}") from error
         try:
             with storage_errors(generation, self._writer):

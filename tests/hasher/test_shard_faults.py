@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +19,7 @@ from structlog.testing import capture_logs
 from hasher import disk as disk_module
 from hasher.generation import Generation
 from hasher.index import HashIndex
+from hasher.index_files import save_index
 from hasher.log.base import Applied
 from hasher.log.direct import DirectLog
 from hasher.rows.apply import Applier
@@ -91,6 +94,37 @@ def test_a_deleted_folder_is_noticed_without_a_write_and_does_not_come_back(
     shard.checkpoint()
     shard.close()
     assert not (tmp_path / "data").exists()
+
+
+def test_an_index_is_not_saved_into_a_folder_that_is_gone(
+    shard: Shard, generation: Generation, rows: Any, tmp_path: Path
+) -> None:
+    submit(generation, rows, "r1", rows.upsert("a")).result(10)
+    shutil.rmtree(tmp_path / "data")
+    with pytest.raises(FileNotFoundError):
+        save_index(generation._index, generation.store, tmp_path / "data" / "g1", 2)
+    assert not (tmp_path / "data").exists()
+
+
+def test_what_a_kill_left_unsynced_in_the_folder_is_synced_at_the_start(
+    shard: Shard, rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A creation or deletion that is repeated finds its work done and syncs nothing."""
+    shard.create("g", rows.spec, "create-g")
+    shard.close()
+    synced: list[str] = []
+    sync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    again = Shard(tmp_path / "data", 0, 1)
+    again.lock()
+    monkeypatch.setattr(os, "fsync", noted)
+    again.load()
+    assert str(tmp_path / "data") in synced
+    again.close()
 
 
 def test_a_shard_without_generations_notices_that_its_folder_is_gone(shard: Shard, tmp_path: Path) -> None:
@@ -291,6 +325,20 @@ def test_a_full_disk_stops_writes_only_and_is_said_once(
     assert told == ["disk_full", "disk_has_space_again"]
 
 
+def test_a_collection_is_deleted_on_a_full_disk(tmp_path: Path, rows: Any) -> None:
+    with faulty_disk() as disk:
+        shard = Shard(tmp_path / "data", 0, 1)
+        shard.lock()
+        shard.load()
+        shard.create("g", rows.spec, "create-g")
+        submit(shard.generation("g"), rows, "r", rows.upsert("a")).result(10)
+        disk.number = errno.ENOSPC
+        disk.refuse_write = lambda file: True
+        assert shard.drop("g") == 2
+        assert [entry.name for entry in (tmp_path / "data").iterdir()] == ["LOCK"]
+        shard.close()
+
+
 def test_a_collection_that_finds_no_space_leaves_nothing_behind(
     shard: Shard, rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_bytes: list[int]
 ) -> None:
@@ -317,3 +365,58 @@ def test_a_quota_is_thought_used_up_for_a_while(
     assert shard.disk.is_full()
     monkeypatch.setattr(disk_module, "_QUOTA_SECONDS", -1)
     assert not shard.disk.is_full()
+
+
+# Open files
+
+MANY = """
+import resource, sys
+from pathlib import Path
+from hasher.shard import Shard
+from lookalike.collections import Spec
+from lookalike.errors import LookalikeError
+
+shard = Shard(Path(sys.argv[1]), 0, 1)
+shard.lock()
+shard.load()
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]), hard))
+names = [f"g{n}" for n in range(40)]
+made = []
+for name in names:
+    try:
+        shard.create(name, Spec("m", 16, 64, 1024), name)
+    except LookalikeError as error:
+        print(len(made), type(error).__name__, error.message)
+        break
+    made.append(name)
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+shard.create(name, Spec("m", 16, 64, 1024), name)
+shard.close()
+again = Shard(Path(sys.argv[1]), 0, 1)
+again.lock()
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]), hard))
+try:
+    again.load()
+    print("loaded")
+except LookalikeError as error:
+    print(type(error).__name__, error.message)
+"""
+
+
+@pytest.mark.parametrize("limit", range(40, 48))
+def test_the_limit_of_open_files_is_named(tmp_path: Path, limit: int) -> None:
+    """Whichever file it is that cannot be opened any more."""
+    done = subprocess.run(
+        [sys.executable, "-c", MANY, tmp_path / "data", str(limit)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    told = [line for line in done.stdout.splitlines() if "Error" in line]
+    assert len(told) == 2, done.stdout
+    assert int(told[0].split()[0]) > 2
+    for line in told:
+        assert "UnavailableError" in line
+        assert f"the hasher has all {limit} files open that it may (ulimit -n)" in line
