@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
+from hasher import convert
+from hasher.generation import Generation
+from hasher.rows.records import SearchAnswer, SearchQuery
+from hasher.shard import Shard
 from lookalike.errors import Reason
 from lookalike.filters import Equals, Filter, InCategory, Range
-from lookalike.v1 import types_pb2
+from lookalike.v1 import hasher_pb2, types_pb2
 from lookalike.wire.filters import filter_message
 from lookalike.wire.vectors import to_bytes
 from tests.hasher.served import Client, Code, refusal, upsert
@@ -106,3 +111,105 @@ async def test_metrics_show_stages_items_and_work(client: Client, rows: Any) -> 
     assert value("lookalike_hasher_codes_scanned_total") == 2
     for stage in ("hash", "probe", "scan", "rerank", "fetch", "commit"):
         assert value("lookalike_hasher_stage_seconds_count", {"stage": stage}) == 1
+
+
+async def test_conversion_and_work_are_off_the_event_loop(
+    client: Client, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: dict[str, str] = {}
+
+    def noted(owner: Any, name: str) -> None:
+        inner = getattr(owner, name)
+
+        def call(*arguments: Any) -> Any:
+            threads[name] = threading.current_thread().name.rpartition("_")[0]
+            return inner(*arguments)
+
+        monkeypatch.setattr(owner, name, call)
+
+    for name in ("change_of", "query_of", "answer_message", "row_message", "stats_message"):
+        noted(convert, name)
+    noted(Shard, "check_placement")
+    await client.write(upsert(rows, "a"))
+    await client.search(rows.vector("a"))
+    assert {threads.pop(name) for name in ("change_of", "check_placement")} == {"hasher-rows"}
+    assert {threads.pop(name) for name in ("query_of", "answer_message")} == {"hasher-search"}
+    await client.search(rows.vector("a"), exact=True)
+    assert {threads.pop(name) for name in ("query_of", "answer_message")} == {"hasher-exact"}
+    await client.stub.Get(hasher_pb2.GetRequest(generation="g", item_ids=["a"]))
+    assert threads == {"check_placement": "hasher-rows", "row_message": "hasher-rows"}
+    await client.stub.List(hasher_pb2.ListRequest(generation="g", page_size=1))
+    await client.stub.Describe(hasher_pb2.DescribeRequest())
+    assert set(threads.values()) == {"hasher-rows"}
+    assert "stats_message" in threads
+
+
+async def test_exact_searches_hold_up_only_each_other(
+    client: Client, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.write(upsert(rows, "a"))
+    running, go_on = [], threading.Event()
+    search = Generation.search
+
+    def slow(self: Generation, query: SearchQuery) -> SearchAnswer:
+        if query.exact:
+            running.append(query)
+            assert go_on.wait(20)
+        return search(self, query)
+
+    monkeypatch.setattr(Generation, "search", slow)
+    exact = [asyncio.create_task(client.search(rows.vector("a"), exact=True)) for _ in range(4)]
+    try:
+        while not running:
+            await asyncio.sleep(0.01)
+        for _ in range(3):
+            assert (await client.search(rows.vector("a"))).results[0].hits
+            assert (await client.stub.Get(hasher_pb2.GetRequest(generation="g", item_ids=["a"]))).rows
+        assert len(running) == 1
+    finally:
+        go_on.set()
+    for answer in await asyncio.gather(*exact):
+        assert answer.results[0].hits
+
+
+async def test_late_and_failed_searches_are_measured(
+    client: Client, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = client.metrics.registry.get_sample_value
+
+    def count(stage: str) -> float | None:
+        return value("lookalike_hasher_stage_seconds_count", {"stage": stage})
+
+    await client.write(upsert(rows, "a"))
+    await refusal(client.search(rows.vector("a"), min_positions={0: 99}, timeout=0.3))
+    assert (count("position"), count("queue")) == (1, None)
+    await refusal(client.search(rows.vector("a"), k=2000))
+    assert (count("position"), count("queue"), count("scan")) == (2, 1, None)
+    go_on = threading.Event()
+    search = Generation.search
+
+    def slow(self: Generation, query: SearchQuery) -> SearchAnswer:
+        assert go_on.wait(20)
+        return search(self, query)
+
+    monkeypatch.setattr(Generation, "search", slow)
+    code, _ = await refusal(client.search(rows.vector("a"), timeout=0.2))
+    assert code == Code.DEADLINE_EXCEEDED
+    go_on.set()
+    deadline = asyncio.get_running_loop().time() + 10
+    while count("convert") is None and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.01)
+    assert (count("queue"), count("scan"), count("convert")) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("length", [1e-38, 1e-20, 1e18])
+async def test_length_of_a_query_does_not_matter(client: Client, rows: Any, length: float) -> None:
+    await client.write(*(upsert(rows, f"i{n}") for n in range(30)))
+    query = rows.vector("query")
+    for exact in (False, True):
+        found, other = [
+            (await client.search(vector, exact=exact)).results[0].hits
+            for vector in (query, (query.astype(np.float64) * length).astype(np.float32))
+        ]
+        assert [hit.item.item_id for hit in other] == [hit.item.item_id for hit in found]
+        assert [hit.score for hit in other] == pytest.approx([hit.score for hit in found], abs=1e-5)
