@@ -88,7 +88,7 @@ async def test_stages_of_failed_searches_are_measured_too(gateway: Gateway) -> N
     assert gateway.sample("stage_seconds_count", stage="admit") == 2
     gateway.shards[0].hangs = True
     with pytest.raises(grpc.aio.AioRpcError):
-        await gateway.search.Search(search_request(), timeout=0.2)
+        await gateway.search.Search(search_request(), timeout=2)
     gateway.shards[0].hangs, gateway.shards[0].failure = False, UnavailableError("down")
     with pytest.raises(grpc.aio.AioRpcError):
         await gateway.search.Search(search_request())
