@@ -16,7 +16,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.outcome import Outcome, covers, is_callers_mistake
 from gateway.patience import Patience
 from gateway.peers import Shard, ShardRequest, SilentError, UnreachableError
-from lookalike.errors import DeadlineError, LookalikeError, OverloadedError, Reason
+from lookalike.errors import DeadlineError, LookalikeError, Reason
 from lookalike.limits import MAX_PARTITION_COUNT
 from lookalike.placement import partition_of, shard_of
 from lookalike.v1 import hasher_pb2
@@ -24,7 +24,7 @@ from lookalike.v1 import hasher_pb2
 T = TypeVar("T")
 R = TypeVar("R", bound=ShardRequest)
 
-_PASSING = (Reason.LOG_POSITION_NOT_REACHED, Reason.SHUTTING_DOWN)
+_PASSING = (Reason.LOG_POSITION_NOT_REACHED, Reason.OVERLOADED, Reason.SHUTTING_DOWN)
 _shard_of = lru_cache(maxsize=2 * MAX_PARTITION_COUNT)(shard_of)
 log = structlog.get_logger()
 
@@ -193,8 +193,8 @@ class Shards:
     def _count_failures(self, outcome: Outcome[Any]) -> None:
         for number, error in outcome.failures.items():
             self._metrics.shard_failed(number)
-            passing = isinstance(error, DeadlineError | OverloadedError | UnreachableError)
-            if not passing and error.reason not in _PASSING:
+            unsaid = isinstance(error, DeadlineError | UnreachableError)
+            if not unsaid and error.reason not in _PASSING:
                 log.error("shard_failed", shard=number, reason=error.reason.value, error=error.message)
 
     def _breaker(self, number: int) -> Breaker:

@@ -105,11 +105,12 @@ def words_of(error: LookalikeError) -> str:
     """Says in a few words, without internals, why a shard did not answer."""
     if error.reason in _WORDS_BY_REASON:
         return _WORDS_BY_REASON[error.reason]
-    for kind, words in _WORDS:
-        if isinstance(error, kind):
-            return words
-    # What a shard itself says of its disk, its load or its end is worth passing on.
-    return error.message[:_MAX_WORDS] if isinstance(error, UnavailableError) else "failed"
+    # What a shard itself says of its disk, its limits or its end is worth passing on.
+    if error.reason is not Reason.OPEN_FILES_LIMIT:
+        for kind, words in _WORDS:
+            if isinstance(error, kind):
+                return words
+    return error.message[:_MAX_WORDS] if isinstance(error, RetryableError) else "failed"
 
 
 def is_callers_mistake(error: LookalikeError) -> bool:

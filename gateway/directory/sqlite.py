@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from gateway.directory.base import Change, Collection, Directory, State
 from lookalike.collections import RERANK_BEFORE_CHOICE, Rerank, Spec
 from lookalike.errors import DataLossError, InvalidInputError, Reason, UnavailableError
 from lookalike.files.disk import make_folder, sync_folder
+from lookalike.files.open_files import open_files_error
 from lookalike.files.sqlite import check_sqlite_version, is_disk_full, make_durable, transaction
 
 _FILE_NAME = "collections.sqlite"
@@ -67,6 +67,7 @@ class SqliteDirectory(Directory):
         InvalidInputError: The folder cannot be used, or a newer version wrote the file (``CONFIG_INVALID``).
         DataLossError: The file is damaged.
         UnavailableError: The disk is full (``DISK_FULL``).
+        OverloadedError: The process has too many files open (``OPEN_FILES_LIMIT``).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -178,13 +179,13 @@ def _open(folder: Path) -> apsw.Connection:
         make_folder(folder)
         db = apsw.Connection(str(folder / _FILE_NAME))
     except (OSError, apsw.CantOpenError) as error:
-        raise _out_of_descriptors(error) or unusable from None
+        raise open_files_error(error) or unusable from None
     try:
         with _storage_errors(db):
             _prepare(db)
             sync_folder(folder)
     except (OSError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
-        problem = _out_of_descriptors(error) or unusable
+        problem = open_files_error(error) or unusable
         db.close()
         raise problem from None
     except BaseException:
@@ -235,23 +236,6 @@ def _storage_errors(db: apsw.Connection) -> Iterator[None]:
             reason=Reason.DISK_FULL,
             retry_after_seconds=_FULL_RETRY_SECONDS,
         ) from error
-
-
-def _out_of_descriptors(error: Exception) -> InvalidInputError | None:
-    """Returns the error that names the limit, where a file could not be opened for want of a descriptor."""
-    number = error.errno if isinstance(error, OSError) else None
-    if number is None:
-        try:
-            os.close(os.dup(0))
-        except OSError as probe:
-            number = probe.errno
-    if number not in (errno.EMFILE, errno.ENFILE):
-        return None
-    return InvalidInputError(
-        f"cannot open {_FILE_NAME}: {os.strerror(number)}; the process may have"
-        f" {os.sysconf('SC_OPEN_MAX')} at once (ulimit -n)",
-        reason=Reason.CONFIG_INVALID,
-    )
 
 
 def _collection(*row: apsw.SQLiteValue) -> Collection:
