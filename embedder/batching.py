@@ -8,21 +8,19 @@ model server may be given several, which it merges as it sees fit.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from lookalike.errors import OverloadedError, Reason, UnavailableError
+from lookalike.errors import Reason, UnavailableError
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_SMOOTHING = 0.2
-
 
 class MicroBatcher(Generic[T, R]):
-    """A bounded queue in front of a function that works on batches.
+    """A queue in front of a function that works on batches; its users bound what they submit.
 
     Create it and call :meth:`start` within the event loop that will use it.
 
@@ -32,7 +30,6 @@ class MicroBatcher(Generic[T, R]):
         max_batch: Largest batch.
         max_running: Batches that run at the same time.
         max_wait_seconds: How long an incomplete batch waits for company.
-        max_queue: Requests that may wait; beyond that :meth:`submit` refuses.
         on_batch: Called with the size of every batch, before it runs.
     """
 
@@ -43,20 +40,16 @@ class MicroBatcher(Generic[T, R]):
         max_batch: int,
         max_running: int = 1,
         max_wait_seconds: float = 0.0,
-        max_queue: int = 256,
         on_batch: Callable[[int], None] | None = None,
     ) -> None:
         self._run_batch = run_batch
         self._max_batch = max_batch
         self._max_wait_seconds = max_wait_seconds
-        self._max_queue = max_queue
         self._on_batch = on_batch
-        self._queue: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._queue: dict[asyncio.Future[R], T] = {}  # in order
         self._changed = asyncio.Event()
         self._closing = False
-        self._batch_seconds = 0.0
         self._free = asyncio.Semaphore(max_running)
-        self._max_running = max_running
         self._running: set[asyncio.Task[None]] = set()
         self._worker: asyncio.Task[None] | None = None
 
@@ -68,25 +61,24 @@ class MicroBatcher(Generic[T, R]):
         """Queue one item and wait for its result. Cancelling takes it out of the queue.
 
         Raises:
-            OverloadedError: The queue is full; ``retry_after_seconds`` estimates when it will not be.
             UnavailableError: The batcher is closing.
         """
         if self._closing:
             raise UnavailableError(
                 "the embedder is shutting down; try another one", reason=Reason.SHUTTING_DOWN
             )
-        if len(self._queue) >= self._max_queue:
-            self._drop_cancelled()
-        if len(self._queue) >= self._max_queue:
-            batches = -(-len(self._queue) // (self._max_batch * self._max_running))
-            raise OverloadedError(
-                f"{len(self._queue)} pictures already wait to be encoded; try again later",
-                retry_after_seconds=batches * self._batch_seconds,
-            )
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._queue.append((item, future))
+        self._queue[future] = item
         self._changed.set()
-        return await future
+        try:
+            return await future
+        finally:
+            self._queue.pop(future, None)
+
+    @property
+    def waiting(self) -> int:
+        """Items that are queued."""
+        return len(self._queue)
 
     async def close(self) -> None:
         """Refuse new items, finish the queued ones and stop."""
@@ -130,21 +122,13 @@ class MicroBatcher(Generic[T, R]):
                 return
 
     def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
-        batch: list[tuple[T, asyncio.Future[R]]] = []
-        while self._queue and len(batch) < self._max_batch:
-            item, future = self._queue.popleft()
-            if not future.done():
-                batch.append((item, future))
-        return batch
-
-    def _drop_cancelled(self) -> None:
-        self._queue = deque(entry for entry in self._queue if not entry[1].done())
+        first = list(itertools.islice(self._queue, self._max_batch))
+        return [(self._queue.pop(future), future) for future in first]
 
     async def _run(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         if self._on_batch is not None:
             self._on_batch(len(batch))
         items = [item for item, _ in batch]
-        started = time.monotonic()
         try:
             results = await self._run_batch(items)
             if len(results) != len(batch):
@@ -154,7 +138,6 @@ class MicroBatcher(Generic[T, R]):
                 if not future.done():
                     future.set_exception(error)
             return
-        self._batch_seconds += _SMOOTHING * (time.monotonic() - started - self._batch_seconds)
         for (_, future), result in zip(batch, results, strict=True):
             if not future.done():
                 future.set_result(result)

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from embedder.decoding.budget import DEFAULT_MEGAPIXELS
 from embedder.triton.naming import DEFAULT_MODEL, MODEL_PATTERN
 from lookalike.addresses import DEFAULT_TRITON, EMBEDDER_PORT, check_address
+from lookalike.limits import MIB
 from lookalike.runtime.settings import (
     Port,
     PositiveCount,
@@ -55,7 +56,7 @@ class EmbedderSettings(ServerSettings):
     """Cosine distance allowed from the bundle's golden embeddings; 0 takes what engine and bundle say."""
     preprocess_workers: int = Field(default=0, ge=0, le=1024)
     """Photos decoded at the same time; 0 takes one per core."""
-    decode_megapixels: int = Field(default=DEFAULT_MEGAPIXELS, ge=1)
+    decode_megapixels: PositiveCount = DEFAULT_MEGAPIXELS
     """Megapixels decoded at the same time, over all photos: a bound on memory, at most 16 MB each. Further
     photos wait their turn, and one that has more is decoded alone."""
     max_batch: int = Field(default=2, ge=1, le=256)
@@ -65,3 +66,6 @@ class EmbedderSettings(ServerSettings):
     """How long an incomplete batch waits for company; 0 never delays a lone photo."""
     max_queue: PositiveCount = 256
     """Photos under way over all calls; a call that finds no room is refused with RESOURCE_EXHAUSTED."""
+    max_queue_bytes: int = Field(default=256 * MIB, ge=1, le=1 << 40)
+    """Bytes of the photos of all calls under way, each held twice; likewise, but a call that is alone is
+    never refused."""

@@ -29,6 +29,10 @@ class StageMetrics:
         self.queue_depth = metrics.gauge(
             "lookalike_embedder_queue_depth", "Photos under way; calls are refused when max_queue is reached."
         )
+        self.queue_bytes = metrics.gauge(
+            "lookalike_embedder_queue_bytes",
+            "Bytes of the photos of all calls under way; calls are refused when max_queue_bytes is reached.",
+        )
         switches = metrics.counter(
             "lookalike_embedder_model_switches_total",
             "Models that took over while serving (ok) or were refused (failed).",

@@ -13,11 +13,13 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from embedder.admission import Admission
 from embedder.batching import MicroBatcher
 from embedder.bundle import Bundle
 from embedder.decoding.budget import PROCESS_BUDGET, PixelBudget, PixelClaim
@@ -31,7 +33,6 @@ from lookalike.errors import (
     FailedPreconditionError,
     InvalidInputError,
     LookalikeError,
-    OverloadedError,
     Reason,
 )
 
@@ -39,7 +40,6 @@ NORM_TOLERANCE = 1e-3
 REPEAT_TOLERANCE = 1e-5
 CHECK_SECONDS = 30.0
 """How long a self-check waits for one answer."""
-_SMOOTHING = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,7 @@ class EmbedPipeline:
         max_running: Batches encoded at the same time; more than one is for model servers.
         max_wait_seconds: How long an incomplete batch waits for company.
         max_queue: Photos under way over all calls; :meth:`embed` refuses beyond it.
+        max_queue_bytes: Bytes of the photos of all calls under way, likewise.
         pixels: Bounds what is decoded at the same time; that of the process by default.
     """
 
@@ -139,26 +140,24 @@ class EmbedPipeline:
         max_running: int = 1,
         max_wait_seconds: float = 0.0,
         max_queue: int = 256,
+        max_queue_bytes: int = 256 << 20,
         pixels: PixelBudget = PROCESS_BUDGET,
     ) -> None:
         self.bundle = bundle
         self._encoder = encoder
         decoders = preprocess_workers or os.cpu_count() or 1
         self._max_batch = max_batch
-        self._max_under_way = max_batch * max_running + decoders
-        self._max_queue = max_queue
-        self._under_way = 0
-        self._changed = asyncio.Event()
-        self._seconds_per_photo = 0.0
+        self._max_under_way = min(max_batch * max_running + decoders, max_queue)
+        self._admission = Admission(max_queue, max_queue_bytes, metrics)
         self._metrics = metrics
         self._pixels = pixels
+        self._free_decoders = asyncio.Semaphore(decoders)
         self._decoders = ThreadPoolExecutor(max_workers=decoders, thread_name_prefix="preprocess")
         self._batcher: MicroBatcher[_Prepared, _Row] = MicroBatcher(
             self._encode_batch,
             max_batch=max_batch,
             max_running=max_running,
             max_wait_seconds=max_wait_seconds,
-            max_queue=max_queue,
             on_batch=metrics.batch_size.observe,
         )
 
@@ -168,9 +167,7 @@ class EmbedPipeline:
 
     async def drain(self) -> None:
         """Wait until no call is under way; for a model that no new call reaches."""
-        while self._under_way:
-            self._changed.clear()
-            await self._changed.wait()
+        await self._admission.drained()
 
     async def close(self) -> None:
         """Finish what is queued and stop the threads."""
@@ -250,31 +247,18 @@ class EmbedPipeline:
             DeadlineError: The time was up first.
         """
         wanted = min(len(photos), self._max_under_way)
-        if self._under_way + wanted > self._max_queue:
-            raise OverloadedError(
-                f"the embedder has {self._under_way} photos under way; try again later",
-                retry_after_seconds=self._under_way * self._seconds_per_photo,
-            )
-        self._count(wanted)
         deadline = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
         times = StageTimes()
         outcomes: dict[int, EmbeddedPhoto | InvalidInputError] = {}
         todo = iter(enumerate(photos))
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(wanted):
-                    group.create_task(self._work_off(todo, predictions_k, deadline, outcomes, times))
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-        finally:
-            self._count(-wanted)
+        with self._admission.admitted(wanted, sum(len(photo.content) for photo in photos)):
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(wanted):
+                        group.create_task(self._work_off(todo, predictions_k, deadline, outcomes, times))
+            except ExceptionGroup as failures:
+                raise failures.exceptions[0] from None
         return EmbedResults([outcomes[i] for i in range(len(photos))], times)
-
-    def _count(self, photos: int) -> None:
-        """Count photos that are under way from now on, or, if negative, no longer."""
-        self._under_way += photos
-        self._metrics.queue_depth.inc(photos)
-        self._changed.set()
 
     def _failed(self, problem: str) -> InvalidInputError:
         return InvalidInputError(
@@ -299,14 +283,7 @@ class EmbedPipeline:
         self, photo: Photo, predictions_k: int, deadline: float, times: StageTimes
     ) -> EmbeddedPhoto | InvalidInputError:
         arrived = time.monotonic()
-        claim = self._pixels.claim()
-        try:
-            started, prepared = await asyncio.get_running_loop().run_in_executor(
-                self._decoders, self._preprocess, photo, claim
-            )
-        except asyncio.CancelledError:
-            claim.withdraw()
-            raise
+        started, prepared = await self._decode(photo)
         queued_at = time.monotonic()
         times.preprocess_seconds += queued_at - started
         if isinstance(prepared, InvalidInputError):
@@ -317,6 +294,24 @@ class EmbedPipeline:
         times.queue_seconds = max(times.queue_seconds, queue_seconds)
         times.encode_seconds = max(times.encode_seconds, row.encode_seconds)
         return EmbeddedPhoto(row.vector, self._predictions(row.probabilities, predictions_k))
+
+    async def _decode(self, photo: Photo) -> tuple[float, npt.NDArray[np.float32] | InvalidInputError]:
+        """Preprocesses a photo in a thread; returns when that began, and what came of it."""
+        # Photos wait here and not in the pool, which keeps those of cancelled calls until a thread is free.
+        await self._free_decoders.acquire()
+        loop, claim = asyncio.get_running_loop(), self._pixels.claim()
+        done = self._decoders.submit(self._preprocess, photo, claim)
+
+        def free_decoder(_: object) -> None:
+            with suppress(RuntimeError):  # the loop ended before the thread
+                loop.call_soon_threadsafe(self._free_decoders.release)
+
+        done.add_done_callback(free_decoder)
+        try:
+            return await asyncio.wrap_future(done)
+        except asyncio.CancelledError:
+            claim.withdraw()
+            raise
 
     def _preprocess(
         self, photo: Photo, claim: PixelClaim
@@ -337,7 +332,7 @@ class EmbedPipeline:
         )
         seconds = time.monotonic() - started
         self._metrics.encode_seconds.observe(seconds)
-        self._seconds_per_photo += _SMOOTHING * (seconds / len(batch) - self._seconds_per_photo)
+        self._admission.encoded(len(batch), seconds)
         return [
             _Row(
                 vector,

@@ -197,6 +197,7 @@ class ServedModel:
             max_running=self._engines.max_running,
             max_wait_seconds=settings.max_wait_seconds,
             max_queue=settings.max_queue,
+            max_queue_bytes=settings.max_queue_bytes,
             pixels=self._pixels,
         )
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -177,6 +178,53 @@ async def test_a_full_embedder_refuses_whole_calls(bundle: Bundle) -> None:
         assert len((await second).outcomes) == 1
         assert metrics.registry.get_sample_value("lookalike_embedder_queue_depth") == 0
         assert gate.photos == 51
+
+
+async def test_photos_under_way_are_limited_by_their_bytes(bundle: Bundle) -> None:
+    metrics, gate = Metrics(), Gate(OnnxEncoder(bundle, threads=1))
+    small, large = photo(1), Photo(photo(2).content + bytes(100_000))
+    depth = partial(metrics.registry.get_sample_value, "lookalike_embedder_queue_depth")
+    size = partial(metrics.registry.get_sample_value, "lookalike_embedder_queue_bytes")
+    async with running(bundle, gate, metrics, max_queue_bytes=100_000) as pipeline:
+        # Photos that wait behind others of their call count too.
+        first = asyncio.create_task(pipeline.embed([small] * 20))
+        await until(lambda: depth() == 4)
+        assert size() == 20 * len(small.content)
+        with pytest.raises(OverloadedError, match="bytes under way"):
+            await pipeline.embed([large])
+        second = asyncio.create_task(pipeline.embed([small]))
+        gate.open(60)
+        await asyncio.gather(first, second)
+        # Alone, a call is never refused: it could not be repeated either.
+        assert len((await pipeline.embed([large, large])).outcomes) == 2
+        assert size() == depth() == 0
+
+
+async def test_a_call_of_more_photos_than_the_queue_takes_is_served(bundle: Bundle) -> None:
+    async with running(bundle, OnnxEncoder(bundle, threads=1), max_batch=4, max_queue=2) as pipeline:
+        assert len((await pipeline.embed([photo(i) for i in range(9)])).outcomes) == 9
+
+
+async def test_cancelled_photos_are_not_kept_for_busy_decoders(bundle: Bundle) -> None:
+    """They would add up beyond the limit: their callers no longer count."""
+
+    class Watched(Photo):
+        """Unlike a photo, it can be referred to without being kept."""
+
+    async with running(bundle, OnnxEncoder(bundle, threads=1), pixels=(pixels := PixelBudget(1))) as pipeline:
+        with pixels.claim().held(1_000_000):
+            busy = asyncio.create_task(pipeline.embed([photo(1), photo(2)]))
+            await until(lambda: pixels.waiting == 2)
+            calls = [asyncio.create_task(pipeline.embed([Watched(photo(i).content)])) for i in range(9)]
+            await asyncio.sleep(0.01)
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+            del call, calls
+            await asyncio.sleep(0)  # the event loop keeps the last result for as long
+            gc.collect()
+            assert not [one for one in gc.get_objects() if isinstance(one, Watched)]
+        await busy
 
 
 async def test_a_cancelled_call_leaves_the_queue(bundle: Bundle) -> None:
