@@ -37,7 +37,8 @@ class Breaker:
         self._on_change = on_change
         self._calls = calls
         self._seconds = seconds
-        self._unanswered = 0
+        self.given_up = 0
+        """Calls in a row that were given up without an answer."""
         self._silent_since = self._answered_at = clock()
         self._waiting: set[asyncio.Task[Any]] = set()
 
@@ -48,7 +49,7 @@ class Breaker:
 
     def answered(self) -> None:
         """Takes note of an answer of whatever kind."""
-        self._unanswered = 0
+        self.given_up = 0
         self._answered_at = self._clock()
         if self.is_open:
             self.is_open = False
@@ -62,10 +63,10 @@ class Breaker:
         """
         # A slow call may be older than an answer to a later one.
         since = max(sent_at, self._answered_at)
-        self._silent_since = min(self._silent_since, since) if self._unanswered else since
-        self._unanswered += 1
+        self._silent_since = min(self._silent_since, since) if self.given_up else since
+        self.given_up += 1
         long_enough = self._clock() - self._silent_since >= self._seconds
-        if not self.is_open and self._unanswered >= self._calls and long_enough:
+        if not self.is_open and self.given_up >= self._calls and long_enough:
             self.is_open = True
             self._on_change(True)
             for call in tuple(self._waiting):

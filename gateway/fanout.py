@@ -167,7 +167,8 @@ class Shards:
         while pending:
             still_needed = not outcome.answers or any(calls[call] in needed for call in pending)
             if not in_grace and not still_needed and covers(len(outcome.answers), called, enough):
-                end = min(end, self._clock() + self._patience.grace_seconds(call_name))
+                given_up = min(self._breakers[calls[call]].given_up for call in pending)
+                end = min(end, self._clock() + self._patience.grace_seconds(call_name, given_up))
                 in_grace = True
             done, pending = await asyncio.wait(
                 pending, timeout=max(end - self._clock(), 0), return_when=asyncio.FIRST_COMPLETED

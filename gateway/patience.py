@@ -8,6 +8,7 @@ from collections import deque
 _MIN_SECONDS = 0.02
 _TIMES_P99 = 2.0
 _RECENT_ANSWERS = 256
+_MOST_HALVINGS = 16
 _REFRESH_EVERY = 32
 
 
@@ -29,6 +30,12 @@ class Patience:
             p99 = ordered[math.ceil(0.99 * len(ordered)) - 1]
             self._grace_seconds[call] = max(_TIMES_P99 * p99, _MIN_SECONDS)
 
-    def grace_seconds(self, call: str) -> float:
-        """Returns how long to wait for more answers once enough have come: twice the p99, at least 20 ms."""
-        return self._grace_seconds.get(call, _MIN_SECONDS)
+    def grace_seconds(self, call: str, given_up: int = 0) -> float:
+        """Returns how long to wait for more answers once enough have come: twice the p99, at least 20 ms.
+
+        Args:
+            call: The name of the call.
+            given_up: Calls to the shard in a row that got no answer; each halves the time, so that a shard
+                that hangs delays a few searches, and not all until that is certain.
+        """
+        return self._grace_seconds.get(call, _MIN_SECONDS) / 2.0 ** min(given_up, _MOST_HALVINGS)

@@ -88,6 +88,31 @@ async def test_once_enough_have_answered_the_rest_gets_a_short_grace(
     assert outcome.covers(0.6)
 
 
+async def test_the_grace_of_a_shard_that_hangs_halves_with_each_call_until_it_answers(
+    make_shards: MakeShards, fan_out: FanOut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fakes = make_shards(2)
+    shards = fan_out(fakes, clock=lambda: 1000.0)
+    graces: list[float] = []
+    wait = asyncio.wait
+
+    async def noting(calls: object, *, timeout: float, **options: object) -> object:
+        if timeout < LONG:
+            graces.append(timeout)
+        return await wait(calls, timeout=timeout, **options)
+
+    monkeypatch.setattr(asyncio, "wait", noting)
+    fakes[0].hangs = True
+    for _ in range(4):
+        await _describe(shards, enough=0.5)
+    assert graces == pytest.approx([0.02, 0.01, 0.005, 0.0025], abs=1e-9)
+    fakes[0].hangs = False
+    await _describe(shards)
+    fakes[0].hangs = True
+    await _describe(shards, enough=0.5)
+    assert graces[-1] == pytest.approx(0.02, abs=1e-9)
+
+
 @pytest.mark.parametrize("enough", [0.0, 0.5])
 async def test_an_answer_is_waited_for_whatever_is_enough(
     make_shards: MakeShards, fan_out: FanOut, enough: float
