@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Final, Self
 
@@ -77,6 +78,51 @@ class Spec:
             bits=self.bits,
             partition_count=self.partition_count,
             rerank=_RERANK_NUMBERS[self.rerank],
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Returns a spec that was kept as text; an option that is not in it has its default.
+
+        Raises:
+            TypeError, ValueError: The text is not a spec.
+        """
+        values = json.loads(text)
+        return cls(**{**values, "rerank": Rerank(values.get("rerank", DEFAULT_RERANK))})
+
+    def to_json(self) -> str:
+        """Returns the spec as text, to be kept."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def completed(cls, asked: collection_pb2.CollectionSpec, model_version: str, dimension: int) -> Self:
+        """Returns a checked spec with defaults where it leaves an option open.
+
+        Args:
+            asked: As it was received.
+            model_version: Of the collection.
+            dimension: Of the model's vectors.
+        """
+        return cls(
+            model_version,
+            dimension,
+            asked.bits or DEFAULT_BITS,
+            asked.partition_count or DEFAULT_PARTITION_COUNT,
+            rerank_of(asked) or DEFAULT_RERANK,
+        )
+
+    def satisfies(self, asked: collection_pb2.CollectionSpec) -> bool:
+        """Whether a request could have made this collection.
+
+        An open model fits any: the embedder's model may have changed since the first call. So does an open
+        precision: collections that were made before they could choose do not have the default one.
+        """
+        return (
+            asked.model_version in ("", self.model_version)
+            and asked.dimension in (0, self.dimension)
+            and (asked.bits or DEFAULT_BITS) == self.bits
+            and (asked.partition_count or DEFAULT_PARTITION_COUNT) == self.partition_count
+            and rerank_of(asked) in (None, self.rerank)
         )
 
 

@@ -15,12 +15,8 @@ from gateway.fanout import Shards
 from gateway.outcome import Outcome
 from gateway.peers import Embedder, Shard
 from lookalike.collections import (
-    DEFAULT_BITS,
-    DEFAULT_PARTITION_COUNT,
-    DEFAULT_RERANK,
     Spec,
     check_spec,
-    rerank_of,
 )
 from lookalike.errors import AlreadyExistsError, DeadlineError, InvalidInputError, NotFoundError, Reason
 from lookalike.limits import MAX_REQUEST_ID_BYTES
@@ -66,7 +62,7 @@ class Lifecycle:
             if found is None:
                 spec = await self._complete(asked, deadline)
                 found = await self._directory.begin_create(name, spec)
-            elif not _fits(asked, found.spec):
+            elif not found.spec.satisfies(asked):
                 raise AlreadyExistsError(
                     f'collection "{name}" exists with another spec: use another name, or delete it first',
                     field="spec",
@@ -170,28 +166,7 @@ class Lifecycle:
                     field="spec.dimension",
                 )
             model_version, dimension = model.model_version, model.embedding_dimension
-        return Spec(
-            model_version,
-            dimension,
-            asked.bits or DEFAULT_BITS,
-            asked.partition_count or DEFAULT_PARTITION_COUNT,
-            rerank_of(asked) or DEFAULT_RERANK,
-        )
-
-
-def _fits(asked: collection_pb2.CollectionSpec, spec: Spec) -> bool:
-    """Whether a request could have made a collection.
-
-    An open model fits any: the embedder's model may have changed since the first call. So does an open
-    precision: collections that were made before they could choose do not have the default one.
-    """
-    return (
-        asked.model_version in ("", spec.model_version)
-        and asked.dimension in (0, spec.dimension)
-        and (asked.bits or DEFAULT_BITS) == spec.bits
-        and (asked.partition_count or DEFAULT_PARTITION_COUNT) == spec.partition_count
-        and rerank_of(asked) in (None, spec.rerank)
-    )
+        return Spec.completed(asked, model_version, dimension)
 
 
 def _request_id(change: str, collection: Collection) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 
 from gateway.directory.base import Change, Collection, Directory, State
-from lookalike.collections import RERANK_BEFORE_CHOICE, Rerank, Spec
+from lookalike.collections import RERANK_BEFORE_CHOICE, Spec
 from lookalike.errors import DataLossError, InvalidInputError, Reason, UnavailableError
 from lookalike.files.disk import make_folder, sync_folder
 from lookalike.files.open_files import open_files_error
@@ -36,12 +36,8 @@ CREATE TABLE collections (
     name TEXT PRIMARY KEY,
     generation TEXT NOT NULL UNIQUE,
     state TEXT NOT NULL CHECK (state IN ('creating', 'ready', 'deleting')),
-    model_version TEXT NOT NULL,
-    dimension INTEGER NOT NULL,
-    bits INTEGER NOT NULL,
-    partition_count INTEGER NOT NULL,
     create_time_ns INTEGER NOT NULL,
-    rerank TEXT NOT NULL
+    spec TEXT NOT NULL
 ) STRICT;
 CREATE TABLE aliases (
     name TEXT PRIMARY KEY,
@@ -51,10 +47,18 @@ CREATE TABLE aliases (
 # Generations were numbered; they are random now, so that no number has to be remembered.
 _FROM_1_TO_2 = f"""
 {_INSTALLATION}
-ALTER TABLE collections ADD COLUMN rerank TEXT NOT NULL DEFAULT '{RERANK_BEFORE_CHOICE}';
+ALTER TABLE collections ADD COLUMN spec TEXT NOT NULL DEFAULT '';
+UPDATE collections SET spec = json_object(
+    'model_version', model_version, 'dimension', dimension, 'bits', bits,
+    'partition_count', partition_count, 'rerank', '{RERANK_BEFORE_CHOICE}'
+);
+ALTER TABLE collections DROP COLUMN model_version;
+ALTER TABLE collections DROP COLUMN dimension;
+ALTER TABLE collections DROP COLUMN bits;
+ALTER TABLE collections DROP COLUMN partition_count;
 DROP TABLE generations;
 """
-_COLUMNS = "name, generation, state, model_version, dimension, bits, partition_count, create_time_ns, rerank"
+_COLUMNS = "name, generation, state, create_time_ns, spec"
 
 
 class SqliteDirectory(Directory):
@@ -134,20 +138,15 @@ class SqliteDirectory(Directory):
         if collection is None:
             self._db.execute("DELETE FROM collections WHERE name = ?", (name,))
             return
-        spec = collection.spec
         self._db.execute(
-            f"INSERT INTO collections ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            f"INSERT INTO collections ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (name) DO UPDATE SET state = excluded.state",
             (
                 name,
                 collection.generation,
                 collection.state.value,
-                spec.model_version,
-                spec.dimension,
-                spec.bits,
-                spec.partition_count,
                 collection.create_time_ns,
-                spec.rerank.value,
+                collection.spec.to_json(),
             ),
         )
 
@@ -239,14 +238,12 @@ def _storage_errors(db: apsw.Connection) -> Iterator[None]:
 
 
 def _collection(*row: apsw.SQLiteValue) -> Collection:
-    name, generation, state, model_version, dimension, bits, partition_count, create_time_ns, rerank = row
+    name, generation, state, create_time_ns, spec = row
     return Collection(
         name=str(name),
         generation=str(generation),
         state=State(str(state)),
-        spec=Spec(
-            str(model_version), _int(dimension), _int(bits), _int(partition_count), Rerank(str(rerank))
-        ),
+        spec=Spec.from_json(str(spec)),
         create_time_ns=_int(create_time_ns),
     )
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Self
 
 import apsw
 
 from hasher.rows.records import Creation
-from lookalike.collections import Rerank, Spec
+from lookalike.collections import Spec
 
 SCHEMA_VERSION = 2
 _FIRST_REVISION = 1
@@ -99,7 +98,7 @@ class Meta:
         """
         values = dict(connection.execute("SELECT key, value FROM meta"))
         return cls(
-            spec=decode_spec(str(values["spec"])),
+            spec=Spec.from_json(str(values["spec"])),
             creation_request_id=str(values["creation_request_id"]),
             installation_id=str(values["installation_id"]),
             shard=int(values["shard"]),
@@ -115,7 +114,7 @@ def create_tables(connection: apsw.Connection, creation: Creation) -> None:
     connection.execute(META + PRODUCTS + ROWS + ROW_INDEXES + LOG)
     meta = {
         "schema_version": SCHEMA_VERSION,
-        "spec": encode_spec(creation.spec),
+        "spec": creation.spec.to_json(),
         "creation_request_id": creation.request_id,
         "installation_id": creation.installation_id,
         "shard": creation.shard,
@@ -133,18 +132,3 @@ def set_meta(connection: apsw.Connection, **values: str | int) -> None:
     connection.executemany(
         "UPDATE meta SET value = ? WHERE key = ?", ((value, key) for key, value in values.items())
     )
-
-
-def encode_spec(spec: Spec) -> str:
-    """Returns a spec as it is kept."""
-    return json.dumps(asdict(spec))
-
-
-def decode_spec(text: str) -> Spec:
-    """Returns a spec that was kept.
-
-    Raises:
-        TypeError, ValueError: It is not one.
-    """
-    values = json.loads(text)
-    return Spec(**{**values, "rerank": Rerank(values["rerank"])})
