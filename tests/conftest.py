@@ -6,7 +6,7 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deploy.local import process
 from lookalike.errors import Reason
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def default_signals() -> Iterator[None]:
+    """Gives signals their default meaning, in this process and in those that a test starts."""
+    with process.default_signals():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import structlog
 from pydantic.fields import FieldInfo
 
 from lookalike.errors import LookalikeError
-from lookalike.files.open_files import raise_limit
 from lookalike.runtime.logs import configure_logging
 from lookalike.runtime.settings import ServerSettings, load_settings
 
-log = structlog.get_logger()
 _Settings = TypeVar("_Settings", bound=ServerSettings)
 
 
@@ -49,8 +46,6 @@ def serve_main(
         settings = load_settings(settings_class, flags.pop("config"), **flags)
         lines = configure_logging(name, settings.log_level, settings.log_format)
         try:
-            found = raise_limit()
-            log.info("open_files_limit", soft=found.soft, hard=found.hard, raised_to=found.hard)
             asyncio.run(run(settings))
         finally:
             lines.flush()

@@ -16,6 +16,7 @@ import structlog
 from grpc_health.v1 import health_pb2_grpc
 
 from lookalike.addresses import join_address
+from lookalike.files.open_files import raise_limit
 from lookalike.runtime.calls import Calls
 from lookalike.runtime.health import HealthMonitor, ReadinessCheck
 from lookalike.runtime.interceptors import CallInterceptor
@@ -180,7 +181,9 @@ class ServerRunner:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, asked_to_stop.set)
+        limit = raise_limit()
         await self.start()
+        log.info("open_files_limit", soft=limit.soft, hard=limit.hard, raised_to=limit.hard)
         try:
             await self._until(asked_to_stop)
         finally:

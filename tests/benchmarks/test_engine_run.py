@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +145,7 @@ def test_an_unknown_section_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     assert "unknown section nothing" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("default_signals")
 def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
     command = [
         sys.executable,
@@ -160,11 +160,7 @@ def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
     ]
     command += ["--only", "curves", "--engines", "lookalike", "--rounds", "1000"]
     command += ["--cache", str(tmp_path), "--out", str(tmp_path)]
-    # Where the tests run in the background of a script, SIGINT is ignored, which children inherit.
-    heed = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
-    with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heed
-    ) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "screening" in line:

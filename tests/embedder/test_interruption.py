@@ -17,6 +17,8 @@ from lookalike.catalogue.catalog import Catalog, write_catalog
 from lookalike.cli.app import EXIT_INTERRUPTED, run
 from lookalike.errors import InvalidInputError
 
+pytestmark = pytest.mark.usefixtures("default_signals")
+
 
 def ignore(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
     """No one looks."""

@@ -166,6 +166,7 @@ def test_what_cannot_be_trained_with_is_refused_before_any_photo_is_read(
     assert told == []
 
 
+@pytest.mark.usefixtures("default_signals")
 def test_ctrl_c_stops_the_training_and_leaves_ctrl_c_as_it_was(
     toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
 ) -> None:

@@ -21,6 +21,8 @@ from lookalike.cli.app import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, run
 from lookalike.files.locks import lock_file
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc
 
+pytestmark = pytest.mark.usefixtures("default_signals")
+
 
 @dataclass
 class Embedder(embedder_pb2_grpc.EmbedderServiceServicer):

@@ -7,19 +7,16 @@ the power is cut. The process that starts on what is left must have everything t
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy.local.process import ServiceProcess
 from tests.faults.gateway_load import GatewayLoad
 from tests.faults.hasher_load import HasherLoad
 from tests.faults.load import Load, StartError
@@ -93,36 +90,24 @@ class Report:
     lost: list[str] = field(default_factory=list)
 
 
-class Server:
-    """A service process; with ``without`` one that leaves out a step of :mod:`tests.faults.sabotaged`."""
+class Server(ServiceProcess):
+    """A service that listens; ``without`` names a step of :mod:`tests.faults.sabotaged` to leave out."""
 
     def __init__(self, command: list[str], folder: Path, without: str = "") -> None:
-        ready = folder / f"{command[0]}.ready"
-        ready.unlink(missing_ok=True)
-        module = ["tests.faults.sabotaged", without] if without else []
-        flags = ["--port=0", "--metrics-port=-1", f"--ready-file={ready}", "--drain-wait-seconds=0"]
-        log = folder / f"{command[0]}.log"
-        with log.open("a") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *module, *command, *flags],
-                stderr=errors,
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-            )
-        deadline = time.monotonic() + START_SECONDS
-        while not ready.exists():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise StartError(f"{command[0]} did not start: {log.read_text()[-1000:]}")
-            time.sleep(0.01)
-        self.port: int = json.loads(ready.read_text())["port"]
+        service, *flags = command
+        through = ["tests.faults.sabotaged", without] if without else []
+        super().__init__(service, folder, *flags, "--drain-wait-seconds=0", through=through)
+        self.start()
+        try:
+            self.wait_until_listening()
+        except RuntimeError as error:
+            raise StartError(str(error)[-1000:]) from None
 
-    def kill(self, after_seconds: float = 0.0) -> None:
-        """SIGKILL, where it does not end before."""
+    def kill_after(self, seconds: float) -> None:
+        """Kills it, where it does not end before."""
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(after_seconds)
-        self.process.kill()
-        self.process.wait()
+            self.popen.wait(seconds)
+        self.kill()
 
 
 @contextmanager
@@ -159,9 +144,9 @@ class Machine:
         assert self._server
         with ThreadPoolExecutor(clients) as pool:
             if kill.kind != "milliseconds":
-                self._mount.plan_kill(self._server.process.pid, kill.kind, kill.count)
+                self._mount.plan_kill(self._server.popen.pid, kill.kind, kill.count)
             working = [pool.submit(client) for client in self._load.clients(clients)]
-            self._server.kill(kill.count / 1000 if kill.kind == "milliseconds" else LIFE_SECONDS)
+            self._server.kill_after(kill.count / 1000 if kill.kind == "milliseconds" else LIFE_SECONDS)
             self._mount.cancel_kill()
         for client in working:
             client.result()

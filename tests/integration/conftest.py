@@ -2,76 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import pytest
 
+from deploy.local.process import ROOT, ServiceProcess
 from lookalike import synth
 from lookalike.catalogue.catalog import Catalog, read_catalog
 from lookalike.client import Client, Item
 
 START_SECONDS = 60.0
-ROOT = Path(__file__).resolve().parents[2]
 
 
-@dataclass
-class Server:
-    """One service process."""
+class Server(ServiceProcess):
+    """One service process, which listens once it is started."""
 
-    name: str
-    arguments: list[str]
-    folder: Path
-    process: subprocess.Popen[bytes] | None = None
-    port: int = 0
-    metrics_port: int = 0
-
-    @property
-    def target(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    def start(self) -> Server:
-        """Starts the process, on the same ports as before if it ran already, and waits until it serves."""
-        ready = self.folder / f"{self.name}.ready"
-        ready.unlink(missing_ok=True)
-        ports = [f"--port={self.port}", f"--metrics-port={self.metrics_port}"]
-        with (self.folder / f"{self.name}.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *self.arguments, *ports, f"--ready-file={ready}",
-                 "--drain-wait-seconds=0.1"],
-                stderr=log,
-                cwd=ROOT,
-            )  # fmt: skip
-        deadline = time.monotonic() + START_SECONDS
-        while not ready.exists():
-            assert self.process.poll() is None, f"{self.name} ended at start:\n{self.log()}"
-            assert time.monotonic() < deadline, f"{self.name} did not start:\n{self.log()}"
-            time.sleep(0.02)
-        bound = json.loads(ready.read_text())
-        self.port, self.metrics_port = bound["port"], bound["metrics_port"]
+    def start(self) -> Self:
+        """Starts it on the ports that it had before, if it had any, and waits until it listens."""
+        super().start()
+        self.wait_until_listening()
         return self
-
-    def kill(self) -> None:
-        """SIGKILL: no chance to save anything."""
-        assert self.process
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self) -> int:
-        """SIGTERM, and the exit code of the graceful stop."""
-        assert self.process
-        self.process.terminate()
-        return self.process.wait(timeout=30)
-
-    def log(self) -> str:
-        return (self.folder / f"{self.name}.log").read_text()
 
 
 @dataclass
@@ -99,7 +56,7 @@ class Stack:
         ]
 
     def _server(self, module: str, *arguments: str, name: str = "") -> Server:
-        return Server(name or module, [module, *arguments], self.folder)
+        return Server(module, self.folder, *arguments, name=name)
 
     @property
     def servers(self) -> list[Server]:
@@ -122,7 +79,7 @@ class Stack:
         deadline = time.monotonic() + START_SECONDS
         with self.client() as client:
             while not client.server_info().model_version:
-                assert time.monotonic() < deadline, self.gateway.log()
+                assert time.monotonic() < deadline, self.gateway.said()
                 time.sleep(0.1)
 
     def client(self, timeout_seconds: float = 30.0) -> Client:
@@ -130,7 +87,7 @@ class Stack:
 
     def stop(self) -> None:
         for server in reversed(self.servers):
-            if server.process and server.process.poll() is None:
+            if server.is_running():
                 server.stop()
 
 

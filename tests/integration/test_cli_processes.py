@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,41 +18,26 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from deploy.local.process import STOP_SECONDS, LocalProcess
 from lookalike.catalogue.catalog import Catalog
 
-ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 240.0
-STOP_SECONDS = 60.0
 RunCli = Callable[..., subprocess.CompletedProcess[str]]
 
 
-class Command:
+class Command(LocalProcess):
     """A running `lookalike` command, and every process that descends from it."""
 
     def __init__(self, folder: Path, *arguments: str | Path) -> None:
         self.mark = f"LOOKALIKE_TEST_MARK={uuid.uuid4()}"
-        self.output = folder / "stderr.txt"
         name, value = self.mark.split("=")
-        with self.output.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "lookalike.cli", *map(str, arguments)],
-                cwd=ROOT,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                env={**os.environ, name: value, "COLUMNS": "200"},
-                start_new_session=True,
-            )
-
-    def said(self) -> str:
-        return self.output.read_text()
+        command = [sys.executable, "-m", "lookalike.cli", *map(str, arguments)]
+        super().__init__(command, folder / "said.txt", {name: value, "COLUMNS": "200"})
+        self.start()
 
     def wait_for(self, text: str) -> str:
-        deadline = time.monotonic() + START_SECONDS
-        while text not in (said := self.said()):
-            assert self.process.poll() is None, said
-            assert time.monotonic() < deadline, said
-            time.sleep(0.1)
-        return said
+        self.wait_until(lambda: text in self.said(), START_SECONDS)
+        return self.said()
 
     def processes(self) -> dict[int, str]:
         """The command lines of all that run, by process id."""
@@ -72,6 +58,16 @@ class Command:
 
 
 @pytest.fixture
+def ipv6() -> None:
+    """Skips where there is no IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+
+
+@pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Command]]:
     started: list[Command] = []
 
@@ -83,7 +79,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Command]]:
     for command in started:
         for number in command.processes():
             os.kill(number, signal.SIGKILL)
-        command.process.wait()
+        command.wait()
 
 
 def test_demo_from_photos_to_a_report_and_a_search(
@@ -145,8 +141,7 @@ def test_demo_from_photos_to_a_report_and_a_search(
     assert "another demo is running" in second.stderr
 
     assert len(demo.processes()) == 5
-    demo.process.send_signal(signal.SIGINT)
-    assert demo.process.wait(STOP_SECONDS) == 0
+    assert demo.stop(signal.SIGINT) == 0
     demo.assert_all_gone()
     assert "Traceback" not in demo.said()
 
@@ -158,8 +153,8 @@ def test_ctrl_c_in_the_terminal_ends_a_demo_and_its_workers(
     demo.wait_for("[1/7]")
     while len(demo.processes()) < 2:
         time.sleep(0.05)
-    os.killpg(demo.process.pid, signal.SIGINT)
-    assert demo.process.wait(STOP_SECONDS) == 130
+    os.killpg(demo.popen.pid, signal.SIGINT)
+    assert demo.wait() == 130
     demo.assert_all_gone()
     assert "Traceback" not in demo.said()
 
@@ -174,7 +169,7 @@ def test_serve_all_stops_when_a_service_dies(
     services.wait_for("The gateway serves at")
     (hasher,) = [number for number, line in services.processes().items() if "--shard 1 " in line]
     os.kill(hasher, signal.SIGKILL)
-    assert services.process.wait(STOP_SECONDS) == 1
+    assert services.wait() == 1
     assert "the hasher-1 ended with exit code -9" in services.said()
     services.assert_all_gone()
 
@@ -186,7 +181,33 @@ def test_no_service_outlives_serve_all(
     services = start("serve", "all", "--bundle", bundle, "--data", tmp_path / "data", "--port", "0")
     services.wait_for("The gateway serves at")
     assert len(services.processes()) == 5
-    services.process.send_signal(number)
-    code = services.process.wait(STOP_SECONDS)
+    code = services.stop(number)
     assert code == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+    services.assert_all_gone()
+
+
+@pytest.mark.usefixtures("ipv6")
+def test_serve_all_on_ipv6(
+    start: Callable[..., Command], run_cli: RunCli, bundle: Path, tmp_path: Path
+) -> None:
+    services = start(
+        "serve", "all", "--bundle", bundle, "--data", tmp_path / "data", "--port", "0", "--host", "::1"
+    )
+    said = services.wait_for("The gateway serves at")
+    (address,) = re.findall(r"serves at (\[::1\]:\d+);", said)
+    for gateway in (address, address.replace("[", "").replace("]", "")):
+        listed = run_cli("collection", "list", "--gateway", gateway, "--json")
+        assert listed.returncode == 0, listed.stderr
+    assert services.stop() == 0
+    services.assert_all_gone()
+
+
+def test_serve_all_for_other_machines_must_be_wanted(
+    start: Callable[..., Command], bundle: Path, tmp_path: Path
+) -> None:
+    services = start(
+        "serve", "all", "--bundle", bundle, "--data", tmp_path / "data", "--port", "0", "--host", "0.0.0.0"
+    )
+    assert services.wait(START_SECONDS) == 1
+    assert "cannot listen on 0.0.0.0:0: other machines reach it" in services.said()
     services.assert_all_gone()

@@ -9,11 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
+from deploy.local.process import ROOT, ServiceProcess
 from embedder.bundle import write_bundle
 from embedder.model.taxonomy import Taxonomy
 from embedder.preprocess import PreprocessParams
@@ -32,7 +31,6 @@ from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
 from lookalike.wire.channel import channel_options
 from lookalike.wire.status import error_from_status
 
-ROOT = Path(__file__).resolve().parents[2]
 SERVICE = "lookalike.v1.EmbedderService"
 SAME_PICTURE = 0.998
 OTHER_PICTURE = 0.95
@@ -40,56 +38,38 @@ MEMORY_GROWTH_BYTES = 300 << 20
 DECODING_GROWTH_BYTES = 1 << 30
 
 
-@dataclass
-class Running:
-    """A serving process."""
+class Running(ServiceProcess):
+    """``python -m embedder``, serving."""
 
-    process: subprocess.Popen[bytes]
     channel: grpc.Channel
-    metrics_port: int
 
     @property
     def stub(self) -> embedder_pb2_grpc.EmbedderServiceStub:
         return embedder_pb2_grpc.EmbedderServiceStub(self.channel)
 
-    def health(self) -> int:
+    def is_serving(self) -> bool:
         stub = health_pb2_grpc.HealthStub(self.channel)
-        return int(stub.Check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=10).status)
+        status = stub.Check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=10).status
+        return bool(status == health_pb2.HealthCheckResponse.SERVING)
 
     def peak_memory_bytes(self) -> int:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        status = Path(f"/proc/{self.popen.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "embedder", *map(str, arguments)]
-
-
 @contextmanager
-def serving(bundle: Path, scratch: Path, *arguments: object) -> Iterator[Running]:
-    ready = scratch / "ready.json"
-    ready.unlink(missing_ok=True)
-    flags = ("--bundle", bundle, "--port", 0, "--metrics-port", 0, "--ready-file", ready)
-    with (scratch / "stderr").open("wb") as stderr:
-        process = subprocess.Popen(
-            command(*flags, "--drain-wait-seconds", 0, *arguments), stderr=stderr, cwd=ROOT
-        )
+def serving(bundle: Path, scratch: Path, *flags: object) -> Iterator[Running]:
+    running = Running("embedder", scratch, "--bundle", bundle, *flags)
+    running.start()
     try:
-        while not ready.exists():
-            assert process.poll() is None, (scratch / "stderr").read_text()
-            time.sleep(0.02)
-        ports = json.loads(ready.read_text())
-        with grpc.insecure_channel(f"127.0.0.1:{ports['port']}", options=channel_options()) as channel:
-            running = Running(process, channel, ports["metrics_port"])
-            while running.health() != health_pb2.HealthCheckResponse.SERVING:
-                assert process.poll() is None, (scratch / "stderr").read_text()
-                time.sleep(0.02)
+        running.wait_until_listening()
+        with grpc.insecure_channel(running.target, options=channel_options()) as running.channel:
+            running.wait_until(running.is_serving)
             yield running
     finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+        if running.is_running():
+            running.kill()
 
 
 @pytest.fixture(scope="module")
@@ -173,17 +153,15 @@ def test_metrics_are_served(embedder: Running, photo_cases: dict[str, Any]) -> N
 
 def test_sigterm_stops_it_cleanly(tiny_bundle: Path, tmp_path: Path) -> None:
     with serving(tiny_bundle, tmp_path) as running:
-        running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(timeout=30) == 0
-    events = [json.loads(line)["event"] for line in (tmp_path / "stderr").read_text().splitlines()]
-    assert events[-1] == "stopped"
-    assert "model_loaded" in events
+        assert running.stop(signal.SIGTERM) == 0
+    assert json.loads(running.said().splitlines()[-1])["event"] == "stopped"
+    assert running.events("model_loaded")
 
 
 def refusal(*arguments: object, **environment: str) -> str:
     """What a process that cannot start says, after its exit code was found to be 2."""
     ended = subprocess.run(
-        command(*arguments),
+        [sys.executable, "-m", "embedder", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=60,

@@ -121,7 +121,7 @@ def test_everything_restarts_where_it_was(make_stack: Callable[[], Stack], items
     with stack.client() as client:
         assert client.count(collection="live") == len(some)
         assert client.search(image=some[0].image, k=1, collection="live").hits[0].item_id == some[0].item_id
-    assert "index_rebuilt" not in stack.hashers[0].log()
+    assert "index_rebuilt" not in stack.hashers[0].said()
 
 
 def test_damaged_index_is_rebuilt_with_a_warning(make_stack: Callable[[], Stack]) -> None:
@@ -147,7 +147,7 @@ def test_damaged_index_is_rebuilt_with_a_warning(make_stack: Callable[[], Stack]
         _until(lambda: client.count(collection="shop") == len(items))
         after = [_answer(client, item) for item in items[:20]]
     assert after == before
-    assert all("index_rebuilt" in hasher.log() for hasher in stack.hashers)
+    assert all("index_rebuilt" in hasher.said() for hasher in stack.hashers)
 
 
 def _answer(client: Client, item: Item) -> list[tuple[str, float]]:

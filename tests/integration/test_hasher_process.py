@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import json
+import resource
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -21,8 +18,11 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from deploy.local.process import STOP_SECONDS, ServiceProcess
 from hasher.index import NO_ID, HashIndex
+from lookalike.errors import OverloadedError, Reason
 from lookalike.v1 import collection_pb2, hasher_pb2, hasher_pb2_grpc, types_pb2
+from lookalike.wire.status import error_from_rpc
 from lookalike.wire.vectors import to_bytes
 
 DIMENSION = 64
@@ -36,32 +36,19 @@ START_SECONDS = 60
 SERVICE = "lookalike.v1.HasherService"
 
 
-class Process:
-    """``python -m hasher`` on free ports."""
+class Process(ServiceProcess):
+    """``python -m hasher`` on a data folder."""
 
     def __init__(self, data: Path, *flags: str) -> None:
-        self.ready_file = data.parent / f"ready-{time.monotonic_ns()}.json"
-        self.log = self.ready_file.with_suffix(".log")
-        options = {
-            "--port": "0",
-            "--metrics-port": "0",
-            "--data-folder": str(data),
-            "--ready-file": str(self.ready_file),
-            "--drain-wait-seconds": "0",
-        }
-        command = [sys.executable, "-m", "hasher", *itertools.chain(*options.items()), *flags]
-        with self.log.open("w") as log:
-            self.popen = subprocess.Popen(command, stderr=log)
+        name = f"hasher-{time.monotonic_ns()}"
+        super().__init__("hasher", data.parent, "--data-folder", data, *flags, name=name)
+        self.channel: grpc.Channel | None = None
+        self.start()
 
     def wait_ready(self) -> Any:
         """Waits until it serves and returns a stub."""
-        deadline = time.monotonic() + START_SECONDS
-        while not self.ready_file.exists():
-            assert self.popen.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.02)
-        self.ports = json.loads(self.ready_file.read_text())
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.ports['port']}")
+        self.wait_until_listening()
+        self.channel = grpc.insecure_channel(self.target)
         health = health_pb2_grpc.HealthStub(self.channel)
         watch = health.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=START_SECONDS)
         for response in watch:
@@ -70,18 +57,12 @@ class Process:
         watch.cancel()
         return hasher_pb2_grpc.HasherServiceStub(self.channel)
 
-    def end(self, number: int) -> int:
-        """Sends a signal and waits for the end."""
-        self.popen.send_signal(number)
-        code = self.popen.wait(60)
-        if hasattr(self, "channel"):
+    def wait(self, timeout_seconds: float = STOP_SECONDS) -> int:
+        """Waits for the end, then closes the channel."""
+        code = super().wait(timeout_seconds)
+        if self.channel:
             self.channel.close()
         return code
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        """Returns its log lines of one event."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-        return [line for line in lines if line["event"] == name]
 
 
 @pytest.fixture
@@ -94,8 +75,8 @@ def launch(tmp_path: Path) -> Iterator[Any]:
 
     yield start
     for process in started:
-        if process.popen.poll() is None:
-            process.end(signal.SIGKILL)
+        if process.is_running():
+            process.stop(signal.SIGKILL)
 
 
 def create(stub: Any) -> None:
@@ -204,7 +185,7 @@ def test_kills_while_writing_lose_nothing_acknowledged(launch: Any) -> None:
         deadline = time.monotonic() + 30
         while min(writer.batches for writer in writers) < 8 + 3 * round_ and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert process.end(signal.SIGKILL) == -signal.SIGKILL
+        assert process.stop(signal.SIGKILL) == -signal.SIGKILL
         for writer in writers:
             writer.join()
         unsure = [writer.unsure for writer in writers]
@@ -222,16 +203,16 @@ def test_clean_stop_saves_the_index_and_metrics_are_served(launch: Any) -> None:
     request.write.model_version = "m"
     request.write.mutations.extend(mutation(f"i{n}", 0) for n in range(100))
     stub.Apply(request)
-    with urllib.request.urlopen(f"http://127.0.0.1:{process.ports['metrics_port']}/metrics") as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{process.metrics_port}/metrics") as response:
         text = response.read().decode()
     assert "lookalike_hasher_items 100.0" in text
     assert 'lookalike_hasher_stage_seconds_count{stage="commit"} 1.0' in text
-    assert process.end(signal.SIGTERM) == 0
+    assert process.stop(signal.SIGTERM) == 0
 
     again = launch()
     check_all(again.wait_ready(), {f"i{n}": 0 for n in range(100)})
     assert again.events("index_rebuilt") == []
-    assert again.end(signal.SIGINT) == 0
+    assert again.stop(signal.SIGINT) == 0
 
 
 @pytest.mark.parametrize(
@@ -273,42 +254,42 @@ def saved_index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any,
         request.write.model_version = "m"
         request.write.mutations.extend(mutation(f"i{n}", 0) for n in range(start, start + 500))
         stub.Apply(request)
-    assert first.end(signal.SIGTERM) == 0
+    assert first.stop(signal.SIGTERM) == 0
     (folder,) = (data / "g").glob("index-*")
     second = Process(data)
     yield second.wait_ready(), HashIndex.open(folder)
-    second.end(signal.SIGKILL)
+    second.stop(signal.SIGKILL)
 
 
 def test_second_process_on_a_folder_is_refused(launch: Any) -> None:
     launch().wait_ready()
     second = launch()
-    assert second.popen.wait(60) == 2
-    assert "in use by another hasher process" in second.log.read_text()
+    assert second.wait() == 2
+    assert "in use by another hasher process" in second.said()
 
 
 def test_damaged_rows_end_the_process_with_one_clear_line(launch: Any, tmp_path: Path) -> None:
     first = launch()
     create(first.wait_ready())
-    assert first.end(signal.SIGTERM) == 0
+    assert first.stop(signal.SIGTERM) == 0
     path = tmp_path / "data" / "g" / "rows.sqlite"
     path.write_bytes(bytes(path.stat().st_size))
     second = launch()
-    assert second.popen.wait(60) == 2
-    last = second.log.read_text().splitlines()[-1]
+    assert second.wait() == 2
+    last = second.said().splitlines()[-1]
     assert last.startswith("hasher: the row file of generation g is damaged")
 
 
 def test_rows_of_a_newer_version_end_the_process_with_one_clear_line(launch: Any, tmp_path: Path) -> None:
     first = launch()
     create(first.wait_ready())
-    assert first.end(signal.SIGTERM) == 0
+    assert first.stop(signal.SIGTERM) == 0
     connection = apsw.Connection(str(tmp_path / "data" / "g" / "rows.sqlite"))
     connection.execute("UPDATE meta SET value = 3 WHERE key = 'schema_version'")
     connection.close()
     second = launch()
-    assert second.popen.wait(60) == 2
-    last = second.log.read_text().splitlines()[-1]
+    assert second.wait() == 2
+    last = second.said().splitlines()[-1]
     assert last.startswith("hasher: the row file of generation g was written by a newer version")
     assert "damaged" not in last
 
@@ -330,5 +311,25 @@ def test_a_deleted_data_folder_takes_no_writes_and_no_second_process_shares_it(
     for response in health.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=START_SECONDS):
         if response.status == health_pb2.HealthCheckResponse.NOT_SERVING:
             break
-    assert process.end(signal.SIGTERM) == 0
+    assert process.stop(signal.SIGTERM) == 0
     assert not (tmp_path / "data").exists()
+
+
+def test_a_process_without_open_files_left_says_so(launch: Any) -> None:
+    process = launch()
+    resource.prlimit(process.popen.pid, resource.RLIMIT_NOFILE, (256, 256))
+    stub = process.wait_ready()
+
+    def create_until_refused() -> None:
+        for number in range(256):
+            request = hasher_pb2.ApplyRequest(generation=f"g{number}", request_id="create", target=TARGET)
+            request.create.CopyFrom(SPEC)
+            stub.Apply(request)
+
+    with pytest.raises(grpc.RpcError) as caught:
+        create_until_refused()
+    error = error_from_rpc(caught.value)
+    assert (type(error), error.reason) == (OverloadedError, Reason.OPEN_FILES_LIMIT)
+    assert "all 256 files" in error.message
+    (found,) = process.events("open_files_limit")
+    assert (found["soft"], found["hard"]) == (256, 256)

@@ -130,7 +130,6 @@ def test_graceful_stop_turns_health_first(make_stack: Callable[[], Stack]) -> No
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=30)
         states = (reply.status for reply in watch)
         assert any(state == SERVING for state in states)
-        assert stack.gateway.process
-        stack.gateway.process.terminate()
+        stack.gateway.popen.terminate()
         assert any(state == NOT_SERVING for state in states)
-        assert stack.gateway.process.wait(20) == 0
+        assert stack.gateway.wait(20) == 0

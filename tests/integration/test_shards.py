@@ -34,12 +34,12 @@ def _items(count: int) -> list[Item]:
 @contextmanager
 def _stopped(server: Server) -> Iterator[None]:
     """Lets a process hang: it keeps its connections and answers nothing."""
-    assert server.process
-    server.process.send_signal(signal.SIGSTOP)
+    assert server.is_running()
+    server.popen.send_signal(signal.SIGSTOP)
     try:
         yield
     finally:
-        server.process.send_signal(signal.SIGCONT)
+        server.popen.send_signal(signal.SIGCONT)
 
 
 def _until(condition: Callable[[], bool]) -> None:
@@ -87,7 +87,7 @@ def test_a_shard_that_lost_its_data_is_flagged_until_it_is_repaired(make_stack: 
         _until(lambda: _partial(client, items[0]) == "shard 1: its data is missing")
         client.create_collection("shop")
         assert _partial(client, items[0]) == "shard 1: its data is missing"
-        _until(lambda: "generation_missing" in stack.gateway.log())
+        _until(lambda: "generation_missing" in stack.gateway.said())
         with grpc.insecure_channel(stack.gateway.target) as channel:
             collection_pb2_grpc.CollectionServiceStub(channel).CreateCollection(
                 collection_pb2.CreateCollectionRequest(name="shop", repair=True)
@@ -96,7 +96,7 @@ def test_a_shard_that_lost_its_data_is_flagged_until_it_is_repaired(make_stack: 
         assert 0 < client.count(collection="shop") < len(items)
         client.ingest(items, collection="shop")
         assert client.count(collection="shop") == len(items)
-    assert "collection_repaired" in stack.gateway.log()
+    assert "collection_repaired" in stack.gateway.said()
 
 
 def _gateway(stack: Stack, folder: str, *hashers: str) -> Server:

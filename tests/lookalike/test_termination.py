@@ -12,6 +12,8 @@ import pytest
 
 from lookalike.cli.termination import termination_as_interrupt
 
+pytestmark = pytest.mark.usefixtures("default_signals")
+
 PLAIN = """
 import time
 from lookalike.cli.termination import termination_as_interrupt
