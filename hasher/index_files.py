@@ -17,9 +17,10 @@ from hasher.attributes import decoded_attributes, in_columns
 from hasher.filters import Attributes
 from hasher.index import HashIndex, IndexDamagedError
 from hasher.rows.records import IndexEntries
-from hasher.rows.sqlite import damaged, out_of_files
+from hasher.rows.sqlite import damaged
 from hasher.rows.store import RowStore
 from lookalike.files.disk import sync_folder
+from lookalike.files.open_files import open_files_error
 
 INDEX_PREFIX = "index-"
 SAVING_PREFIX = ".saving-"
@@ -43,7 +44,7 @@ def load_index(store: RowStore, folder: Path, generation: str) -> HashIndex:
         try:
             return _open_saved(store, folder / f"{INDEX_PREFIX}{revision}", generation)
         except (IndexDamagedError, OSError) as error:
-            if problem := out_of_files(f"the index of generation {generation}"):
+            if problem := open_files_error(error):
                 raise problem from error
             log.warning("index_rebuilt", generation=generation, reason=str(error), rows=store.item_count)
             store.record_index(0)

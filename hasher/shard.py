@@ -20,7 +20,7 @@ from hasher.index_files import SAVING_PREFIX
 from hasher.log.base import Log
 from hasher.log.direct import DirectLog
 from hasher.rows.records import Creation
-from hasher.rows.sqlite import disk_full, out_of_files
+from hasher.rows.sqlite import disk_full
 from hasher.rows.store import RowStore
 from lookalike.collections import Spec
 from lookalike.errors import (
@@ -33,6 +33,7 @@ from lookalike.errors import (
 )
 from lookalike.files.disk import FULL, sync_folder
 from lookalike.files.locks import LOCK_FILE, FolderLock
+from lookalike.files.open_files import open_files_error
 from lookalike.files.sqlite import check_sqlite_version
 from lookalike.limits import MAX_PARTITION_COUNT
 from lookalike.placement import partition_of, shard_of
@@ -345,7 +346,7 @@ class Shard:
             yield
         except OSError as error:
             if error.errno not in FULL:
-                raise out_of_files("its folder") or error from error
+                raise open_files_error(error) or error from error
             self.disk.full()
             raise disk_full(consequence) from error
         except UnavailableError as error:

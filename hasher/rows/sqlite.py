@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import queue
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +10,7 @@ from pathlib import Path
 import apsw
 
 from lookalike.errors import DataLossError, Reason, UnavailableError
+from lookalike.files.open_files import open_files_error
 from lookalike.files.sqlite import is_disk_full
 
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
@@ -88,7 +87,7 @@ def storage_errors(generation: str, connection: apsw.Connection | None = None) -
     except apsw.Error as error:
         if isinstance(error, apsw.FullError) or (connection and is_disk_full(error, connection)):
             raise disk_full(f"generation {generation} takes no writes") from error
-        if isinstance(error, apsw.CantOpenError) and (problem := out_of_files(f"generation {generation}")):
+        if isinstance(error, apsw.CantOpenError) and (problem := open_files_error(error)):
             raise problem from error
         raise
 
@@ -113,24 +112,6 @@ def damaged(generation: str, cause: str) -> DataLossError:
 
 def _closing() -> UnavailableError:
     return UnavailableError("the generation is closing", reason=Reason.SHUTTING_DOWN)
-
-
-def out_of_files(what: str) -> UnavailableError | None:
-    """Returns the error of a process that may open no further file; None: it may.
-
-    Args:
-        what: What cannot be opened.
-    """
-    try:
-        os.close(os.dup(0))
-    except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            return UnavailableError(
-                f"{what} cannot be opened: the hasher has all {os.sysconf('SC_OPEN_MAX')} files open that it"
-                " may (ulimit -n)",
-                retry_after_seconds=1.0,
-            )
-    return None
 
 
 class ReaderPool:

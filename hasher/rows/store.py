@@ -25,12 +25,12 @@ from hasher.rows.sqlite import (
     ReaderPool,
     damaged,
     open_writer,
-    out_of_files,
     restart_wal,
     storage_errors,
 )
 from lookalike.collections import Spec
 from lookalike.errors import NotFoundError, Reason, UnavailableError
+from lookalike.files.open_files import open_files_error
 from lookalike.files.sqlite import make_durable, transaction
 from lookalike.wire.vectors import WIRE_DTYPE
 
@@ -67,7 +67,7 @@ class RowStore:
             try:
                 self._writer = open_writer(self._path)
             except apsw.CantOpenError as error:
-                if out_of_files(generation):
+                if open_files_error(error):
                     raise
                 raise damaged(generation, f"it cannot be opened: {error}") from error
         try:

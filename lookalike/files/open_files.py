@@ -7,7 +7,7 @@ import os
 import resource
 from typing import NamedTuple
 
-from lookalike.errors import OverloadedError, Reason
+from lookalike.errors import Reason, UnavailableError
 
 _TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
 _RETRY_SECONDS = 1.0
@@ -33,7 +33,7 @@ def raise_limit() -> OpenFilesLimit:
     return found
 
 
-def open_files_error(error: BaseException) -> OverloadedError | None:
+def open_files_error(error: BaseException) -> UnavailableError | None:
     """Returns the error of a process that has reached its limit, or None if that is not why something failed.
 
     Libraries often hide the cause, so whether a file can be opened is tried.
@@ -41,8 +41,8 @@ def open_files_error(error: BaseException) -> OverloadedError | None:
     if not (isinstance(error, OSError) and error.errno in _TOO_MANY) and not _is_reached():
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return OverloadedError(
-        f"the process has all {soft} files open that it may have: raise the limit (ulimit -n)",
+    return UnavailableError(
+        f"the process has all {soft} files open that it may have; raise the limit (ulimit -n)",
         reason=Reason.OPEN_FILES_LIMIT,
         metadata={"max": str(soft)},
         retry_after_seconds=_RETRY_SECONDS,

@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local.process import STOP_SECONDS, ServiceProcess
 from hasher.index import NO_ID, HashIndex
-from lookalike.errors import OverloadedError, Reason
+from lookalike.errors import Reason, UnavailableError
 from lookalike.v1 import collection_pb2, hasher_pb2, hasher_pb2_grpc, types_pb2
 from lookalike.wire.status import error_from_rpc
 from lookalike.wire.vectors import to_bytes
@@ -329,7 +329,7 @@ def test_a_process_without_open_files_left_says_so(launch: Any) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         create_until_refused()
     error = error_from_rpc(caught.value)
-    assert (type(error), error.reason) == (OverloadedError, Reason.OPEN_FILES_LIMIT)
+    assert (type(error), error.reason) == (UnavailableError, Reason.OPEN_FILES_LIMIT)
     assert "all 256 files" in error.message
     (found,) = process.events("open_files_limit")
     assert (found["soft"], found["hard"]) == (256, 256)

@@ -23,7 +23,6 @@ from lookalike.errors import (
     InvalidInputError,
     LookalikeError,
     NotFoundError,
-    OverloadedError,
     Reason,
     UnavailableError,
 )
@@ -239,7 +238,7 @@ def test_running_out_of_descriptors_names_the_limit(tmp_path: Path) -> None:
         with suppress(OSError):
             while True:
                 held.append(os.open("/dev/null", os.O_RDONLY))
-        with pytest.raises(OverloadedError, match=r"256 .*ulimit -n"):
+        with pytest.raises(UnavailableError, match=r"256 .*ulimit -n"):
             SqliteDirectory(tmp_path)
     finally:
         for descriptor in held:

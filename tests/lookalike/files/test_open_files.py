@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lookalike.errors import OverloadedError, Reason
+from lookalike.errors import Reason, UnavailableError
 from lookalike.files.open_files import open_files_error, raise_limit
 
 
@@ -33,7 +33,7 @@ def test_the_limit_is_named_where_it_is_the_cause(soft_limit: int, monkeypatch: 
     assert open_files_error(RuntimeError("a library's")) is None
     for error in (OSError(errno.EMFILE, "too many"), OSError(errno.ENFILE, "too many")):
         named = open_files_error(error)
-        assert isinstance(named, OverloadedError)
+        assert isinstance(named, UnavailableError)
         assert named.reason == Reason.OPEN_FILES_LIMIT
         assert f"all {soft_limit} files" in named.message
 
