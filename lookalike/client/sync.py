@@ -55,7 +55,7 @@ class Client:
         self._target = checks.address(target, "target")
         self._timeout_seconds = checks.timeout(timeout_seconds, "timeout_seconds")
         self._throttle = Throttle()
-        self._channel = open_channel(target)
+        self._channel = open_channel(self._target)
         self._stubs: dict[str, Any] = {name: stub(self._channel) for name, stub in calls.STUBS.items()}
 
     def __enter__(self) -> Self:

@@ -314,7 +314,7 @@ def store() -> Store:
 
 
 @asynccontextmanager
-async def serving(store: Store) -> AsyncIterator[str]:
+async def serving(store: Store, host: str = "127.0.0.1") -> AsyncIterator[str]:
     """Serves ``store`` on a free port; yields the address."""
 
     async def ready() -> str:
@@ -325,12 +325,12 @@ async def serving(store: Store) -> AsyncIterator[str]:
         catalog_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(store), server)
         collection_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionServicer(store), server)
 
-    settings = ServerSettings(metrics_port=-1, drain_wait_seconds=0, stop_grace_seconds=0)
+    settings = ServerSettings(host=host, metrics_port=-1, drain_wait_seconds=0, stop_grace_seconds=0)
     services = [Service("lookalike.v1.SearchService", add, ready)]
     runner = ServerRunner("fake", services, settings, Metrics())
     with structlog.testing.capture_logs():
         await runner.start()
-        yield f"127.0.0.1:{runner.port}"
+        yield f"{host}:{runner.port}"
         await runner.stop()
 
 

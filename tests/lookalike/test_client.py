@@ -27,6 +27,8 @@ from lookalike.errors import (
     UnavailableError,
 )
 from lookalike.v1 import catalog_pb2, types_pb2
+from tests.lookalike.conftest import serving
+from tests.lookalike.ipv6 import needs_ipv6
 
 
 class Face:
@@ -246,6 +248,16 @@ async def test_no_server_and_no_time_are_different_errors(face: Face, store: Any
     assert caught.value.reason == Reason.GATEWAY_UNREACHABLE
     with pytest.raises(DeadlineError):
         await face.call("search", image=b"a", timeout_seconds=0.1)
+
+
+@needs_ipv6
+async def test_an_ipv6_address_needs_no_brackets(store: Any) -> None:
+    async with serving(store, "::1") as target:
+        assert target.startswith("::1:")
+        async with AsyncClient(target) as client:
+            assert (await client.server_info()).version == "0.1.0"
+        with Client(target) as client:
+            assert (await Face(client).call("server_info")).version == "0.1.0"
 
 
 @pytest.mark.parametrize("variable", ["grpc_proxy", "https_proxy", "http_proxy"])

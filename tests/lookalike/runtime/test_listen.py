@@ -16,18 +16,7 @@ from lookalike.runtime.metrics import Metrics, MetricsServer
 from lookalike.runtime.server import ServerRunner
 from lookalike.runtime.settings import ServerSettings
 from lookalike.wire.channel import open_channel
-
-
-def _has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
+from tests.lookalike.ipv6 import needs_ipv6
 
 
 @pytest.fixture
