@@ -64,8 +64,7 @@ class Identity:
 
         Raises:
             FailedPreconditionError: It is meant for another shard or layout (``SHARD_LAYOUT_MISMATCH``), or
-            comes
-                from another installation (``INSTALLATION_MISMATCH``).
+                comes from another installation (``INSTALLATION_MISMATCH``).
         """
         if self.installation_id and meant.installation_id != self.installation_id:
             raise FailedPreconditionError(

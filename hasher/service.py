@@ -92,7 +92,8 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
         change = await self._pools.rows.run(
             lambda: convert.change_of(request, generation.spec, shard.check_placement)
         )
-        if not shard.identity.installation_id:
+        # Another installation may have been faster, or there may have been none so far.
+        if shard.identity.installation_id != target.installation_id:
             await asyncio.to_thread(shard.join, target.installation_id)
         applied = await asyncio.wrap_future(generation.submit(change))
         return convert.applied_message(applied)

@@ -124,8 +124,7 @@ class Shard:
                     log.info("generation_loaded", generation=entry.name, items=generation.store.item_count)
                 elif entry.name not in _OWN_FILES:
                     log.warning("unknown_entry_ignored", entry=entry.name)
-            # A process that was killed may have made, dropped or joined something just now, and not synced
-            # it.
+            # A process that was killed may have made, dropped or joined something and not synced it.
             sync_folder(self._folder)
             self._join_generations()
             for generation in self.generations():
@@ -361,22 +360,29 @@ class Shard:
 
         Raises:
             InvalidInputError: The name is malformed.
-            UnavailableError: The shard is still loading.
+            UnavailableError: The shard is still loading, or the disk is full.
         """
         self.check_name(name)
         with self._one_at_a_time:
             self.check_loaded()
             self._gone.add(name)
             found = self._generations.pop(name, None)
+            if found:
+                found.close(save=False)
+            self._remove(name)
             if found is None:
                 return 0
-            found.close(save=False)
-            dropped = self._folder / f"{_DROPPED}{uuid.uuid4().hex}"
-            (self._folder / name).rename(dropped)
-            sync_folder(self._folder)
-            shutil.rmtree(dropped, ignore_errors=True)
             log.info("generation_dropped", generation=name)
             return found.position
+
+    def _remove(self, name: str) -> None:
+        """Deletes the folder of a generation, durably; an earlier attempt may have failed halfway."""
+        folder, dropped = self._folder / name, self._folder / f"{_DROPPED}{uuid.uuid4().hex}"
+        with self._writing(f"generation {name} cannot be deleted"):
+            if folder.exists():
+                folder.rename(dropped)
+            sync_folder(self._folder)
+        shutil.rmtree(dropped, ignore_errors=True)
 
     def check_name(self, name: str) -> None:
         """Checks what is to name a generation.

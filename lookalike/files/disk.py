@@ -49,8 +49,7 @@ def make_folder(folder: Path) -> None:
     for one in missing:
         sync_folder(one.parent)
     if not missing:
-        # A process that was killed may have made it just now. Where it may not be listed, it was not made by
-        # us.
+        # A process that was killed may have made it just now; it did not where the parent may not be listed.
         with suppress(PermissionError):
             sync_folder(folder.parent)
 

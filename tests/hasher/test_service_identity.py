@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hasher import convert
 from hasher.identity import IDENTITY_FILE, Identity
 from hasher.shard import Shard
 from lookalike.errors import DataLossError, FailedPreconditionError, Reason
@@ -103,6 +104,23 @@ async def test_a_second_directory_cannot_attach_to_a_generation(client: Client, 
     code, error = await refusal(client.stub.Apply(create))
     assert (code, error.reason) == (Code.ALREADY_EXISTS, Reason.COLLECTION_EXISTS)
     assert (await client.create()).position == 2
+
+
+async def test_a_write_that_was_overtaken_by_another_installation_is_refused(
+    shards: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await shards()
+    client.shard.create("g", rows.spec, "of the first schema")
+    convert_change = convert.change_of
+
+    def overtaken(*arguments: Any) -> Any:
+        client.shard.join("faster")
+        return convert_change(*arguments)
+
+    monkeypatch.setattr(convert, "change_of", overtaken)
+    code, error = await refusal(client.write(upsert(rows, "a")))
+    assert (code, error.reason) == (Code.FAILED_PRECONDITION, Reason.INSTALLATION_MISMATCH)
+    assert client.shard.generation("g").store.item_count == 0
 
 
 async def test_a_retry_under_a_new_layout_has_the_same_content(client: Client, rows: Any) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -171,6 +172,29 @@ def test_drop_leaves_nothing(shard: Shard, rows: Any, tmp_path: Path) -> None:
         dropped.get(["a"], False)
     with pytest.raises(AlreadyExistsError, match="deleted"):
         shard.create("g", rows.spec, "create-g")
+
+
+def test_a_drop_that_failed_is_finished_when_it_is_repeated(
+    shard: Shard, rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    for name, failing in (("renamed", "hasher.shard.sync_folder"), ("kept", "pathlib.Path.rename")):
+        shard.create(name, rows.spec, f"create-{name}")
+        with monkeypatch.context() as patched:
+            patched.setattr(failing, full)
+            with pytest.raises(UnavailableError, match="the disk of the shard is full") as caught:
+                shard.drop(name)
+        assert caught.value.reason is Reason.DISK_FULL
+        synced: list[Path] = []
+        with monkeypatch.context() as patched:
+            patched.setattr("hasher.shard.sync_folder", synced.append)
+            assert shard.drop(name) == 0
+        assert synced == [folder]
+        assert not (folder / name).exists()
 
 
 @pytest.mark.parametrize(
