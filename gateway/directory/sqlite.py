@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ import apsw
 from gateway.directory.base import Change, Collection, Directory, State
 from lookalike.collections import RERANK_BEFORE_CHOICE, Spec
 from lookalike.errors import DataLossError, InvalidInputError, Reason, UnavailableError
-from lookalike.files.disk import make_folder, sync_folder
+from lookalike.files.disk import WrittenFiles, make_folder, sync_folder
 from lookalike.files.open_files import open_files_error
 from lookalike.files.sqlite import check_sqlite_version, is_disk_full, make_durable, transaction
 
@@ -92,7 +91,7 @@ class SqliteDirectory(Directory):
             raise
         super().__init__(installation_id, layout_epoch, collections, aliases)
         self._failure = ""
-        self._files = {file: file.stat() for file in (folder / _FILE_NAME, Path(self._db.filename_wal))}
+        self._files = WrittenFiles(folder / _FILE_NAME, Path(self._db.filename_wal))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="directory")
 
     @property
@@ -123,16 +122,9 @@ class SqliteDirectory(Directory):
             # Nobody knows what of it reached the disk; opening the file again finds out.
             self._failure = f"writing {_FILE_NAME} failed ({error}): restart the gateway"
             raise _takes_no_writes(self._failure) from error
-        if not self._in_place():
+        if not self._files.in_place():
             self._failure = f"{_FILE_NAME} was deleted or replaced while the gateway was running"
             raise _takes_no_writes(self._failure)
-
-    def _in_place(self) -> bool:
-        """Whether the files are still those in the folder; deleted ones take writes, too, and lose them."""
-        try:
-            return all(os.path.samestat(file.stat(), opened) for file, opened in self._files.items())
-        except OSError:
-            return False
 
     def _store_collection(self, name: str, collection: Collection | None) -> None:
         if collection is None:
@@ -168,7 +160,7 @@ def _takes_no_writes(cause: str) -> UnavailableError:
 
 
 def _open(folder: Path) -> apsw.Connection:
-    """Opens the file at the present schema, with all that it holds on the disk."""
+    """Opens the file at the current schema, with all that it holds on the disk."""
     unusable = InvalidInputError(
         f"data_folder {folder} must be a folder that the gateway can write to",
         reason=Reason.CONFIG_INVALID,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from hasher.rows.sqlite import (
 )
 from lookalike.collections import Spec
 from lookalike.errors import NotFoundError, Reason, UnavailableError
+from lookalike.files.disk import WrittenFiles
 from lookalike.files.open_files import open_files_error
 from lookalike.files.sqlite import make_durable, transaction
 from lookalike.wire.vectors import WIRE_DTYPE
@@ -115,7 +115,7 @@ class RowStore:
         self.product_count: int = self._writer.execute("SELECT count(*) FROM products").get
         self._wal = Path(self._writer.filename_wal)
         self._restart_above = WAL_LIMIT_BYTES
-        self._files = {path: path.stat() for path in (self._path, self._wal)}
+        self._files = WrittenFiles(self._path, self._wal)
 
     @property
     def spec(self) -> Spec:
@@ -179,14 +179,8 @@ class RowStore:
             return 0
 
     def in_place(self) -> bool:
-        """Whether the files that are written are still those in the folder.
-
-        A file that was deleted or replaced takes writes and syncs them, and all is gone when it is closed.
-        """
-        try:
-            return all(os.path.samestat(path.stat(), opened) for path, opened in self._files.items())
-        except OSError:
-            return False
+        """Whether the files that are written are still those in the folder."""
+        return self._files.in_place()
 
     def record_index(self, revision: int) -> None:
         """Notes that the saved index holds everything up to ``revision``; 0: that none can be used.

@@ -1,4 +1,4 @@
-"""Writing files that survive crashes, and naming the file that could not be written when the disk is full."""
+"""Writing files that survive crashes, and noticing full disks and files that are gone."""
 
 from __future__ import annotations
 
@@ -27,6 +27,26 @@ def writing(target: Path) -> Iterator[None]:
         if error.errno not in FULL:
             raise
         raise OSError(error.errno, error.strerror, str(target)) from error
+
+
+class WrittenFiles:
+    """Files that are being written, and whether they are still those in their folders.
+
+    One that was deleted or replaced takes writes and syncs them, and all is gone when it is closed.
+
+    Args:
+        files: They are open and in place.
+    """
+
+    def __init__(self, *files: Path) -> None:
+        self._opened = {file: file.stat() for file in files}
+
+    def in_place(self) -> bool:
+        """Whether none was deleted or replaced."""
+        try:
+            return all(os.path.samestat(file.stat(), opened) for file, opened in self._opened.items())
+        except OSError:
+            return False
 
 
 def sync_folder(folder: Path) -> None:
