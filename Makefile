@@ -88,7 +88,7 @@ bench-models: setup ## Train and measure losses and baselines side by side (ARGS
 	$(BIN)/python -m benchmarks.models $(ARGS)
 
 .PHONY: bench-engine
-bench-engine: setup $(STAMPS)/bench ## Measure the hash index beside other libraries (ARGS=--help shows the options)
+bench-engine: setup $(STAMPS)/bench ## Measure the hash index against other libraries (ARGS=--help shows the options)
 	$(BIN)/python -m benchmarks.engine $(ARGS)
 
 ## --- checks ------------------------------------------------------------------------------------

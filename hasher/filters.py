@@ -1,4 +1,4 @@
-"""What :class:`hasher.index.HashIndex` knows of items beside their vectors, and what it can be asked of them.
+"""What :class:`hasher.index.HashIndex` knows of items besides vectors, and what it can be asked of them.
 
 attributes = Attributes(categories=[("Kitchen", "Mugs"), ()], values={"brand": ["Acme", None]})
 index = HashIndex.build(vectors, ids, attributes=attributes)
@@ -33,8 +33,8 @@ class Attributes:
     def __post_init__(self) -> None:
         lengths = self._lengths()
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{what} has {length}" for what, length in lengths.items())
-            raise ValueError(f"there must be one entry for each item, but {told}")
+            found = ", ".join(f"{what} has {length}" for what, length in lengths.items())
+            raise ValueError(f"there must be one entry for each item, but {found}")
 
     def __len__(self) -> int:
         """How many items they are of; 0 where nothing is said of any."""

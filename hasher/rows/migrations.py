@@ -1,4 +1,4 @@
-"""Bringing a row file of an earlier schema to the present one, and refusing one of a later."""
+"""Bringing a row file of an earlier schema to the current one, and refusing one of a later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DIRECT_LOG = "direct"
 
 
 def migrate(connection: apsw.Connection, generation: str) -> int:
-    """Brings a row file to the present schema in one transaction; returns the schema that it had.
+    """Brings a row file to the current schema in one transaction; returns the schema that it had.
 
     Rows are copied one by one within SQLite, so that memory stays small however many there are; the disk
     needs as much space again until it is done.

@@ -56,7 +56,7 @@ class ServiceProcesses:
     """The services that one command started; a context manager that stops them all.
 
     Args:
-        scratch: Existing folder for the files in which children tell their ports.
+        scratch: Existing folder for the files in which children write their ports.
         logs: Folder for their logs; None leaves them on the terminal.
     """
 

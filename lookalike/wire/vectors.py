@@ -30,12 +30,12 @@ def from_bytes(data: bytes, dimension: int, field: str) -> NDArray[np.float32]:
         A read-only array (n, dimension), float32, C-contiguous.
 
     Raises:
-        InvalidInputError: The bytes are no whole number of vectors (``DIMENSION_MISMATCH``).
+        InvalidInputError: The bytes are not a whole number of vectors (``DIMENSION_MISMATCH``).
     """
     width = dimension * WIRE_DTYPE.itemsize
     if not data or len(data) % width:
         raise InvalidInputError(
-            f"{field} holds {len(data)} bytes, which is no whole number of {dimension}-dimensional float32"
+            f"{field} holds {len(data)} bytes, which is not a whole number of {dimension}-dimensional float32"
             f" vectors ({width} bytes each)",
             reason=Reason.DIMENSION_MISMATCH,
             field=field,
