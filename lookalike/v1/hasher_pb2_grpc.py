@@ -77,11 +77,13 @@ class HasherServiceServicer:
     def Apply(self, request, context):
         """Applies one change. It is durable (fsync) and searchable when the call returns.
 
-        INVALID_ARGUMENT: a bad generation name, spec, id, category, attribute name or vector; more than 1000 mutations; an item twice; a request_id
-        that was used with other content (REQUEST_ID_REUSED).
+        INVALID_ARGUMENT: a bad generation name, spec, id, category, attribute name or vector; more than 1000 mutations; an
+        item twice; a request_id that was used with other content (REQUEST_ID_REUSED).
         NOT_FOUND: unknown generation. FAILED_PRECONDITION: a vector of another model (MODEL_VERSION_MISMATCH), or
         an item of a partition that is not this shard's (SHARD_LAYOUT_MISMATCH).
-        ALREADY_EXISTS: the generation exists with another spec. RESOURCE_EXHAUSTED: too many changes wait.
+        ALREADY_EXISTS: the generation exists with another spec, was created by another request, or was deleted.
+        RESOURCE_EXHAUSTED: too many changes wait. UNAVAILABLE: the disk is full (DISK_FULL), or the generation takes no
+        writes until a restart; nothing is acknowledged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
