@@ -16,7 +16,12 @@ MOST_RESULTS = 2**24
 
 
 def one_of(value: object, name: str, known: Collection[str]) -> str:
-    """One of the known names, or a ValueError; a NotSupportedError for another name."""
+    """Returns one of the known names.
+
+    Raises:
+        ValueError: It is not text.
+        NotSupportedError: It is another name.
+    """
     advice = f"use one of {', '.join(known)}"
     if not isinstance(value, str):
         raise ValueError(f"{name} must be text, not {type(value).__name__}; {advice}")
@@ -26,7 +31,7 @@ def one_of(value: object, name: str, known: Collection[str]) -> str:
 
 
 def integer(value: object, name: str, low: int, high: int) -> int:
-    """An integer from ``low`` to ``high``, or a ValueError."""
+    """Returns an integer from ``low`` to ``high``, or raises a ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise ValueError(f"{name} must be an integer, not {type(value).__name__}")
     if not low <= value <= high:
@@ -35,7 +40,7 @@ def integer(value: object, name: str, low: int, high: int) -> int:
 
 
 def results(k: object, queries: int) -> int:
-    """The number of results per query, or a ValueError where memory would not do for all of them."""
+    """Returns the number of results per query, or raises a ValueError where memory would not do for all."""
     count = integer(k, "k", 1, MOST_RESULTS)
     if count * queries > MOST_RESULTS:
         most = MOST_RESULTS // queries
@@ -44,7 +49,7 @@ def results(k: object, queries: int) -> int:
 
 
 def share(value: object, name: str) -> float:
-    """A number from 0 to 1, or a ValueError."""
+    """Returns a number from 0 to 1, or raises a ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise ValueError(f"{name} must be a number from 0 to 1, not {type(value).__name__}")
     if not 0 <= value <= 1:
@@ -53,7 +58,7 @@ def share(value: object, name: str) -> float:
 
 
 def vectors(array: object, name: str) -> NDArray[np.float32]:
-    """A C-contiguous, aligned float32 matrix, or a ValueError."""
+    """Returns a C-contiguous, aligned float32 matrix, or raises a ValueError."""
     if not isinstance(array, np.ndarray) or array.dtype != np.float32:
         kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         raise ValueError(f"{name} must be a float32 array, not {kind}")
@@ -67,7 +72,7 @@ def vectors(array: object, name: str) -> NDArray[np.float32]:
 
 
 def ids(array: object, name: str) -> NDArray[np.uint64]:
-    """A contiguous, aligned uint64 array, if need be a copy, or a ValueError."""
+    """Returns a contiguous, aligned uint64 array, if need be a copy, or raises a ValueError."""
     if not isinstance(array, np.ndarray) or array.dtype != np.uint64:
         kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         raise ValueError(f"{name} must be a uint64 array, not {kind}")
