@@ -16,17 +16,34 @@ open the index in each.
 from __future__ import annotations
 
 from os import PathLike
-from typing import Final, Self
+from typing import Final, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hasher import arguments
 from hasher.filters import Attributes, Condition, Filter
-from hasher.results import NO_ID, IndexDamagedError, IndexStats, SearchResult
+from hasher.results import (
+    NO_ID,
+    EnginePanicError,
+    ExactCandidates,
+    IndexDamagedError,
+    IndexStats,
+    SearchOptions,
+    SearchResult,
+)
+from hasher.tuning import least_effort
 from lookalike import _native
 
-__all__ = ["NO_ID", "HashIndex", "IndexDamagedError", "IndexStats", "SearchResult"]
+__all__ = [
+    "NO_ID",
+    "EnginePanicError",
+    "ExactCandidates",
+    "HashIndex",
+    "IndexDamagedError",
+    "IndexStats",
+    "SearchResult",
+]
 
 RERANKS: Final = ("int8", "f16", "f32")
 """What the final scores can be computed from."""
@@ -38,8 +55,7 @@ ESTIMATES: Final = ("asymmetric", "hamming")
 """What rows can be estimated from before the best are scored."""
 
 TUNING_QUERIES: Final = 256
-EFFORT_STEPS: Final = 32
-"""Tuning knows efforts in steps of a 32nd."""
+"""Stored vectors that effort is tuned on."""
 
 DEFAULT_TABLES: Final = {"learned": 1, "hyperplane": 1, "cross_polytope": 4}
 """The hash families, and how many bucket tables each has by default."""
@@ -113,20 +129,7 @@ class HashIndex:
         return cls(native)
 
     def search(
-        self,
-        queries: NDArray[np.float32],
-        k: int = 10,
-        *,
-        probes: int | None = None,
-        rerank: int | None = None,
-        effort: float | None = None,
-        filter: Filter | Condition | None = None,
-        exclude: NDArray[np.uint64] | None = None,
-        group: bool = False,
-        ties: bool = False,
-        threads: int = 1,
-        exact: bool = False,
-        estimate: str = "asymmetric",
+        self, queries: NDArray[np.float32], k: int = 10, **options: Unpack[SearchOptions]
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
         """Finds the ``k`` nearest items of each query: :meth:`search_detailed` without its figures.
 
@@ -134,20 +137,7 @@ class HashIndex:
             ids ``(q, k)`` uint64 and scores ``(q, k)`` float32, wider with ``ties``; short rows end with
             :data:`NO_ID` and ``-inf``.
         """
-        result = self.search_detailed(
-            queries,
-            k,
-            probes=probes,
-            rerank=rerank,
-            effort=effort,
-            filter=filter,
-            exclude=exclude,
-            group=group,
-            ties=ties,
-            threads=threads,
-            exact=exact,
-            estimate=estimate,
-        )
+        result = self.search_detailed(queries, k, **options)
         return result.ids, result.scores
 
     def search_detailed(
@@ -216,6 +206,51 @@ class HashIndex:
         )
         return SearchResult(ids, products, scores, scanned, seconds)
 
+    def exact_candidates(
+        self,
+        queries: NDArray[np.float32],
+        k: int = 10,
+        *,
+        filter: Filter | Condition | None = None,
+        exclude: NDArray[np.uint64] | None = None,
+        group: bool = False,
+        threads: int = 1,
+    ) -> ExactCandidates:
+        """Finds every item that can be among the ``k`` best of the vectors as they were added.
+
+        Exact searches by :meth:`search` know vectors only as they are kept, rounded unless with ``"f32"``.
+        Score these candidates instead, from vectors that were kept elsewhere, in float32 or better, as
+        cosines or products of unit vectors: the ``k`` best of them, with all that equals the last, are those
+        of all items (with ``group``: the best items of the ``k`` best products).
+
+        Each row knows how far its kept vector is at most from the one added, over all rebuilds, so that its
+        score has a bracket which holds the true cosine. An item is a candidate when the upper end of its
+        bracket reaches the ``k``-th best lower end, of products with ``group``. With ``"f16"`` and ``"f32"``
+        there are few more than ``k``. With ``"int8"`` there are some more with each rebuild since an item was
+        added, as each rounds once more.
+
+        Args:
+            queries: As in :meth:`search_detailed`.
+            k: Results per query that are to be among the candidates.
+            filter: As in :meth:`search_detailed`.
+            exclude: As in :meth:`search_detailed`.
+            group: Whether the ``k`` results are products.
+            threads: Threads over the queries; 0 means one per core.
+
+        Raises:
+            ValueError: Wrong shape, dtype, layout, dimension, value or range.
+        """
+        queries = arguments.vectors(queries, "queries")
+        ids, scanned, seconds = self._native.exact_candidates(
+            queries,
+            k=arguments.results(k, len(queries)),
+            filter=filter,
+            exclude=None if exclude is None else arguments.ids(exclude, "exclude"),
+            group=bool(group),
+            threads=arguments.integer(threads, "threads", 0, 1024),
+        )
+        return ExactCandidates(ids, scanned, seconds)
+
     def tune(
         self,
         target_recall: float,
@@ -254,20 +289,11 @@ class HashIndex:
             raise ValueError("queries must hold at least one query; None takes stored vectors")
         # A stored vector finds itself at any effort: one more result makes up for it.
         wanted = k + 1 if sampled else k
-        truth = self.search(probe, wanted, exact=True, threads=threads)[0]
 
-        def recall(effort: float) -> float:
-            found = self.search(probe, wanted, effort=effort, threads=threads)[0]
-            own = 1 if sampled else 0
-            pairs = zip(truth, found, strict=True)
-            hits = [(np.isin(t, f) & (t != NO_ID)).sum() - own for t, f in pairs]
-            return float(np.sum(hits) / max(1, (truth != NO_ID).sum() - own * len(truth)))
+        def find(effort: float | None) -> NDArray[np.uint64]:
+            return self.search(probe, wanted, effort=effort, exact=effort is None, threads=threads)[0]
 
-        low, high = -1, EFFORT_STEPS
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if recall(middle / EFFORT_STEPS) >= target else (middle, high)
-        self._effort = high / EFFORT_STEPS
+        self._effort = least_effort(find, target, own=wanted - k)
         return self._effort
 
     def add(

@@ -1,4 +1,4 @@
-"""What :class:`hasher.index.HashIndex` answers."""
+"""What :class:`hasher.index.HashIndex` is asked and answers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Final, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from hasher.filters import Condition, Filter
+from lookalike import _native
 from lookalike.errors import DataLossError
 
-__all__ = ["NO_ID", "IndexDamagedError", "IndexStats", "SearchResult"]
+__all__ = ["NO_ID", "EnginePanicError", "ExactCandidates", "IndexDamagedError", "IndexStats", "SearchResult"]
 
 NO_ID: Final = 2**64 - 1
 """Pads the ids of short result rows; no item or product may have it."""
@@ -21,6 +23,14 @@ class IndexDamagedError(DataLossError, ValueError):
 
     The index is derived data: build it again from the stored vectors.
     """
+
+
+EnginePanicError = _native.EnginePanicError
+"""The engine met a state that it should never be in: a defect of it, raised by any call.
+
+The call had no effect, and the index answers as it did before; as its memory may not be what it should be,
+discard it and build it again from the stored vectors.
+"""
 
 
 class IndexStats(TypedDict):
@@ -54,6 +64,21 @@ class IndexStats(TypedDict):
     isa: str
 
 
+class SearchOptions(TypedDict, total=False):
+    """Options of a search; :meth:`hasher.index.HashIndex.search_detailed` explains them."""
+
+    probes: int | None
+    rerank: int | None
+    effort: float | None
+    filter: Filter | Condition | None
+    exclude: NDArray[np.uint64] | None
+    group: bool
+    ties: bool
+    threads: int
+    exact: bool
+    estimate: str
+
+
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """What one search found and what it cost.
@@ -72,5 +97,20 @@ class SearchResult:
     ids: NDArray[np.uint64]
     products: NDArray[np.uint64]
     scores: NDArray[np.float32]
+    codes_scanned: NDArray[np.uint64]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ExactCandidates:
+    """The items that can be among the exact best.
+
+    Attributes:
+        ids: For each query ``(n,)`` uint64, ascending: the right answer and some more.
+        codes_scanned: ``(q,)`` uint64, rows each query was compared with.
+        seconds: Time by stage, as in :class:`SearchResult`.
+    """
+
+    ids: list[NDArray[np.uint64]]
     codes_scanned: NDArray[np.uint64]
     seconds: dict[str, float]

@@ -9,6 +9,7 @@ from hasher.filters import Attributes, Condition, Filter
 
 __all__ = [
     "DamagedError",
+    "EnginePanicError",
     "NativeIndex",
     "active_isa",
     "available_isas",
@@ -41,6 +42,7 @@ class _Stats(TypedDict):
     failed_rebuilds: int
 
 class DamagedError(ValueError): ...
+class EnginePanicError(RuntimeError): ...
 
 @final
 class NativeIndex:
@@ -90,6 +92,16 @@ class NativeIndex:
     ) -> tuple[
         NDArray[np.uint64], NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint64], dict[str, float]
     ]: ...
+    def exact_candidates(
+        self,
+        queries: NDArray[np.float32],
+        *,
+        k: int,
+        filter: Filter | Condition | None,
+        exclude: NDArray[np.uint64] | None,
+        group: bool,
+        threads: int,
+    ) -> tuple[list[NDArray[np.uint64]], NDArray[np.uint64], dict[str, float]]: ...
     def sample(self, count: int) -> NDArray[np.float32]: ...
     def stats(self) -> _Stats: ...
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hasher import hamming
+from hasher.index import EnginePanicError, HashIndex
 from lookalike import _native
 from tests.hasher import oracle
 
@@ -123,3 +125,28 @@ def test_wrong_arguments_are_refused() -> None:
         _native.dot(np.ones(3, np.float32), np.ones(4, np.float32))
     with pytest.raises(ValueError, match="unknown instruction set"):
         _native.force_isa("mmx")
+
+
+def test_a_panic_of_the_engine_is_an_ordinary_exception() -> None:
+    vectors = np.eye(4, dtype=np.float32)
+    index = HashIndex.build(vectors, np.arange(4, dtype=np.uint64))
+    how: dict[str, Any] = {
+        "probes": None,
+        "rerank": None,
+        "effort": None,
+        "filter": None,
+        "exclude": None,
+        "group": False,
+        "ties": False,
+        "estimate": "asymmetric",
+        "exact": False,
+        "threads": 1,
+    }
+    # The face refuses so many results: there is no memory to be had for them.
+    with pytest.raises(EnginePanicError, match="panicked: capacity overflow") as caught:
+        index._native.search(vectors, k=2**62, **how)
+    assert isinstance(caught.value, RuntimeError)
+    # The index goes on.
+    assert index.search(vectors, 1)[0].tolist() == [[0], [1], [2], [3]]
+    index.add(vectors[:1], np.array([9], np.uint64))
+    assert len(index) == 5

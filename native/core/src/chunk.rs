@@ -13,6 +13,7 @@
 //! | record | type |
 //! |---|---|
 //! | item id, product | u64, u64 |
+//! | how far the vector is at most from the item's | f32, not with [`Rerank::F32`] |
 //! | scale of the vector | f32, [`Rerank::Int8`] only |
 //! | vector | i8, f16 or f32 (dim) |
 //!
@@ -92,7 +93,11 @@ impl Layout {
 
     /// Bytes of a record before the vector.
     fn record_head(&self) -> usize {
-        if self.rerank == Rerank::Int8 { 20 } else { 16 }
+        match self.rerank {
+            Rerank::Int8 => 24,
+            Rerank::F16 => 20,
+            Rerank::F32 => 16,
+        }
     }
 
     /// Bytes of the record of one row.
@@ -208,9 +213,17 @@ impl<'a> Record<'a> {
         u64::from_le_bytes(*self.bytes[8..].first_chunk().expect("a product follows the id"))
     }
 
+    /// How far the vector is at most from the unit vector that the item was added with.
+    pub fn error(&self) -> f32 {
+        self.bytes[16..self.head].first_chunk().map_or(0.0, |error| f32::from_le_bytes(*error))
+    }
+
     /// Scale of the vector; 0 but for [`Rerank::Int8`].
     pub fn scale(&self) -> f32 {
-        self.bytes[16..self.head].first_chunk().map_or(0.0, |scale| f32::from_le_bytes(*scale))
+        self.bytes[..self.head]
+            .get(20..)
+            .and_then(<[u8]>::first_chunk)
+            .map_or(0.0, |s| f32::from_le_bytes(*s))
     }
 
     /// The vector, as bytes.
@@ -232,6 +245,8 @@ pub struct Row {
     pub code: Vec<u8>,
     /// Factor and offset of the estimate, half-precision bits.
     pub constants: [u16; 2],
+    /// How far the vector is at most from the item's; without meaning with [`Rerank::F32`].
+    pub error: f32,
     /// Scale of the vector; without meaning but for [`Rerank::Int8`].
     pub scale: f32,
     /// The vector in the form of the layout.
@@ -252,7 +267,7 @@ impl<'a> View<'a> {
         });
         let record = self.record(layout, at);
         (row.ordinal, row.id, row.product) = (self.ordinals[at], record.id(), record.product());
-        row.scale = record.scale();
+        (row.error, row.scale) = (record.error(), record.scale());
         row.vector.clear();
         row.vector.extend_from_slice(record.vector());
     }
@@ -311,9 +326,8 @@ impl<'a> ChunkWriter<'a> {
         let (head, vector) = record.split_at_mut(self.layout.record_head());
         head[..8].copy_from_slice(&row.id.to_le_bytes());
         head[8..16].copy_from_slice(&row.product.to_le_bytes());
-        if let Some(scale) = head[16..].first_chunk_mut() {
-            *scale = row.scale.to_le_bytes();
-        }
+        let floats = head[16..].as_chunks_mut::<4>().0.iter_mut().zip([row.error, row.scale]);
+        floats.for_each(|(bytes, value)| *bytes = value.to_le_bytes());
         vector.copy_from_slice(&row.vector);
     }
 
@@ -350,6 +364,7 @@ mod tests {
                         product: rng.next_u64(),
                         code: (0..bits / 8).map(|_| rng.next_u64() as u8).collect(),
                         constants: [rng.next_u64() as u16, rng.next_u64() as u16],
+                        error: if rerank == Rerank::F32 { 0.0 } else { 0.25 + at as f32 },
                         scale: if rerank == Rerank::Int8 { 0.5 + at as f32 } else { 0.0 },
                         vector: (0..layout.vector_bytes()).map(|_| rng.next_u64() as u8).collect(),
                     })

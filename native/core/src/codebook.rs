@@ -8,6 +8,7 @@
 
 use half::f16;
 
+use crate::bounds;
 use crate::chunk::{Layout, Record, Rerank, Row};
 use crate::kernels::dot::dot;
 use crate::partition::{Partition, ProbeOrder};
@@ -40,6 +41,9 @@ struct Scratch {
     rotated: Vec<f32>,
     signs: Vec<u64>,
     eighths: Vec<i8>,
+    /// What the integers stand for, and what the vector loses by being kept so.
+    kept: Vec<f32>,
+    lost: Vec<f32>,
 }
 
 /// Turns vectors of one bucket into rows.
@@ -141,8 +145,9 @@ impl Codebook {
 }
 
 impl RowEncoder<'_> {
-    /// Fills code, constants and vector of `row` from the unit vector `x`.
-    pub fn encode(&mut self, x: &[f32], row: &mut Row) {
+    /// Fills code, constants, vector and error of `row` from the unit vector `x`, which is at most `error` from the one
+    /// that the item was added with.
+    pub fn encode(&mut self, x: &[f32], error: f32, row: &mut Row) {
         let Self { codebook, centre, rotated_centre, scratch } = self;
         let Layout { dim, bits, rerank } = codebook.layout;
         scratch.residual.clear();
@@ -167,12 +172,35 @@ impl RowEncoder<'_> {
         row.vector.clear();
         match rerank {
             Rerank::F32 => row.vector.extend_from_slice(bytemuck::cast_slice(x)),
-            Rerank::F16 => row.vector.extend(x.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes())),
+            Rerank::F16 => {
+                row.vector.extend(x.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()));
+                scratch.lost.clear();
+                scratch.lost.extend(x.iter().map(|v| v - f16::from_f32(*v).to_f32()));
+                row.error = bounds::at_least(f64::from(error) + bounds::length(&scratch.lost));
+            }
             Rerank::Int8 => {
                 scratch.eighths.resize(dim, 0);
                 row.scale = quantise_i8(&scratch.rotated[..dim], &mut scratch.eighths);
                 row.vector.extend_from_slice(bytemuck::cast_slice(&scratch.eighths));
+                row.error =
+                    bounds::at_least(f64::from(error) + lost_by_integers(codebook, scratch, row.scale, x));
             }
         }
     }
+}
+
+/// How far `x` is at most from what the integers in `scratch` stand for.
+///
+/// That is measured, but with rounded numbers: when the residual was taken, when the integers were scaled, and when the
+/// result was turned back; and once more if `x` itself came from other integers.
+fn lost_by_integers(codebook: &Codebook, scratch: &mut Scratch, scale: f32, x: &[f32]) -> f64 {
+    let Scratch { residual, eighths, kept, lost, .. } = scratch;
+    kept.clear();
+    kept.extend(eighths.iter().map(|v| f32::from(*v) * scale));
+    lost.resize(kept.len(), 0.0);
+    codebook.rotation.invert(kept, lost);
+    lost.iter_mut().zip(&*residual).for_each(|(lost, value)| *lost -= value);
+    // Centres are not longer than 2, with much to spare.
+    let longest = bounds::length(kept) + bounds::length(residual) + bounds::length(x) + 2.0;
+    bounds::length(lost) * (1.0 + bounds::U) + (codebook.rotation.invert_error() + 2.0 * bounds::U) * longest
 }

@@ -22,6 +22,7 @@ compile_error!("stored rows are little-endian and used as they lie in memory");
 
 pub mod attributes;
 mod bitset;
+mod bounds;
 pub mod cells;
 pub mod chunk;
 pub mod codebook;
@@ -47,5 +48,5 @@ pub mod threads;
 
 pub use error::Error;
 pub use index::options::{Estimate, IndexOptions, SearchOptions};
-pub use index::{HashIndex, SearchOutput, Stats};
+pub use index::{ExactCandidates, HashIndex, SearchOutput, Stats};
 pub use partition::Family;

@@ -28,16 +28,13 @@ const FAMILIES: [(Family, usize); 3] =
 const MARK: u64 = 0xA5C3_0000_0000_0000;
 
 /// A stored index of 300 items whose ids, from [`MARK`] on, are found in its bytes nowhere else.
-fn marked(folder: &Path, (family, tables): (Family, usize)) -> Vec<u8> {
-    let options = IndexOptions {
-        dim: 10,
-        bits: 128,
-        family,
-        tables,
-        rerank: Rerank::F32,
-        rotation: RotationKind::Random,
-        seed: 3,
-    };
+fn marked(folder: &Path, family: (Family, usize)) -> Vec<u8> {
+    marked_as(folder, family, Rerank::F32)
+}
+
+fn marked_as(folder: &Path, (family, tables): (Family, usize), rerank: Rerank) -> Vec<u8> {
+    let options =
+        IndexOptions { dim: 10, bits: 128, family, tables, rerank, rotation: RotationKind::Random, seed: 3 };
     let mut rng = SplitMix64::new(5);
     let vectors: Vec<f32> = (0..300 * 10).map(|_| rng.next_bell()).collect();
     let ids: Vec<u64> = (MARK..MARK + 300).collect();
@@ -73,6 +70,22 @@ fn an_id_has_one_row_in_each_table_and_a_row_one_id() {
         refused(&renamed(&good, 1, u64::MAX, tables), "no item can have");
         if tables > 1 {
             refused(&renamed(&good, 0, MARK + 7_000, 1), "another id in another table");
+        }
+    }
+}
+
+#[test]
+fn rows_nearer_to_their_item_than_nothing_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for rerank in [Rerank::Int8, Rerank::F16] {
+        let good = marked_as(folder.path(), FAMILIES[0], rerank);
+        let id = (MARK + 7).to_le_bytes();
+        let record = (0..good.len() - 8).find(|at| good[*at..].starts_with(&id)).unwrap();
+        for error in [-1e-3, f32::NAN, f32::NEG_INFINITY, 0.0, 0.25, f32::INFINITY] {
+            let mut bytes = good.clone();
+            bytes[record + 16..][..4].copy_from_slice(&error.to_le_bytes());
+            seal(&mut bytes);
+            assert_eq!(survives(folder.path(), &bytes, "an error"), error >= 0.0, "{rerank:?} {error}");
         }
     }
 }

@@ -218,6 +218,7 @@ fn check_search(
     let (probes, rerank) = ALL;
     let all = run(&SearchOptions { probes, rerank, effort: None, ..options.clone() }, 1);
     assert_eq!(all, exact, "all probes and a full rerank are exact");
+    check_candidates(index, model, &queries, options);
     for (exact, all) in exact.iter().zip(everything) {
         assert_eq!(hits(exact), selected(hits(&all).to_vec(), options));
     }
@@ -233,6 +234,23 @@ fn check_search(
         }
         if options.probes.is_none() {
             assert_eq!(found(hashed, options), found(exact, options), "short only where exact is short");
+        }
+    }
+}
+
+/// The candidates of an exact search hold its answer over the vectors as they were added, ties included.
+fn check_candidates(index: &HashIndex, model: &Model, queries: &[f32], options: &SearchOptions) {
+    let candidates = index.exact_candidates(queries, options, 1).unwrap();
+    assert_eq!(index.exact_candidates(queries, options, 2).unwrap().ids, candidates.ids);
+    for (query, ids) in queries.chunks(DIM).zip(candidates.ids) {
+        let mut known = ids.iter().map(|id| (id, &model[id]));
+        assert!(known.all(|(id, item)| allowed(*id, item, options)) && ids.is_sorted_by(|a, b| a < b));
+        let score = |id: &u64| cosine(query, &model[id].vector);
+        let best = naive(model, query, options);
+        let last = *best.iter().rfind(|score| score.is_finite()).unwrap_or(&f64::INFINITY);
+        let is_best = |id: &u64, item: &Item| allowed(*id, item, options) && score(id) >= last;
+        for id in model.iter().filter(|(id, item)| is_best(id, item)).map(|(id, _)| id) {
+            assert!(ids.contains(id), "{id} is among the best");
         }
     }
 }

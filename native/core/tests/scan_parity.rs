@@ -156,7 +156,7 @@ fn encoded(codebook: &Codebook, vectors: &[Vec<f32>]) -> Vec<u8> {
     let mut writer = ChunkWriter::new(layout, vectors.len(), [&mut blocks, &mut columns]);
     let (mut encoder, mut row) = (codebook.encoder(0), Row::default());
     for vector in vectors {
-        encoder.encode(vector, &mut row);
+        encoder.encode(vector, 0.0, &mut row);
         writer.push(&row);
     }
     writer.finish();

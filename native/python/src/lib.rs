@@ -3,6 +3,7 @@
 //! Nothing is decided here. `hasher.index` is the documented face; this module is private.
 
 mod filters;
+mod panics;
 mod signals;
 mod textbook;
 
@@ -12,10 +13,12 @@ use std::path::PathBuf;
 use filters::{attributes_from_py, filter_from_py};
 use lookalike_core::attributes::ItemAttributes;
 use lookalike_core::chunk::Rerank;
+use lookalike_core::index::StageSeconds;
 use lookalike_core::rotation::RotationKind;
 use lookalike_core::threads::Stop;
 use lookalike_core::{Error, Estimate, Family, HashIndex, IndexOptions, SearchOptions, isa};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use panics::detached;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -62,6 +65,9 @@ type SearchTuple<'py> = (
     Bound<'py, PyDict>,
 );
 
+/// `(ids of each query, codes_scanned, seconds by stage)`.
+type CandidatesTuple<'py> = (Vec<Bound<'py, PyArray1<u64>>>, Bound<'py, PyArray1<u64>>, Bound<'py, PyDict>);
+
 /// The live index.
 #[pyclass(frozen, module = "lookalike._native")]
 struct NativeIndex(HashIndex);
@@ -101,11 +107,11 @@ impl NativeIndex {
 
     #[staticmethod]
     fn open(py: Python<'_>, folder: PathBuf) -> PyResult<Self> {
-        py.detach(|| HashIndex::open(&folder)).map(Self).map_err(to_py)
+        detached(py, || HashIndex::open(&folder))?.map(Self).map_err(to_py)
     }
 
     fn save(&self, py: Python<'_>, folder: PathBuf) -> PyResult<()> {
-        py.detach(|| self.0.save(&folder)).map_err(to_py)
+        detached(py, || self.0.save(&folder))?.map_err(to_py)
     }
 
     #[pyo3(signature = (vectors, ids, products, *, attributes))]
@@ -121,20 +127,20 @@ impl NativeIndex {
         check_rows(&vectors, &ids)?;
         let (vectors, ids, products) = (vectors.as_slice()?, ids.as_slice()?, products.as_slice()?);
         let attributes = attributes_of(attributes, ids.len())?;
-        py.detach(|| self.0.add(vectors, ids, products, attributes)).map_err(to_py)
+        detached(py, || self.0.add(vectors, ids, products, attributes))?.map_err(to_py)
     }
 
     fn remove(&self, py: Python<'_>, ids: PyReadonlyArray1<'_, u64>) -> PyResult<usize> {
         let ids = ids.as_slice()?;
-        Ok(py.detach(|| self.0.remove(ids)))
+        detached(py, || self.0.remove(ids))
     }
 
-    fn wait_for_rebuild(&self, py: Python<'_>) {
-        py.detach(|| self.0.wait_for_rebuild());
+    fn wait_for_rebuild(&self, py: Python<'_>) -> PyResult<()> {
+        detached(py, || self.0.wait_for_rebuild())
     }
 
     fn sample<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let vectors = py.detach(|| self.0.snapshot().sample(count));
+        let vectors = detached(py, || self.0.snapshot().sample(count))?;
         matrix(vectors, self.0.options().dim, py)
     }
 
@@ -163,19 +169,36 @@ impl NativeIndex {
         let options =
             SearchOptions { k, probes, rerank, group, exact, effort, filter, exclude, ties, estimate };
         let queries = queries.as_slice()?;
-        let out = py.detach(|| self.0.search(queries, &options, threads)).map_err(to_py)?;
-        let seconds = PyDict::new(py);
-        seconds.set_item("hash", out.seconds.hash)?;
-        seconds.set_item("probe", out.seconds.probe)?;
-        seconds.set_item("scan", out.seconds.scan)?;
-        seconds.set_item("rerank", out.seconds.rerank)?;
+        let out = detached(py, || self.0.search(queries, &options, threads))?.map_err(to_py)?;
         Ok((
             matrix(out.ids, out.width, py)?,
             matrix(out.products, out.width, py)?,
             matrix(out.scores, out.width, py)?,
             PyArray1::from_vec(py, out.codes_scanned),
-            seconds,
+            seconds_of(out.seconds, py)?,
         ))
+    }
+
+    #[pyo3(signature = (queries, *, k, filter, exclude, group, threads))]
+    #[allow(clippy::too_many_arguments)]
+    fn exact_candidates<'py>(
+        &self,
+        py: Python<'py>,
+        queries: PyReadonlyArray2<'py, f32>,
+        k: usize,
+        filter: Option<&Bound<'py, PyAny>>,
+        exclude: Option<PyReadonlyArray1<'py, u64>>,
+        group: bool,
+        threads: usize,
+    ) -> PyResult<CandidatesTuple<'py>> {
+        check_dim(self.0.options().dim, queries.shape()[1])?;
+        let filter = filter.map(filter_from_py).transpose()?;
+        let exclude = ids_of(exclude.as_ref())?;
+        let options = SearchOptions { k, filter, exclude, group, ..SearchOptions::default() };
+        let queries = queries.as_slice()?;
+        let out = detached(py, || self.0.exact_candidates(queries, &options, threads))?.map_err(to_py)?;
+        let ids = out.ids.into_iter().map(|ids| PyArray1::from_vec(py, ids)).collect();
+        Ok((ids, PyArray1::from_vec(py, out.codes_scanned), seconds_of(out.seconds, py)?))
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -201,6 +224,15 @@ impl NativeIndex {
         out.set_item("failed_rebuilds", stats.failed_rebuilds)?;
         Ok(out)
     }
+}
+
+fn seconds_of(seconds: StageSeconds, py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let out = PyDict::new(py);
+    out.set_item("hash", seconds.hash)?;
+    out.set_item("probe", seconds.probe)?;
+    out.set_item("scan", seconds.scan)?;
+    out.set_item("rerank", seconds.rerank)?;
+    Ok(out)
 }
 
 fn known<T>(found: Option<T>, what: &str, name: &str) -> PyResult<T> {
@@ -251,6 +283,8 @@ fn force_isa(name: Option<&str>) -> PyResult<()> {
 
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::panics::EnginePanicError;
     #[pymodule_export]
     use super::textbook::{dot_product, encode, hamming_distances, hamming_top_k, rotate};
     #[pymodule_export]

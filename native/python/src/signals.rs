@@ -1,12 +1,13 @@
 //! Long work that a signal can end.
 
-use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
 use lookalike_core::threads::Stop;
 use pyo3::prelude::*;
+
+use crate::panics;
 
 /// Between looks at what signals have arrived.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -30,7 +31,7 @@ pub fn interruptible<T: Send>(py: Python<'_>, work: impl FnOnce(&Stop) -> T + Se
                 return Err(raised);
             }
         }
-        Ok(worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        worker.join().map_err(|panic| panics::to_py(&*panic))
     })
 }
 

@@ -25,6 +25,9 @@ pub fn findable(tables: &[&[Bucket]], layout: &Layout, live: usize, ordinals: u3
                 if record.id() == NO_ID || record.product() == NO_ID {
                     return damaged(format!("{FILE_NAME} has an id or a product that no item can have"));
                 }
+                if record.error().is_nan() || record.error() < 0.0 {
+                    return damaged(format!("{FILE_NAME} has an error out of range"));
+                }
                 found.push((view.ordinals[row], record.id()));
             }
         }

@@ -40,7 +40,7 @@ use write::write_file;
 pub const FILE_NAME: &str = "index.lkx";
 const MAGIC: &[u8; 8] = b"LKHASHIX";
 /// Raised whenever older readers could misread a file.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 const PREFIX: usize = 16;
 const HEADER_FIELDS: usize = 13;
 

@@ -92,6 +92,8 @@ pub struct NewRow<'a> {
     pub product: u64,
     /// Unit vector.
     pub vector: &'a [f32],
+    /// How far it is at most from the one that the item was added with.
+    pub error: f32,
 }
 
 impl Bucket {
@@ -209,9 +211,9 @@ pub fn write_new<'a>(
 ) {
     let mut encoder = None;
     let mut row = Row::default();
-    for NewRow { ordinal, id, product, vector } in new {
+    for NewRow { ordinal, id, product, vector, error } in new {
         (row.ordinal, row.id, row.product) = (ordinal, id, product);
-        encoder.get_or_insert_with(|| codebook.encoder(bucket)).encode(vector, &mut row);
+        encoder.get_or_insert_with(|| codebook.encoder(bucket)).encode(vector, error, &mut row);
         writer.push(&row);
     }
 }

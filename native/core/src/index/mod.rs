@@ -11,6 +11,7 @@ pub mod calibration;
 mod candidates;
 mod clock;
 mod effort;
+mod exact;
 mod filtered;
 pub mod item_buckets;
 mod live;
@@ -37,6 +38,7 @@ use options::{IndexOptions, SearchOptions};
 use state::{Items, State};
 
 pub use clock::StageSeconds;
+pub use exact::ExactCandidates;
 pub use search::SearchOutput;
 
 /// Figures about an index.
@@ -135,6 +137,28 @@ impl HashIndex {
         search::search(&self.snapshot(), &queries, options, threads)
     }
 
+    /// Ids of the items that can be among the `k` best (with `group`, the best of the `k` best products) of an exact
+    /// search over the vectors as they were added, whatever [`Rerank`](crate::chunk::Rerank) keeps of them: a superset
+    /// of the right answer, with everything that equals its last. Of the options only `k`, `group`, `filter` and
+    /// `exclude` count.
+    ///
+    /// Right for whoever scores these ids in f32 or better, summing in any order, by the cosine or the inner product of
+    /// unit vectors.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] if an option or a query is not acceptable.
+    pub fn exact_candidates(
+        &self,
+        queries: &[f32],
+        options: &SearchOptions,
+        threads: usize,
+    ) -> Result<ExactCandidates> {
+        options.check()?;
+        let dim = self.options.dim;
+        let queries = unit_vectors("query", queries, queries.len() / dim, dim)?;
+        exact::candidates(&self.snapshot(), &queries, options, threads)
+    }
+
     /// Adds items; one whose id is present replaces it. The items can be found when this returns.
     ///
     /// The index is rebuilt when it has grown by half (up to 20,000 items: by a tenth) since its codebook was trained, or
@@ -214,5 +238,6 @@ fn checked_items(
         return invalid(format!("{} ids but attributes of {} items", ids.len(), attributes.len()));
     }
     attributes.resize(ids.len(), ItemAttributes::default());
-    Ok(Items { ids: ids.to_vec(), products: products.to_vec(), vectors, attributes })
+    let errors = vec![0.0; ids.len()];
+    Ok(Items { ids: ids.to_vec(), products: products.to_vec(), vectors, errors, attributes })
 }

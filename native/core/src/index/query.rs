@@ -105,9 +105,14 @@ impl<'a> Search<'a> {
         Self { state, options, allowed, matching, passing, exact, matches, excluded, cap }
     }
 
-    /// Whether the item of a row is not excluded. Reads the row's id: ask only where its vector is read anyway.
-    pub fn may_be_found(&self, record: &Record) -> bool {
-        self.excluded.is_empty() || self.excluded.binary_search(&record.id()).is_err()
+    /// Whether any item is excluded.
+    pub fn excludes(&self) -> bool {
+        !self.excluded.is_empty()
+    }
+
+    /// Whether the item with this id is excluded.
+    pub fn is_excluded(&self, id: u64) -> bool {
+        self.excluded.binary_search(&id).is_ok()
     }
 
     /// Most candidates that may turn out to be excluded.

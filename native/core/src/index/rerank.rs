@@ -21,7 +21,7 @@ pub struct Answer {
 pub struct CandidateRow<'a> {
     /// Inner product of the query with the centre of its bucket.
     base: f32,
-    record: Record<'a>,
+    pub record: Record<'a>,
 }
 
 impl CandidateRow<'_> {
@@ -59,9 +59,9 @@ impl<'a> Search<'a> {
     }
 
     fn rerank(&self, query: &[f32], scratch: &QueryScratch, rows: &[CandidateRow]) -> Vec<Hit> {
-        let score = |row: &CandidateRow| self.score(query, scratch, row);
+        let score = |row: &CandidateRow| score_of(self.product(query, scratch, row));
         let mut scored: Vec<(f32, &CandidateRow)> = Vec::with_capacity(rows.len());
-        let found = rows.iter().filter(|row| self.may_be_found(&row.record));
+        let found = rows.iter().filter(|row| !self.excludes() || !self.is_excluded(row.record.id()));
         scored.extend(found.map(|row| (score(row), row)));
         let several_tables = self.state.codebook.tables() > 1;
         let k = self.options.k;
@@ -75,12 +75,6 @@ impl<'a> Search<'a> {
             hits.dedup_by_key(|hit| hit.id);
         }
         hits
-    }
-
-    /// The cosine, as far as the stored vector tells: between -1 and 1 whatever was rounded, and never `-0.0`, so that
-    /// equal scores have equal bits. Depends on nothing but the query, the vector and its bucket.
-    fn score(&self, query: &[f32], scratch: &QueryScratch, row: &CandidateRow) -> f32 {
-        self.product(query, scratch, row).clamp(-1.0, 1.0) + 0.0
     }
 
     /// The inner product of the query with a stored vector.
@@ -99,51 +93,68 @@ impl<'a> Search<'a> {
 
     /// Scores every row that may be found.
     pub fn exact(&self, query: &[f32], scratch: &QueryScratch) -> Answer {
-        let state = self.state;
         let mut hits = Vec::with_capacity(self.matches);
-        match &self.allowed {
-            Some(allowed) => {
-                let matching = || filtered::matching_rows(state, &self.passing, allowed);
-                for rows in self.matching.get_or_init(matching).chunk_by(|a, b| a.0 == b.0) {
-                    let records = rows.iter().map(|(_, record)| *record);
-                    let records = records.filter(|record| self.may_be_found(record));
-                    hits.extend(self.scored(query, scratch, rows[0].0, records));
-                }
-            }
-            None => {
-                for (number, bucket) in (0..).zip(state.first_table()) {
-                    let live = |run: &'a Run| {
-                        let view = run.chunk().view(state.layout());
-                        run.live_rows().map(move |row| view.record(state.layout(), row))
-                    };
-                    let records = bucket.runs().flat_map(live).filter(|record| self.may_be_found(record));
-                    hits.extend(self.scored(query, scratch, number, records));
-                }
-            }
-        }
+        self.score_all(query, scratch, &mut hits, |row, product| row.hit(score_of(product)));
         let scanned = hits.len() as u64;
+        if self.excludes() {
+            hits.retain(|hit| !self.is_excluded(hit.id));
+        }
         self.keep_best(&mut hits);
         // Otherwise thousands of queries would each keep room for all rows until the last is answered.
         hits.shrink_to_fit();
         Answer { hits, scanned }
     }
 
-    /// Scores rows of one bucket.
-    fn scored(
+    /// Adds to `out` what `make` makes of every row that passes the filter, and of its inner product with the query.
+    pub fn score_all<T>(
+        &self,
+        query: &[f32],
+        scratch: &QueryScratch,
+        out: &mut impl Extend<T>,
+        make: impl Fn(CandidateRow<'a>, f32) -> T + Copy,
+    ) {
+        let state = self.state;
+        let Some(allowed) = &self.allowed else {
+            for (number, bucket) in (0..).zip(state.first_table()) {
+                let live = |run: &'a Run| {
+                    let view = run.chunk().view(state.layout());
+                    run.live_rows().map(move |row| view.record(state.layout(), row))
+                };
+                out.extend(self.made(query, scratch, number, bucket.runs().flat_map(live), make));
+            }
+            return;
+        };
+        let matching = || filtered::matching_rows(state, &self.passing, allowed);
+        for rows in self.matching.get_or_init(matching).chunk_by(|a, b| a.0 == b.0) {
+            let records = rows.iter().map(|(_, record)| *record);
+            out.extend(self.made(query, scratch, rows[0].0, records, make));
+        }
+    }
+
+    /// The same of rows of one bucket.
+    fn made<T>(
         &self,
         query: &[f32],
         scratch: &QueryScratch,
         bucket: u32,
         records: impl Iterator<Item = Record<'a>>,
-    ) -> impl Iterator<Item = Hit> {
+        make: impl Fn(CandidateRow<'a>, f32) -> T,
+    ) -> impl Iterator<Item = T> {
         let base = dot(query, self.state.codebook.centre(bucket));
         records.map(move |record| {
             let row = CandidateRow { base, record };
-            row.hit(self.score(query, scratch, &row))
+            let product = self.product(query, scratch, &row);
+            make(row, product)
         })
     }
 
     fn keep_best(&self, hits: &mut Vec<Hit>) -> usize {
         keep_best(hits, self.options.k, self.options.group, self.options.ties)
     }
+}
+
+/// The cosine that an inner product stands for: between -1 and 1 whatever was rounded, and never `-0.0`, so that equal
+/// scores have equal bits. The product depends on nothing but the query, the kept vector and its bucket.
+fn score_of(product: f32) -> f32 {
+    product.clamp(-1.0, 1.0) + 0.0
 }

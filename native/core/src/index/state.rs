@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
-use super::bucket::{Bucket, write_live};
+use super::bucket::{Bucket, NewRow, write_live};
 use super::calibration::Calibration;
 use super::item_buckets::ItemBuckets;
 use crate::attributes::{Attributes, ItemAttributes};
@@ -23,6 +23,8 @@ pub struct Items {
     pub products: Vec<u64>,
     /// Unit vectors.
     pub vectors: Vec<f32>,
+    /// How far each vector is at most from the one that the item was added with.
+    pub errors: Vec<f32>,
     /// Categories and attribute values.
     pub attributes: Vec<ItemAttributes>,
 }
@@ -154,6 +156,7 @@ impl State {
         for RowLocation { ordinal, view, at, .. } in locations {
             items.attributes.push(self.attributes.get(ordinal));
             let record = view.record(layout, at);
+            items.errors.push(record.error());
             items.ids.push(record.id());
             items.products.push(record.product());
         }
@@ -167,6 +170,19 @@ struct RowLocation<'a> {
     bucket: u32,
     view: View<'a>,
     at: usize,
+}
+
+impl Items {
+    /// Item number `at` as a row with this ordinal.
+    pub fn row(&self, dim: usize, at: usize, ordinal: u32) -> NewRow<'_> {
+        NewRow {
+            ordinal,
+            id: self.ids[at],
+            product: self.products[at],
+            vector: &self.vectors[at * dim..][..dim],
+            error: self.errors[at],
+        }
+    }
 }
 
 /// Buckets of `counts` rows, which `write` writes, next to each other in memory; nothing once `stop` is set.

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
-use super::bucket::{NewRow, write_new};
+use super::bucket::write_new;
 use super::calibration::{Calibration, RESULTS, STEPS, STOPS, effort};
 use super::options::{IndexOptions, SearchOptions};
 use super::policy::{BRUTE_FORCE_ITEMS, cell_count, cross_polytope_buckets, planes_per_table};
@@ -90,7 +90,7 @@ impl State {
         let rows_of = |bucket: usize| &rows[starts[bucket] as usize..starts[bucket + 1] as usize];
         let counts: Vec<usize> = (0..codebook.buckets()).map(|bucket| rows_of(bucket).len()).collect();
         let buckets = packed(stop, &layout, &counts, |bucket, writer| {
-            let new = rows_of(bucket).iter().map(|row| items.row(dim, *row));
+            let new = rows_of(bucket).iter().map(|row| items.row(dim, *row as usize, *row));
             write_new(&codebook, bucket as u32, new, writer);
         })?;
         let mut attributes = Attributes::default();
@@ -109,18 +109,6 @@ impl State {
             attributes,
             calibration,
         })
-    }
-}
-
-impl Items {
-    fn row(&self, dim: usize, row: u32) -> NewRow<'_> {
-        let at = row as usize;
-        NewRow {
-            ordinal: row,
-            id: self.ids[at],
-            product: self.products[at],
-            vector: &self.vectors[at * dim..][..dim],
-        }
     }
 }
 

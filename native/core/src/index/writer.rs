@@ -134,10 +134,9 @@ impl Writer {
             });
         let mut new: BTreeMap<u32, Vec<NewRow>> = BTreeMap::new();
         let mut ordinals = Vec::with_capacity(items.ids.len());
-        let rows = items.ids.iter().zip(&items.products).zip(items.vectors.chunks_exact(dim));
-        for (((id, product), vector), buckets) in rows.zip(buckets.chunks_exact(tables)) {
-            let ordinal = self.place(state, *id, buckets);
-            let row = NewRow { ordinal, id: *id, product: *product, vector };
+        for (at, buckets) in buckets.chunks_exact(tables).enumerate() {
+            let ordinal = self.place(state, items.ids[at], buckets);
+            let row = items.row(dim, at, ordinal);
             ordinals.push(ordinal);
             buckets.iter().for_each(|bucket| new.entry(*bucket).or_default().push(row));
         }

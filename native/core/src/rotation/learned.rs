@@ -6,6 +6,7 @@
 //! whose own, trained spreading measured hardly better; `docs/adr/0007-rows-by-bucket.md`).
 
 use super::RandomRotation;
+use crate::bounds;
 use crate::kernels::dot::dot;
 use crate::orthonormal::complete;
 use crate::rng::SplitMix64;
@@ -60,6 +61,21 @@ impl LearnedRotation {
         assert_eq!(out.len(), self.dim, "output length");
         let rows = self.matrix.chunks_exact(self.dim);
         out.iter_mut().zip(rows).for_each(|(value, row)| *value = dot(row, x));
+    }
+
+    /// The error of [`LearnedRotation::apply`], as a share of the vector's length.
+    pub fn apply_error(&self) -> f64 {
+        bounds::dot(self.dim) * self.size()
+    }
+
+    /// The error of [`LearnedRotation::invert`], as a share of the vector's length.
+    pub fn invert_error(&self) -> f64 {
+        bounds::dot_in_any_order(self.dim) * self.size()
+    }
+
+    /// The length of the matrix as one vector: the rows have unit length but for rounding.
+    fn size(&self) -> f64 {
+        1.01 * (self.dim as f64).sqrt()
     }
 
     /// Undoes [`LearnedRotation::apply`].

@@ -59,6 +59,22 @@ impl Rotation {
         }
     }
 
+    /// How far the first `dim` outputs can be from exact arithmetic, as a share of the input's length.
+    pub fn apply_error(&self) -> f64 {
+        match self {
+            Self::Random(rotation) => rotation.error(),
+            Self::Learned(rotation) => rotation.apply_error(),
+        }
+    }
+
+    /// The same of [`Rotation::invert`], whose exact result is that of the transposed matrix.
+    pub fn invert_error(&self) -> f64 {
+        match self {
+            Self::Random(rotation) => rotation.error(),
+            Self::Learned(rotation) => rotation.invert_error(),
+        }
+    }
+
     /// From the first `dim` outputs back to the input. Panics if a length differs.
     pub fn invert(&self, rotated: &[f32], out: &mut [f32]) {
         match self {

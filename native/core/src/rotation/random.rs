@@ -11,6 +11,7 @@
 
 use std::ops::Range;
 
+use crate::bounds;
 use crate::kernels::hadamard::hadamard;
 use crate::rng::SplitMix64;
 
@@ -98,6 +99,14 @@ impl RandomRotation {
                 fold(out);
             }
         }
+    }
+
+    /// The error of [`RandomRotation::apply`] and [`RandomRotation::invert`], as a share of the vector's length.
+    ///
+    /// A round rounds each coordinate when it folds, when it scales, and at each level of its transform. The steps that
+    /// follow stretch an error no more than the vector itself, so that it keeps its share to the end.
+    pub fn error(&self) -> f64 {
+        bounds::roundings(self.rounds * (self.power.ilog2() as usize + 2))
     }
 
     /// The coordinates that a round transforms. The last round takes the first ones, as a narrower

@@ -54,6 +54,7 @@ fn search_in_every_way(index: &HashIndex, queries: &[f32]) {
         ] {
             let out = index.search(queries, &options, 1).unwrap();
             assert_eq!(out.ids.len(), 10);
+            index.exact_candidates(queries, &options, 1).unwrap();
         }
     }
 }

@@ -15,7 +15,7 @@ mod scalar;
 mod x86;
 
 /// Number of accumulators.
-const LANES: usize = 32;
+pub const LANES: usize = 32;
 
 /// Chooses the kernel of the instruction set in use.
 macro_rules! dispatch {
