@@ -77,7 +77,7 @@ def _from_1_to_2(connection: apsw.Connection) -> None:
     )
     _copy_requests(connection)
     connection.execute("DROP TABLE requests_1; DROP TABLE deletions_1")
-    _describe(connection, meta, spec)
+    _describe(connection, meta)
 
 
 def _copy_rows(connection: apsw.Connection) -> None:
@@ -111,7 +111,7 @@ def _copy_requests(connection: apsw.Connection) -> None:
         connection.execute(insert, (request_id, now_ns, payload_hash, zlib.compress(text.encode(), level=1)))
 
 
-def _describe(connection: apsw.Connection, meta: dict[str, apsw.SQLiteValue], spec: Spec) -> None:
+def _describe(connection: apsw.Connection, meta: dict[str, apsw.SQLiteValue]) -> None:
     described = {**json.loads(str(meta["spec"])), "rerank": RERANK_BEFORE_CHOICE}
     set_meta(connection, schema_version=2, spec=json.dumps(described))
     connection.execute("UPDATE meta SET key = 'revision' WHERE key = 'position'")
