@@ -41,11 +41,21 @@ class Breaker:
         """Calls in a row that were given up without an answer."""
         self._silent_since = self._answered_at = clock()
         self._waiting: set[asyncio.Task[Any]] = set()
+        self._kept: asyncio.Task[Any] | None = None
 
     def watch(self, call: asyncio.Task[Any]) -> None:
         """Takes a call that is under way; it is cancelled when the breaker opens."""
         self._waiting.add(call)
         call.add_done_callback(self._waiting.discard)
+
+    def keeps(self, call: asyncio.Task[Any]) -> bool:
+        """Takes a call that nobody waits for any more, and returns whether it goes on.
+
+        One does: if the shard only paused, its answer says so long before the next probe.
+        """
+        if self._kept is None or self._kept.done():
+            self._kept = call
+        return self._kept is call
 
     def answered(self) -> None:
         """Takes note of an answer of whatever kind."""

@@ -115,13 +115,15 @@ class Shards:
             self._breakers[number].watch(call)
             calls[call] = number
         end = sent_at + timeout_seconds
+        late: Collection[asyncio.Task[T]] = ()
         try:
             late = await self._collect(method.__name__, calls, outcome, end, enough, needed)
         finally:
-            for call in calls:
-                call.cancel()
+            for call, number in calls.items():
                 call.add_done_callback(_forget)
-        for number in late:
+                if call not in late or not self._breakers[number].keeps(call):
+                    call.cancel()
+        for number in map(calls.__getitem__, late):
             outcome.failures[number] = DeadlineError("the shard did not answer in time")
             self._breakers[number].unanswered(sent_at)
         if not probe:
@@ -159,8 +161,8 @@ class Shards:
         end: float,
         enough: float,
         needed: Collection[int],
-    ) -> list[int]:
-        """Waits, and returns the shards that were given up."""
+    ) -> Collection[asyncio.Task[T]]:
+        """Waits, and returns the calls that were given up."""
         pending = set(calls)
         called = len(calls) + len(outcome.failures)
         in_grace = False
@@ -177,7 +179,7 @@ class Shards:
                 break
             for call in done:
                 self._take(call, calls[call], outcome)
-        return [calls[call] for call in pending]
+        return pending
 
     def _take(self, call: asyncio.Task[T], number: int, outcome: Outcome[T]) -> None:
         if call.cancelled():

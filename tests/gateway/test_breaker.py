@@ -43,6 +43,17 @@ def test_opens_after_several_calls_over_some_time_and_closes_with_an_answer() ->
     assert changes == [True, False]
 
 
+async def test_one_call_at_a_time_goes_on_after_it_was_given_up() -> None:
+    breaker, _ = _breaker(Clock())
+    first, second = (asyncio.ensure_future(asyncio.Event().wait()) for _ in range(2))
+    assert breaker.keeps(first)
+    assert not breaker.keeps(second)
+    first.cancel()
+    await asyncio.wait({first})
+    assert breaker.keeps(second)
+    second.cancel()
+
+
 def test_one_impatient_caller_does_not_open_it() -> None:
     clock = Clock()
     breaker, _ = _breaker(clock)

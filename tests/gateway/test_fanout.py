@@ -113,6 +113,19 @@ async def test_the_grace_of_a_shard_that_hangs_halves_with_each_call_until_it_an
     assert graces[-1] == pytest.approx(0.02, abs=1e-9)
 
 
+async def test_a_shard_that_only_paused_is_waited_for_again_once_it_answers(
+    make_shards: MakeShards, fan_out: FanOut
+) -> None:
+    fakes = make_shards(2)
+    shards = fan_out(fakes)
+    fakes[0].delay_seconds = 0.3
+    for outcome in await asyncio.gather(*(_describe(shards, enough=0.5) for _ in range(16))):
+        assert outcome.degraded_reason == "shard 0: too late"
+    fakes[0].delay_seconds = 0.005
+    await asyncio.sleep(0.5)
+    assert (await _describe(shards, enough=0.5)).degraded_reason == ""
+
+
 @pytest.mark.parametrize("enough", [0.0, 0.5])
 async def test_an_answer_is_waited_for_whatever_is_enough(
     make_shards: MakeShards, fan_out: FanOut, enough: float
