@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from lookalike.errors import InvalidInputError, shown
+from lookalike.limits import MAX_FILTER_CONDITIONS
 
 __all__ = ["Condition", "Equals", "Filter", "In", "InCategory", "Range", "as_filter"]
 
-MAX_CONDITIONS = 64
-"""Most conditions of one filter; the engine and the contract have the same limit."""
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -138,8 +137,8 @@ class Filter:
         for field in ("all", "any", "none"):
             _set(self, field, _conditions(getattr(self, field), field))
         count = len(self.all) + len(self.any) + len(self.none)
-        if count > MAX_CONDITIONS:
-            raise _wrong(f"a filter has at most {MAX_CONDITIONS} conditions together, not {count}")
+        if count > MAX_FILTER_CONDITIONS:
+            raise _wrong(f"a filter has at most {MAX_FILTER_CONDITIONS} conditions together, not {count}")
 
     def passes(self, category: Sequence[str], values: Mapping[str, str]) -> bool:
         """Whether an item of this category (a full path, maybe empty) and these attribute values passes."""
