@@ -65,20 +65,20 @@ class Catalog:
     root: Path
 
     def rows(self, *splits: str) -> list[CatalogItem]:
-        """Return the items that are in any of the named splits, in file order."""
+        """Returns the items that are in any of the named splits, in file order."""
         wanted = frozenset(splits)
         return [item for item in self.items if item.splits & wanted]
 
     def index_items(self) -> list[CatalogItem]:
-        """Return the items that go into the index."""
+        """Returns the items that go into the index."""
         return self.rows("index", "both")
 
     def query_items(self) -> list[CatalogItem]:
-        """Return the items that are searched for."""
+        """Returns the items that are searched for."""
         return self.rows("query", "both")
 
     def training_items(self) -> tuple[list[CatalogItem], str]:
-        """Return the items to train on, and the split they come from: ``train``, else ``index``.
+        """Returns the items to train on, and the split they come from: ``train``, else ``index``.
 
         Raises:
             InvalidInputError: No row is in ``train``, ``index`` or ``both``.
@@ -95,7 +95,7 @@ class Catalog:
 
 
 def read_catalog(path: str | os.PathLike[str], *, check_images: bool = True) -> Catalog:
-    """Read and check a catalogue.
+    """Reads and checks a catalogue.
 
     Args:
         path: The CSV file: UTF-8 with or without a byte-order mark, any of the usual line ends.
@@ -116,7 +116,7 @@ def read_catalog(path: str | os.PathLike[str], *, check_images: bool = True) -> 
 
 
 def product_fold(product_id: str, folds: int, seed: int = 0) -> int:
-    """Return the fold that a product belongs to, in ``0..folds - 1``.
+    """Returns the fold that a product belongs to, in ``0..folds - 1``.
 
     It depends on the product's id alone, so that photos added to a catalogue move no other.
     """
@@ -124,7 +124,7 @@ def product_fold(product_id: str, folds: int, seed: int = 0) -> int:
 
 
 def split_by_product(catalog: Catalog, fold: int, folds: int = 5, seed: int = 0) -> Catalog:
-    """Hold one fold of the products out, so that none is both trained on and searched for.
+    """Holds one fold of the products out, so that none is both trained on and searched for.
 
     A row of a held-out product is neither trained on nor chosen by: ``train`` and ``val`` are taken from
     it. A row of any other product is not searched for: its ``query`` is taken, and ``both`` becomes
@@ -170,7 +170,7 @@ def split_by_product(catalog: Catalog, fold: int, folds: int = 5, seed: int = 0)
 
 
 def write_catalog(path: str | os.PathLike[str], items: Iterable[CatalogItem]) -> None:
-    """Write ``items`` as a catalogue that :func:`read_catalog` reads back unchanged.
+    """Writes ``items`` as a catalogue that :func:`read_catalog` reads back unchanged.
 
     Attribute columns are the union over all items, in order of first appearance. Photos must lie where
     a path relative to the folder of ``path`` can reach them.
@@ -200,7 +200,7 @@ def write_catalog(path: str | os.PathLike[str], items: Iterable[CatalogItem]) ->
 
 
 def _read_rows(rows: CatalogRows) -> tuple[list[CatalogItem], list[int]]:
-    """Return the items and the line on which each one ends."""
+    """Returns the items and the line on which each one ends."""
     items: list[CatalogItem] = []
     lines: list[int] = []
     seen: dict[str, tuple[str, int]] = {}
@@ -213,7 +213,7 @@ def _read_rows(rows: CatalogRows) -> tuple[list[CatalogItem], list[int]]:
 
 
 def _item(rows: CatalogRows, row: dict[str, str]) -> CatalogItem:
-    """Build one item; consumes ``row``, so that what is left over are the attributes."""
+    """Builds one item; consumes ``row``, so that what is left over are the attributes."""
     values = {name: row.pop(name) for name in COLUMNS}
     for name in ("item_id", "product_id", "image_path"):
         if not values[name]:
@@ -232,10 +232,10 @@ def _item(rows: CatalogRows, row: dict[str, str]) -> CatalogItem:
 
 
 def require_limits(rows: CatalogRows, item: CatalogItem) -> None:
-    """Refuse here, with the line, what the server would refuse in the middle of a load.
+    """Refuses here, with the line, what the server would refuse in the middle of a load.
 
     Args:
-        rows: Where the item comes from; its present row is the item's.
+        rows: Where the item comes from; its current row is the item's.
         item: The item.
 
     Raises:
@@ -265,7 +265,7 @@ def require_limits(rows: CatalogRows, item: CatalogItem) -> None:
 
 
 def category_path(rows: CatalogRows, names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
-    """Return a category path without its trailing empty levels.
+    """Returns a category path without its trailing empty levels.
 
     Args:
         rows: Where the names come from, for the error.
@@ -305,7 +305,7 @@ def _require_new(rows: CatalogRows, item: CatalogItem, seen: dict[str, tuple[str
 
 
 def require_images(rows: CatalogRows, items: Sequence[CatalogItem], lines: Sequence[int]) -> None:
-    """Refuse a catalogue whose photos are not all there.
+    """Refuses a catalogue whose photos are not all there.
 
     Args:
         rows: The file that the items come from.

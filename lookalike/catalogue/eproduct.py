@@ -34,7 +34,7 @@ _UUID = re.compile(r"[0-9A-Za-z]{16}")
 
 
 def read_eproduct(folder: str | os.PathLike[str], *, check_images: bool = True) -> Catalog:
-    """Read a folder in eProduct's layout as a catalogue.
+    """Reads a folder in eProduct's layout as a catalogue.
 
     Each of its files becomes one split: ``train``, ``val``, ``index`` and, for all whose names begin with
     it, ``query``. Files may be missing. A category is its path of ids, lower ones may be empty; columns
@@ -72,7 +72,7 @@ def read_eproduct(folder: str | os.PathLike[str], *, check_images: bool = True) 
 def write_submission(
     path: str | os.PathLike[str], answers: Iterable[tuple[str, Sequence[str]]], count: int = ANSWERS
 ) -> None:
-    """Write a submission: for each query one line ``query_uuid,uuid uuid ...``, best first, no header.
+    """Writes a submission: for each query one line ``query_uuid,uuid uuid ...``, best first, no header.
 
     Args:
         path: The file to write.

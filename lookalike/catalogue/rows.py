@@ -20,7 +20,7 @@ class CatalogRows:
 
     Attributes:
         path: The file.
-        line: Number of the line that the present row ends on.
+        line: Number of the line that the current row ends on.
 
     Args:
         path: The file.
@@ -33,7 +33,7 @@ class CatalogRows:
         self._columns = columns
 
     def __iter__(self) -> Iterator[dict[str, str]]:
-        """Yield each row's cells, without surrounding spaces, by column name; empty rows are passed over.
+        """Yields each row's cells, without surrounding spaces, by column name; empty rows are passed over.
 
         Raises:
             InvalidInputError: The file cannot be read or is not such a table (``CATALOG_INVALID``).
@@ -48,7 +48,7 @@ class CatalogRows:
     def problem(
         self, text: str, *, line: int = 0, reason: Reason = Reason.CATALOG_INVALID, column: str = ""
     ) -> InvalidInputError:
-        """Return an error about the present row, or about the line that is given."""
+        """Returns an error about the current row, or about the line that is given."""
         return InvalidInputError(
             f"{self.path.name}, line {line or self.line}: {text}", reason=reason, field=column
         )

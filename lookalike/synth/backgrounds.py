@@ -13,7 +13,7 @@ _SIZE = 320
 
 
 def draw_surfaces(random: np.random.Generator, count: int) -> list[Array]:
-    """Draw ``count`` surfaces, each (320, 320, 3) uint8 RGB, taking the kinds in turn."""
+    """Draws ``count`` surfaces, each (320, 320, 3) uint8 RGB, taking the kinds in turn."""
     return [_KINDS[n % len(_KINDS)](random) for n in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""Make a whole catalogue: plan its products, photograph them in parallel, write the CSV."""
+"""Makes a whole catalogue: plans its products, photographs them in parallel, writes the CSV."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def generate(
     image_size: int = 224,
     progress: Progress | None = None,
 ) -> Path:
-    """Make a catalogue of photos of made-up products.
+    """Makes a catalogue of photos of made-up products.
 
     The same arguments give the same bytes, whatever the number of workers.
 
@@ -128,7 +128,7 @@ class _Job:
 
 
 def _run(tasks: list[_Task], job: _Job, workers: int) -> Iterator[list[CatalogItem]]:
-    """Yield each task's items, in the order of ``tasks``."""
+    """Yields each task's items, in the order of ``tasks``."""
     if workers == 1:
         studio = _Studio(job)
         yield from map(studio.make, tasks)

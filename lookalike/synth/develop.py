@@ -10,7 +10,7 @@ from lookalike.synth.styles import Style
 
 
 def develop(picture: Array, style: Style, grain: Array, random: np.random.Generator) -> Array:
-    """Turn light into a photo: uneven and tinted light, exposure, blur, noise.
+    """Turns light into a photo: uneven and tinted light, exposure, blur, noise.
 
     Args:
         picture: Light, (S, S, 3) float32 in 0..255.

@@ -50,7 +50,7 @@ class Part:
 def place(
     parts: Sequence[Part], *, at: Point = (0, 0, 0), turn: Point = (0, 0, 0), scale: float | Point = 1.0
 ) -> list[Part]:
-    """Return the parts scaled, then turned about x, y and z (degrees), then moved."""
+    """Returns the parts scaled, then turned about x, y and z (degrees), then moved."""
     matrix = rotation(*turn) * np.asarray(np.broadcast_to(scale, 3), np.float32)
     offset = np.asarray(at, np.float32)
     return [replace(part, grid=turned(part.grid, matrix) + offset) for part in parts]
@@ -64,12 +64,12 @@ def turned(points: Array, matrix: Array) -> Array:
 
 
 def as_bytes(picture: Array) -> Array:
-    """Cut grey levels to 0..255 and drop their fractions; uint8."""
+    """Cuts grey levels to 0..255 and drops their fractions; uint8."""
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
 def rotation(x: float, y: float, z: float) -> Array:
-    """Return the (3, 3) float32 matrix that turns about x, then y, then z (degrees)."""
+    """Returns the (3, 3) float32 matrix that turns about x, then y, then z (degrees)."""
     a, b, c = math.radians(x), math.radians(y), math.radians(z)
     about_x = np.array([[1, 0, 0], [0, math.cos(a), -math.sin(a)], [0, math.sin(a), math.cos(a)]])
     about_y = np.array([[math.cos(b), 0, math.sin(b)], [0, 1, 0], [-math.sin(b), 0, math.cos(b)]])
@@ -102,7 +102,7 @@ def even(points: Array, count: int) -> Array:
 
 
 def ring(power: float, count: int, wide: float = 1.0, deep: float = 1.0) -> Array:
-    """Return a closed superellipse (count, 2) of even spacing that starts and ends at the back.
+    """Returns a closed superellipse (count, 2) of even spacing that starts and ends at the back.
 
     ``power`` 2 is an ellipse, 8 nearly a rectangle. The middle point faces the viewer.
     """
@@ -125,7 +125,7 @@ def lathe(
     curved: bool = True,
     printed: bool = False,
 ) -> list[Part]:
-    """Turn a profile of (radius, height) points, top first, about the y axis."""
+    """Turns a profile of (radius, height) points, top first, about the y axis."""
     line = even(smooth(profile) if curved else np.asarray(profile, np.float64), 57)
     section = ring(power, 65, wide, deep)
     radius, height = line[:, 0, None], line[:, 1, None]
@@ -306,17 +306,17 @@ def slab(
 
 
 def oval(width: float, height: float, *, power: float = 2.0, at: Point = (0, 0), count: int = 48) -> Array:
-    """Return a closed superellipse outline (count, 2) of the given full width and height."""
+    """Returns a closed superellipse outline (count, 2) of the given full width and height."""
     return ring(power, count + 1, width / 2, height / 2)[:-1] + np.asarray(at, np.float64)
 
 
 def flipped(parts: Sequence[Part]) -> list[Part]:
-    """Return the parts mirrored at x = 0, as the other one of a pair."""
+    """Returns the parts mirrored at x = 0, as the other one of a pair."""
     return [replace(part, grid=part.grid * np.array([-1, 1, 1], np.float32), printed=False) for part in parts]
 
 
 def mirror(half: Sequence[Point], *, curved: bool = True) -> Array:
-    """Return a closed outline from its right half (top first), mirrored at x = 0."""
+    """Returns a closed outline from its right half (top first), mirrored at x = 0."""
     right = smooth(half) if curved else np.asarray(half, np.float64)
     left = right[::-1] * np.array([-1.0, 1.0])
     return np.concatenate([right, left])

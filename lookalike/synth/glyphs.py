@@ -129,7 +129,7 @@ def draw_glyph(
     under: Array,
     turn: float = 0.0,
 ) -> None:
-    """Draw a glyph onto ``canvas`` (h, w, 3) uint8, in place.
+    """Draws a glyph onto ``canvas`` (h, w, 3) uint8, in place.
 
     Args:
         canvas: The picture drawn on.

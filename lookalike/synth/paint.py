@@ -88,7 +88,7 @@ class Paint:
 
 
 def cover(part: Part, paint: Paint) -> Surface:
-    """Draw the texture of a part."""
+    """Draws the texture of a part."""
     across, down = part.size
     scale = min(_PIXELS_PER_UNIT, _LONGEST / max(across, down, 1e-6))
     width, height = max(8, round(across * scale)), max(8, round(down * scale))

@@ -70,7 +70,7 @@ class Product:
 
 
 def draw_product(leaf: Leaf, random: np.random.Generator) -> Product:
-    """Draw a product of a leaf."""
+    """Draws a product of a leaf."""
     numbers = {name: float(random.uniform(*limits)) for name, limits in leaf.numbers.items()}
     choices = {name: str(random.choice(kinds)) for name, kinds in leaf.choices.items()}
     colour = str(random.choice(leaf.colours))
@@ -145,13 +145,13 @@ def _changed(product: Product, random: np.random.Generator) -> Product:
 
 
 def build(product: Product) -> Model:
-    """Put a product's parts together and paint them."""
+    """Puts a product's parts together and paints them."""
     parts = shape(product)
     return Model(parts, [cover(part, _paint_of(product.paint, part.paint)) for part in parts])
 
 
 def shape(product: Product) -> list[Part]:
-    """Put a product's parts together."""
+    """Puts a product's parts together."""
     return product.leaf.parts(SimpleNamespace(**product.numbers, **product.choices))
 
 

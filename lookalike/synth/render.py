@@ -85,7 +85,7 @@ class Model:
         self.metal = np.array([surface.metal for surface in surfaces], np.float32)
 
     def split(self, vertices: Array) -> list[Array]:
-        """Cut an array over all vertices, (n, d), back into one grid (rows, columns, d) per part."""
+        """Cuts an array over all vertices, (n, d), back into one grid (rows, columns, d) per part."""
         pieces = np.split(vertices, self._ends[:-1])
         return [piece.reshape(*grid.shape[:2], -1) for piece, grid in zip(pieces, self.grids, strict=True)]
 
@@ -123,7 +123,7 @@ def project(model: Model, camera: Camera, size: int) -> Projection:
 
 
 def render(model: Model, view: Projection, light: Light) -> tuple[Array, Array]:
-    """Return the shaded product, (S, S, 3) float32 RGB in 0..255, and its coverage, (S, S) bool."""
+    """Returns the shaded product, (S, S, 3) float32 RGB in 0..255, and its coverage, (S, S) bool."""
     seen = _visible(model, view)
     part = seen.part
     normal = _look_up(model.normals, seen.column, seen.row + model.normal_rows[part])
@@ -246,7 +246,7 @@ def resampled(screen: Array, rows: int, columns: int) -> list[Array]:
 def _kept(
     x: Array, y: Array, screen: Array, mask: Array | None, shape: tuple[int, int], size: int
 ) -> Array | None:
-    """Return which samples lie in the buffer and in the part's cut-out; None where all do."""
+    """Returns which samples lie in the buffer and in the part's cut-out; None where all do."""
     low, high = screen[..., :2].min(), screen[..., :2].max()
     inside = None
     if low < 0 or high >= size:

@@ -49,7 +49,7 @@ def _lamp(random: np.random.Generator, ambient: float, key: float) -> Light:
 def photograph(
     model: Model, pose: Pose, style: Style, stage: Stage, random: np.random.Generator, size: int
 ) -> tuple[Array, int]:
-    """Take one photo.
+    """Takes one photo.
 
     Returns:
         The photo, (size, size, 3) uint8 RGB, and the JPEG quality to save it with.
@@ -94,7 +94,7 @@ def _ground(
     random: np.random.Generator,
     size: int,
 ) -> Array:
-    """Draw what is behind and below the product, (size, size, 3) float32."""
+    """Draws what is behind and below the product, (size, size, 3) float32."""
     if random.random() < style.plain:
         return _seamless(random, size)
     surface = stage.surfaces[int(random.integers(len(stage.surfaces)))]
@@ -153,7 +153,7 @@ def _seamless(random: np.random.Generator, size: int) -> Array:
 
 
 def _add_wall(picture: Array, left: Array, right: Array, stage: Stage, random: np.random.Generator) -> None:
-    """Fill what lies above the far edge of the ground, through ``left`` and ``right``."""
+    """Fills what lies above the far edge of the ground, through ``left`` and ``right``."""
     size = picture.shape[0]
     y, x = np.mgrid[:size, :size].astype(np.float32)
     slope = float(right[1] - left[1]) / max(float(right[0] - left[0]), 1.0)
@@ -199,7 +199,7 @@ def _shadow(
 
 
 def _add_prop(picture: Array, stage: Stage, random: np.random.Generator, *, front: bool) -> None:
-    """Put another thing near the picture's border, behind the product or in front of it."""
+    """Puts another thing near the picture's border, behind the product or in front of it."""
     size = picture.shape[0]
     prop = stage.props[int(random.integers(len(stage.props)))]
     side = max(8, int(size * random.uniform(0.3, 0.65)))
@@ -253,7 +253,7 @@ def _fingers(picture: Array, random: np.random.Generator) -> None:
 
 
 def _stroke(layer: Array, start: Array, end: Array, colour: Array, width: float) -> None:
-    """Draw a line with round ends, in place."""
+    """Draws a line with round ends, in place."""
     ends = [tuple(int(v * 16) for v in point) for point in (start, end)]
     tone = [float(v) for v in np.minimum(colour, 255)]
     cv2.line(layer, ends[0], ends[1], tone, max(1, round(width)), cv2.LINE_AA, 4)
