@@ -166,24 +166,19 @@ class HashIndex:
                 early when calibration predicts no gain, and becomes exhaustive at half of the index.
             rerank: Candidates that are scored, at least ``k``; by default ``max(128, 8 k)``, at efforts 0
                 and 1 a quarter and four times as many.
-            effort: How much work to do where ``probes`` or ``rerank`` do not say, 0 to 1. By default what
+            effort: How much work to do where ``probes`` or ``rerank`` do not say, 0 to 1; by default what
                 :meth:`tune` has set, else 0.5. 0 scans a sixteenth of the items that 0.5 does, 1 sixteen
-                times as many; what to expect of it says ``recall_by_effort`` of :meth:`stats`. Up to 0.75,
-                buckets that hardly hold anything better than what was found are left out.
-            filter: Which items may be found; unless ``probes`` is given, short of ``k`` only where fewer
-                pass. Where at most 2,000 do, all of them are scored.
+                times as many; ``recall_by_effort`` of :meth:`stats` says what to expect.
+            filter: Which items may be found. Where at most 2,000 pass, all of them are scored.
             exclude: ``(n,)`` uint64, up to 1,024 ids that are not to be found, in the index or not. Another
                 item of the same product still is.
             group: Return the best item of each of the ``k`` best products.
-            ties: Return, in addition, what equals the last of the ``k`` results. With ``group`` that is every
-                item whose score equals the best of its product, and every product whose best equals that of
-                the last one. Exact searches return all of them, others those among the items that they
-                score. Equal vectors have equal scores; with ``"int8"`` unless a rebuild came between their
-                additions, which rounds the earlier one once more.
+            ties: Return, in addition, what equals the last of the ``k`` results; with ``group`` also what equals
+                the best of its product. Exact searches return all of these, others those that they score.
             threads: Threads over the queries; 0 means one per core.
             exact: Compare with every stored vector; ``probes`` and ``rerank`` are then without effect.
-            estimate: What the candidates are chosen by: ``"asymmetric"``, the query's coordinates against the
-                signs in the codes (RaBitQ), or ``"hamming"``, the signs of both: less recall at equal work.
+            estimate: What chooses candidates: ``"asymmetric"``, the query's coordinates against the codes'
+                signs (RaBitQ), or ``"hamming"``, the signs of both: less recall at equal work.
 
         Raises:
             ValueError: Wrong shape, dtype, layout, dimension, value or range.
