@@ -173,8 +173,8 @@ class HashIndex:
             exclude: ``(n,)`` uint64, up to 1,024 ids that are not to be found, in the index or not. Another
                 item of the same product still is.
             group: Return the best item of each of the ``k`` best products.
-            ties: Return, in addition, what equals the last of the ``k`` results; with ``group`` also what equals
-                the best of its product. Exact searches return all of these, others those that they score.
+            ties: Return, in addition, what equals the last of the ``k`` results; with ``group`` also what
+                equals the best of its product. Exact searches return all of it, others what they score.
             threads: Threads over the queries; 0 means one per core.
             exact: Compare with every stored vector; ``probes`` and ``rerank`` are then without effect.
             estimate: What chooses candidates: ``"asymmetric"``, the query's coordinates against the codes'
