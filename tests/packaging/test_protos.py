@@ -63,3 +63,37 @@ def test_lint_finds_a_bad_name(buf: str, tmp_path: Path) -> None:
         check=True,
     )  # fmt: skip
     assert "PascalCase" in _lint(buf, image).stdout
+
+
+def _breaking(buf: str, image: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [buf, "breaking", str(image), "--against", "protos/landed.binpb", "--path", "lookalike/v1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_protos_only_grow(buf: str, tmp_path: Path) -> None:
+    image = tmp_path / "image.binpb"
+    _protoc("--include_imports", f"--descriptor_set_out={image}")
+    outcome = _breaking(buf, image)
+    assert outcome.returncode == 0, outcome.stdout
+
+
+def test_a_field_that_goes_is_found(buf: str, tmp_path: Path) -> None:
+    folder = tmp_path / "lookalike" / "v1"
+    folder.mkdir(parents=True)
+    for proto in PROTOS:
+        text = proto.read_text().replace("  bool exact = 7;\n", "")
+        (folder / proto.name).write_text(text)
+    image = tmp_path / "image.binpb"
+    subprocess.run(
+        [sys.executable, "-m", "grpc_tools.protoc", "-I", str(tmp_path), *INCLUDES[2:], "--include_imports",
+         f"--descriptor_set_out={image}", *map(str, sorted(folder.glob("*.proto")))],
+        check=True,
+    )  # fmt: skip
+    outcome = _breaking(buf, image)
+    assert outcome.returncode != 0
+    assert '"exact"' in outcome.stdout
