@@ -25,7 +25,7 @@ from lookalike.v1 import hasher_pb2
 from lookalike.wire.categories import check_category
 from lookalike.wire.filters import filter_of
 from lookalike.wire.status import status_of
-from lookalike.wire.vectors import WIRE_DTYPE, from_bytes, unit
+from lookalike.wire.vectors import WIRE_DTYPE, check_direction, from_bytes, unit
 
 MAX_MUTATIONS = 1000
 MAX_IDS = 1000
@@ -86,7 +86,7 @@ def change_of(request: hasher_pb2.ApplyRequest, spec: Spec, check_placement: Pla
 
 
 def _content_digest(request: hasher_pb2.ApplyRequest) -> bytes:
-    """Returns what tells two contents of one request id apart."""
+    """Returns what distinguishes two contents of one request id."""
     if not request.content_digest:
         # The same write may come to a shard again under another layout.
         request.ClearField("target")
@@ -164,8 +164,10 @@ def query_of(request: hasher_pb2.HasherServiceSearchRequest, spec: Spec) -> Sear
         raise InvalidInputError("effort and probes are both set; set one of them", field="effort")
     vectors = from_bytes(request.vectors_f32_le, spec.dimension, "vectors_f32_le")
     _check_batch(len(vectors), MAX_VECTORS, "vectors_f32_le")
+    # Their length does not matter; the gateway has made it 1, and the index does so again.
+    check_direction(vectors, "vectors_f32_le")
     return SearchQuery(
-        vectors=unit(vectors, "vectors_f32_le"),
+        vectors=vectors,
         k=request.k,
         group=request.group_by_product,
         exact=request.exact,

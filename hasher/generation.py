@@ -6,33 +6,24 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from itertools import compress
 from pathlib import Path
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
-from hasher.attributes import decoded_attributes, in_columns
+from hasher.attributes import in_columns
 from hasher.disk import DiskWatch
-from hasher.index import NO_ID, HashIndex, SearchResult
+from hasher.index import HashIndex
 from hasher.index_files import load_index, save_index
 from hasher.log.base import Applied, Change, Log, Outcome, Record
 from hasher.rows.apply import Group
-from hasher.rows.records import (
-    GenerationStats,
-    Hit,
-    IndexEntry,
-    SearchAnswer,
-    SearchQuery,
-    StoredRow,
-)
+from hasher.rows.records import GenerationStats, IndexEntry, SearchAnswer, SearchQuery, StoredRow
 from hasher.rows.sqlite import concerns_file
 from hasher.rows.store import RowStore
+from hasher.search import search
 from lookalike.collections import Spec
 from lookalike.errors import LookalikeError, Reason, UnavailableError
 
-_Candidates = list[tuple[float, int]]
 log = structlog.get_logger()
 
 
@@ -43,7 +34,7 @@ class Generation:
         folder: The generation's folder.
         name: Its name.
         log: Decides the order of changes.
-        disk: Told when it is full.
+        disk: Notes whether it is full.
         owns_folder: Whether the data folder still belongs to this process.
         on_commit: Called with the seconds of each commit.
 
@@ -242,54 +233,7 @@ class Generation:
     def search(self, query: SearchQuery) -> SearchAnswer:
         """Finds the nearest rows to each vector of a query; blocks for the length of the search."""
         position = self.position
-        codes_total = self.store.item_count
-        excluded = self.store.row_number(query.exclude_item_id) if query.exclude_item_id else None
-        found = self._index.search_detailed(
-            query.vectors,
-            query.k if excluded is None else query.k + 1,
-            probes=query.probes,
-            effort=query.effort,
-            filter=query.filter,
-            exact=query.exact,
-            group=query.group,
-            threads=1,
-        )
-        start = time.perf_counter()
-        candidates = _candidates(found)
-        if excluded is not None:
-            self._leave_out(excluded, candidates, query)
-        numbers = list({number for row in candidates for _, number in row})
-        # A row that was deleted since the index was asked is not among the items, and drops out.
-        items = self.store.items(numbers) if numbers else {}
-        hits = [
-            [Hit(score, items[number]) for score, number in row if number in items][: query.k]
-            for row in candidates
-        ]
-        seconds = dict(found.seconds)
-        seconds["fetch"] = time.perf_counter() - start
-        # Rows that are no longer found are looked at too.
-        scanned = np.minimum(found.codes_scanned, codes_total).tolist()
-        return SearchAnswer(hits, scanned, codes_total, position, seconds)
-
-    def _leave_out(self, excluded: int, candidates: list[_Candidates], query: SearchQuery) -> None:
-        """Takes a row out of the candidates; another row of its product takes its place where grouped."""
-        affected = [i for i, row in enumerate(candidates) if any(number == excluded for _, number in row)]
-        for i in affected:
-            candidates[i] = [entry for entry in candidates[i] if entry[1] != excluded]
-        if not (query.group and affected):
-            return
-        siblings = self.store.siblings(excluded)
-        numbers, vectors = siblings.row_numbers, siblings.vectors
-        if query.filter is not None:
-            passing = [query.filter.passes(*attributes) for attributes in decoded_attributes(siblings.items)]
-            numbers, vectors = list(compress(numbers, passing)), vectors[passing]
-        if not numbers:
-            return
-        scores: NDArray[np.float32] = query.vectors[affected] @ vectors.T
-        for i, row_scores in zip(affected, scores, strict=True):
-            best = int(row_scores.argmax())
-            candidates[i].append((float(row_scores[best]), numbers[best]))
-            candidates[i].sort(key=lambda entry: -entry[0])
+        return search(self._index, self.store, query, position)
 
     def get(self, item_ids: Sequence[str], include_vectors: bool) -> list[StoredRow]:
         """Returns the rows that exist, in the order of ``item_ids``."""
@@ -331,10 +275,3 @@ class Generation:
     def _close_store(self) -> None:
         self._closed = True
         self.store.close()
-
-
-def _candidates(found: SearchResult) -> list[_Candidates]:
-    return [
-        [(score, number) for score, number in zip(scores, numbers, strict=True) if number != NO_ID]
-        for scores, numbers in zip(found.scores.tolist(), found.ids.tolist(), strict=True)
-    ]

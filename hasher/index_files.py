@@ -1,4 +1,4 @@
-"""Saving the derived index beside the rows, and bringing it back: whole, or rebuilt from the rows.
+"""Saving the derived index next to the rows, and bringing it back: whole, or rebuilt from the rows.
 
 A saved index lies in ``index-<revision>/``. The row file says which revision is the valid one, so an index
 that was not saved to its end is never looked at.
@@ -25,8 +25,6 @@ from lookalike.files.open_files import open_files_error
 INDEX_PREFIX = "index-"
 SAVING_PREFIX = ".saving-"
 """Of folders next to those of the generations."""
-RERANK = "f32"
-"""Exact searches of the service are exact: as good as float brute force over the stored rows."""
 log = structlog.get_logger()
 
 
@@ -55,7 +53,7 @@ def load_index(store: RowStore, folder: Path, generation: str) -> HashIndex:
         np.array(entries.product_numbers, dtype=np.uint64),
         attributes=_attributes(entries, generation),
         bits=store.spec.bits,
-        rerank=RERANK,
+        rerank=store.spec.rerank,
     )
 
 
@@ -71,7 +69,7 @@ def _open_saved(store: RowStore, folder: Path, generation: str) -> HashIndex:
     index = HashIndex.open(folder)
     stats = index.stats()
     found = (stats["dim"], stats["bits"], stats["rerank"])
-    expected = (store.spec.dimension, store.spec.bits, RERANK)
+    expected = (store.spec.dimension, store.spec.bits, store.spec.rerank)
     if found != expected:
         raise IndexDamagedError(
             f"the saved index has (dimension, bits, rerank) {found}, the generation {expected}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,8 +63,18 @@ class IndexEntries:
 
 
 @dataclass(frozen=True, slots=True)
+class VectorRows:
+    """Vectors of n rows as they were written, in columns; ``vectors`` is (n, dimension) float32."""
+
+    numbers: Sequence[int]
+    item_ids: Sequence[str]
+    products: Sequence[int]
+    vectors: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """One search: ``vectors`` is (n, dimension) float32, finite and without zero rows, C-contiguous."""
+    """One search: ``vectors`` is (n, dimension) float32, C-contiguous, finite, of any length but zero."""
 
     vectors: NDArray[np.float32]
     k: int

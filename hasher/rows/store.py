@@ -6,8 +6,8 @@ import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import apsw
 import numpy as np
@@ -17,7 +17,7 @@ from hasher.log.base import Outcome, Record
 from hasher.rows import requests
 from hasher.rows.apply import Applier, Group, Lane, reused
 from hasher.rows.migrations import migrate
-from hasher.rows.records import Creation, IndexEntries, StoredRow
+from hasher.rows.records import Creation, IndexEntries, StoredRow, VectorRows
 from hasher.rows.schema import SCHEMA_VERSION, Meta, create_tables, set_meta
 from hasher.rows.sqlite import (
     WAL_LIMIT_BYTES,
@@ -36,6 +36,7 @@ from lookalike.wire.vectors import WIRE_DTYPE
 
 ROWS_FILE = "rows.sqlite"
 _RESTART_PATIENCE_SECONDS = 1.0
+_CHUNK_ROWS = 1024
 log = structlog.get_logger()
 
 
@@ -254,22 +255,32 @@ class RowStore:
             ).get
             return number
 
-    def siblings(self, row_number: int) -> IndexEntries:
-        """Returns the other rows of a row's product."""
+    def item_ids(self, row_numbers: Sequence[int]) -> dict[int, str]:
+        """Returns the item ids of the rows that exist, by row number."""
         with self._readers.connection() as connection:
-            rows: list[Any] = connection.execute(
-                "SELECT other.row_number, other.product_number, other.item, other.vector"
-                " FROM rows AS own JOIN rows AS other USING (product_number)"
-                " WHERE own.row_number = ?1 AND other.row_number <> ?1 ORDER BY other.row_number",
-                (row_number,),
-            ).fetchall()
-        data = b"".join(row[3] for row in rows)
-        return IndexEntries(
-            [row[0] for row in rows],
-            [row[1] for row in rows],
-            np.frombuffer(data, WIRE_DTYPE).reshape(-1, self.spec.dimension),
-            [row[2] for row in rows],
-        )
+            return dict(
+                connection.execute(
+                    "SELECT row_number, item_id FROM rows"
+                    " WHERE row_number IN (SELECT value FROM json_each(?))",
+                    (json.dumps(row_numbers),),
+                )
+            )
+
+    def vectors(self, row_numbers: Sequence[int]) -> Iterator[VectorRows]:
+        """Returns the vectors of the rows that exist as they were written, some rows at a time."""
+        with self._readers.connection() as connection:
+            rows = connection.execute(
+                "SELECT row_number, item_id, product_number, vector FROM rows"
+                " WHERE row_number IN (SELECT value FROM json_each(?))",
+                (json.dumps(row_numbers),),
+            )
+            while chunk := list(islice(rows, _CHUNK_ROWS)):
+                numbers, item_ids, products, vectors = zip(*chunk, strict=True)
+                width = self.spec.dimension * WIRE_DTYPE.itemsize
+                if any(len(vector) != width for vector in vectors):
+                    raise damaged(self._generation, f"a row has a vector of other than {width} bytes")
+                matrix = np.frombuffer(b"".join(vectors), WIRE_DTYPE).reshape(-1, self.spec.dimension)
+                yield VectorRows(numbers, item_ids, products, matrix)
 
     def get(self, item_ids: Sequence[str], include_vectors: bool) -> list[StoredRow]:
         """Returns the rows that exist, in the order of ``item_ids``."""

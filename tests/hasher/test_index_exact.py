@@ -70,7 +70,9 @@ def test_candidates_hold_the_exact_best(
     queries = np.concatenate([vectors[:3], clustered(rng, 3, dim)])
     condition = Equals("brand", "a") if filtered else None
     found = index.exact_candidates(queries, k, filter=condition, exclude=exclude, group=group)
-    assert found.codes_scanned.tolist() == [allowed.sum()] * len(queries)
+    # Excluded rows may have been looked at.
+    passing = int((np.array(brands) == "a").sum()) if filtered else 600
+    assert all(allowed.sum() <= scanned <= passing for scanned in found.codes_scanned)
     for query, candidates in zip(queries, found.ids, strict=True):
         assert np.isin(candidates, ids[allowed]).all()
         assert (np.diff(candidates.astype(np.int64)) > 0).all()
