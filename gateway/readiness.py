@@ -80,7 +80,7 @@ class Readiness:
 
     async def directory(self) -> str:
         """Returns "" when collections and aliases can be changed, else why not."""
-        return self._directory.failure
+        return await asyncio.to_thread(lambda: self._directory.failure)
 
     async def _check_shards(self) -> dict[int, str]:
         known, ready = self._recorded()

@@ -96,8 +96,13 @@ class SqliteDirectory(Directory):
 
     @property
     def failure(self) -> str:
-        """Why it takes no writes; empty: it does."""
+        """Why it takes no writes; empty: it does. It looks for the files, so keep it off the event loop."""
+        self._check_in_place()
         return self._failure
+
+    def _check_in_place(self) -> None:
+        if not self._failure and not self._files.in_place():
+            self._failure = f"{_FILE_NAME} was deleted or replaced while the gateway was running"
 
     def close(self) -> None:
         """Finishes the write that is under way, and closes the file."""
@@ -122,8 +127,8 @@ class SqliteDirectory(Directory):
             # Nobody knows what of it reached the disk; opening the file again finds out.
             self._failure = f"writing {_FILE_NAME} failed ({error}): restart the gateway"
             raise _takes_no_writes(self._failure) from error
-        if not self._files.in_place():
-            self._failure = f"{_FILE_NAME} was deleted or replaced while the gateway was running"
+        self._check_in_place()
+        if self._failure:
             raise _takes_no_writes(self._failure)
 
     def _store_collection(self, name: str, collection: Collection | None) -> None:

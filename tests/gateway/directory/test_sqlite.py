@@ -230,6 +230,15 @@ async def test_nothing_is_acknowledged_once_the_folder_is_gone(tmp_path: Path, r
     directory.close()
 
 
+async def test_a_folder_that_is_gone_shows_before_anything_is_written(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    directory = SqliteDirectory(folder)
+    assert not directory.failure
+    shutil.rmtree(folder)
+    assert "deleted or replaced" in directory.failure
+    directory.close()
+
+
 def test_running_out_of_descriptors_names_the_limit(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     held: list[int] = []
