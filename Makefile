@@ -37,8 +37,8 @@ help: ## List the targets
 setup: $(STAMPS)/native $(DEFAULT_BUNDLE)/bundle.json ## Create .venv, install, build the extension, export the default model
 
 $(STAMPS)/python: pyproject.toml constraints.txt | native/Cargo.lock
-	@command -v cargo >/dev/null || { echo "error: no Rust toolchain found (cargo); install Rust 1.89 or later" >&2; exit 1; }
-	@command -v cc >/dev/null || { echo "error: no C compiler found (cc)" >&2; exit 1; }
+	@cargo --version >/dev/null 2>&1 || { echo "error: no Rust toolchain that works found (cargo); install Rust 1.89 or later" >&2; exit 1; }
+	@cc --version >/dev/null 2>&1 || { echo "error: no C compiler that works found (cc)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; set PYTHON" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the Python packages into $(VENV) (PyTorch is several GB; a few minutes the first time) ..."
