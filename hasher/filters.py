@@ -49,7 +49,7 @@ class Attributes:
 
 
 def _length(entries: object, name: str) -> int:
-    if not isinstance(entries, Sized):
+    if isinstance(entries, str) or not isinstance(entries, Sized):
         what = "a mapping of columns or " * (name == "values")
         kind = type(entries).__name__
         raise ValueError(f"{name} must be {what}a sequence of one entry for each item, not {kind}")

@@ -10,8 +10,7 @@ Wherever a filter is taken, a single condition may stand for a filter of just th
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,8 +18,6 @@ from lookalike.errors import InvalidInputError, shown
 from lookalike.limits import MAX_FILTER_CONDITIONS
 
 __all__ = ["Condition", "Equals", "Filter", "In", "InCategory", "Range", "as_filter"]
-
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 class FilterError(InvalidInputError, ValueError):
@@ -40,10 +37,6 @@ class InCategory:
     def __post_init__(self) -> None:
         _set(self, "path", _texts(self.path, "path"))
 
-    def holds(self, category: Sequence[str], values: Mapping[str, str]) -> bool:
-        """Whether an item of this category and these attribute values passes."""
-        return tuple(category[: len(self.path)]) == self.path
-
 
 @dataclass(frozen=True, slots=True)
 class Equals:
@@ -56,10 +49,6 @@ class Equals:
         _check_name(self.name)
         _check_text(self.value, "value")
 
-    def holds(self, category: Sequence[str], values: Mapping[str, str]) -> bool:
-        """Whether an item of this category and these attribute values passes."""
-        return values.get(self.name) == self.value
-
 
 @dataclass(frozen=True, slots=True)
 class In:
@@ -71,10 +60,6 @@ class In:
     def __post_init__(self) -> None:
         _check_name(self.name)
         _set(self, "values", _texts(self.values, "values"))
-
-    def holds(self, category: Sequence[str], values: Mapping[str, str]) -> bool:
-        """Whether an item of this category and these attribute values passes."""
-        return values.get(self.name) in self.values
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +95,6 @@ class Range:
         if self.min is not None and self.max is not None and self.min > self.max:
             raise _wrong(f"min must not be above max, but {self.min:g} is above {self.max:g}")
 
-    def holds(self, category: Sequence[str], values: Mapping[str, str]) -> bool:
-        """Whether an item of this category and these attribute values passes."""
-        text = values.get(self.name, "")
-        number = float(text) if _NUMBER.fullmatch(text) else math.nan
-        low = -math.inf if self.min is None else self.min
-        high = math.inf if self.max is None else self.max
-        return math.isfinite(number) and low <= number <= high
-
 
 Condition: TypeAlias = InCategory | Equals | In | Range
 
@@ -139,18 +116,6 @@ class Filter:
         count = len(self.all) + len(self.any) + len(self.none)
         if count > MAX_FILTER_CONDITIONS:
             raise _wrong(f"a filter has at most {MAX_FILTER_CONDITIONS} conditions together, not {count}")
-
-    def passes(self, category: Sequence[str], values: Mapping[str, str]) -> bool:
-        """Whether an item of this category (a full path, maybe empty) and these attribute values passes."""
-
-        def holds(condition: Condition) -> bool:
-            return condition.holds(category, values)
-
-        return (
-            all(map(holds, self.all))
-            and (not self.any or any(map(holds, self.any)))
-            and not any(map(holds, self.none))
-        )
 
 
 def as_filter(filter: Filter | Condition) -> Filter:

@@ -212,3 +212,8 @@ def test_what_is_no_sequence_is_refused(attributes: dict[str, Any], message: str
 def test_what_is_no_filter_is_refused(index: HashIndex, data: Data, filter: Any) -> None:
     with pytest.raises(ValueError, match="filter must be a Filter or one of Equals, In"):
         index.search(data.vectors[:1], filter=filter)
+
+
+def test_a_text_is_not_a_column_of_its_letters() -> None:
+    with pytest.raises(ValueError, match=r"values\['c'\] must be a sequence"):
+        Attributes([("a",), ("a",)], {"c": "ab"})
