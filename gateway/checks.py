@@ -236,6 +236,7 @@ def check_item_vector(embedding: types_pb2.Embedding, spec: Spec, field: str) ->
 
 
 def _checked_values(embedding: types_pb2.Embedding, spec: Spec, field: str) -> NDArray[np.float32]:
+    _check_size(embedding.model_version, limits.MAX_MODEL_VERSION_BYTES, f"{field}.model_version")
     if embedding.model_version not in ("", spec.model_version):
         raise FailedPreconditionError(
             f"{field} is of model {shown(embedding.model_version)}, the collection takes vectors of model"

@@ -77,7 +77,7 @@ BAD_SEARCHES = {
     ),
     "long model": (
         search_request(query=vector_query([1.0] * 8, "m" * 5000)),
-        "FAILED_PRECONDITION MODEL_VERSION_MISMATCH query.embedding.model_version",
+        "INVALID_ARGUMENT FIELD_OUT_OF_RANGE query.embedding.model_version",
     ),
     "opposite photos": (
         search_request(query=photos_query(b"photo", b"opposite")),
