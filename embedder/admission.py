@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from embedder.metrics import StageMetrics
+from embedder.metrics import EmbedderMetrics
 from lookalike.errors import OverloadedError
 
 _SMOOTHING = 0.2
@@ -22,7 +22,7 @@ class Admission:
         metrics: Shows both.
     """
 
-    def __init__(self, max_photos: int, max_bytes: int, metrics: StageMetrics) -> None:
+    def __init__(self, max_photos: int, max_bytes: int, metrics: EmbedderMetrics) -> None:
         self.max_photos = max_photos
         self._max_bytes = max_bytes
         self._metrics = metrics
@@ -66,8 +66,7 @@ class Admission:
     def _count(self, photos: int, size_bytes: int) -> None:
         self._photos += photos
         self._bytes += size_bytes
-        self._metrics.queue_depth.inc(photos)
-        self._metrics.queue_bytes.inc(size_bytes)
+        self._metrics.queued(photos, size_bytes)
         if self._photos:
             self._nothing_under_way.clear()
         else:

@@ -1,14 +1,20 @@
-"""What the embedder tells about its work on ``/metrics``, whichever model it serves."""
+"""What the embedder reports of its work on ``/metrics``, whichever model it serves."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 from lookalike.runtime.metrics import Metrics
 
-BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-class StageMetrics:
-    """The pipeline's metrics; one for the process, because models come and go."""
+class EmbedderMetrics:
+    """What becomes of photos and models; one for the process, because models come and go.
+
+    Args:
+        metrics: The process's registry.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         stage_seconds = metrics.histogram(
@@ -16,20 +22,20 @@ class StageMetrics:
             "Seconds that a photo was preprocessed or waited, and that a batch was encoded.",
             ("stage",),
         )
-        self.preprocess_seconds = stage_seconds.labels("preprocess")
-        self.queue_seconds = stage_seconds.labels("queue")
-        self.encode_seconds = stage_seconds.labels("encode")
-        self.batch_size = metrics.histogram(
-            "lookalike_embedder_batch_size", "Photos encoded together.", buckets=BATCH_SIZE_BUCKETS
+        self._preprocess = stage_seconds.labels("preprocess")
+        self._queue = stage_seconds.labels("queue")
+        self._encode = stage_seconds.labels("encode")
+        self._batch_size = metrics.histogram(
+            "lookalike_embedder_batch_size", "Photos encoded together.", buckets=_BATCH_SIZE_BUCKETS
         )
         photos = metrics.counter(
             "lookalike_embedder_images_total", "Photos embedded (ok) or found bad (rejected).", ("result",)
         )
-        self.ok, self.rejected = photos.labels("ok"), photos.labels("rejected")
-        self.queue_depth = metrics.gauge(
+        self._photos = {True: photos.labels("ok"), False: photos.labels("rejected")}
+        self._queue_depth = metrics.gauge(
             "lookalike_embedder_queue_depth", "Photos under way; calls are refused when max_queue is reached."
         )
-        self.queue_bytes = metrics.gauge(
+        self._queue_bytes = metrics.gauge(
             "lookalike_embedder_queue_bytes",
             "Bytes of the photos of all calls under way; calls are refused when max_queue_bytes is reached.",
         )
@@ -38,21 +44,67 @@ class StageMetrics:
             "Models that took over while serving (ok) or were refused (failed).",
             ("result",),
         )
-        self.switched, self.switch_failed = switches.labels("ok"), switches.labels("failed")
+        self._switches = {True: switches.labels("ok"), False: switches.labels("failed")}
+
+    def preprocessing(self) -> AbstractContextManager[object]:
+        """Times the preprocessing of one photo."""
+        return self._preprocess.time()
+
+    def waited(self, seconds: float) -> None:
+        """Takes how long one photo waited for its turn."""
+        self._queue.observe(seconds)
+
+    def batched(self, photos: int) -> None:
+        """Takes the size of one batch."""
+        self._batch_size.observe(photos)
+
+    def encoded(self, seconds: float) -> None:
+        """Takes how long one batch was encoded."""
+        self._encode.observe(seconds)
+
+    def embedded(self, ok: bool) -> None:
+        """Counts one photo that was embedded or found bad."""
+        self._photos[ok].inc()
+
+    def queued(self, photos: int, size_bytes: int) -> None:
+        """Adds photos to those under way, or takes them off where both are negative."""
+        self._queue_depth.inc(photos)
+        self._queue_bytes.inc(size_bytes)
+
+    def switched(self, ok: bool) -> None:
+        """Counts one model that took over or was refused."""
+        self._switches[ok].inc()
 
 
 class TritonMetrics:
-    """Metrics of the requests to Triton."""
+    """What becomes of the requests to Triton.
+
+    Args:
+        metrics: The process's registry.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
-        self.requests = metrics.counter(
+        self._requests = metrics.counter(
             "lookalike_embedder_triton_requests_total",
             "Requests to Triton, retries included, by what came of them.",
             ("result",),
         )
-        self.retries = metrics.counter(
+        self._retries = metrics.counter(
             "lookalike_embedder_triton_retries_total", "Requests sent again after UNAVAILABLE."
         )
-        self.seconds = metrics.histogram(
+        self._seconds = metrics.histogram(
             "lookalike_embedder_triton_request_seconds", "Seconds that one answered request to Triton took."
         )
+
+    def answered(self, seconds: float) -> None:
+        """Takes one request that was answered."""
+        self._requests.labels("ok").inc()
+        self._seconds.observe(seconds)
+
+    def failed(self, reason: str) -> None:
+        """Counts one request that failed."""
+        self._requests.labels(reason).inc()
+
+    def retried(self) -> None:
+        """Counts one request that is sent again."""
+        self._retries.inc()

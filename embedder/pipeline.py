@@ -27,7 +27,7 @@ from embedder.decoding.limits import DEFAULT_LIMITS
 from embedder.decoding.region import Region
 from embedder.encoder import AsyncEncoder
 from embedder.golden import mismatch
-from embedder.metrics import StageMetrics
+from embedder.metrics import EmbedderMetrics
 from embedder.preprocess import preprocess
 from lookalike.errors import (
     FailedPreconditionError,
@@ -133,7 +133,7 @@ class EmbedPipeline:
         self,
         bundle: Bundle,
         encoder: AsyncEncoder,
-        metrics: StageMetrics,
+        metrics: EmbedderMetrics,
         *,
         preprocess_workers: int = 0,
         max_batch: int = 2,
@@ -158,7 +158,7 @@ class EmbedPipeline:
             max_batch=max_batch,
             max_running=max_running,
             max_wait_seconds=max_wait_seconds,
-            on_batch=metrics.batch_size.observe,
+            on_batch=metrics.batched,
         )
 
     def start(self) -> None:
@@ -277,7 +277,7 @@ class EmbedPipeline:
         """Embed photos until none of the call is left; several of these share ``todo``."""
         for i, photo in todo:
             outcomes[i] = outcome = await self._embed_one(photo, predictions_k, deadline, times)
-            (self._metrics.rejected if isinstance(outcome, InvalidInputError) else self._metrics.ok).inc()
+            self._metrics.embedded(ok=not isinstance(outcome, InvalidInputError))
 
     async def _embed_one(
         self, photo: Photo, predictions_k: int, deadline: float, times: StageTimes
@@ -290,7 +290,7 @@ class EmbedPipeline:
             return prepared
         row = await self._batcher.submit(_Prepared(prepared, queued_at, deadline))
         queue_seconds = (started - arrived) + row.queue_seconds
-        self._metrics.queue_seconds.observe(queue_seconds)
+        self._metrics.waited(queue_seconds)
         times.queue_seconds = max(times.queue_seconds, queue_seconds)
         times.encode_seconds = max(times.encode_seconds, row.encode_seconds)
         return EmbeddedPhoto(row.vector, self._predictions(row.probabilities, predictions_k))
@@ -318,7 +318,7 @@ class EmbedPipeline:
     ) -> tuple[float, npt.NDArray[np.float32] | InvalidInputError]:
         started = time.monotonic()
         try:
-            with self._metrics.preprocess_seconds.time():
+            with self._metrics.preprocessing():
                 params = self.bundle.preprocess
                 return started, preprocess(photo.content, params, photo.region, DEFAULT_LIMITS, claim)
         except InvalidInputError as error:
@@ -331,7 +331,7 @@ class EmbedPipeline:
             np.stack([prepared.tensor for prepared in batch]), remaining if remaining < math.inf else None
         )
         seconds = time.monotonic() - started
-        self._metrics.encode_seconds.observe(seconds)
+        self._metrics.encoded(seconds)
         self._admission.encoded(len(batch), seconds)
         return [
             _Row(

@@ -13,7 +13,7 @@ from embedder.backends.choose import Engines
 from embedder.bundle import MANIFEST_NAME, Bundle, load_bundle
 from embedder.config import EmbedderSettings
 from embedder.decoding.budget import PixelBudget
-from embedder.metrics import StageMetrics
+from embedder.metrics import EmbedderMetrics
 from embedder.pipeline import EmbedPipeline
 from lookalike.errors import (
     FailedPreconditionError,
@@ -53,7 +53,7 @@ class ServedModel:
         self._bundle = load_bundle(settings.bundle)
         self._settings = settings
         self._engines = Engines(settings, metrics)
-        self._metrics = StageMetrics(metrics)
+        self._metrics = EmbedderMetrics(metrics)
         self._pixels = PixelBudget(settings.decode_megapixels)
         self._pipeline: EmbedPipeline | None = None
         self._before: EmbedPipeline | None = None
@@ -143,7 +143,7 @@ class ServedModel:
         except Exception as error:  # whatever is wrong with another bundle must not end what serves this one
             final = not isinstance(error, RetryableError | OSError)
             if self._tries.failed(stamp, str(error), final=final):
-                self._metrics.switch_failed.inc()
+                self._metrics.switched(ok=False)
                 log.warning(
                     "model_switch_failed",
                     reason=str(error),
@@ -164,7 +164,7 @@ class ServedModel:
         self._before, self._pipeline = self._pipeline, fresh
         log.info("model_switched", model_version=bundle.model_version, before=self._bundle.model_version)
         self._bundle = bundle
-        self._metrics.switched.inc()
+        self._metrics.switched(ok=True)
         if (old := self._before) is not None:
             await old.drain()
             self._before = None

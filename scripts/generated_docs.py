@@ -10,7 +10,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from embedder.config import EmbedderSettings
-from embedder.metrics import StageMetrics, TritonMetrics
+from embedder.metrics import EmbedderMetrics, TritonMetrics
 from gateway.config import GatewaySettings
 from gateway.metrics import GatewayMetrics
 from hasher.config import HasherSettings
@@ -36,7 +36,7 @@ def _hasher_metrics(metrics: Metrics) -> None:
 METRICS: dict[str, tuple[Callable[[Metrics], object], ...]] = {
     "gateway": (GatewayMetrics,),
     "hasher": (_hasher_metrics,),
-    "embedder": (StageMetrics, TritonMetrics),
+    "embedder": (EmbedderMetrics, TritonMetrics),
 }
 _NOTE = "Written by `make docs-generated` from the code; do not edit.\n"
 _SETTINGS_HEAD = f"""# Settings

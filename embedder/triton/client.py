@@ -144,7 +144,7 @@ class TritonEncoder:
                     raise
             tries_left -= 1
             backoff *= 2
-            self._metrics.retries.inc()
+            self._metrics.retried()
             await asyncio.sleep(wait)
 
     async def check_ready(self) -> str:
@@ -170,10 +170,9 @@ class TritonEncoder:
         try:
             encoded = Encoded(*self._read(await self._result(images, deadline), len(images)))
         except LookalikeError as failure:
-            self._metrics.requests.labels(failure.reason.value.lower()).inc()
+            self._metrics.failed(failure.reason.value.lower())
             raise
-        self._metrics.requests.labels("ok").inc()
-        self._metrics.seconds.observe(time.monotonic() - started)
+        self._metrics.answered(time.monotonic() - started)
         return encoded
 
     async def _result(self, images: npt.NDArray[np.float32], deadline: float) -> InferResult:

@@ -22,7 +22,7 @@ from embedder.bundle import Bundle, load_bundle
 from embedder.decoding.budget import PixelBudget
 from embedder.decoding.png import Png
 from embedder.encoder import Encoded, Encoder, ThreadEncoder
-from embedder.metrics import StageMetrics
+from embedder.metrics import EmbedderMetrics
 from embedder.pipeline import EmbeddedPhoto, EmbedPipeline, Photo
 from lookalike.errors import InvalidInputError, OverloadedError, Reason
 from lookalike.runtime.metrics import Metrics
@@ -67,7 +67,7 @@ async def running(
     bundle: Bundle, encoder: Encoder, metrics: Metrics | None = None, **settings: Any
 ) -> AsyncIterator[EmbedPipeline]:
     in_thread = ThreadEncoder(encoder, 1e-4)
-    told = StageMetrics(metrics or Metrics())
+    told = EmbedderMetrics(metrics or Metrics())
     pipeline = EmbedPipeline(bundle, in_thread, told, preprocess_workers=2, **settings)
     pipeline.start()
     try:
@@ -282,7 +282,7 @@ async def test_closing_does_not_hold_the_event_loop(
             return Encoded(np.zeros((len(images), 16), np.float32))
 
     encoder = ThreadEncoder(Held(), 1e-4)
-    pipeline = EmbedPipeline(bundle, encoder, StageMetrics(Metrics()), preprocess_workers=1)
+    pipeline = EmbedPipeline(bundle, encoder, EmbedderMetrics(Metrics()), preprocess_workers=1)
     pipeline.start()
     if stage == "preprocess":
         monkeypatch.setattr("embedder.pipeline.preprocess", held)

@@ -19,7 +19,7 @@ from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import load_bundle
 from embedder.config import EmbedderSettings
 from embedder.encoder import Encoded, ThreadEncoder
-from embedder.metrics import StageMetrics
+from embedder.metrics import EmbedderMetrics
 from embedder.pipeline import EmbedPipeline
 from embedder.served_model import ServedModel
 from embedder.server import FULL_NAME
@@ -261,7 +261,7 @@ async def test_deadlines_and_overload(tiny_bundle: Path) -> None:
             return inner.encode(batch)
 
     pipeline = EmbedPipeline(
-        bundle, ThreadEncoder(Gated(), 1e-4), StageMetrics(metrics), max_batch=2, max_queue=2
+        bundle, ThreadEncoder(Gated(), 1e-4), EmbedderMetrics(metrics), max_batch=2, max_queue=2
     )
     pipeline.start()
 
