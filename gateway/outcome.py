@@ -106,10 +106,9 @@ def words_of(error: LookalikeError) -> str:
     if error.reason in _WORDS_BY_REASON:
         return _WORDS_BY_REASON[error.reason]
     # What a shard itself says of its disk, its limits or its end is worth passing on.
-    if error.reason is not Reason.OPEN_FILES_LIMIT:
-        for kind, words in _WORDS:
-            if isinstance(error, kind):
-                return words
+    for kind, words in _WORDS:
+        if isinstance(error, kind):
+            return words
     return error.message[:_MAX_WORDS] if isinstance(error, RetryableError) else "failed"
 
 

@@ -69,8 +69,8 @@ class SqliteDirectory(Directory):
     Raises:
         InvalidInputError: The folder cannot be used, or a newer version wrote the file (``CONFIG_INVALID``).
         DataLossError: The file is damaged.
-        UnavailableError: The disk is full (``DISK_FULL``).
-        OverloadedError: The process has too many files open (``OPEN_FILES_LIMIT``).
+        UnavailableError: The disk is full (``DISK_FULL``), or the process has too many files open
+            (``OPEN_FILES_LIMIT``).
     """
 
     def __init__(self, folder: Path) -> None:

@@ -29,7 +29,7 @@ from lookalike.errors import (
         (LookalikeError("stack trace"), "failed"),
         (UnavailableError("behind", reason=Reason.LOG_POSITION_NOT_REACHED), "log position not reached"),
         (UnavailableError("the disk of the shard is full"), "the disk of the shard is full"),
-        (OverloadedError("all 256 files open", reason=Reason.OPEN_FILES_LIMIT), "all 256 files open"),
+        (UnavailableError("all 256 files open", reason=Reason.OPEN_FILES_LIMIT), "all 256 files open"),
         (UnavailableError("x" * 5000), "x" * 200),
         (
             FailedPreconditionError("partition 7", reason=Reason.SHARD_LAYOUT_MISMATCH),
