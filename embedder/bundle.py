@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from embedder.model.taxonomy import Taxonomy
 from embedder.preprocess import PreprocessParams
 from lookalike.catalogue.catalog import LEVELS
 from lookalike.errors import InvalidInputError, Reason
-from lookalike.files.disk import writing
+from lookalike.files.disk import replace_folder, writing
 
 SCHEMA = 1
 MANIFEST_NAME = "bundle.json"
@@ -255,24 +254,14 @@ def sha256_of(file: Path) -> str:
 
 @contextmanager
 def _replacing(out: Path) -> Iterator[Path]:
-    """Hand over an empty folder, and put it, once it is filled, in the place of ``out``."""
+    """Lends an empty folder, and puts it, once it is filled, in the place of ``out``."""
     check_replaceable(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with writing(out), tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-        fresh, old = Path(scratch) / "new", Path(scratch) / "old"
+        fresh = Path(scratch) / "new"
         fresh.mkdir()
         yield fresh
-        for file in fresh.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-        try:
-            if out.exists():
-                out.rename(old)
-            fresh.rename(out)
-        except BaseException:
-            if old.exists() and not out.exists():
-                old.rename(out)
-            raise
+        replace_folder(fresh, out, Path(scratch) / "old")
 
 
 def _is_file_of(file: Path, sha256: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from embedder.training.interruption import Interruption
 from embedder.training.module import TrainingModule
 from embedder.training.sampling import Plan
 from lookalike.errors import InvalidInputError, Reason
+from lookalike.files.disk import part_of, put_in_place
 
 Figures = dict[str, float]
 
@@ -193,11 +193,9 @@ class Checkpoints(Callback):
             self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
+        part = part_of(self._file)
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._file.with_suffix(".partial")
-        trainer.save_checkpoint(partial)
+        trainer.save_checkpoint(part)
         if trainer.is_global_zero:
-            with partial.open("rb") as handle:
-                os.fsync(handle.fileno())
-            os.replace(partial, self._file)
+            put_in_place(part, self._file)
         self._last = time.monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from lookalike.errors import InvalidInputError, Reason
+from lookalike.files.disk import FULL, part_of, replace_file
 from lookalike.files.locks import LOCK_FILE, FolderLock
 
 _IDENTITY = "run.json"
-_PARTIAL_IDENTITY = "run.json.part"
+_PARTIAL_IDENTITY = part_of(Path(_IDENTITY)).name
 _MADE_HERE = ("checkpoints", "tensorboard", "report")
 
 
@@ -92,10 +92,10 @@ def open_run_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> 
         for name in _MADE_HERE:
             _remove(folder / name)
         # Whole or not at all: with half an identity the folder would be taken for something else.
-        partial = folder / _PARTIAL_IDENTITY
-        partial.write_text(wanted)
-        os.replace(partial, file)
+        replace_file(file, wanted.encode())
     except OSError as error:
+        if error.errno in FULL:
+            raise
         # Training on beside the last run's checkpoints would take them for its own.
         raise InvalidInputError(
             f"The last run in {folder} cannot be replaced: {error.filename}: {error.strerror}; "

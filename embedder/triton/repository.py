@@ -7,7 +7,6 @@ DIR/<model>/<n>/model.py     what runs it, for Triton's Python backend alone
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
@@ -22,11 +21,11 @@ from tritonclient.grpc import model_config_pb2 as pb
 from embedder.bundle import NETWORK_NAME, Bundle, sha256_of
 from embedder.triton import naming
 from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
-from lookalike.files.disk import writing
+from lookalike.files.disk import part_of, replace_file, replace_folder, writing
 from lookalike.files.locks import one_at_a_time
 
 CONFIG_NAME = "config.pbtxt"
-_PART_NAME = f".{CONFIG_NAME}.part"
+_PART_NAME = part_of(Path(CONFIG_NAME)).name
 _SCRATCH_PREFIX = ".new-"
 _MODEL_PY = Path(__file__).with_name("python_model.py")
 _MAX_BATCH = 16
@@ -214,14 +213,7 @@ def read_config(repository: Path, model: str) -> Any | None:
 
 def write_config(repository: Path, model: str, config: Any) -> None:
     """Put a configuration in the place of the one that the model has, in one step."""
-    folder = repository / model
-    part = folder / _PART_NAME
-    try:
-        part.write_text(text_format.MessageToString(config), encoding="utf-8")
-        os.replace(part, folder / CONFIG_NAME)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    replace_file(repository / model / CONFIG_NAME, text_format.MessageToString(config).encode())
 
 
 def _new_config(bundle: Bundle, model: str) -> Any:
@@ -310,9 +302,7 @@ def _version_files(folder: Path, number: int, bundle: Bundle, backend: str) -> I
         if backend == "python":
             shutil.copyfile(_MODEL_PY, fresh / "model.py")
         try:
-            if target.exists():
-                target.rename(old)
-            fresh.rename(target)
+            replace_folder(fresh, target, old)
             yield
         except BaseException:
             if not fresh.exists():

@@ -74,17 +74,65 @@ def make_folder(folder: Path) -> None:
             sync_folder(folder.parent)
 
 
+def put_in_place(new: Path, target: Path) -> None:
+    """Gives a finished file the name of another, which it replaces; durable when this returns.
+
+    Raises:
+        OSError: It cannot be done; what was there before stays.
+    """
+    with writing(target):
+        _sync_file(new)
+        new.replace(target)
+        sync_folder(target.parent)
+
+
 def replace_file(target: Path, content: bytes) -> None:
     """Writes a file whole or not at all; it is durable when this returns.
+
+    Until then it is written under the name of :func:`part_of`.
 
     Raises:
         OSError: It cannot be written; what was there before stays.
     """
-    part = target.with_name(f"{target.name}.part")
+    part = part_of(target)
+    try:
+        with writing(target):
+            part.write_bytes(content)
+        put_in_place(part, target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def part_of(target: Path) -> Path:
+    """Returns the file that becomes ``target`` once it is whole; a process that was killed may leave it."""
+    return target.with_name(f"{target.name}.part")
+
+
+def replace_folder(new: Path, target: Path, old: Path) -> None:
+    """Gives a finished folder the name of another, which becomes ``old``; durable when this returns.
+
+    The three lie on one file system. ``target`` is at any time the old folder, absent or the new one, with
+    whole files.
+
+    Raises:
+        OSError: It cannot be done; what was there before stays or is put back.
+    """
     with writing(target):
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
+        for path in new.rglob("*"):
+            (sync_folder if path.is_dir() else _sync_file)(path)
+        sync_folder(new)
+        try:
+            if target.exists():
+                target.rename(old)
+            new.rename(target)
+        except BaseException:
+            if old.exists() and not target.exists():
+                old.rename(target)
+            raise
         sync_folder(target.parent)
+
+
+def _sync_file(file: Path) -> None:
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())

@@ -16,6 +16,7 @@ import structlog
 from grpc_health.v1 import health_pb2_grpc
 
 from lookalike.addresses import join_address
+from lookalike.files.disk import replace_file
 from lookalike.files.open_files import raise_limit
 from lookalike.runtime.calls import Calls
 from lookalike.runtime.health import HealthMonitor, ReadinessCheck
@@ -236,6 +237,5 @@ def server_options(settings: ServerSettings) -> list[tuple[str, int]]:
 
 def _write_ready_file(path: Path, port: int, metrics_port: int) -> None:
     """Writes the bound ports, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps({"port": port, "metrics_port": metrics_port, "pid": os.getpid()}))
-    part.replace(path)
+    ports = {"port": port, "metrics_port": metrics_port, "pid": os.getpid()}
+    replace_file(path, json.dumps(ports).encode())

@@ -214,7 +214,7 @@ def test_a_full_disk_leaves_a_repository_as_it_was_and_is_named(
     folders = [make_tiny_bundle(seed=seed) for seed in (1, 2)]
     for expected, folder in enumerate(folders):
         with monkeypatch.context() as patched:
-            patched.setattr("embedder.triton.repository.os.replace", full_disk)
+            patched.setattr(Path, "replace", full_disk)
             assert run(["export", f"--bundle={folder}", f"--triton={tmp_path}"]) == 1
         told = capsys.readouterr().err
         assert f"the disk is full: cannot write {tmp_path / 'lookalike'};" in told
@@ -232,7 +232,7 @@ def test_a_version_that_cannot_be_written_anew_stays(
     write_version(tmp_path, bundle, RepositoryOptions())
     before = config_of(tmp_path)
     (tmp_path / "lookalike" / "1" / "mine").touch()
-    monkeypatch.setattr("embedder.triton.repository.os.replace", full_disk)
+    monkeypatch.setattr(Path, "replace", full_disk)
     with pytest.raises(OSError, match="No space left"):
         write_version(tmp_path, bundle, RepositoryOptions(instances=2))
     assert config_of(tmp_path) == before

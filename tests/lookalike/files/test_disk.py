@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from lookalike.files import disk
-from lookalike.files.disk import FULL, make_folder, replace_file, writing
+from lookalike.files.disk import (
+    FULL,
+    make_folder,
+    part_of,
+    put_in_place,
+    replace_file,
+    replace_folder,
+    writing,
+)
 
 TARGET = Path("target")
 
@@ -72,3 +80,67 @@ def test_a_file_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytes
         replace_file(tmp_path / "file", b"second")
     assert caught.value.filename == str(tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_for_which_there_is_no_room_is_named(tmp_path: Path) -> None:
+    part_of(tmp_path / "file").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        replace_file(tmp_path / "file", b"content")
+    assert caught.value.filename == str(tmp_path / "file")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_others_is_synced_before_it_is_put_in_place(tmp_path: Path, synced: list[Path]) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "new").write_text("new")
+    put_in_place(tmp_path / "new", tmp_path / "file")
+    assert synced == [tmp_path / "new", tmp_path]
+    assert (tmp_path / "file").read_text() == "new"
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> Path:
+    """A folder to be put in place, in one of its own."""
+    folder = tmp_path / "scratch" / "new"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner" / "file").write_text("new")
+    return folder
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_replaced_folder_is_synced_with_all_that_is_in_it(
+    tmp_path: Path, new: Path, synced: list[Path], there: bool
+) -> None:
+    target, old = tmp_path / "target", tmp_path / "scratch" / "old"
+    if there:
+        target.mkdir()
+        (target / "file").write_text("old")
+    replace_folder(new, target, old)
+    assert set(synced[:-2]) == {new / "inner", new / "inner" / "file"}
+    assert synced[-2:] == [new, tmp_path]
+    assert (target / "inner" / "file").read_text() == "new"
+    assert old.exists() is there
+    assert not there or (old / "file").read_text() == "old"
+
+
+@pytest.mark.parametrize("failing", ["target", "new"])
+def test_a_folder_that_cannot_be_replaced_comes_back(
+    tmp_path: Path, new: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    target, rename = tmp_path / "target", Path.rename
+    target.mkdir()
+    (target / "file").write_text("old")
+
+    def fails_once(source: Path, to: Path) -> Path:
+        if source.name == failing:
+            monkeypatch.setattr(Path, "rename", rename)
+            raise OSError(errno.ENOSPC, "no room", str(source))
+        return rename(source, to)
+
+    monkeypatch.setattr(Path, "rename", fails_once)
+    with pytest.raises(OSError, match="no room") as caught:
+        replace_folder(new, target, tmp_path / "scratch" / "old")
+    assert caught.value.filename == str(target)
+    assert (target / "file").read_text() == "old"
+    assert not (tmp_path / "scratch" / "old").exists()
