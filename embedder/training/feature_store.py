@@ -6,6 +6,8 @@ read and write at the same time. The file only grows; deleting it costs nothing 
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.errors import FailedPreconditionError, Reason
+from lookalike.files.disk import writing
 
 _SECONDS_BETWEEN_COMMITS = 1.0
 _SECONDS_TO_WAIT_FOR_OTHERS = 60.0
@@ -34,6 +37,7 @@ class FeatureStore:
 
     Raises:
         FailedPreconditionError: Here or later: the file cannot be read or written.
+        OSError: Here or later: the disk is full.
     """
 
     def __init__(self, file: Path, dim: int) -> None:
@@ -41,15 +45,16 @@ class FeatureStore:
         self._dim = dim
         self._new: list[tuple[bytes, bytes]] = []
         self._committed = time.monotonic()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with self._told():
+        with writing(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        with self._named():
             self._database = sqlite3.connect(file, timeout=_SECONDS_TO_WAIT_FOR_OTHERS)
         try:
-            with self._told(), self._database:
+            with self._named(), self._database:
                 self._database.execute(
                     "CREATE TABLE IF NOT EXISTS features (key BLOB NOT NULL UNIQUE, vector BLOB NOT NULL)"
                 )
-        except FailedPreconditionError:
+        except BaseException:
             self._database.close()
             raise
 
@@ -70,7 +75,7 @@ class FeatureStore:
     def find(self, keys: Sequence[bytes]) -> list[Feature | None]:
         """Return the vectors ``(dim,)`` of some keys, None where there is none."""
         found: list[Feature | None] = []
-        with self._told(), self._database:
+        with self._named(), self._database:
             self._database.execute("BEGIN")
             for key in keys:
                 row = self._database.execute("SELECT vector FROM features WHERE key = ?", (key,)).fetchone()
@@ -85,17 +90,20 @@ class FeatureStore:
             self._commit()
 
     def _commit(self) -> None:
-        with self._told(), self._database:
+        with self._named(), self._database:
             self._database.executemany("INSERT OR REPLACE INTO features VALUES (?, ?)", self._new)
         self._new = []
         self._committed = time.monotonic()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _named(self) -> Iterator[None]:
+        """Names the file in SQLite's errors, which do not."""
         try:
             yield
         except sqlite3.Error as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._file)) from error
             raise FailedPreconditionError(
-                f"The feature cache {self._file} cannot be used ({error}); delete it or name another folder.",
+                f"the feature cache {self._file} cannot be used ({error}); delete it or name another folder",
                 reason=Reason.CONFIG_INVALID,
             ) from error

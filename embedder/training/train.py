@@ -17,6 +17,7 @@ from embedder.training.report import write_report
 from embedder.training.run import Progress, TrainingRun
 from embedder.training.run_folder import check_apart, check_run_folder, open_run_folder, run_folder_locked
 from lookalike.catalogue.catalog import Catalog
+from lookalike.files.disk import writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def train(
             a run folder of another run, damaged checkpoints, training that diverges, or
             ``out_bundle`` holds something other than a bundle.
         FailedPreconditionError: Another process trains in the run folder, or the cache cannot be used.
+        OSError: The disk is full; its file name is the folder or file that could not be written.
         KeyboardInterrupt: Ctrl-C; while steps are done after the present one, which is kept for ``resume``.
         SystemExit: With status 0, in the further processes that Lightning starts for ``devices`` > 1, once
             they have done their part.
@@ -83,7 +85,9 @@ def _train(
     if config.run_folder:
         # The first process has opened the folder before it starts the others.
         open_run_folder(config.run_folder, provenance, resume=resume or not first)
-    head, history = run.train()
+    # Checkpoints and TensorBoard's logs; the latter does not name what it could not write.
+    with writing(config.run_folder) if config.run_folder else nullcontext():
+        head, history = run.train()
     end_parallel_training()
     if not first:
         raise SystemExit(0)  # one process writes the model; the others have done their part
@@ -106,7 +110,8 @@ def _train(
     report = None
     if config.run_folder:
         folder = config.run_folder / "report"
-        report = write_report(folder, outcomes, history, metrics, run.bad_photos, provenance)
+        with writing(folder):
+            report = write_report(folder, outcomes, history, metrics, run.bad_photos, provenance)
     progress("export", 1, 1, metrics)
     return TrainResult(bundle, len(run.rows.items), run.split, run.bad_photos, metrics, history, report)
 

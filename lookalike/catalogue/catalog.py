@@ -21,6 +21,7 @@ import xxhash
 from lookalike import limits
 from lookalike.catalogue.rows import CatalogRows
 from lookalike.errors import InvalidInputError, Reason, shown
+from lookalike.files.disk import writing
 
 LEVELS = ("meta", "level2", "leaf")
 COLUMNS = ("item_id", "product_id", "image_path", "title", *LEVELS, "split")
@@ -181,7 +182,7 @@ def write_catalog(path: str | os.PathLike[str], items: Iterable[CatalogItem]) ->
     path = Path(path)
     items = list(items)
     attributes = list(dict.fromkeys(name for item in items for name in item.attributes))
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with writing(path), path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*COLUMNS, *attributes])
         for item in items:

@@ -21,6 +21,7 @@ from pathlib import Path
 from lookalike.catalogue.catalog import Catalog, CatalogItem, category_path, require_images, require_limits
 from lookalike.catalogue.rows import CatalogRows
 from lookalike.errors import InvalidInputError, Reason, shown
+from lookalike.files.disk import writing
 
 ANSWERS = 10
 """Ids that the challenge takes for each query."""
@@ -94,7 +95,8 @@ def write_submission(
             if not _UUID.fullmatch(name):
                 raise _unfit(f"{shown(name)} is not a UUID of 16 letters or digits")
         lines[query] = " ".join(best)
-    with Path(path).open("w", encoding="ascii", newline="") as file:
+    path = Path(path)
+    with writing(path), path.open("w", encoding="ascii", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(lines.items())
 
 

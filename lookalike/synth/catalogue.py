@@ -18,6 +18,7 @@ import numpy as np
 
 from lookalike.catalogue.catalog import CatalogItem, write_catalog
 from lookalike.errors import InvalidInputError, Reason
+from lookalike.files.disk import writing
 from lookalike.synth.leaves import LEAVES
 from lookalike.synth.product import Product, build, draw_product, draw_sibling
 from lookalike.synth.render import Model
@@ -198,7 +199,8 @@ class _Studio:
         name = hashlib.blake2b(f"{job.seed}/{task.number}/{view}".encode(), digest_size=8).hexdigest()
         path = job.folder / "images" / f"{name}.jpg"
         _, encoded = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-        path.write_bytes(encoded.tobytes())
+        with writing(path):
+            path.write_bytes(encoded.tobytes())
         return CatalogItem(
             item_id=name,
             product_id=f"p{task.number:05d}",

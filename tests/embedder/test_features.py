@@ -200,6 +200,19 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         FeatureStore(tmp_path / FILE, 8)
 
 
+def test_a_full_disk_is_named_by_the_cache_and_not_taken_for_damage(tmp_path: Path) -> None:
+    with FeatureStore(tmp_path / FILE, 8) as store:
+        store._database.execute("PRAGMA max_page_count = 3")
+        for number in range(1_000):
+            store.put(number.to_bytes(32), np.zeros(8, np.float32))
+        with pytest.raises(OSError, match="No space left") as caught:
+            store._commit()
+        assert caught.value.filename == str(tmp_path / FILE)
+        store._database.execute("PRAGMA max_page_count = 10000")
+    with FeatureStore(tmp_path / FILE, 8) as store:
+        assert store.find([(999).to_bytes(32)])[0] is not None
+
+
 def test_the_next_batch_is_prepared_while_the_present_one_is_used() -> None:
     begun = [threading.Event() for _ in range(5)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from embedder.training.config import TrainConfig
 from embedder.training.run_folder import check_run_folder, open_run_folder
@@ -44,6 +46,28 @@ def test_what_cannot_be_removed_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("shutil.rmtree", refuse)
     with pytest.raises(InvalidInputError, match="checkpoints: Permission denied; remove it by hand"):
         open_run_folder(tmp_path, {"seed": 1}, resume=False)
+
+
+def test_a_full_disk_is_named_by_the_file_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "run.json.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        open_run_folder(tmp_path, {"seed": 0}, resume=False)
+    assert caught.value.filename == str(tmp_path / "run.json")
+
+
+def test_a_full_disk_while_training_is_named_by_the_run_folder(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorBoard's own error names no file."""
+
+    def full(self: EventFileWriter) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(EventFileWriter, "flush", full)
+    settings = config.model_copy(update={"epochs": 1, "run_folder": tmp_path / "run"})
+    with pytest.raises(OSError, match="No space left") as caught:
+        train(toy_catalog, tmp_path / "bundle", settings, ignore)
+    assert caught.value.filename == str(tmp_path / "run")
 
 
 def test_a_run_killed_before_it_had_an_identity_leaves_a_folder_to_use(tmp_path: Path) -> None:

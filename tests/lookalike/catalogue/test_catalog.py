@@ -27,6 +27,14 @@ def refused(path: Path, *, check_images: bool = True) -> InvalidInputError:
     return caught.value
 
 
+def test_a_full_disk_is_named_by_the_catalogue(tmp_path: Path) -> None:
+    path = tmp_path / "shop.csv"
+    path.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_catalog(path, [CatalogItem("1", "p1", tmp_path / "a.jpg")])
+    assert caught.value.filename == str(path)
+
+
 def test_reads_rows_attributes_and_ragged_categories(tmp_path: Path) -> None:
     path = write(
         tmp_path,
