@@ -9,13 +9,20 @@ from numpy.typing import NDArray
 
 from lookalike.errors import NotSupportedError
 
-__all__ = ["ids", "integer", "one_of", "results", "share", "vectors"]
+__all__ = [
+    "checked_ids",
+    "checked_integer",
+    "checked_k",
+    "checked_name",
+    "checked_share",
+    "checked_vectors",
+]
 
 MOST_RESULTS = 2**24
 """Results of one call, over all its queries: they take some 30 bytes each, found or not."""
 
 
-def one_of(value: object, name: str, known: Collection[str]) -> str:
+def checked_name(value: object, name: str, known: Collection[str]) -> str:
     """Returns one of the known names.
 
     Raises:
@@ -30,7 +37,7 @@ def one_of(value: object, name: str, known: Collection[str]) -> str:
     return value
 
 
-def integer(value: object, name: str, low: int, high: int) -> int:
+def checked_integer(value: object, name: str, low: int, high: int) -> int:
     """Returns an integer from ``low`` to ``high``, or raises a ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise ValueError(f"{name} must be an integer, not {type(value).__name__}")
@@ -39,16 +46,16 @@ def integer(value: object, name: str, low: int, high: int) -> int:
     return int(value)
 
 
-def results(k: object, queries: int) -> int:
+def checked_k(k: object, queries: int) -> int:
     """Returns the number of results per query, or raises a ValueError where memory would not do for all."""
-    count = integer(k, "k", 1, MOST_RESULTS)
+    count = checked_integer(k, "k", 1, MOST_RESULTS)
     if count * queries > MOST_RESULTS:
         most = MOST_RESULTS // queries
         raise ValueError(f"k must be at most {most:,} for {queries:,} queries in one call, not {count:,}")
     return count
 
 
-def share(value: object, name: str) -> float:
+def checked_share(value: object, name: str) -> float:
     """Returns a number from 0 to 1, or raises a ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise ValueError(f"{name} must be a number from 0 to 1, not {type(value).__name__}")
@@ -57,7 +64,7 @@ def share(value: object, name: str) -> float:
     return float(value)
 
 
-def vectors(array: object, name: str) -> NDArray[np.float32]:
+def checked_vectors(array: object, name: str) -> NDArray[np.float32]:
     """Returns a C-contiguous, aligned float32 matrix, or raises a ValueError."""
     if not isinstance(array, np.ndarray) or array.dtype != np.float32:
         kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
@@ -71,7 +78,7 @@ def vectors(array: object, name: str) -> NDArray[np.float32]:
     return array
 
 
-def ids(array: object, name: str) -> NDArray[np.uint64]:
+def checked_ids(array: object, name: str) -> NDArray[np.uint64]:
     """Returns a contiguous, aligned uint64 array, if need be a copy, or raises a ValueError."""
     if not isinstance(array, np.ndarray) or array.dtype != np.uint64:
         kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__

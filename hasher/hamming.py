@@ -42,7 +42,7 @@ def top_k(
         ValueError: Wrong shape, dtype, layout or range.
     """
     queries, codes = _words(queries, "queries"), _words(codes, "codes")
-    return _native.hamming_top_k(queries, codes, arguments.results(k, len(queries)))
+    return _native.hamming_top_k(queries, codes, arguments.checked_k(k, len(queries)))
 
 
 def _words(codes: NDArray[np.uint8] | NDArray[np.uint64], name: str) -> NDArray[np.uint64]:

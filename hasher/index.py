@@ -112,19 +112,21 @@ class HashIndex:
             ValueError: Wrong shape, dtype, layout, value or range.
             lookalike.errors.NotSupportedError: An option that this version does not have.
         """
-        family = arguments.one_of(family, "family", DEFAULT_TABLES)
+        family = arguments.checked_name(family, "family", DEFAULT_TABLES)
         native = _native.NativeIndex.build(
-            arguments.vectors(vectors, "vectors"),
-            arguments.ids(ids, "ids"),
-            arguments.ids(ids if products is None else products, "products"),
+            arguments.checked_vectors(vectors, "vectors"),
+            arguments.checked_ids(ids, "ids"),
+            arguments.checked_ids(ids if products is None else products, "products"),
             attributes=attributes,
-            bits=arguments.integer(bits, "bits", 64, 2048),
+            bits=arguments.checked_integer(bits, "bits", 64, 2048),
             family=family,
-            tables=arguments.integer(DEFAULT_TABLES[family] if tables is None else tables, "tables", 1, 64),
-            rerank=arguments.one_of(rerank, "rerank", RERANKS),
-            rotation=arguments.one_of(rotation, "rotation", ROTATIONS),
-            seed=arguments.integer(seed, "seed", 0, 2**64 - 1),
-            threads=arguments.integer(threads, "threads", 0, 1024),
+            tables=arguments.checked_integer(
+                DEFAULT_TABLES[family] if tables is None else tables, "tables", 1, 64
+            ),
+            rerank=arguments.checked_name(rerank, "rerank", RERANKS),
+            rotation=arguments.checked_name(rotation, "rotation", ROTATIONS),
+            seed=arguments.checked_integer(seed, "seed", 0, 2**64 - 1),
+            threads=arguments.checked_integer(threads, "threads", 0, 1024),
         )
         return cls(native)
 
@@ -184,20 +186,20 @@ class HashIndex:
             ValueError: Wrong shape, dtype, layout, dimension, value or range.
             lookalike.errors.NotSupportedError: An option that this version does not have.
         """
-        queries = arguments.vectors(queries, "queries")
+        queries = arguments.checked_vectors(queries, "queries")
         ids, products, scores, scanned, seconds = self._native.search(
             queries,
-            k=arguments.results(k, len(queries)),
-            probes=None if probes is None else arguments.integer(probes, "probes", 1, 2**31 - 1),
-            rerank=None if rerank is None else arguments.integer(rerank, "rerank", 1, 2**31 - 1),
-            effort=self._effort if effort is None else arguments.share(effort, "effort"),
+            k=arguments.checked_k(k, len(queries)),
+            probes=None if probes is None else arguments.checked_integer(probes, "probes", 1, 2**31 - 1),
+            rerank=None if rerank is None else arguments.checked_integer(rerank, "rerank", 1, 2**31 - 1),
+            effort=self._effort if effort is None else arguments.checked_share(effort, "effort"),
             filter=filter,
-            exclude=None if exclude is None else arguments.ids(exclude, "exclude"),
+            exclude=None if exclude is None else arguments.checked_ids(exclude, "exclude"),
             group=bool(group),
             ties=bool(ties),
             exact=bool(exact),
-            estimate=arguments.one_of(estimate, "estimate", ESTIMATES),
-            threads=arguments.integer(threads, "threads", 0, 1024),
+            estimate=arguments.checked_name(estimate, "estimate", ESTIMATES),
+            threads=arguments.checked_integer(threads, "threads", 0, 1024),
         )
         return SearchResult(ids, products, scores, scanned, seconds)
 
@@ -235,14 +237,14 @@ class HashIndex:
         Raises:
             ValueError: Wrong shape, dtype, layout, dimension, value or range.
         """
-        queries = arguments.vectors(queries, "queries")
+        queries = arguments.checked_vectors(queries, "queries")
         ids, scanned, seconds = self._native.exact_candidates(
             queries,
-            k=arguments.results(k, len(queries)),
+            k=arguments.checked_k(k, len(queries)),
             filter=filter,
-            exclude=None if exclude is None else arguments.ids(exclude, "exclude"),
+            exclude=None if exclude is None else arguments.checked_ids(exclude, "exclude"),
             group=bool(group),
-            threads=arguments.integer(threads, "threads", 0, 1024),
+            threads=arguments.checked_integer(threads, "threads", 0, 1024),
         )
         return ExactCandidates(ids, scanned, seconds)
 
@@ -272,13 +274,15 @@ class HashIndex:
         Raises:
             ValueError: A wrong argument, no queries, or nothing is stored.
         """
-        k = arguments.integer(k, "k", 1, arguments.MOST_RESULTS - 1)
-        target = arguments.share(target_recall, "target_recall")
+        k = arguments.checked_integer(k, "k", 1, arguments.MOST_RESULTS - 1)
+        target = arguments.checked_share(target_recall, "target_recall")
         if not len(self):
             raise ValueError("an empty index cannot be tuned")
         sampled = queries is None
         probe = (
-            self._native.sample(TUNING_QUERIES) if queries is None else arguments.vectors(queries, "queries")
+            self._native.sample(TUNING_QUERIES)
+            if queries is None
+            else arguments.checked_vectors(queries, "queries")
         )
         if not len(probe):
             raise ValueError("queries must hold at least one query; None takes stored vectors")
@@ -319,9 +323,9 @@ class HashIndex:
             ValueError: As in :meth:`build`; nothing is added then.
         """
         self._native.add(
-            arguments.vectors(vectors, "vectors"),
-            arguments.ids(ids, "ids"),
-            arguments.ids(ids if products is None else products, "products"),
+            arguments.checked_vectors(vectors, "vectors"),
+            arguments.checked_ids(ids, "ids"),
+            arguments.checked_ids(ids if products is None else products, "products"),
             attributes=attributes,
         )
 
@@ -330,7 +334,7 @@ class HashIndex:
 
         A large index that has lost seven of eight items is rebuilt as :meth:`add` says.
         """
-        return self._native.remove(arguments.ids(ids, "ids"))
+        return self._native.remove(arguments.checked_ids(ids, "ids"))
 
     def wait_for_rebuild(self) -> None:
         """Waits until no rebuild is going on in the background. Results are right without it, too."""
