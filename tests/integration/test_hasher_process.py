@@ -79,8 +79,10 @@ def launch(tmp_path: Path) -> Iterator[Any]:
             process.stop(signal.SIGKILL)
 
 
-def create(stub: Any) -> None:
-    stub.Apply(hasher_pb2.ApplyRequest(generation="g", request_id="create", create=SPEC, target=TARGET))
+def create(stub: Any, **changed: Any) -> None:
+    request = hasher_pb2.ApplyRequest(generation="g", request_id="create", create=SPEC, target=TARGET)
+    request.create.MergeFrom(collection_pb2.CollectionSpec(**changed))
+    stub.Apply(request)
 
 
 def vector_of(item_id: str, state: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -244,11 +246,14 @@ def test_answers_are_those_of_the_index_with_the_same_parameters(
 
 @pytest.fixture(scope="module")
 def saved_index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, HashIndex]]:
-    """A hasher that opened a saved index, and the same saved index opened here."""
+    """A hasher that opened a saved index, and the same saved index opened here.
+
+    With ``f32`` the index's own exact search is exact; others are scored again from the rows.
+    """
     data = tmp_path_factory.mktemp("answers") / "data"
     first = Process(data)
     stub = first.wait_ready()
-    create(stub)
+    create(stub, rerank="RERANK_PRECISION_F32")
     for start in range(0, 3_000, 500):
         request = hasher_pb2.ApplyRequest(generation="g", request_id=f"r{start}", target=TARGET)
         request.write.model_version = "m"
