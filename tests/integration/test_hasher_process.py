@@ -118,7 +118,8 @@ class Writer(threading.Thread):
             request.write.mutations.extend(mutation(item_id, self.round_) for item_id in ids)
             try:
                 self.stub.Apply(request, timeout=30)
-            except grpc.RpcError:
+            except (grpc.RpcError, ValueError):
+                # ValueError: the channel is closed once the process has been killed.
                 self.unsure = request
                 return
             self.acknowledged.update(dict.fromkeys(ids, self.round_))
