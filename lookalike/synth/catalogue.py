@@ -137,9 +137,14 @@ def _run(tasks: list[_Task], job: _Job, workers: int) -> Iterator[list[CatalogIt
     # Spawned, not forked: the caller may hold threads and locks.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(job,)) as pool:
-        with _interrupts_held():
-            made = pool.map(_make_in_worker, tasks, chunksize=4)
-        yield from made
+        try:
+            with _interrupts_held():
+                made = pool.map(_make_in_worker, tasks, chunksize=4)
+            yield from made
+        except BaseException:
+            # An iterator that was not begun, as when Ctrl-C came while the workers started, cancels nothing.
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 @contextmanager
