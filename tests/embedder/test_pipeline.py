@@ -223,7 +223,7 @@ async def test_cancelled_photos_are_not_kept_for_busy_decoders(bundle: Bundle) -
             del call, calls
             await asyncio.sleep(0)  # the event loop keeps the last result for as long
             gc.collect()
-            assert not [one for one in gc.get_objects() if isinstance(one, Watched)]
+            assert not [one for one in gc.get_objects() if type(one) is Watched]
         await busy
 
 
