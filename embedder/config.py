@@ -46,8 +46,8 @@ class EmbedderSettings(ServerSettings):
     """Name of the model in Triton."""
     triton_timeout_seconds: PositiveSeconds = 30.0
     """Longest time for one request to Triton; a caller's own deadline counts where it is sooner."""
-    triton_retries: int = Field(default=2, ge=0, le=10)
-    """Further tries, with jitter and within the deadline, where Triton is UNAVAILABLE."""
+    triton_retries: int = Field(default=2, ge=0, le=4)
+    """Further attempts, with jitter and within the deadline, where Triton is UNAVAILABLE."""
     triton_requests: int = Field(default=8, ge=1, le=256)
     """Batches in Triton at the same time; it merges them as its model's configuration says."""
     triton_shared_memory: bool = False

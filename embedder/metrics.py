@@ -86,14 +86,12 @@ class TritonMetrics:
     def __init__(self, metrics: Metrics) -> None:
         self._requests = metrics.counter(
             "lookalike_embedder_triton_requests_total",
-            "Requests to Triton, retries included, by what came of them.",
+            "Requests to Triton by their outcome, that of the last attempt.",
             ("result",),
         )
-        self._retries = metrics.counter(
-            "lookalike_embedder_triton_retries_total", "Requests sent again after UNAVAILABLE."
-        )
         self._seconds = metrics.histogram(
-            "lookalike_embedder_triton_request_seconds", "Seconds that one answered request to Triton took."
+            "lookalike_embedder_triton_request_seconds",
+            "Seconds that one answered request to Triton took, retries included.",
         )
 
     def answered(self, seconds: float) -> None:
@@ -104,7 +102,3 @@ class TritonMetrics:
     def failed(self, reason: str) -> None:
         """Counts one request that failed."""
         self._requests.labels(reason).inc()
-
-    def retried(self) -> None:
-        """Counts one request that is sent again."""
-        self._retries.inc()

@@ -7,11 +7,11 @@ another one beside it changes no answer.
 
 from __future__ import annotations
 
-import asyncio
-import random
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,9 @@ from lookalike.errors import (
 )
 from lookalike.wire.proxies import DIRECT
 
-CHANNEL_OPTIONS = [
+MAX_RETRIES = 4
+"""gRPC makes no more than five attempts."""
+CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     *DIRECT,
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -49,7 +51,6 @@ CHANNEL_OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 1_000),
 ]
 _CHECK_SECONDS = 2.0
-_FIRST_BACKOFF_SECONDS = 0.05
 _UNAVAILABLE = "StatusCode.UNAVAILABLE"
 
 log = structlog.get_logger()
@@ -63,7 +64,7 @@ class TritonTarget:
         url: ``host:port`` of Triton's gRPC.
         model: The model's name in Triton.
         timeout_seconds: For a batch whose callers set no deadline, and the longest for any.
-        retries: Further tries after UNAVAILABLE, within the deadline.
+        retries: Further attempts after UNAVAILABLE, within the deadline.
         max_batch: Pictures of the largest batch.
         shared_memory: Hand pictures over in shared memory; only for a Triton on this machine that shares
             ``/dev/shm``.
@@ -95,7 +96,8 @@ class TritonEncoder:
         self._target = target
         self._metrics = metrics
         self._shape = (3, bundle.preprocess.size, bundle.preprocess.size)
-        self._client = InferenceServerClient(target.url, channel_args=CHANNEL_OPTIONS)
+        options = [*CHANNEL_OPTIONS, *retry_options(target.retries)]
+        self._client = InferenceServerClient(target.url, channel_args=options)
         self._outputs = [InferRequestedOutput(name) for name in bundle.outputs]
         self._memory: ImageMemory | None = None
         self._version = ""
@@ -132,20 +134,15 @@ class TritonEncoder:
         """See :meth:`embedder.encoder.AsyncEncoder.encode`."""
         check_batch(images, self._shape)
         limit = self._target.timeout_seconds
-        deadline = time.monotonic() + min(limit if timeout_seconds is None else timeout_seconds, limit)
-        tries_left = self._target.retries
-        backoff = _FIRST_BACKOFF_SECONDS
-        while True:
-            try:
-                return await self._try(images, deadline)
-            except UnavailableError:
-                wait = backoff * random.uniform(0.5, 1.5)
-                if not tries_left or time.monotonic() + wait >= deadline:
-                    raise
-            tries_left -= 1
-            backoff *= 2
-            self._metrics.retried()
-            await asyncio.sleep(wait)
+        started = time.monotonic()
+        deadline = started + min(limit if timeout_seconds is None else timeout_seconds, limit)
+        try:
+            encoded = Encoded(*self._read(await self._result(images, deadline), len(images)))
+        except LookalikeError as failure:
+            self._metrics.failed(failure.reason.value.lower())
+            raise
+        self._metrics.answered(time.monotonic() - started)
+        return encoded
 
     async def check_ready(self) -> str:
         """Return "" if Triton has the bundle's version loaded, else why not."""
@@ -164,16 +161,6 @@ class TritonEncoder:
                 await self._memory.close()
         finally:
             await self._client.close()
-
-    async def _try(self, images: npt.NDArray[np.float32], deadline: float) -> Encoded:
-        started = time.monotonic()
-        try:
-            encoded = Encoded(*self._read(await self._result(images, deadline), len(images)))
-        except LookalikeError as failure:
-            self._metrics.failed(failure.reason.value.lower())
-            raise
-        self._metrics.answered(time.monotonic() - started)
-        return encoded
 
     async def _result(self, images: npt.NDArray[np.float32], deadline: float) -> InferResult:
         try:
@@ -218,6 +205,29 @@ class TritonEncoder:
             log.error("triton_failed", status=error.status(), reason=error.message())
             return LookalikeError("the model server failed; the embedder's log says how")
         return make(_words(error))
+
+
+def retry_options(retries: int) -> list[tuple[str, Any]]:
+    """Returns the options of a channel that sends an inference again where Triton is UNAVAILABLE.
+
+    Args:
+        retries: Further attempts, up to :data:`MAX_RETRIES`.
+    """
+    if not retries:
+        return [("grpc.enable_retries", 0)]
+    policy = {
+        "maxAttempts": 1 + retries,
+        "initialBackoff": "0.05s",
+        "maxBackoff": "1s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    name = {"service": "inference.GRPCInferenceService", "method": "ModelInfer"}
+    return [
+        ("grpc.service_config", json.dumps({"methodConfig": [{"name": [name], "retryPolicy": policy}]})),
+        # What has left the buffer is not sent again; it holds no copy, and one picture exceeds the default.
+        ("grpc.per_rpc_retry_buffer_size", (1 << 31) - 1),
+    ]
 
 
 def _inline(images: npt.NDArray[np.float32]) -> InferInput:

@@ -326,7 +326,7 @@ async def test_a_killed_server_is_unavailable_until_it_is_back(
     async with (
         embedder(triton, tiny_bundle, "killed") as (address, served),
         open_channel(address) as channel,
-        encoding(triton, bundle, "killed", metrics := Metrics(), shared_memory=True) as encoder,
+        encoding(triton, bundle, "killed", Metrics(), shared_memory=True) as encoder,
     ):
         stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
         while await served.check_ready():
@@ -342,7 +342,6 @@ async def test_a_killed_server_is_unavailable_until_it_is_back(
         with pytest.raises(UnavailableError) as lost:
             await encoder.encode(pictures(1))
         assert lost.value.reason is Reason.MODEL_SERVER_UNAVAILABLE
-        assert metrics.registry.get_sample_value("lookalike_embedder_triton_retries_total") == 2
         assert "does not answer" in await served.check_ready()
         await asyncio.to_thread(triton.start, "killed")
         while await served.check_ready():
