@@ -80,7 +80,7 @@ triton: setup triton-install ## Export the default model to build/triton-models 
 	@deploy/triton/serve.sh build/triton-models --load-model=lookalike $(ARGS)
 
 .PHONY: bench-embedder
-bench-embedder: setup triton-install ## Measure decoding, preprocessing and every inference engine (ARGS=--help shows the options)
+bench-embedder: setup triton-install ## Measure decoding, preprocessing and every inference backend (ARGS=--help shows the options)
 	$(BIN)/python -m benchmarks.embedder --bundle $(DEFAULT_BUNDLE) $(ARGS)
 
 .PHONY: bench-models

@@ -1,6 +1,6 @@
-"""How fast photos become vectors: decoding, preprocessing, and one network in every engine, side by side.
+"""How fast photos become vectors: decoding, preprocessing, and one network in every backend, side by side.
 
-``python -m benchmarks.embedder --bundle BUNDLE`` writes ``embedder.json`` and ``embedder.md``. Engines take
+``python -m benchmarks.embedder --bundle BUNDLE`` writes ``embedder.json`` and ``embedder.md``. Backends take
 turns, one round of every batch size each, so that a slow minute of the machine hits all; the figures are
 over the calls of all rounds. Nothing else should run meanwhile.
 """
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.embedder_backends import Array, EngineOptions, TritonClient, backbone_of, open_engines
+from benchmarks.embedder_backends import Array, BackendOptions, TritonClient, backbone_of, open_backends
 from benchmarks.embedder_gpu import gpu_name, training
 from benchmarks.embedder_trained import train_in_memory
 from benchmarks.engine.machine import machine_facts
@@ -47,7 +47,7 @@ _MIN_CALLS = 3
 _DECODED = 4
 _CALIBRATION = 64
 _AGREEMENT_BATCH = 8
-TRAINED_ENGINES = ("onnxruntime f32", "openvino f32", "openvino bf16", "triton")
+TRAINED_BACKENDS = ("onnxruntime f32", "openvino f32", "openvino bf16", "triton")
 _TRAINED_SIDE = 256
 _TRAINED_PHOTOS = 64
 _TRAINED_DIM = 256
@@ -93,15 +93,15 @@ class Options:
     rounds: int
     threads: int
     agree: int
-    engines: tuple[str, ...]
+    backends: tuple[str, ...]
     sides: tuple[int, ...] = SIDES
     weights: Path | None = None
     catalogue: Path | None = None
 
     @property
-    def of_engines(self) -> EngineOptions:
-        """What engines are opened with."""
-        return EngineOptions(self.threads, max(_AGREEMENT_BATCH, *self.batches), self.weights)
+    def of_backends(self) -> BackendOptions:
+        """What backends are opened with."""
+        return BackendOptions(self.threads, max(_AGREEMENT_BATCH, *self.batches), self.weights)
 
 
 def simulated_catalogue(photos: int, folder: Path, side: int) -> Path:
@@ -155,15 +155,15 @@ def _each(step: Callable[[bytes], object], files: Sequence[bytes], options: Opti
     return calls.figures()
 
 
-def inference(engines: dict[str, Encoder], images: Array, options: Options) -> list[dict[str, Any]]:
-    """Every engine at every batch size, in rounds."""
-    calls = {(name, batch): Calls(batch) for name in engines for batch in options.batches}
+def inference(backends: dict[str, Encoder], images: Array, options: Options) -> list[dict[str, Any]]:
+    """Every backend at every batch size, in rounds."""
+    calls = {(name, batch): Calls(batch) for name in backends for batch in options.batches}
     for number in range(options.rounds):
         for (name, batch), measured in calls.items():
             _tell(f"round {number + 1} of {options.rounds}: {name}, batches of {batch}")
             pictures = np.resize(images, (batch, *images.shape[1:]))
-            measured.run(lambda e=engines[name], p=pictures: e.encode(p), options.seconds)  # type: ignore[misc]
-    return [{"engine": name, "batch": batch, **done.figures()} for (name, batch), done in calls.items()]
+            measured.run(lambda e=backends[name], p=pictures: e.encode(p), options.seconds)  # type: ignore[misc]
+    return [{"backend": name, "batch": batch, **done.figures()} for (name, batch), done in calls.items()]
 
 
 def concurrent(client: TritonClient, images: Array, options: Options) -> list[dict[str, Any]]:
@@ -193,17 +193,17 @@ def concurrent(client: TritonClient, images: Array, options: Options) -> list[di
     ]
 
 
-def agreement(engines: dict[str, Encoder], images: Array) -> list[dict[str, Any]]:
-    """Largest cosine distance of each engine's embeddings from the first engine's."""
+def agreement(backends: dict[str, Encoder], images: Array) -> list[dict[str, Any]]:
+    """Largest cosine distance of each backend's embeddings from the first backend's."""
     parts = np.array_split(images, -(-len(images) // _AGREEMENT_BATCH))
     rows = {
-        name: np.concatenate([engine.encode(part).embedding for part in parts])
-        for name, engine in engines.items()
+        name: np.concatenate([backend.encode(part).embedding for part in parts])
+        for name, backend in backends.items()
     }
     reference = "torch f32" if "torch f32" in rows else next(iter(rows))
     return [
         {
-            "engine": name,
+            "backend": name,
             "against": reference,
             "photos": len(images),
             "max_cosine_distance": cosine_distance(rows[reference], found),
@@ -247,15 +247,15 @@ def measure(bundle: Bundle, options: Options) -> dict[str, Any]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         photos = simulated_photos(max(options.agree, _CALIBRATION), folder)
         images = np.stack([preprocess(photo, bundle.preprocess) for photo in photos])
-        engines, left_out = open_engines(
-            bundle, photos[:_CALIBRATION], options.engines, options.of_engines, stack
+        backends, left_out = open_backends(
+            bundle, photos[:_CALIBRATION], options.backends, options.of_backends, stack
         )
         sections: dict[str, list[dict[str, Any]]] = {
             "Decoding and preprocessing, one thread": decoding(photos, bundle, options),
-            "Agreement": agreement(engines, images[: options.agree]) if options.agree else [],
-            "Inference": inference(engines, images[: max(options.batches)], options),
+            "Agreement": agreement(backends, images[: options.agree]) if options.agree else [],
+            "Inference": inference(backends, images[: max(options.batches)], options),
         }
-        client = engines.get("triton")
+        client = backends.get("triton")
         if isinstance(client, TritonClient):
             sections["Triton, several callers"] = concurrent(client, images, options)
     try:
@@ -278,14 +278,14 @@ def measure(bundle: Bundle, options: Options) -> dict[str, Any]:
 
 
 def trained_agreement(bundle: Bundle, options: Options) -> list[dict[str, Any]]:
-    """Train a head on the bundle's backbone; compare the network in memory with its bundle in the engines.
+    """Train a head on the bundle's backbone; compare the network in memory with its bundle in the backends.
 
     Raises:
         InvalidInputError: The bundle does not name a backbone that can be built again.
     """
     if not options.agree:
         return []
-    _tell("training a model, to compare the engines on it")
+    _tell("training a model, to compare the backends on it")
     backbone = backbone_of(bundle, options.weights)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -304,9 +304,9 @@ def trained_agreement(bundle: Bundle, options: Options) -> list[dict[str, Any]]:
         trained = train_in_memory(catalogue, config, folder / "bundle")
         chosen = catalogue.items[:: max(1, len(catalogue.items) // options.agree)][: options.agree]
         images = np.stack([preprocess(item.image_path.read_bytes(), backbone.preprocess) for item in chosen])
-        of_engines = EngineOptions(options.threads, _AGREEMENT_BATCH)
-        engines, _ = open_engines(trained.bundle, [], TRAINED_ENGINES, of_engines, stack)
-        return agreement({"torch f32": trained.eager, **engines}, images)
+        of_backends = BackendOptions(options.threads, _AGREEMENT_BATCH)
+        backends, _ = open_backends(trained.bundle, [], TRAINED_BACKENDS, of_backends, stack)
+        return agreement({"torch f32": trained.eager, **backends}, images)
 
 
 def main() -> None:
@@ -317,14 +317,14 @@ def main() -> None:
         "--out", type=Path, default=Path("build/bench/embedder"), help="folder for the results"
     )
     parser.add_argument("--batches", default="1,2,4,8,16,32,64", help="batch sizes")
-    parser.add_argument("--seconds", type=float, default=2.0, help="per engine, batch size and round")
+    parser.add_argument("--seconds", type=float, default=2.0, help="per backend, batch size and round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="per batch; 0: one per core")
-    parser.add_argument("--agree", type=int, default=200, help="photos to compare the engines on")
+    parser.add_argument("--agree", type=int, default=200, help="photos to compare the backends on")
     parser.add_argument("--backbone-weights", type=Path, help="the backbone's weights, where they are others")
     parser.add_argument("--catalog", type=Path, help="photos for the trained model; default: simulated ones")
     parser.add_argument(
-        "--engines", default="", help="some of the engines, by name, split by semicolons; default: all"
+        "--backends", default="", help="some of the backends, by name, split by semicolons; default: all"
     )
     given = parser.parse_args()
     options = Options(
@@ -333,7 +333,7 @@ def main() -> None:
         rounds=given.rounds,
         threads=given.threads,
         agree=given.agree,
-        engines=tuple(filter(None, (name.strip() for name in given.engines.split(";")))),
+        backends=tuple(filter(None, (name.strip() for name in given.backends.split(";")))),
         weights=given.backbone_weights,
         catalogue=given.catalog,
     )

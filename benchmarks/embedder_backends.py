@@ -1,4 +1,4 @@
-"""The engines that ``benchmarks.embedder`` compares, each with the same network loaded."""
+"""The backends that ``benchmarks.embedder`` compares, each with the same network loaded."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from embedder.bundle import Bundle
 from embedder.encoder import Encoded, Encoder
 from lookalike.errors import InvalidInputError, LookalikeError
 
-__all__ = ["Array", "EngineOptions", "TritonClient", "backbone_of", "open_engines"]
+__all__ = ["Array", "BackendOptions", "TritonClient", "backbone_of", "open_backends"]
 
 Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class EngineOptions:
-    """How engines run.
+class BackendOptions:
+    """How backends run.
 
     Attributes:
         threads: CPU threads of a batch; 0 takes one per core.
@@ -41,7 +41,7 @@ class EngineOptions:
 
 
 class TritonClient:
-    """Triton as an engine that answers one call at a time; its event loop runs only within a call."""
+    """Triton as a backend that answers one call at a time; its event loop runs only within a call."""
 
     def __init__(self, bundle: Bundle, url: str, *, shared_memory: bool, max_batch: int) -> None:
         from embedder.metrics import TritonMetrics
@@ -101,32 +101,32 @@ def backbone_of(bundle: Bundle, weights: Path | None) -> Any:
     return backbone
 
 
-def open_engines(
+def open_backends(
     bundle: Bundle,
     photos: Sequence[bytes],
     wanted: Sequence[str],
-    options: EngineOptions,
+    options: BackendOptions,
     stack: ExitStack,
 ) -> tuple[dict[str, Encoder], dict[str, str]]:
-    """Load the network into every engine that is wanted; also returns why others were left out."""
+    """Load the network into every backend that is wanted; also returns why others were left out."""
     scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     makers = {
         **_in_process(bundle, photos, options, scratch),
         **_torch(bundle, options),
         **_triton(bundle, options, stack, scratch),
     }
-    engines: dict[str, Encoder] = {}
+    backends: dict[str, Encoder] = {}
     left_out: dict[str, str] = {}
     for name in wanted or makers:
         try:
-            engines[name] = makers[name]()
+            backends[name] = makers[name]()
         except (ImportError, OSError, LookalikeError) as error:
             left_out[name] = str(error)
-    return engines, left_out
+    return backends, left_out
 
 
 def _in_process(
-    bundle: Bundle, photos: Sequence[bytes], options: EngineOptions, scratch: Path
+    bundle: Bundle, photos: Sequence[bytes], options: BackendOptions, scratch: Path
 ) -> dict[str, Callable[[], Encoder]]:
     def int8() -> Encoder:
         from embedder.quantise import quantise
@@ -151,7 +151,7 @@ def _in_process(
     }
 
 
-def _torch(bundle: Bundle, options: EngineOptions) -> dict[str, Callable[[], Encoder]]:
+def _torch(bundle: Bundle, options: BackendOptions) -> dict[str, Callable[[], Encoder]]:
     def eager() -> Encoder:
         import torch
 
@@ -179,7 +179,7 @@ def _torch(bundle: Bundle, options: EngineOptions) -> dict[str, Callable[[], Enc
 
 
 def _triton(
-    bundle: Bundle, options: EngineOptions, stack: ExitStack, scratch: Path
+    bundle: Bundle, options: BackendOptions, stack: ExitStack, scratch: Path
 ) -> dict[str, Callable[[], Encoder]]:
     servers: list[TritonServer] = []
 

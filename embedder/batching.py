@@ -1,7 +1,7 @@
 """Micro-batching: requests that arrive while a batch runs share the next one.
 
 With the default wait of zero a lone request is never delayed: it starts at once, and batches form only
-when the encoder is busy, which is when they pay. An engine in this process works on one batch at a time; a
+when the encoder is busy, which is when they pay. A backend in this process works on one batch at a time; a
 model server may be given several, which it merges as it sees fit.
 """
 
@@ -54,11 +54,11 @@ class MicroBatcher(Generic[T, R]):
         self._worker: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to work on the queue."""
+        """Begins to work on the queue."""
         self._worker = asyncio.get_running_loop().create_task(self._work(), name="micro-batcher")
 
     async def submit(self, item: T) -> R:
-        """Queue one item and wait for its result. Cancelling takes it out of the queue.
+        """Queues one item and waits for its result. Cancelling removes it from the queue.
 
         Raises:
             UnavailableError: The batcher is closing.
@@ -81,7 +81,7 @@ class MicroBatcher(Generic[T, R]):
         return len(self._queue)
 
     async def close(self) -> None:
-        """Refuse new items, finish the queued ones and stop."""
+        """Refuses new items, finishes the queued ones and stops."""
         self._closing = True
         self._changed.set()
         if self._worker is not None:

@@ -4,7 +4,7 @@
 each level of the taxonomy, to probabilities ``meta``, ``level2``, ``leaf`` ``(B, C_l)`` float32.
 ``model_version`` is a hash over the network and the rest of the JSON: equal versions mean equal vectors.
 ``golden.npz`` holds photos with the embeddings that this network gives them; bundles made before it existed
-have none, and are served without that check. It proves the version and is no part of it.
+have none, and are served without that check. It proves the version and is not part of it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class BundleManifest(BaseModel):
         return self
 
     def version(self) -> str:
-        """Return the content hash that names this model."""
+        """Returns the content hash that names this model."""
         identity = self.model_dump(mode="json", by_alias=True, exclude={"golden_sha256"})
         content = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()[:_VERSION_HEX_DIGITS]
@@ -96,7 +96,7 @@ class Bundle(BaseModel):
         return self.manifest.dim
 
     def golden(self) -> GoldenImages | None:
-        """Read the golden images; None if the bundle has none.
+        """Reads the golden images; None if the bundle has none.
 
         Raises:
             InvalidInputError: The file is damaged (``BUNDLE_INVALID``).
@@ -125,7 +125,7 @@ class Bundle(BaseModel):
 
 
 def load_bundle(path: Path) -> Bundle:
-    """Read and verify a model bundle.
+    """Reads and verifies a model bundle.
 
     Args:
         path: The bundle's folder.
@@ -170,7 +170,7 @@ def write_bundle(
     metrics: dict[str, float],
     golden: GoldenImages | None = None,
 ) -> Bundle:
-    """Write a model bundle so that ``out`` is at any time either the old one, absent or the new one.
+    """Writes a model bundle so that ``out`` is at any time either the old one, absent or the new one.
 
     Args:
         out: The bundle's folder. An existing bundle there is replaced; any other content is refused.
@@ -208,7 +208,7 @@ def write_bundle(
 
 
 def copy_bundle(bundle: Bundle, out: Path) -> Bundle:
-    """Copy a bundle so that ``out`` is at any time either the old one, absent or the new one.
+    """Copies a bundle so that ``out`` is at any time either the old one, absent or the new one.
 
     See :func:`write_bundle` for what may be there before.
 
@@ -224,7 +224,7 @@ def copy_bundle(bundle: Bundle, out: Path) -> Bundle:
 
 
 def check_replaceable(out: Path) -> None:
-    """Refuse a target that holds anything other than a bundle.
+    """Refuses a target that holds anything other than a bundle.
 
     Raises:
         InvalidInputError: ``out`` is a file or a folder with other content, a link to nothing, or a folder
@@ -247,7 +247,7 @@ def check_replaceable(out: Path) -> None:
 
 
 def sha256_of(file: Path) -> str:
-    """Return the SHA-256 (hex) of a file."""
+    """Returns the SHA-256 (hex) of a file."""
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 

@@ -34,8 +34,8 @@ class EmbedderSettings(ServerSettings):
     """How often the bundle's folder is looked at; another bundle there takes over without a failed call once
     it has passed its checks. 0: never."""
     backend: Literal["auto", "onnx", "openvino", "triton"] = "auto"
-    """Inference engine: ONNX Runtime or OpenVINO on the CPU, in process, or Triton Inference Server. auto: on
-    processors with bfloat16 (AMX, AVX512_BF16) OpenVINO, else ONNX Runtime."""
+    """Inference backend: ONNX Runtime or OpenVINO on the CPU, in process, or Triton Inference Server. auto:
+    on processors with bfloat16 (AMX, AVX512_BF16) OpenVINO, else ONNX Runtime."""
     precision: Literal["auto", "f32", "bf16"] = "auto"
     """What OpenVINO computes in; auto takes bfloat16 where the processor has it and it is faster."""
     threads: int = Field(default=0, ge=0, le=1024)
@@ -53,7 +53,7 @@ class EmbedderSettings(ServerSettings):
     triton_shared_memory: bool = False
     """Hand pictures over in shared memory; only for a Triton on this machine that shares /dev/shm."""
     golden_tolerance: float = Field(default=0.0, ge=0, le=2, allow_inf_nan=False)
-    """Cosine distance allowed from the bundle's golden embeddings; 0 takes what engine and bundle say."""
+    """Cosine distance allowed from the bundle's golden embeddings; 0 takes what backend and bundle say."""
     preprocess_workers: int = Field(default=0, ge=0, le=1024)
     """Photos decoded at the same time; 0 takes one per core."""
     decode_megapixels: PositiveCount = DEFAULT_MEGAPIXELS

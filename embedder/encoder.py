@@ -1,4 +1,4 @@
-"""What every inference engine offers the service."""
+"""What every inference backend offers the service."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Encoded:
 
 
 class Encoder(Protocol):
-    """An inference engine in this process that has one model loaded. Safe to call from several threads."""
+    """An inference backend in this process that has one model loaded. Safe to call from several threads."""
 
     def encode(self, images: npt.NDArray[np.float32]) -> Encoded:
-        """Encode prepared pictures.
+        """Encodes prepared pictures.
 
         Args:
             images: ``(B, 3, H, W)`` float32 as :func:`embedder.preprocess.preprocess` makes them, B >= 1.
@@ -43,7 +43,7 @@ class Encoder(Protocol):
 
 
 class AsyncEncoder(Protocol):
-    """An inference engine as the service uses it: in this process or a model server.
+    """An inference backend as the service uses it: in this process or a model server.
 
     Attributes:
         tolerance: Cosine distance that its results may have from a float32 network's.
@@ -52,7 +52,7 @@ class AsyncEncoder(Protocol):
     tolerance: float
 
     async def encode(self, images: npt.NDArray[np.float32], timeout_seconds: float | None = None) -> Encoded:
-        """Encode prepared pictures; see :meth:`Encoder.encode`.
+        """Encodes prepared pictures; see :meth:`Encoder.encode`.
 
         Args:
             images: ``(B, 3, H, W)`` float32.
@@ -68,19 +68,19 @@ class AsyncEncoder(Protocol):
         ...
 
     async def check_ready(self) -> str:
-        """Return "" if the engine can answer now, else why not."""
+        """Returns "" if the backend can answer now, else why not."""
         ...
 
     async def close(self) -> None:
-        """Give threads and connections back."""
+        """Gives threads and connections back."""
         ...
 
 
 class ThreadEncoder:
-    """Runs an engine of this process in one thread, off the event loop.
+    """Runs a backend of this process in one thread, off the event loop.
 
     Args:
-        encoder: The engine.
+        encoder: The backend.
         tolerance: Cosine distance that its results may have from a float32 network's.
     """
 
@@ -95,16 +95,16 @@ class ThreadEncoder:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._encoder.encode, images)
 
     async def check_ready(self) -> str:
-        """Return "": what is in this process is ready once it is loaded."""
+        """Returns "": what is in this process is ready once it is loaded."""
         return ""
 
     async def close(self) -> None:
-        """Stop the thread, once it is done with its batch; the event loop goes on meanwhile."""
+        """Stops the thread, once it is done with its batch; the event loop goes on meanwhile."""
         await asyncio.to_thread(self._thread.shutdown)
 
 
 def check_batch(images: npt.NDArray[np.float32], shape: tuple[int, int, int]) -> None:
-    """Refuse what no network of this input shape takes.
+    """Refuses what no network of this input shape takes.
 
     Raises:
         InvalidInputError: ``images`` is not ``(B, *shape)`` float32 with B >= 1 (``DIMENSION_MISMATCH``).
@@ -117,7 +117,7 @@ def check_batch(images: npt.NDArray[np.float32], shape: tuple[int, int, int]) ->
 
 
 def check_signature(path: object, inputs: set[str], widths: dict[str, int], expected: dict[str, int]) -> None:
-    """Refuse a network whose inputs and outputs are not what its bundle says.
+    """Refuses a network whose inputs and outputs are not what its bundle says.
 
     Args:
         path: The bundle's folder, for the message.

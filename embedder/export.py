@@ -46,7 +46,7 @@ def export_bundle(
     provenance: dict[str, Any],
     metrics: dict[str, float],
 ) -> Bundle:
-    """Convert a network to ONNX, compare the two, and write the bundle.
+    """Converts a network to ONNX, compares the two, and writes the bundle.
 
     Args:
         network: The network; switched to evaluation mode.
@@ -81,7 +81,7 @@ def export_bundle(
 
 
 def check_parity(network: nn.Module, bundle: Bundle) -> float:
-    """Compare a bundle with the network it was made from, on seeded noise and several batch sizes.
+    """Compares a bundle with the network it was made from, on seeded noise and several batch sizes.
 
     Returns:
         The largest cosine distance between the two embeddings of one picture.
@@ -113,12 +113,12 @@ def check_parity(network: nn.Module, bundle: Bundle) -> float:
 
 
 def export_backbone_bundle(spec: BackboneSpec, out: Path) -> Bundle:
-    """Write a backbone as a model without categories: its embedding is the unit-norm pooled feature."""
+    """Writes a backbone as a model without categories: its embedding is the unit-norm pooled feature."""
     return export_backbone(load_backbone(spec), spec, out)
 
 
 def export_backbone(backbone: Backbone, spec: BackboneSpec, out: Path) -> Bundle:
-    """Write a loaded backbone as :func:`export_backbone_bundle` does."""
+    """Writes a loaded backbone as :func:`export_backbone_bundle` does."""
     return export_bundle(
         EmbeddingNetwork(backbone.module),
         out,
@@ -135,7 +135,7 @@ def export_backbone(backbone: Backbone, spec: BackboneSpec, out: Path) -> Bundle
 
 
 def export_default_bundle(out: Path) -> Bundle:
-    """Write the offline default model, unless a valid bundle of it is there already.
+    """Writes the offline default model, unless a valid bundle of it is there already.
 
     Args:
         out: The bundle's folder.
@@ -180,7 +180,7 @@ def _to_onnx(network: nn.Module, file: Path, size: int, outputs: list[str]) -> N
 def _strip_traces(file: Path) -> None:
     """Removes the exporter's notes on each node: they name source files of the machine that exported.
 
-    A bundle would tell where it was made, and the same model made elsewhere would have another version.
+    A bundle would reveal where it was made, and the same model made elsewhere would have another version.
     """
     model = onnx.load(str(file))
     graph = model.graph
@@ -207,12 +207,12 @@ app = typer.Typer(add_completion=False, help="Write model bundles.")
 
 @app.callback()
 def _group() -> None:
-    """Write model bundles."""
+    """Writes model bundles."""
 
 
 @app.command()
 def default(out: Annotated[Path, typer.Option(help="Folder of the bundle.")]) -> None:
-    """Write the offline default model (EfficientNet-Lite0, ImageNet weights)."""
+    """Writes the offline default model (EfficientNet-Lite0, ImageNet weights)."""
     bundle = export_default_bundle(out)
     typer.echo(f"{bundle.path}: model {bundle.model_version}, {bundle.dim} dimensions")
 

@@ -2,7 +2,7 @@
 
 Four simulated photos come with the package: a plain one, one large enough to be decoded at half size, one
 that EXIF turns, and a WebP. A bundle keeps them with its own network's embeddings. An embedder that does
-not reproduce those is not ready: its preprocessing, its engine or its model server is another one than the
+not reproduce those is not ready: its preprocessing, its backend or its model server is another one than the
 catalogue was indexed with.
 """
 
@@ -20,7 +20,7 @@ from embedder.preprocess import PreprocessParams, preprocess
 from lookalike.errors import InvalidInputError, Reason
 
 FLOAT32_TOLERANCE = 1e-4
-"""Cosine distance that engines, processors and image decoders may make between float32 results."""
+"""Cosine distance that backends, processors and image decoders may make between float32 results."""
 
 _PHOTOS = ("wide.jpg", "large.jpg", "turned.jpg", "small.webp")
 _ZERO = np.finfo(np.float32).tiny
@@ -41,7 +41,7 @@ class GoldenImages:
     tolerance: float = FLOAT32_TOLERANCE
 
     def save(self, file: Path) -> None:
-        """Write them as an ``.npz`` file; equal contents give equal bytes."""
+        """Writes them as an ``.npz`` file; equal contents give equal bytes."""
         ends = np.cumsum([len(photo) for photo in self.photos], dtype=np.int64)
         content = np.frombuffer(b"".join(self.photos), dtype=np.uint8)
         np.savez(
@@ -50,7 +50,7 @@ class GoldenImages:
 
     @classmethod
     def load(cls, file: Path) -> GoldenImages:
-        """Read what :meth:`save` wrote.
+        """Reads what :meth:`save` wrote.
 
         Raises:
             InvalidInputError: The file is damaged (``BUNDLE_INVALID``).
@@ -72,30 +72,30 @@ class GoldenImages:
     def of(
         cls, encoder: Encoder, params: PreprocessParams, tolerance: float = FLOAT32_TOLERANCE
     ) -> GoldenImages:
-        """Embed the photos that come with the package with a network known to be right."""
+        """Embeds the photos that come with the package with a network known to be right."""
         photos = golden_photos()
         pictures = np.stack([preprocess(photo, params) for photo in photos])
         return cls(photos, encoder.encode(pictures).embedding, tolerance)
 
     def prepare(self, params: PreprocessParams) -> npt.NDArray[np.float32]:
-        """Return the photos as a network's input, ``(N, 3, H, W)`` float32."""
+        """Returns the photos as a network's input, ``(N, 3, H, W)`` float32."""
         return np.stack([preprocess(photo, params) for photo in self.photos])
 
     def distance(self, embeddings: npt.NDArray[np.float32]) -> float:
-        """Return the largest cosine distance between these and the right embeddings; NaN counts as 2."""
+        """Returns the largest cosine distance between these and the right embeddings; NaN counts as 2."""
         if embeddings.shape != self.embeddings.shape:
             return 2.0
         return cosine_distance(self.embeddings, embeddings)
 
 
 def golden_photos() -> tuple[bytes, ...]:
-    """Return the files of the golden photos that come with the package."""
+    """Returns the files of the golden photos that come with the package."""
     folder = files("embedder") / "golden_photos"
     return tuple((folder / name).read_bytes() for name in _PHOTOS)
 
 
 def cosine_distance(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
-    """Return the largest cosine distance between rows of the same number; 2 where one is not finite.
+    """Returns the largest cosine distance between rows of the same number; 2 where one is not finite.
 
     Args:
         one: ``(N, D)`` float32.
@@ -108,10 +108,10 @@ def cosine_distance(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]
 
 
 def mismatch(distance: float, tolerance: float) -> str:
-    """Return why a model with this distance from its golden embeddings must not serve, "" if it may."""
+    """Returns why a model with this distance from its golden embeddings must not serve, "" if it may."""
     if distance <= tolerance:
         return ""
     return (
         f"its golden images come out {distance:.2g} away in cosine distance, more than {tolerance:.2g}: the "
-        "preprocessing, the engine or the network differs from what the model was exported with"
+        "preprocessing, the backend or the network differs from what the model was exported with"
     )

@@ -12,32 +12,32 @@ from lookalike.limits import MAX_IMAGE_BYTES
 
 
 def read_photo(path: Path) -> bytes:
-    """Read a photo file.
+    """Reads a photo file.
 
     Raises:
-        InvalidInputError: It cannot be read, is no regular file, or is larger than any photo may be.
+        InvalidInputError: It cannot be read, is not a regular file, or is larger than any photo may be.
             The message does not name it.
     """
     try:
         # Before it is opened: opening a pipe waits for someone to write.
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise InvalidInputError("The file cannot be read: it is no regular file.")
+            raise InvalidInputError("the file cannot be read: it is not a regular file")
         if status.st_size > MAX_IMAGE_BYTES:
             raise InvalidInputError(
-                f"The file has {status.st_size:,} bytes; at most {MAX_IMAGE_BYTES:,} are accepted.",
+                f"the file has {status.st_size:,} bytes; at most {MAX_IMAGE_BYTES:,} are accepted",
                 reason=Reason.IMAGE_TOO_LARGE,
             )
         return path.read_bytes()
     except OSError as error:
-        raise InvalidInputError(f"The file cannot be read: {error.strerror}.") from error
+        raise InvalidInputError(f"the file cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise InvalidInputError(f"The file cannot be read: {error}.") from error
+        raise InvalidInputError(f"the file cannot be read: {error}") from error
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name a photo in the errors about it, for callers that cannot do without it."""
+    """Names a photo in the errors about it, for callers that cannot do without it."""
     try:
         yield
     except InvalidInputError as error:

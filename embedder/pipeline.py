@@ -118,7 +118,7 @@ class EmbedPipeline:
 
     Args:
         bundle: The model's description.
-        encoder: The engine that has it loaded.
+        encoder: The backend that has it loaded.
         metrics: Takes the stages' times, batch sizes, queue depth and photo counts.
         preprocess_workers: Photos decoded at the same time; 0 takes one per core.
         max_batch: Photos encoded together at most.
@@ -162,36 +162,36 @@ class EmbedPipeline:
         )
 
     def start(self) -> None:
-        """Begin to work on the queue."""
+        """Begins to work on the queue."""
         self._batcher.start()
 
     async def drain(self) -> None:
-        """Wait until no call is under way; for a model that no new call reaches."""
+        """Waits until no call is under way; for a model that no new call reaches."""
         await self._admission.drained()
 
     async def close(self) -> None:
-        """Finish what is queued and stop the threads."""
+        """Finishes what is queued and stops the threads."""
         await self._batcher.close()
         # A cancelled call leaves its photo to the thread, and another model may be serving in this loop.
         await asyncio.to_thread(self._decoders.shutdown, cancel_futures=True)
         await self._encoder.close()
 
     async def check_ready(self) -> str:
-        """Return "" if the engine can answer now, else why not."""
+        """Returns "" if the backend can answer now, else why not."""
         return await self._encoder.check_ready()
 
     async def self_check(self, tolerance: float = 0.0) -> None:
-        """Encode a test pattern twice, which also warms the engine up, and then the golden images.
+        """Encodes a test pattern twice, which also warms the backend up, and then the golden images.
 
         Args:
-            tolerance: Cosine distance allowed from the golden embeddings; 0 takes what the engine and the
+            tolerance: Cosine distance allowed from the golden embeddings; 0 takes what the backend and the
                 bundle say of themselves.
 
         Raises:
             InvalidInputError: The model's answer is not what its bundle promises (``BUNDLE_INVALID``).
             FailedPreconditionError: It gives the golden images other embeddings than when it was exported
                 (``MODEL_PARITY_FAILED``).
-            LookalikeError: The engine's own failure.
+            LookalikeError: The backend's own failure.
         """
         size = self.bundle.preprocess.size
         ramp = np.linspace(-1.0, 1.0, 3 * size * size, dtype=np.float32).reshape(3, size, size)
@@ -199,7 +199,7 @@ class EmbedPipeline:
             first, second = [(await self._encode([ramp]))[0] for _ in range(2)]
         except LookalikeError:
             raise
-        except Exception as error:  # engines raise untyped errors of their own
+        except Exception as error:  # backends raise untyped errors of their own
             raise self._failed("it cannot encode a picture of its own input size") from error
         if first.shape != (self.bundle.dim,):
             raise self._failed(f"its vectors have {first.size} dimensions instead of {self.bundle.dim}")
@@ -233,7 +233,7 @@ class EmbedPipeline:
     async def embed(
         self, photos: Sequence[Photo], predictions_k: int = 0, timeout_seconds: float | None = None
     ) -> EmbedResults:
-        """Embed the photos of one call. Cancelling it takes its photos out of the queue.
+        """Embeds the photos of one call. Cancelling it removes its photos from the queue.
 
         Args:
             photos: One or more photos.
@@ -274,7 +274,7 @@ class EmbedPipeline:
         outcomes: dict[int, EmbeddedPhoto | InvalidInputError],
         times: StageTimes,
     ) -> None:
-        """Embed photos until none of the call is left; several of these share ``todo``."""
+        """Embeds photos until none of the call is left; several of these share ``todo``."""
         for i, photo in todo:
             outcomes[i] = outcome = await self._embed_one(photo, predictions_k, deadline, times)
             self._metrics.embedded(ok=not isinstance(outcome, InvalidInputError))
@@ -346,7 +346,7 @@ class EmbedPipeline:
     def _predictions(
         self, probabilities: tuple[npt.NDArray[np.float32], ...], k: int
     ) -> tuple[Prediction, ...]:
-        """Name the ``k`` most probable categories of each level; of equals the first in index order."""
+        """Names the ``k`` most probable categories of each level; of equals the first in index order."""
         if k == 0:
             return ()
         return tuple(

@@ -13,7 +13,7 @@ Prepared = TypeVar("Prepared")
 def prepared_ahead(
     jobs: Sequence[Job], prepare: Callable[[Job], Prepared], *, batch_size: int, threads: int
 ) -> Iterator[tuple[Sequence[Job], list[Prepared]]]:
-    """Yield jobs in batches with what came of them, preparing the next batch meanwhile.
+    """Yields jobs in batches with what came of them, preparing the next batch meanwhile.
 
     Args:
         jobs: What is to be prepared.

@@ -53,7 +53,7 @@ class PreprocessParams:
     version: int = VERSION
 
     def check(self) -> None:
-        """Refuse what no picture can be prepared with, or only by another release.
+        """Refuses what no picture can be prepared with, or only by another release.
 
         Raises:
             ValueError: It says which, and what would be right.
@@ -71,7 +71,7 @@ class PreprocessParams:
             raise ValueError("mean and std must be finite numbers, and std above 0")
 
     def hash(self) -> str:
-        """Return the SHA-256 (hex) of the parameters' canonical JSON."""
+        """Returns the SHA-256 (hex) of the parameters' canonical JSON."""
         canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -83,7 +83,7 @@ def preprocess(
     limits: DecodeLimits = DEFAULT_LIMITS,
     claim: PixelClaim | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Turn the bytes of one picture into the network's input.
+    """Turns the bytes of one picture into the network's input.
 
     Args:
         data: A JPEG, PNG, WebP or GIF file; of an animation the first frame counts.
@@ -105,7 +105,7 @@ def preprocess(
 
 
 def fit_square(image: Image.Image, params: PreprocessParams) -> Image.Image:
-    """Resize an RGB image to ``params.size`` squared, the way ``params.fit`` says."""
+    """Resizes an RGB image to ``params.size`` squared, the way ``params.fit`` says."""
     resampling = _RESAMPLING[params.interpolation]
     if params.fit == "stretch":
         return image.resize((params.size, params.size), resampling)
@@ -119,7 +119,7 @@ def fit_square(image: Image.Image, params: PreprocessParams) -> Image.Image:
 
 
 def to_tensor(image: Image.Image, params: PreprocessParams) -> npt.NDArray[np.float32]:
-    """Normalise an RGB image of the right size: ``(3, H, W)`` float32, C-contiguous."""
+    """Normalises an RGB image of the right size: ``(3, H, W)`` float32, C-contiguous."""
     # Channels first before the arithmetic: along the last axis of three it takes twelve times as long.
     channels = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)).astype(np.float32)
     channels -= np.asarray(params.mean, dtype=np.float32)[:, None, None]

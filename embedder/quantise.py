@@ -44,7 +44,7 @@ class QuantisationCost:
     Attributes:
         cosine_min: Smallest cosine between a picture's float32 and int8 embedding, over held-out pictures.
         cosine_mean: Their mean.
-        recall_at_1_float32: R@1 of a catalogue's queries as `lookalike evaluate` has it; None without a
+        recall_at_1_float32: R@1 of a catalogue's queries as ``lookalike evaluate`` has it; None without a
             catalogue, or where no query has a right answer.
         recall_at_1_int8: The same with int8 queries on an int8 index.
     """
@@ -58,7 +58,7 @@ class QuantisationCost:
 def quantise(
     bundle: Bundle, out: Path, photos: Sequence[Path], catalogue: Catalog | None = None
 ) -> tuple[Bundle, QuantisationCost]:
-    """Write an int8 form of a bundle.
+    """Writes an int8 form of a bundle.
 
     Args:
         bundle: The float32 bundle.
@@ -116,7 +116,7 @@ def quantise(
 
 
 def check_quantisable(bundle: Bundle, out: Path) -> None:
-    """Refuse a bundle that is int8 already, and a folder that it must not be written to.
+    """Refuses a bundle that is int8 already, and a folder that it must not be written to.
 
     Raises:
         InvalidInputError: Either (``BUNDLE_INVALID``), or ``out`` holds something other than a bundle.
@@ -135,7 +135,7 @@ def check_quantisable(bundle: Bundle, out: Path) -> None:
 
 
 def _kept_in_float(network: Path) -> list[str]:
-    """Name the operators that stay in float32: the first two convolutions, and all from the last one on.
+    """Names the operators that stay in float32: the first two convolutions, and all from the last one on.
 
     They cost little time, and half of what eight bits lose: measured on EfficientNet-Lite0, a mean cosine
     distance of 0.008 instead of 0.013.
@@ -157,7 +157,7 @@ class _Pictures(CalibrationDataReader):
         )
 
     def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
-        """Return the next input, None after the last."""
+        """Returns the next input, None after the last."""
         picture = next(self._pictures, None)
         return None if picture is None else {"images": picture}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from embedder.backends.choose import Engines
+from embedder.backends.choose import Backends
 from embedder.bundle import MANIFEST_NAME, Bundle, load_bundle
 from embedder.config import EmbedderSettings
 from embedder.decoding.budget import PixelBudget
@@ -40,8 +40,8 @@ class ServedModel:
     """The model of this process: absent until it was loaded and checked, replaced without a failed call.
 
     Args:
-        settings: The bundle's folder, which is verified at once; engine, threads, queue.
-        metrics: Handed to engines and pipelines.
+        settings: The bundle's folder, which is verified at once; backend, threads, queue.
+        metrics: Handed to backends and pipelines.
 
     Raises:
         InvalidInputError: There is no valid bundle in the folder.
@@ -52,7 +52,7 @@ class ServedModel:
         self._stamp = _stamp(settings.bundle)
         self._bundle = load_bundle(settings.bundle)
         self._settings = settings
-        self._engines = Engines(settings, metrics)
+        self._backends = Backends(settings, metrics)
         self._metrics = EmbedderMetrics(metrics)
         self._pixels = PixelBudget(settings.decode_megapixels)
         self._pipeline: EmbedPipeline | None = None
@@ -62,11 +62,11 @@ class ServedModel:
 
     @property
     def backend(self) -> str:
-        """Name of the inference engine."""
-        return self._engines.backend
+        """Name of the inference backend."""
+        return self._backends.backend
 
     def pipeline(self) -> EmbedPipeline:
-        """Return the loaded model.
+        """Returns the loaded model.
 
         Raises:
             UnavailableError: It is still being loaded, or failed its checks.
@@ -80,18 +80,18 @@ class ServedModel:
         return self._pipeline
 
     def draining(self) -> str:
-        """Return the version of the model before this one while calls are under way there, else ""."""
+        """Returns the version of the model before this one while calls are under way there, else ""."""
         return "" if self._before is None else self._before.bundle.model_version
 
     async def check_ready(self) -> str:
-        """Return "" once the model is loaded and its engine can answer, else why it is not ready."""
+        """Returns "" once the model is loaded and its backend can answer, else why it is not ready."""
         return self._problem if self._pipeline is None else await self._pipeline.check_ready()
 
     async def run(self) -> None:
-        """Load the model, again and again where that may help, then follow the bundle's folder for ever.
+        """Loads the model, again and again where that may help, then follows the bundle's folder for ever.
 
         Raises:
-            InvalidInputError: The bundle cannot be served, or the engine is not installed.
+            InvalidInputError: The bundle cannot be served, or the backend is not installed.
         """
         while self._pipeline is None:
             stamp = _stamp(self._settings.bundle)
@@ -112,10 +112,10 @@ class ServedModel:
             await self.follow()
 
     async def load(self) -> None:
-        """Load the network, check what it answers, and begin to serve it.
+        """Loads the network, checks what it answers, and begins to serve it.
 
         Raises:
-            InvalidInputError: The network is not what the bundle says, or the engine is not installed.
+            InvalidInputError: The network is not what the bundle says, or the backend is not installed.
             FailedPreconditionError: It does not reproduce its golden images.
             UnavailableError: Triton cannot be reached, or does not have the model loaded; or another bundle
                 was put into the folder meanwhile.
@@ -129,7 +129,7 @@ class ServedModel:
         )
 
     async def follow(self) -> None:
-        """Serve what is in the bundle's folder by now; keep the present model where that cannot be served.
+        """Serves what is in the bundle's folder by now; keeps the current model where that cannot be served.
 
         What may pass is tried again, after ever longer times; what cannot, once there is another bundle.
         """
@@ -154,7 +154,7 @@ class ServedModel:
         self._stamp = stamp
 
     async def close(self) -> None:
-        """Stop the threads of the model, and of the one before it."""
+        """Stops the threads of the model, and of the one before it."""
         for pipeline in (self._before, self._pipeline):
             if pipeline is not None:
                 await pipeline.close()
@@ -187,14 +187,14 @@ class ServedModel:
 
     async def _checked(self, bundle: Bundle) -> EmbedPipeline:
         settings = self._settings
-        encoder = await self._engines.open(bundle)
+        encoder = await self._backends.open(bundle)
         pipeline = EmbedPipeline(
             bundle,
             encoder,
             self._metrics,
             preprocess_workers=settings.preprocess_workers,
             max_batch=settings.max_batch,
-            max_running=self._engines.max_running,
+            max_running=self._backends.max_running,
             max_wait_seconds=settings.max_wait_seconds,
             max_queue=settings.max_queue,
             max_queue_bytes=settings.max_queue_bytes,
@@ -208,9 +208,9 @@ class ServedModel:
         return pipeline
 
     async def _check_unchanged(self, bundle: Bundle, stamp: _Stamp) -> None:
-        """Refuse a model whose folder came to hold another one, or none for a moment, while it was loaded.
+        """Refuses a model whose folder came to hold another one, or none for a moment, while it was loaded.
 
-        The engine may then have loaded one bundle's network under the other's version.
+        The backend may then have loaded one bundle's network under the other's version.
         """
         try:
             now = (await asyncio.to_thread(load_bundle, bundle.path)).model_version
@@ -222,14 +222,14 @@ class ServedModel:
             )
 
     async def _until_next_try(self) -> None:
-        """Wait until another try is due, or something else is in the bundle's folder."""
+        """Waits until another try is due, or something else is in the bundle's folder."""
         while True:
             await asyncio.sleep(RETRY_SECONDS)
             if self._tries.due(_stamp(self._settings.bundle)):
                 return
 
     async def _read_again(self) -> None:
-        """Take what is in the bundle's folder by now, in case it was replaced by one that can be served.
+        """Takes what is in the bundle's folder by now, in case it was replaced by one that can be served.
 
         Raises:
             UnavailableError: It holds no valid bundle at present.
@@ -256,7 +256,7 @@ class _Tries:
         self._due = -math.inf
 
     def failed(self, stamp: _Stamp, problem: str, *, final: bool) -> bool:
-        """Note that a bundle failed, for good or for now; return whether that is news."""
+        """Notes that a bundle failed, for good or for now; returns whether that is news."""
         same_bundle = self._wait > 0 and stamp == self._stamp
         news = not same_bundle or problem != self._problem
         self._wait = min(2 * self._wait, MAX_RETRY_SECONDS) if same_bundle else RETRY_SECONDS
@@ -265,12 +265,12 @@ class _Tries:
         return news
 
     def due(self, stamp: _Stamp) -> bool:
-        """Return whether what is in the folder now may be tried: always if it is another bundle."""
+        """Returns whether what is in the folder now may be tried: always if it is another bundle."""
         return stamp != self._stamp or time.monotonic() >= self._due
 
 
 def _stamp(folder: Path) -> _Stamp:
-    """Return what changes when another bundle is put into the folder; None while there is none."""
+    """Returns what changes when another bundle is put into the folder; None while there is none."""
     try:
         status = (folder / MANIFEST_NAME).stat()
     except OSError:

@@ -14,7 +14,7 @@ FULL_NAME: str = embedder_pb2.DESCRIPTOR.services_by_name["EmbedderService"].ful
 
 
 async def run(settings: EmbedderSettings) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serves until SIGTERM or SIGINT.
 
     The bundle is verified first, which is quick and catches what operators get wrong. Then the port is
     bound, and health turns SERVING once the network is loaded and has reproduced its golden images.

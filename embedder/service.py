@@ -22,7 +22,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
 
     Args:
         get_pipeline: Returns the loaded model, or raises ``UnavailableError`` while there is none.
-        backend: Name of the inference engine, for ``GetModel``.
+        backend: Name of the inference backend, for ``GetModel``.
         get_draining: Returns the version of the model before it while calls are under way there, else "".
     """
 
@@ -139,7 +139,7 @@ def _photo(image: types_pb2.Image) -> Photo:
 
 
 def _at(error: InvalidInputError, image: str) -> InvalidInputError:
-    """Say in which field of the request the bad photo or region is."""
+    """Says in which field of the request the bad photo or region is."""
     error.field = f"{image}.region" if error.reason is Reason.REGION_INVALID else f"{image}.content"
     return error
 

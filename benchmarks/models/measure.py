@@ -14,10 +14,10 @@ import numpy as np
 
 import embedder
 from benchmarks.models.tasks import Search, Task
-from embedder.evaluation.figures import classification_figures, full_ranking_measures, means
 from embedder.evaluation.offline import rank_items
 from embedder.evaluation.retrieval import PLAIN, Options
 from embedder.evaluation.search import nearest
+from embedder.evaluation.summary import classification_measures, full_ranking_measures, means
 from embedder.training.config import TrainConfig
 from embedder.training.outcome import Outcome
 from embedder.training.run import TrainingRun
@@ -114,13 +114,13 @@ def _figures(task: Task, outcome: Outcome, options: Options) -> Measured:
         rows = [place[item.item_id] for item in items]
         actual = [item.categories for item in items]
         by_neighbour = _nearest_categories(task.train, items, vectors)
-        labelled[name] = {"nearest train photo": classification_figures(by_neighbour, actual, tree)}
+        labelled[name] = {"nearest train photo": classification_measures(by_neighbour, actual, tree)}
         if outcome.probabilities:
             paths = [outcome.predicted(depth) for depth in range(len(outcome.probabilities))]
             predicted = [
                 {level: paths[depth][row] for depth, level in enumerate(LEVELS[: len(paths)])} for row in rows
             ]
-            labelled[name]["classifier"] = classification_figures(predicted, actual, tree)
+            labelled[name]["classifier"] = classification_measures(predicted, actual, tree)
     return {"searches": searches, "labelled": labelled}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.engine.report import table
 from benchmarks.models.measure import Measured
-from embedder.evaluation.figures import differences
+from embedder.evaluation.summary import differences
 
 __all__ = ["difference_table", "labelled_table", "search_table"]
 

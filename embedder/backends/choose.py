@@ -1,4 +1,4 @@
-"""Opens the inference engine that the settings name."""
+"""Opens the inference backend that the settings name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lookalike.errors import InvalidInputError, Reason
 from lookalike.runtime.metrics import Metrics
 
 
-class Engines:
+class Backends:
     """Makes encoders of one kind.
 
     Args:
@@ -38,10 +38,10 @@ class Engines:
         return self._settings.triton_requests if self._triton_metrics else 1
 
     async def open(self, bundle: Bundle) -> AsyncEncoder:
-        """Load a bundle, or find it in Triton.
+        """Loads a bundle, or finds it in Triton.
 
         Raises:
-            InvalidInputError: The network is not what the bundle says, or the engine is not installed.
+            InvalidInputError: The network is not what the bundle says, or the backend is not installed.
             UnavailableError: Triton cannot be reached, or does not have the model loaded.
         """
         if self._triton_metrics:
@@ -83,7 +83,7 @@ class Engines:
 
 
 def cpu_backend() -> Literal["onnx", "openvino"]:
-    """Return the engine that wins on this processor: OpenVINO where it is installed and bfloat16 can be had.
+    """Returns the backend that wins on this processor: OpenVINO if it is installed and has bfloat16.
 
     In float32 ONNX Runtime is no slower (docs/adr/0009-inference-engine-by-processor.md).
     """

@@ -115,7 +115,7 @@ class OpenVinoEncoder:
         return golden.distance(np.concatenate(rows)) <= self.tolerance
 
     def _seconds(self, compiled: openvino.CompiledModel) -> float:
-        """Return the median time of one picture."""
+        """Returns the median time of one picture."""
         request = compiled.create_infer_request()
         picture = np.zeros((1, *self._shape), dtype=np.float32)
         request.infer({"images": picture})
@@ -132,13 +132,13 @@ def _is_faster(seconds: float, than_seconds: float) -> bool:
 
 
 def has_bf16() -> bool:
-    """Return whether the processor can compute in bfloat16."""
+    """Returns whether the processor can compute in bfloat16."""
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 @cache
 def _core() -> openvino.Core:
-    """Return the only one of this process.
+    """Returns the only one of this process.
 
     Each gives its thread a stack for signals and puts the previous one back when it goes. Where a first
     goes before a second, that previous one is unmapped already, and the next signal ends the process.

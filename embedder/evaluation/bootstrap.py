@@ -32,7 +32,7 @@ def paired_bootstrap(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Return the percentile interval of ``mean(system) - mean(baseline)`` over resampled queries.
+    """Returns the percentile interval of ``mean(system) - mean(baseline)`` over resampled queries.
 
     Each resample draws as many queries as there are, with replacement, and takes both systems' values of
     the same queries: how hard a query is for both cancels out (Efron and Tibshirani, "An Introduction to
@@ -78,7 +78,7 @@ def paired_bootstrap(
 def _units(
     differences: npt.NDArray[np.float64], groups: Sequence[Hashable] | None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the sum and the number of queries of each unit that is drawn as a whole."""
+    """Returns the sum and the number of queries of each unit that is drawn as a whole."""
     if groups is None:
         return differences, np.ones(len(differences))
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}

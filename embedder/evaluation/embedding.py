@@ -39,11 +39,11 @@ class Embedded:
 def embed_photos(
     bundle: Bundle, encoder: Encoder, photos: Sequence[Path], on_progress: Callable[[int, int], None]
 ) -> Embedded:
-    """Preprocess and encode photos, decoding some while others are encoded.
+    """Preprocesses and encodes photos, decoding some while others are encoded.
 
     Args:
         bundle: The model's description.
-        encoder: An engine that has it loaded.
+        encoder: A backend that has it loaded.
         photos: The files.
         on_progress: Called with the number of photos done and their total.
     """

@@ -21,7 +21,7 @@ def expand_queries(
     count: int,
     alpha: float = ALPHA,
 ) -> npt.NDArray[np.float32]:
-    """Add to each query its first results, each weighted with its cosine to the power of ``alpha``.
+    """Adds to each query its first results, each weighted with its cosine to the power of ``alpha``.
 
     Args:
         queries: ``(Q, D)`` float32, unit norm.

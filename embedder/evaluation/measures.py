@@ -7,7 +7,7 @@ capped, ``min(k, |right answers|)``.
 
 Fixed for the cases that the definition leaves open: a query without right answers is left out and
 counted; an id that a ranking repeats counts once, at its best place; fewer than k results are allowed
-and more are cut; unknown ids are misses; the query's own id is taken out of its ranking and of its
+and more are cut; unknown ids are misses; the query's own id is removed from its ranking and of its
 right answers.
 
 Every measure of a ranking comes per query, so that two systems can be compared query by query
@@ -61,7 +61,7 @@ class Accuracy:
 
 
 def recalls(queries: Sequence[Query], k: int, *, capped: bool = False) -> npt.NDArray[np.float64]:
-    """Return each query's recall@k.
+    """Returns each query's recall@k.
 
     Args:
         queries: The outcomes.
@@ -85,12 +85,12 @@ def recalls(queries: Sequence[Query], k: int, *, capped: bool = False) -> npt.ND
 
 
 def first_hits(queries: Sequence[Query]) -> npt.NDArray[np.float64]:
-    """Return 1 for each query whose first result is a right answer, else 0; NaN without right answers."""
+    """Returns 1 for each query whose first result is a right answer, else 0; NaN without right answers."""
     return _per_query(queries, lambda results, relevant: float(not relevant.isdisjoint(results[:1])))
 
 
 def average_precisions_at_r(queries: Sequence[Query]) -> npt.NDArray[np.float64]:
-    """Return each query's AP@R: the mean over the first R places of the precision up to a right answer there.
+    """Returns each query's AP@R: the mean over the first R places of the precision up to a right answer.
 
     With R right answers, ``AP@R = 1/R * sum over i <= R of (precision@i if result i is right else 0)``
     (Musgrave, Belongie and Lim, "A Metric Learning Reality Check", ECCV 2020). Unlike R@1 it
@@ -116,7 +116,7 @@ def average_precisions_at_r(queries: Sequence[Query]) -> npt.NDArray[np.float64]
 
 
 def mean_over_queries(values: npt.NDArray[np.float64]) -> float:
-    """Average a measure over the queries that have right answers: of :func:`recalls`, this is MAR@k.
+    """Averages a measure over the queries that have right answers: of :func:`recalls`, this is MAR@k.
 
     Args:
         values: ``(Q,)``; NaN for a query without right answers.
@@ -134,7 +134,7 @@ def mean_over_queries(values: npt.NDArray[np.float64]) -> float:
 
 
 def accuracy(predicted: Sequence[Hashable], actual: Sequence[Hashable | None]) -> Accuracy | None:
-    """Compare predicted with actual classes of one level.
+    """Compares predicted with actual classes of one level.
 
     Args:
         predicted: A class per row, as its full category path, so that a class counts as right only with
@@ -160,7 +160,7 @@ def accuracy(predicted: Sequence[Hashable], actual: Sequence[Hashable | None]) -
 
 
 def violation_rate(predicted: Sequence[Sequence[CategoryPath]]) -> float:
-    """Return the share of rows in which some level's class is not a child of the class one level up.
+    """Returns the share of rows in which some level's class is not a child of the class one level up.
 
     Args:
         predicted: For each row, one or more, its category path of every level from the root down.
@@ -171,13 +171,13 @@ def violation_rate(predicted: Sequence[Sequence[CategoryPath]]) -> float:
 def lca_heights(
     predicted: Sequence[CategoryPath], actual: Sequence[CategoryPath], categories: Iterable[CategoryPath]
 ) -> npt.NDArray[np.int64]:
-    """Return for each row how far up the tree the lowest common ancestor of prediction and truth lies.
+    """Returns for each row how far up the tree the lowest common ancestor of prediction and truth lies.
 
     The height of a node is the length of the longest way from it down to a leaf (Deng et al., ECCV 2010);
     its mean over the mistakes is their severity (Bertinetto et al., "Making Better Mistakes", CVPR 2020).
 
     In a ragged tree the truth may end above the leaves. What is predicted below it is neither right nor
-    wrong: a prediction that agrees down to the truth's own depth is no mistake and has height 0. A mistake
+    wrong: a prediction that agrees down to the truth's own depth is not a mistake and has height 0. A mistake
     has a height of at least 1; a prediction that stops above the truth is one.
 
     Args:
@@ -205,7 +205,7 @@ def lca_heights(
 def _per_query(
     queries: Sequence[Query], score: Callable[[list[str], set[str]], float]
 ) -> npt.NDArray[np.float64]:
-    """Score each query's distinct results other than itself against its right answers."""
+    """Scores each query's distinct results other than itself against its right answers."""
     values = np.full(len(queries), np.nan)
     for number, query in enumerate(queries):
         relevant = set(query.relevant) - {query.own_id}

@@ -18,16 +18,16 @@ import numpy.typing as npt
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle, load_bundle
 from embedder.evaluation.embedding import embed_photos
-from embedder.evaluation.figures import (
+from embedder.evaluation.measures import CategoryPath, Query
+from embedder.evaluation.retrieval import PLAIN, Options, search
+from embedder.evaluation.search import NOBODY
+from embedder.evaluation.summary import (
     PerQuery,
-    classification_figures,
+    classification_measures,
     differences,
     full_ranking_measures,
     means,
 )
-from embedder.evaluation.measures import CategoryPath, Query
-from embedder.evaluation.retrieval import PLAIN, Options, search
-from embedder.evaluation.search import NOBODY
 from lookalike.catalogue.catalog import Catalog, CatalogItem
 from lookalike.catalogue.questions import Question, all_questions
 from lookalike.errors import InvalidInputError, Reason
@@ -52,7 +52,7 @@ class OfflineEvaluation:
     fallback: list[str]
 
     def answers(self) -> list[tuple[str, Sequence[str]]]:
-        """Return each query's id with its ranking; a query that could not be read gets the fallback."""
+        """Returns each query's id with its ranking; a query that could not be read gets the fallback."""
         pairs = zip(self.questions, self.outcomes, strict=True)
         return [(asked.item.item_id, outcome.ranked or self.fallback) for asked, outcome in pairs]
 
@@ -76,16 +76,16 @@ def evaluate_bundle(
     baseline: Path | None = None,
     update: Update,
 ) -> OfflineEvaluation:
-    """Measure how well a model finds a catalogue's products and tells its categories.
+    """Measures how well a model finds a catalogue's products and classifies them.
 
     Args:
         catalog: Rows with split ``query`` or ``both`` are searched for among those with ``index`` or
             ``both``, their own item left out; categories are also measured on the ``val`` rows.
         bundle: Folder of the model.
-        options: Post-processing; the plain search is measured beside it.
-        k: Another depth of MAR@k beside 1 and 10.
+        options: Post-processing; the plain search is measured as well.
+        k: Another depth of MAR@k in addition to 1 and 10.
         baseline: Folder of a model to compare with, with the same options.
-        update: Told how many photos are done.
+        update: Called with the number of photos done.
 
     Raises:
         InvalidInputError: A bundle is invalid, or the catalogue has nothing to measure.
@@ -118,7 +118,7 @@ def rank_items(
     options: Options = PLAIN,
     k: int = 10,
 ) -> list[Query]:
-    """Rank the index for each query, deep enough for every measure.
+    """Ranks the index for each query, deep enough for every measure.
 
     Args:
         questions: The queries.
@@ -195,7 +195,7 @@ def _later_part(update: Update, before: int, total: int) -> Update:
 def _measure_variants(
     model: _Model, catalog: Catalog, questions: Sequence[Question], options: Options, k: int
 ) -> tuple[dict[str, PerQuery], list[Query]]:
-    """Return each variant's measures by its name, none if no query has a right answer; and the rankings."""
+    """Returns each variant's measures by its name, none if no query has a right answer; and the rankings."""
     index_ids = [item.item_id for item in catalog.index_items()]
     if not any(question.relevant for question in questions):
         return {}, rank_items(questions, index_ids, model.vectors, options, k)
@@ -236,7 +236,7 @@ def _figures(
 
 def _classification(model: _Model, rows: Sequence[CatalogItem], catalog: Catalog) -> dict[str, Any]:
     readable = [item for item in rows if item.item_id in model.predicted]
-    figures = classification_figures(
+    figures = classification_measures(
         [model.predicted[item.item_id] for item in readable],
         [item.categories for item in readable],
         {item.categories for item in catalog.items},
@@ -247,7 +247,7 @@ def _classification(model: _Model, rows: Sequence[CatalogItem], catalog: Catalog
 
 
 def _variant_figures(measured: Mapping[str, PerQuery], questions: Sequence[Question]) -> dict[str, Any]:
-    """Return each variant's figures, and how they differ from the plain search."""
+    """Returns each variant's figures, and how they differ from the plain search."""
     products = [question.item.product_id for question in questions]
     found: dict[str, Any] = {}
     for name, measures in measured.items():

@@ -37,7 +37,7 @@ def k_reciprocal_distances(
     candidates: npt.NDArray[np.float32],
     settings: RerankSettings = RerankSettings(),
 ) -> npt.NDArray[np.float32]:
-    """Return the re-ranking distance of each query to its candidates.
+    """Returns the re-ranking distance of each query to its candidates.
 
     Args:
         queries: ``(Q, D)`` float32, unit norm.
@@ -75,7 +75,7 @@ def rerank(
     positions: npt.NDArray[np.int64],
     settings: RerankSettings = RerankSettings(),
 ) -> npt.NDArray[np.int64]:
-    """Re-order each query's candidates.
+    """Re-orders each query's candidates.
 
     Args:
         queries: ``(Q, D)`` float32, unit norm.
@@ -98,7 +98,7 @@ def rerank(
 
 
 def _plain_distances(nodes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return ``(Q, n, n)`` squared Euclidean distances, each row relative to its largest."""
+    """Returns ``(Q, n, n)`` squared Euclidean distances, each row relative to its largest."""
     distances = np.maximum(2 - 2 * (nodes @ nodes.transpose(0, 2, 1)), 0)
     diagonal = np.arange(nodes.shape[1])
     distances[:, diagonal, diagonal] = 0
@@ -110,7 +110,7 @@ def _plain_distances(nodes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _by_distance(distances: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Return for each photo all of them from near to far, itself first even where it has copies."""
+    """Returns for each photo all of them from near to far, itself first even where it has copies."""
     diagonal = np.arange(distances.shape[1])
     itself_first = distances.copy()
     itself_first[:, diagonal, diagonal] = -1
@@ -118,12 +118,12 @@ def _by_distance(distances: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
 
 
 def _mutual(places: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.bool_]:
-    """Return who is among whose ``k`` nearest in both directions; everyone with itself, at place 0."""
+    """Returns who is among whose ``k`` nearest in both directions; everyone with itself, at place 0."""
     return np.less_equal(np.maximum(places, places.transpose(0, 2, 1)), k)
 
 
 def _expanded(mutual: npt.NDArray[np.bool_], half: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Add to each neighbourhood those of its members' halves that lie in it by two thirds."""
+    """Adds to each neighbourhood those of its members' halves that lie in it by two thirds."""
     wide, narrow = mutual.astype(np.float32), half.astype(np.float32)
     overlap = wide @ narrow.transpose(0, 2, 1)
     sizes = narrow.sum(axis=2)[:, None, :]

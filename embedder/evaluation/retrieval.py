@@ -40,7 +40,7 @@ class Options:
         return "+".join(steps) or "plain"
 
     def variants(self) -> list[Options]:
-        """Return what to compare: nothing, each step alone, and last all that was asked for."""
+        """Returns what to compare: nothing, each step alone, and last all that was asked for."""
         single = [
             Options(),
             *([Options(whiten=True, shrinkage=self.shrinkage)] if self.whiten else []),
@@ -60,7 +60,7 @@ def search(
     depth: int,
     options: Options,
 ) -> npt.NDArray[np.int64]:
-    """Rank the index for each query.
+    """Ranks the index for each query.
 
     Args:
         queries: ``(Q, D)`` float32, unit norm.
@@ -89,7 +89,7 @@ def search(
 def _reranked(
     queries: npt.NDArray[np.float32], index: npt.NDArray[np.float32], found: Neighbours
 ) -> npt.NDArray[np.int64]:
-    """Re-order the first candidates; queries with a result fewer, their own, are done by themselves."""
+    """Re-orders the first candidates; queries with a result fewer, their own, are done by themselves."""
     positions = found.positions.copy()
     counts = np.minimum((positions != NOBODY).sum(axis=1), CANDIDATES)
     for count in np.unique(counts):

@@ -32,7 +32,7 @@ def nearest(
     depth: int,
     own: npt.NDArray[np.int64] | None = None,
 ) -> Neighbours:
-    """Rank the index for each query by the inner product, compared with every row.
+    """Ranks the index for each query by the inner product, compared with every row.
 
     Args:
         queries: ``(Q, D)`` float32, unit norm.

@@ -36,7 +36,7 @@ class Whitening:
     projection: npt.NDArray[np.float32]
 
     def apply(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Whiten vectors and bring them to unit norm.
+        """Whitens vectors and brings them to unit norm.
 
         Args:
             vectors: ``(n, D)`` float32.
@@ -53,7 +53,7 @@ class Whitening:
 
 
 def fit_whitening(vectors: npt.NDArray[np.float32], *, shrinkage: float = SHRINKAGE) -> Whitening:
-    """Fit whitening on the vectors of an index.
+    """Fits whitening on the vectors of an index.
 
     Without shrinkage directions that hardly vary, such as all beyond the number of vectors, would be
     blown up to the size of the others; shrinkage moves the covariance towards ``mean variance * I``.
@@ -83,7 +83,7 @@ def fit_whitening(vectors: npt.NDArray[np.float32], *, shrinkage: float = SHRINK
 
 
 def _moments(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the mean and the covariance, in parts that fit in memory."""
+    """Returns the mean and the covariance, in parts that fit in memory."""
     count, width = vectors.shape
     mean = vectors.mean(axis=0, dtype=np.float64)
     covariance = np.zeros((width, width))

@@ -67,7 +67,7 @@ class Backbone:
 
 
 def load_backbone(spec: BackboneSpec) -> Backbone:
-    """Build a backbone and load its weights.
+    """Builds a backbone and loads its weights.
 
     Raises:
         InvalidInputError: There is no such architecture, it gives no feature vector, or the weights do not
@@ -75,7 +75,7 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
     """
     if not timm.is_model(spec.architecture):
         raise InvalidInputError(
-            f"timm has no model named {spec.architecture!r}; see timm.list_models().",
+            f"timm has no model named {spec.architecture!r}; see timm.list_models()",
             reason=Reason.CONFIG_INVALID,
         )
     shipped = spec.weights is None and spec.architecture == DEFAULT_ARCHITECTURE
@@ -94,7 +94,7 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
 
 
 def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a converted EfficientNet-Lite0 state dict to timm's names, leaving out its classifier.
+    """Renames a converted EfficientNet-Lite0 state dict to timm's names, leaving out its classifier.
 
     The source counts the blocks through, timm counts them per stage of equal width.
     """
@@ -117,16 +117,16 @@ def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _classifiers(architecture: str) -> tuple[str, ...]:
-    """Return what the names of an architecture's classifier start with; distilled ones have two."""
+    """Returns what the names of an architecture's classifier start with; distilled ones have two."""
     layers = timm.get_pretrained_cfg_value(architecture, "classifier") or "fc"
     return tuple(f"{layer}." for layer in ([layers] if isinstance(layers, str) else layers))
 
 
 def _feature_dim(module: nn.Module, preprocess: PreprocessParams, spec: BackboneSpec) -> int:
-    """Measure the width of the features: timm's ``num_features`` is that before a head's own layers.
+    """Measures the width of the features: timm's ``num_features`` is that before a head's own layers.
 
     Raises:
-        InvalidInputError: What comes out is no feature vector.
+        InvalidInputError: What comes out is not a feature vector.
     """
     noise = torch.randn(1, 3, preprocess.size, preprocess.size, generator=torch.Generator().manual_seed(0))
     try:
@@ -141,7 +141,7 @@ def _feature_dim(module: nn.Module, preprocess: PreprocessParams, spec: Backbone
 
 
 def check_features(features: Tensor, spec: BackboneSpec) -> None:
-    """Refuse features ``(N, F)`` that no photo gives unless the backbone's weights are broken.
+    """Refuses features ``(N, F)`` that no photo gives unless the backbone's weights are broken.
 
     Raises:
         InvalidInputError: One is not finite, or zero.
@@ -151,7 +151,7 @@ def check_features(features: Tensor, spec: BackboneSpec) -> None:
     weights = spec.weights.name if spec.weights else "its own weights"
     raise InvalidInputError(
         f"{spec.architecture!r} with {weights} gives features that are not finite or zero: the weights are "
-        "damaged or have diverged; take others.",
+        "damaged or have diverged; take others",
         reason=Reason.CONFIG_INVALID,
     )
 
@@ -159,7 +159,7 @@ def check_features(features: Tensor, spec: BackboneSpec) -> None:
 def _no_backbone(spec: BackboneSpec) -> InvalidInputError:
     return InvalidInputError(
         f"{spec.architecture!r} does not turn a square RGB picture into one feature vector; take another "
-        "architecture.",
+        "architecture",
         reason=Reason.CONFIG_INVALID,
     )
 
@@ -174,8 +174,8 @@ def _pretrained(spec: BackboneSpec) -> Any:
         module: Any = timm.create_model(spec.architecture, pretrained=True, num_classes=0)
     except Exception as error:  # the hub's client and timm raise many unrelated types
         raise InvalidInputError(
-            f"The pretrained weights of {spec.architecture!r} cannot be downloaded; "
-            "give a file with its weights instead.",
+            f"the pretrained weights of {spec.architecture!r} cannot be downloaded; "
+            "give a file with its weights instead",
             reason=Reason.CONFIG_INVALID,
         ) from error
     return module
@@ -183,12 +183,12 @@ def _pretrained(spec: BackboneSpec) -> Any:
 
 def _read_weights(file: Path) -> dict[str, Tensor]:
     if not file.is_file():  # timm would print that too
-        raise InvalidInputError(f"There is no weights file {file}.", reason=Reason.CONFIG_INVALID)
+        raise InvalidInputError(f"there is no weights file {file}", reason=Reason.CONFIG_INVALID)
     try:
         state: dict[str, Tensor] = timm.models.load_state_dict(str(file), weights_only=True)
     except Exception as error:  # unpickling raises whatever a damaged file provokes
         raise InvalidInputError(
-            f"The weights file {file.name} cannot be read; give a .pth or .safetensors state dict.",
+            f"the weights file {file.name} cannot be read; give a .pth or .safetensors state dict",
             reason=Reason.CONFIG_INVALID,
         ) from error
     return state
@@ -199,7 +199,7 @@ def _load(module: nn.Module, state: dict[str, Tensor], spec: BackboneSpec) -> No
         module.load_state_dict(state)
     except RuntimeError as error:
         raise InvalidInputError(
-            f"The weights do not fit the architecture {spec.architecture!r}.", reason=Reason.CONFIG_INVALID
+            f"the weights do not fit the architecture {spec.architecture!r}", reason=Reason.CONFIG_INVALID
         ) from error
 
 

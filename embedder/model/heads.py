@@ -56,22 +56,22 @@ class EmbeddingHead(nn.Module):
         self.projection = nn.Linear(feature_dim + shared_dim, embedding_dim, bias=False)
 
     def centred(self, features: Tensor) -> Tensor:
-        """Return the features with mean 0 and mean variance 1."""
+        """Returns the features with mean 0 and mean variance 1."""
         return (features - self.mean) * self.scale
 
     def embed(self, parts: list[Tensor]) -> Tensor:
-        """Return the embedding ``(B, D)`` of the centred features followed by the representations."""
+        """Returns the embedding ``(B, D)`` of the centred features followed by the representations."""
         return functional.normalize(self.projection(torch.cat(parts, dim=1)), dim=1)
 
     @torch.no_grad()
     def start_from(self, features: Tensor, products: Tensor, shrinkage: float = 0.2) -> None:
-        """Centre the input and start the embedding at a whitening learned from groups of like photos.
+        """Centres the input and starts the embedding at a whitening learned from groups of like photos.
 
         Args:
             features: ``(N, F)`` float32 of unit norm, N >= 2.
             products: ``(N,)`` int64 >= 0; rows of one number show the same product. Where each number
                 occurs once, the start is the plain principal-component projection.
-            shrinkage: Weight of the identity beside the covariance within products, as a multiple of
+            shrinkage: Weight of the identity in addition to the covariance within products, as a multiple of
                 that covariance's mean eigenvalue.
         """
         dim, feature_dim = self.projection.out_features, self.mean.numel()
@@ -90,7 +90,7 @@ class EmbeddingHead(nn.Module):
         self.projection.weight[:, :feature_dim] = projection / projection.norm(dim=1).mean()
 
     def forward(self, features: Tensor) -> HeadOutput:
-        """Encode features ``(B, F)``, float32 of unit norm."""
+        """Encodes features ``(B, F)``, float32 of unit norm."""
         return HeadOutput(self.embed([self.centred(features)]), ())
 
 
@@ -120,7 +120,7 @@ class DeepHierarchicalClassifier(EmbeddingHead):
         )
 
     def forward(self, features: Tensor) -> HeadOutput:
-        """Encode features ``(B, F)``, float32 of unit norm."""
+        """Encodes features ``(B, F)``, float32 of unit norm."""
         root = self.centred(features)
         shared: list[Tensor] = []
         logits = []
@@ -158,7 +158,7 @@ class FlatClassifier(EmbeddingHead):
         self._depth = len(taxonomy.paths)
 
     def forward(self, features: Tensor) -> HeadOutput:
-        """Encode features ``(B, F)``, float32 of unit norm."""
+        """Encodes features ``(B, F)``, float32 of unit norm."""
         root = self.centred(features)
         shared = self.level(root)
         ends = self.classifier(shared).softmax(dim=1)
@@ -175,7 +175,7 @@ def _level(feature_dim: int, width: int, dropout: float) -> nn.Sequential:
 
 
 def _covariances(features: Tensor, mean: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the covariance ``(F, F)`` float64, and the one left when every row is its product's mean.
+    """Returns the covariance ``(F, F)`` float64, and the one left when every row is its product's mean.
 
     The rows are widened to float64 a chunk at a time: all at once they may not fit in memory.
     """

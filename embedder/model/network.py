@@ -23,7 +23,7 @@ class EmbeddingNetwork(nn.Module):
         self.head = head
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Encode pictures.
+        """Encodes pictures.
 
         Args:
             images: ``(B, 3, H, W)`` float32, prepared.

@@ -39,7 +39,7 @@ class Taxonomy:
 
     @classmethod
     def from_categories(cls, categories: Iterable[Path]) -> Taxonomy:
-        """Collect the tree that a catalogue's categories span.
+        """Collects the tree that a catalogue's categories span.
 
         Args:
             categories: Paths from the root, each 0 to 3 names long (missing lower levels are allowed).
@@ -66,12 +66,12 @@ class Taxonomy:
         return tuple(len(level) for level in self.paths)
 
     def ends(self) -> list[Path]:
-        """Return the classes that have none below them, level by level in index order."""
+        """Returns the classes that have none below them, level by level in index order."""
         inner = {path[:-1] for level in self.paths[1:] for path in level}
         return [path for level in self.paths for path in level if path not in inner]
 
     def encode(self, categories: Iterable[Path]) -> list[list[int]]:
-        """Return each category's class index per level; :data:`MISSING` where it has none or is unknown."""
+        """Returns each category's class index per level; :data:`MISSING` where it has none or is unknown."""
         index = [{path: i for i, path in enumerate(level)} for level in self.paths]
         return [
             [level.get(tuple(category[: depth + 1]), MISSING) for depth, level in enumerate(index)]

@@ -25,7 +25,7 @@ _BACKGROUND_SHARE = (0.1, 0.95)
 
 
 def vary(image: Image.Image, random: np.random.Generator) -> Image.Image:
-    """Crop, mirror and change brightness, contrast and colour of an RGB image at random."""
+    """Crops, mirrors and changes brightness, contrast and colour of an RGB image at random."""
     image = _mirror(_crop(image, 0.5, random), random)
     for enhancer in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         image = enhancer(image).enhance(random.uniform(0.7, 1.3))
@@ -33,7 +33,7 @@ def vary(image: Image.Image, random: np.random.Generator) -> Image.Image:
 
 
 def alter(image: Image.Image, other: Callable[[], Image.Image], random: np.random.Generator) -> Image.Image:
-    """Change a picture at random, keeping the product.
+    """Changes a picture at random, keeping the product.
 
     Args:
         image: RGB.
@@ -60,7 +60,7 @@ def alter(image: Image.Image, other: Callable[[], Image.Image], random: np.rando
 
 
 def studio_background(image: Image.Image) -> npt.NDArray[np.bool_] | None:
-    """Find the white around a studio picture's product.
+    """Finds the white around a studio picture's product.
 
     Returns:
         ``(H, W)`` bool, the near-white pixels that are connected with the border; None unless they are
@@ -77,7 +77,7 @@ def studio_background(image: Image.Image) -> npt.NDArray[np.bool_] | None:
 
 
 def _cut_out(image: Image.Image, random: np.random.Generator) -> Image.Image:
-    """Show the middle of a photo, where the product mostly is, before white as a studio would."""
+    """Shows the middle of a photo, where the product mostly is, before white as a studio would."""
     width, height = image.size
     centre_x, centre_y = random.uniform(0.4, 0.6, 2)
     radius_x, radius_y = random.uniform(0.3, 0.5, 2)
@@ -113,7 +113,7 @@ def _part_of(photo: Image.Image, size: tuple[int, int], random: np.random.Genera
 
 
 def _wall(size: tuple[int, int], random: np.random.Generator) -> Image.Image:
-    """Draw a smooth change of colour with a little noise."""
+    """Draws a smooth change of colour with a little noise."""
     corners = random.uniform(0, 255, 3) + random.normal(0, 30, (2, 2, 3))
     small = Image.fromarray(np.clip(corners, 0, 255).astype(np.uint8))
     smooth = np.asarray(small.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
@@ -141,7 +141,7 @@ def _perspective(image: Image.Image, random: np.random.Generator) -> Image.Image
 
 
 def _crop(image: Image.Image, smallest: float, random: np.random.Generator) -> Image.Image:
-    """Cut out a part of at least that share of the area."""
+    """Cuts out a part of at least that share of the area."""
     width, height = image.size
     area = random.uniform(smallest, 1.0)
     aspect = math.exp(random.uniform(math.log(3 / 4), math.log(4 / 3)))
@@ -157,7 +157,7 @@ def _mirror(image: Image.Image, random: np.random.Generator) -> Image.Image:
 
 
 def _light(image: Image.Image, random: np.random.Generator) -> Image.Image:
-    """Change brightness, contrast, saturation, tint and gamma."""
+    """Changes brightness, contrast, saturation, tint and gamma."""
     pixels = np.asarray(image, dtype=np.float32) / 255
     grey = pixels.mean(axis=2, keepdims=True)
     pixels = grey + (pixels - grey) * random.uniform(0.5, 1.5)
@@ -174,7 +174,7 @@ def _compress(image: Image.Image, random: np.random.Generator) -> Image.Image:
 
 
 def _cover(image: Image.Image, random: np.random.Generator) -> Image.Image:
-    """Cover a rectangle with one colour, as a hand or a price tag would (random erasing)."""
+    """Covers a rectangle with one colour, as a hand or a price tag would (random erasing)."""
     width, height = (max(1, round(side * random.uniform(0.1, 0.4))) for side in image.size)
     left = int(random.integers(0, image.width - width + 1))
     top = int(random.integers(0, image.height - height + 1))

@@ -1,4 +1,4 @@
-"""What happens between steps: epochs are closed, progress is told, checkpoints are written."""
+"""What happens between steps: epochs are closed, progress is reported, checkpoints are written."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Epochs(Callback):
         self.history: list[Figures] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs to go on."""
+        """Returns what a resumed run needs to go on."""
         return {
             "sums": self._sums,
             "counts": self._counts,
@@ -58,7 +58,7 @@ class Epochs(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` returned."""
+        """Takes over what :meth:`state_dict` returned."""
         self._sums, self._counts = state_dict["sums"], state_dict["counts"]
         self.history, self._best = state_dict["history"], state_dict["best"]
         self._best_figure, self._best_epoch = state_dict["best_figure"], state_dict["best_epoch"]
@@ -68,14 +68,14 @@ class Epochs(Callback):
         return self._patience is not None and len(self.history) - self._best_epoch >= self._patience
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stay stopped where the run had stopped before."""
+        """Stays stopped where the run had stopped before."""
         del pl_module
         trainer.should_stop = self._out_of_patience
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add up the figures of the step; close the epoch after its last one."""
+        """Adds up the figures of the step; closes the epoch after its last one."""
         del outputs, batch, batch_idx
         assert isinstance(pl_module, TrainingModule)
         for name, value in pl_module.figures.items():
@@ -103,18 +103,18 @@ class Epochs(Callback):
         self._best = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
 
     def restore_best(self, module: TrainingModule) -> None:
-        """Go back to the epoch that validated best, if there was early stopping."""
+        """Goes back to the epoch that validated best, if there was early stopping."""
         if self._best:
             module.load_state_dict(self._best)
 
 
 class Diverging(Callback):
-    """Stops at the first loss that is no number; must come before what keeps anything of the step."""
+    """Stops at the first loss that is not a number; must come before what keeps anything of the step."""
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Raise if the loss is not finite in any of the processes, which would wait for each other."""
+        """Raises if the loss is not finite in any of the processes, which would wait for each other."""
         del outputs, batch, batch_idx
         assert isinstance(pl_module, TrainingModule)
         diverged = not math.isfinite(pl_module.figures["loss"])
@@ -122,14 +122,14 @@ class Diverging(Callback):
             diverged |= not all(bool(value.isfinite().all()) for value in pl_module.parameters())
         if trainer.strategy.reduce_boolean_decision(diverged, all=False):
             raise InvalidInputError(
-                f"Training diverged: at step {trainer.global_step} of {trainer.max_steps} the loss is "
-                f"{pl_module.figures['loss']:g}; start anew with lower learning rates.",
+                f"training diverged: at step {trainer.global_step} of {trainer.max_steps} the loss is "
+                f"{pl_module.figures['loss']:g}; start again with lower learning rates",
                 reason=Reason.CONFIG_INVALID,
             )
 
 
 class Reporting(Callback):
-    """Tells the caller of each step: how many are done, the last figures, photos per second.
+    """Reports each step to the caller: how many are done, the last figures, photos per second.
 
     Args:
         plan: The steps.
@@ -143,14 +143,14 @@ class Reporting(Callback):
         self._start = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+        """Starts the clock."""
         del trainer, pl_module
         self._rows, self._start = 0, time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Tell of a step."""
+        """Reports a step."""
         del outputs, batch_idx
         assert isinstance(pl_module, TrainingModule)
         self._rows += len(batch.inputs) * trainer.world_size
@@ -180,14 +180,14 @@ class Checkpoints(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save if it is time, on all processes alike."""
+        """Saves if it is time, on all processes alike."""
         del pl_module, outputs, batch, batch_idx
         due = self._interruption.stopping or time.monotonic() - self._last >= self._every
         if trainer.strategy.reduce_boolean_decision(due, all=False):
             self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the finished run; an interrupted one was saved at its last step, to go on from there."""
+        """Saves the finished run; an interrupted one was saved at its last step, to go on from there."""
         del pl_module
         if not self._interruption.stopping:
             self._save(trainer)

@@ -63,7 +63,7 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 def default_cache_folder() -> Path:
-    """Return ``lookalike`` in the user's cache folder (``XDG_CACHE_HOME``, else ``~/.cache``)."""
+    """Returns ``lookalike`` in the user's cache folder (``XDG_CACHE_HOME``, else ``~/.cache``)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lookalike"
 
 
@@ -81,7 +81,7 @@ class TrainConfig(BaseModel):
         embedding_dim: Width of the embedding (at most that of the backbone's features).
         level_width: Width of each level's representation.
         dropout: Share of each level's representation dropped while training.
-        augmented_copies: Randomly altered copies of every photo whose features are trained on beside
+        augmented_copies: Randomly altered copies of every photo whose features are trained on in addition to
             the original's. Each costs as much time as the original's features.
         epochs: Passes over the cached features, with the backbone frozen.
         batch_size: Photos per step; fewer on small catalogues.
@@ -107,7 +107,7 @@ class TrainConfig(BaseModel):
         projection_share: How far the embedding's projection moves from its start (0) to what training
             found (1). In between it keeps what the backbone knows of photos unlike the training photos,
             at little cost on photos like them (weight interpolation, arXiv 2109.01903).
-        fine_tune: Train the backbone as well, after the head, on pictures that are altered anew each time.
+        fine_tune: Train the backbone as well, after the head, on pictures that are altered again each time.
         fine_tune_stages: Only that many last stages of the backbone; None trains the whole.
         fine_tune_epochs: Passes over the photos while fine-tuning.
         fine_tune_batch_size: Photos per step while fine-tuning.
@@ -190,7 +190,7 @@ class TrainConfig(BaseModel):
         return self.check()
 
     def check(self) -> Self:
-        """Refuse settings that contradict each other; call it after ``model_copy``, which does not.
+        """Refuses settings that contradict each other; call it after ``model_copy``, which does not.
 
         Raises:
             InvalidInputError: A setting was given that the others leave unread, or all levels weigh nothing.
@@ -200,18 +200,18 @@ class TrainConfig(BaseModel):
             unread = [name for name in unread if getattr(self, name) not in _OFF]
             if unread and not is_read(self):
                 raise InvalidInputError(
-                    f"{' and '.join(unread)}: read only with {what}; leave that out or change this.",
+                    f"{' and '.join(unread)}: read only with {what}; leave that out or change this",
                     reason=Reason.CONFIG_INVALID,
                 )
         if not any(self.level_weights):
             raise InvalidInputError(
-                "level_weights: one of them must be above 0.",
+                "level_weights: one of them must be above 0",
                 reason=Reason.CONFIG_INVALID,
             )
         if self.hold_out and self.identity == "pseudo":
             raise InvalidInputError(
                 "hold_out: keeps products apart by their ids, which identity pseudo says are not to be "
-                "relied on; mark val rows in the catalogue instead.",
+                "relied on; mark val rows in the catalogue instead",
                 reason=Reason.CONFIG_INVALID,
             )
         return self
@@ -227,7 +227,7 @@ class TrainConfig(BaseModel):
         return self.threads or os.cpu_count() or 1
 
     def decides(self) -> dict[str, object]:
-        """Return the settings that decide which model comes out; not where files go or who computes."""
+        """Returns the settings that decide which model comes out; not where files go or who computes."""
         return self.model_dump(
             mode="json",
             exclude={
@@ -238,7 +238,7 @@ class TrainConfig(BaseModel):
 
 
 def make_config(settings: dict[str, Any]) -> TrainConfig:
-    """Build settings from what a person wrote.
+    """Builds settings from what a person wrote.
 
     Args:
         settings: Values by name, as :class:`TrainConfig` has them or as text or JSON can give them.

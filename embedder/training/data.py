@@ -47,7 +47,7 @@ class Labels:
     attributes: Attributes
 
     def batch(self, inputs: Tensor, rows: Tensor) -> Batch:
-        """Return a batch of some rows."""
+        """Returns a batch of some rows."""
         attributes = self.attributes.targets(rows.tolist())
         return Batch(inputs, self.classes[rows], self.products[rows], attributes)
 
@@ -70,7 +70,7 @@ class _FeatureSteps(IterableDataset[Batch]):
 
 
 def feature_loader(features: Tensor, labels: Labels, plan: Plan) -> MakeLoader:
-    """Return a maker of loaders of cached features, each row as a randomly chosen one of its copies.
+    """Returns a maker of loaders of cached features, each row as a randomly chosen one of its copies.
 
     Args:
         features: ``(copies, N, F)`` float32 of unit norm.
@@ -137,13 +137,13 @@ class _Collate:
 
 
 def _leave_ctrl_c(worker: int) -> None:
-    """Leave Ctrl-C, which reaches all processes, to the main one: it still wants its step's pictures."""
+    """Leaves Ctrl-C, which reaches all processes, to the main one: it still wants its step's pictures."""
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def photo_loader(photos: AlteredPhotos, labels: Labels, plan: Plan, workers: int) -> MakeLoader:
-    """Return a maker of loaders of altered photos.
+    """Returns a maker of loaders of altered photos.
 
     Args:
         photos: The photos.

@@ -13,28 +13,28 @@ from lookalike.errors import InvalidInputError, Reason
 
 
 def uses_gpu(config: TrainConfig) -> bool:
-    """Tell whether training computes on a GPU."""
+    """Returns whether training computes on a GPU."""
     return config.accelerator != "cpu" and torch.cuda.is_available()
 
 
 def check_hardware(config: TrainConfig) -> None:
-    """Refuse settings that ask for GPUs that are not there.
+    """Refuses settings that ask for GPUs that are not there.
 
     Raises:
         InvalidInputError: They do.
     """
     there = torch.cuda.device_count()
     if config.accelerator == "gpu" and not there:
-        problem = "There is no GPU to train on; leave the accelerator to auto."
+        problem = "there is no GPU to train on; leave the accelerator to auto"
     elif uses_gpu(config) and config.devices > there:
-        problem = f"There are fewer than {config.devices} GPUs here: {there}."
+        problem = f"there are fewer than {config.devices} GPUs here: {there}"
     else:
         return
     raise InvalidInputError(problem, reason=Reason.CONFIG_INVALID)
 
 
 def trainer_options(config: TrainConfig, *, whole_network: bool) -> dict[str, Any]:
-    """Return what Lightning's ``Trainer`` must know of the hardware: bfloat16 for a network on a GPU."""
+    """Returns what Lightning's ``Trainer`` must know of the hardware: bfloat16 for a network on a GPU."""
     gpu = uses_gpu(config)
     strategy: DDPStrategy | str = "auto"
     if config.devices > 1:
@@ -49,11 +49,11 @@ def trainer_options(config: TrainConfig, *, whole_network: bool) -> dict[str, An
 
 
 def is_first_process() -> bool:
-    """Tell whether this process is the one that was called, not one that Lightning started beside it."""
+    """Returns whether this process is the one that was called, not one that Lightning started."""
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 def end_parallel_training() -> None:
-    """Take leave of the other processes, all at the same time; does nothing where there are none."""
+    """Leaves the group of processes, all at the same time; does nothing where there is none."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -73,7 +73,7 @@ class FeatureStore:
             self._database.close()
 
     def find(self, keys: Sequence[bytes]) -> list[Feature | None]:
-        """Return the vectors ``(dim,)`` of some keys, None where there is none."""
+        """Returns the vectors ``(dim,)`` of some keys, None where there is none."""
         found: list[Feature | None] = []
         with self._named(), self._database:
             self._database.execute("BEGIN")
@@ -84,7 +84,7 @@ class FeatureStore:
         return found
 
     def put(self, key: bytes, vector: Feature) -> None:
-        """Keep a vector ``(dim,)``; it is on disk a second later, or when the store is closed."""
+        """Keeps a vector ``(dim,)``; it is on disk a second later, or when the store is closed."""
         self._new.append((key, vector.astype("<f4").tobytes()))
         if time.monotonic() - self._committed >= _SECONDS_BETWEEN_COMMITS:
             self._commit()

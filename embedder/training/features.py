@@ -54,7 +54,7 @@ class FeatureExtractor:
 
     Args:
         bundle: The backbone as a model bundle.
-        encoder: An engine that has it loaded.
+        encoder: A backend that has it loaded.
         folder: Where features are kept.
         threads: Threads that decode photos while others are encoded.
     """
@@ -68,7 +68,7 @@ class FeatureExtractor:
     def extract(
         self, photos: Sequence[Path], copies: int, seed: int, on_progress: Callable[[int, int], None]
     ) -> Features:
-        """Return the features of some photos.
+        """Returns the features of some photos.
 
         Args:
             photos: The files.
@@ -132,14 +132,14 @@ class FeatureExtractor:
         data = read_photo(photo)
         # Kept under the hash of what was there before, these features would be wrong for ever.
         if hashlib.sha256(data).hexdigest() != photo_hash:
-            raise InvalidInputError("The file changed while it was read.")
+            raise InvalidInputError("the file changed while it was read")
         image = decode_image(data, min_side=2 * params.size)
         if copy:
             image = augment.vary(image, np.random.default_rng([seed, copy, int(photo_hash[:16], 16)]))
         return to_tensor(fit_square(image, params), params)
 
     def _hash_all(self, photos: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
-        """Return each photo's hash, empty for a file that cannot be read, and what is wrong with those."""
+        """Returns each photo's hash, empty for a file that cannot be read, and what is wrong with those."""
         problems: dict[int, str] = {}
 
         def content_hash(job: tuple[int, Path]) -> str:
@@ -154,7 +154,7 @@ class FeatureExtractor:
             return list(pool.map(content_hash, enumerate(photos))), problems
 
     def _key(self, photo_hash: str, copy: int, seed: int) -> bytes:
-        """Name a feature by all that decides it; the bundle's version covers weights and preprocessing."""
+        """Names a feature by all that decides it; the bundle's version covers weights and preprocessing."""
         parts = f"{self._bundle.model_version} {photo_hash}"
         if copy:
             parts += f" copy {copy} augmentation {augment.VERSION} seed {seed}"

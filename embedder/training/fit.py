@@ -43,7 +43,7 @@ class Phase:
         name: Of its checkpoint and logs.
         plan: The steps.
         make_loader: Loads their batches.
-        backbone: What is trained beside the head; None for cached features.
+        backbone: What is trained in addition to the head; None for cached features.
         validate: Measures after each epoch; None without validation rows.
     """
 
@@ -55,7 +55,7 @@ class Phase:
 
 
 def make_head(features: Tensor, labels: Labels, taxonomy: Taxonomy, config: TrainConfig) -> EmbeddingHead:
-    """Build the head of the settings, its embedding at the discriminative whitening of the features.
+    """Builds the head of the settings, its embedding at the discriminative whitening of the features.
 
     For the backbone alone, which needs none, it stays as it is.
 
@@ -91,7 +91,7 @@ def fit(
     phase: Phase,
     report: Report,
 ) -> list[Figures]:
-    """Train a head (and a backbone) in place with AdamW, a short warm-up and cosine decay.
+    """Trains a head (and a backbone) in place with AdamW, a short warm-up and cosine decay.
 
     Where the run folder holds a checkpoint of this phase, training goes on from it and ends as if it
     had never stopped. With several devices this returns in each of their processes.
@@ -103,7 +103,7 @@ def fit(
         taxonomy: The category tree.
         config: The settings.
         phase: Which part of the run.
-        report: Told of each step.
+        report: Called after each step.
 
     Returns:
         Each epoch's mean figures.
@@ -158,7 +158,7 @@ def _trainer(config: TrainConfig, phase: Phase, callbacks: list[Callback]) -> Tr
 
 
 def _check_checkpoint(file: Path, module: TrainingModule, epochs: Epochs) -> None:
-    """Refuse a checkpoint that Lightning would fail on, without running any code that it may hold.
+    """Refuses a checkpoint that Lightning would fail on, without running any code that it may hold.
 
     Raises:
         InvalidInputError: It is damaged.
@@ -179,7 +179,7 @@ def _check_checkpoint(file: Path, module: TrainingModule, epochs: Epochs) -> Non
 
 def _damaged(file: Path) -> InvalidInputError:
     return InvalidInputError(
-        f"The checkpoint {file} is damaged; start without --resume.", reason=Reason.CONFIG_INVALID
+        f"the checkpoint {file} is damaged; start without --resume", reason=Reason.CONFIG_INVALID
     )
 
 
@@ -204,7 +204,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Compute with that many threads, whatever the process is set to: others sum in another order."""
+    """Uses a fixed thread count: it decides the order of summation, and so the last bits."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -215,7 +215,7 @@ def _threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Lightning's remarks about loaders and loggers to itself; errors still pass."""
+    """Keeps Lightning's remarks about loaders and loggers to itself; errors still pass."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)

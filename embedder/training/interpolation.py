@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 
 def parameters_of(module: nn.Module) -> dict[str, Tensor]:
-    """Return copies of a module's parameters by name."""
+    """Returns copies of a module's parameters by name."""
     return {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
 
 
 @torch.no_grad()
 def interpolate(module: nn.Module, start: Mapping[str, Tensor], share: float) -> None:
-    """Leave a module's parameters only a share of the way from their start.
+    """Leaves a module's parameters only a share of the way from their start.
 
     Args:
         module: What was trained.

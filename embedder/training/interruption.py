@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while steps are trained: after the present step, never inside a library."""
+"""Ctrl-C and SIGTERM while steps are trained: after the current step, never inside a library."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Interruption(Callback):
         self.stopping = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take SIGTERM over from Lightning, which would end the process as if it had succeeded."""
+        """Takes SIGTERM over from Lightning, which would end the process as if it had succeeded."""
         del trainer, pl_module
         if self._takes_sigterm:
             signal.signal(signal.SIGTERM, self._ask)
@@ -36,14 +36,14 @@ class Interruption(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop if any of the processes was asked to."""
+        """Stops if any of the processes was asked to."""
         del pl_module, outputs, batch, batch_idx
         if trainer.strategy.reduce_boolean_decision(self._asked, all=False):
             self.stopping = trainer.should_stop = True
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Turn Ctrl-C and SIGTERM into a KeyboardInterrupt at the end; a second Ctrl-C raises it at once.
+        """Turns Ctrl-C and SIGTERM into a KeyboardInterrupt at the end; a second Ctrl-C raises it at once.
 
         Whoever has a handler of his own keeps it. Signals reach the main thread alone.
         """

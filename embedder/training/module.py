@@ -53,20 +53,20 @@ class TrainingModule(LightningModule):
             freeze(backbone, config.fine_tune_stages)
 
     def train(self, mode: bool = True) -> TrainingModule:
-        """Switch to training; the backbone's batch norm stays in evaluation mode."""
+        """Switches to training; the backbone's batch norm stays in evaluation mode."""
         super().train(mode)
         if self.backbone is not None:
             self.backbone.eval()
         return self
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Draw this step's dropout from the step's own number, however the run got here."""
+        """Draws this step's dropout from the step's own number, however the run got here."""
         del batch, batch_idx
         seed = seeded(self._config.seed, self.global_step, self.global_rank, 1).initial_seed()
         torch.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch."""
+        """Returns the loss of a batch."""
         del batch_idx
         inputs = batch.inputs
         if self.backbone is not None:
@@ -84,7 +84,7 @@ class TrainingModule(LightningModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW with a learning rate for the head and one for the backbone, and their schedule."""
+        """Returns AdamW with a learning rate for the head and one for the backbone, and their schedule."""
         config = self._config
         rate = config.learning_rate if self.backbone is None else config.fine_tune_learning_rate
         # Decay would pull the embedding away from the whitening that it starts at.
@@ -109,14 +109,14 @@ class TrainingData(LightningDataModule):
         self._make_loader = make_loader
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return the loader of the steps from the trainer's present one on."""
+        """Returns the loader of the steps from the trainer's present one on."""
         trainer = self.trainer
         assert trainer is not None
         return self._make_loader(trainer.global_step, trainer.global_rank, trainer.world_size)
 
 
 def decayed_and_not(parameters: Iterable[nn.Parameter], rate: float) -> list[dict[str, Any]]:
-    """Return two groups: matrices and kernels, and without decay the vectors: biases and norms."""
+    """Returns two groups: matrices and kernels, and without decay the vectors: biases and norms."""
     vectors: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for parameter in parameters:
@@ -125,7 +125,7 @@ def decayed_and_not(parameters: Iterable[nn.Parameter], rate: float) -> list[dic
 
 
 def freeze(backbone: nn.Module, stages: int | None) -> None:
-    """Leave only the last stages of a backbone to be trained, and none of its batch norms.
+    """Leaves only the last stages of a backbone to be trained, and none of its batch norms.
 
     Args:
         backbone: A timm model; its stages are the groups by which timm assigns learning rates.
@@ -152,7 +152,7 @@ def _stage_numbers(backbone: nn.Module, names: list[str]) -> dict[str, int]:
 
 
 def gradient_norms(terms: dict[str, Tensor], parameters: Iterable[nn.Parameter]) -> dict[str, float]:
-    """Return for each term the norm of its gradient over the given parameters, as ``gradient/TERM``."""
+    """Returns for each term the norm of its gradient over the given parameters, as ``gradient/TERM``."""
     wanted = list(parameters)
     norms = {}
     for name, term in terms.items():
@@ -168,7 +168,7 @@ def gradient_norms(terms: dict[str, Tensor], parameters: Iterable[nn.Parameter])
 
 
 def warm_up_then_cosine(steps: int) -> Callable[[int], float]:
-    """Return the learning rate's factor by step: up over a tenth of the steps, then a cosine to 0."""
+    """Returns the learning rate's factor by step: up over a tenth of the steps, then a cosine to 0."""
     warm_up = max(1, steps // 10)
 
     def factor(step: int) -> float:

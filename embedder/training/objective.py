@@ -64,7 +64,7 @@ class Objective(nn.Module):
         return bool(self._depth or self.metric or self.contrast or self.attributes)
 
     def forward(self, output: HeadOutput, batch: Batch) -> dict[str, Tensor]:
-        """Return the weighted terms of a batch by name; their sum is the loss."""
+        """Returns the weighted terms of a batch by name; their sum is the loss."""
         config, classes = self._config, batch.classes
         terms = {}
         if self._depth and self._flat:

@@ -43,12 +43,12 @@ class Outcome:
     probabilities: tuple[npt.NDArray[np.float32], ...]
 
     def predicted(self, depth: int) -> list[tuple[str, ...]]:
-        """Return each row's most probable class of a level (0 is the topmost), as its full path."""
+        """Returns each row's most probable class of a level (0 is the topmost), as its full path."""
         paths = self.taxonomy.paths[depth]
         return [paths[number] for number in self.probabilities[depth].argmax(axis=1).tolist()]
 
     def accuracies(self) -> dict[str, float]:
-        """Return ``accuracy_LEVEL`` and ``accuracy_LEVEL_macro`` of the levels that the rows have."""
+        """Returns ``accuracy_LEVEL`` and ``accuracy_LEVEL_macro`` of the levels that the rows have."""
         found = {}
         for depth in range(len(self.taxonomy.paths)):
             actual = [
@@ -60,7 +60,7 @@ class Outcome:
         return found
 
     def recall_at_1(self) -> float | None:
-        """Return the share of rows whose nearest other row shows their product.
+        """Returns the share of rows whose nearest other row shows their product.
 
         Rows whose product no other row shows are among the others, but do not count; None if there are
         no rows that do.
@@ -73,13 +73,13 @@ class Outcome:
         return float((products[found] == products)[products != MISSING].float().mean())
 
     def figures(self) -> dict[str, float]:
-        """Return the accuracies, and ``recall@1`` where products repeat."""
+        """Returns the accuracies, and ``recall@1`` where products repeat."""
         recall = self.recall_at_1()
         return self.accuracies() | ({} if recall is None else {"recall@1": recall})
 
 
 def monitored(figures: dict[str, float]) -> dict[str, float]:
-    """Add ``monitor``, what early stopping watches: recall at 1, else the deepest level's macro accuracy."""
+    """Adds ``monitor``, what early stopping watches: recall at 1, else the deepest level's macro accuracy."""
     macro = [figures[name] for level in LEVELS if (name := f"accuracy_{level}_macro") in figures]
     return {**figures, "monitor": figures.get("recall@1", macro[-1] if macro else 0.0)}
 
@@ -87,7 +87,7 @@ def monitored(figures: dict[str, float]) -> dict[str, float]:
 def outcome_of_features(
     head: EmbeddingHead, features: Tensor, items: Sequence[CatalogItem], taxonomy: Taxonomy
 ) -> Outcome:
-    """Return what a head says of features ``(N, F)``, which lie on its device."""
+    """Returns what a head says of features ``(N, F)``, which lie on its device."""
     with _evaluating(head), torch.no_grad():
         output = head(features)
     probabilities = tuple(logits.softmax(dim=1).cpu().numpy() for logits in output.logits)
@@ -102,7 +102,7 @@ def outcome_of_photos(
     params: PreprocessParams,
     threads: int,
 ) -> Outcome:
-    """Return what a backbone and a head say of readable photos, computed on the device they lie on."""
+    """Returns what a backbone and a head say of readable photos, computed on the device they lie on."""
     device = next(head.parameters()).device
     photos = [item.image_path for item in items]
 

@@ -19,7 +19,7 @@ _NAME_LENGTH = 24
 
 
 def draw_curves(history: Sequence[Figures], file: Path) -> None:
-    """Draw losses, gradient norms and validation figures over the epochs.
+    """Draws losses, gradient norms and validation figures over the epochs.
 
     Args:
         history: Each epoch's figures.
@@ -50,7 +50,7 @@ def _panel(name: str) -> str:
 
 
 def confusion(outcome: Outcome, depth: int) -> tuple[list[str], npt.NDArray[np.float64]]:
-    """Return the confusion of a level's largest classes.
+    """Returns the confusion of a level's largest classes.
 
     Args:
         outcome: Predictions for labelled rows.
@@ -76,7 +76,7 @@ def confusion(outcome: Outcome, depth: int) -> tuple[list[str], npt.NDArray[np.f
 
 
 def draw_confusion(names: Sequence[str], shares: npt.NDArray[np.float64], title: str, file: Path) -> None:
-    """Draw what :func:`confusion` returns as a PNG."""
+    """Draws what :func:`confusion` returns as a PNG."""
     side = 2.2 + 0.42 * len(names)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.add_subplot()

@@ -15,7 +15,7 @@ from lookalike.catalogue.catalog import CatalogItem
 def pseudo_products(
     items: Sequence[CatalogItem], features: npt.NDArray[np.float32], *, max_distance: float = 0.05
 ) -> list[str]:
-    """Group rows into pseudo-products, within their category.
+    """Groups rows into pseudo-products, within their category.
 
     Rows of one category are one pseudo-product if they are linked by near-equal features (DBSCAN; Ester
     et al., KDD 1996) or share their title, case and spacing aside.

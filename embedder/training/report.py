@@ -43,7 +43,7 @@ class Mistake:
 
 
 def mistakes(outcome: Outcome) -> list[Mistake]:
-    """Return the mistakes at each row's deepest known level, the most confident first."""
+    """Returns the mistakes at each row's deepest known level, the most confident first."""
     depths = [min(len(item.categories), len(outcome.taxonomy.paths)) for item in outcome.items]
     rows = [row for row, depth in enumerate(depths) if depth]
     levels = [outcome.predicted(depth) for depth in range(len(outcome.taxonomy.paths))]
@@ -67,7 +67,7 @@ def write_report(
     bad_photos: Mapping[Path, str],
     provenance: Mapping[str, Any],
 ) -> Path:
-    """Write the report as ``index.html`` with its pictures beside it.
+    """Writes the report as ``index.html`` with its pictures next to it.
 
     Args:
         folder: Its folder; what is there is replaced.
@@ -123,7 +123,7 @@ def _confusions(outcome: Outcome, folder: Path) -> dict[str, str]:
 
 
 def _pictures(outcome: Outcome, shown: Sequence[Mistake], folder: Path) -> list[dict[str, Any]]:
-    """Describe mistakes, each with a thumbnail of its photo."""
+    """Describes mistakes, each with a thumbnail of its photo."""
     found = []
     for number, mistake in enumerate(shown):
         item = outcome.items[mistake.row]

@@ -34,7 +34,7 @@ class Rows:
 def split_rows(
     catalog: Catalog, hold_out: float, seed: int
 ) -> tuple[list[CatalogItem], list[CatalogItem], str]:
-    """Return the rows to train on, those to validate on, and the split that the first come from.
+    """Returns the rows to train on, those to validate on, and the split that the first come from.
 
     Validation rows are the catalogue's ``val`` rows; where it has none, all photos of a share of the
     products, so that no product is on both sides.
@@ -56,7 +56,7 @@ def split_rows(
 
 
 def make_labels(rows: Rows, taxonomy: Taxonomy, config: TrainConfig) -> Labels:
-    """Return the training targets of some rows."""
+    """Returns the training targets of some rows."""
     attributes = Attributes((), ((),) * len(rows.items))
     if config.title_loss != "none":
         titles = [item.title for item in rows.items]
@@ -68,7 +68,7 @@ def make_labels(rows: Rows, taxonomy: Taxonomy, config: TrainConfig) -> Labels:
 
 
 def encode_classes(taxonomy: Taxonomy, items: Sequence[CatalogItem]) -> Tensor:
-    """Return ``(N, levels)`` int64 class numbers, ``MISSING`` where a row has no class of the tree."""
+    """Returns ``(N, levels)`` int64 class numbers, ``MISSING`` where a row has no class of the tree."""
     encoded = taxonomy.encode(item.categories for item in items)
     return torch.tensor(encoded, dtype=torch.int64).reshape(len(items), len(taxonomy.paths))
 

@@ -47,7 +47,7 @@ class TrainingRun:
     Args:
         catalog: The catalogue.
         config: The settings.
-        progress: Told about each stage.
+        progress: Called at each stage.
 
     Raises:
         InvalidInputError: As :func:`embedder.training.train.train`.
@@ -58,7 +58,7 @@ class TrainingRun:
         self.backbone = load_backbone(config.backbone)
         if not config.is_backbone_alone and config.embedding_dim > self.backbone.dim:
             raise InvalidInputError(
-                f"The embedding cannot be wider than the backbone's {self.backbone.dim} features.",
+                f"the embedding cannot be wider than the backbone's {self.backbone.dim} features",
                 reason=Reason.CONFIG_INVALID,
             )
         self.bad_photos: dict[Path, str] = {}
@@ -77,7 +77,7 @@ class TrainingRun:
         self.labels: Labels = make_labels(self.rows, self.taxonomy, config)
 
     def train(self) -> tuple[EmbeddingHead, dict[str, list[Figures]]]:
-        """Train the head on cached features, then, if so set, the network on pictures."""
+        """Trains the head on cached features, then, if so set, the network on pictures."""
         config = self.config
         head = make_head(self.rows.features, self.labels, self.taxonomy, config)
         if config.head == "none":
@@ -128,7 +128,7 @@ class TrainingRun:
         return history
 
     def outcomes(self, head: EmbeddingHead) -> dict[str, Outcome]:
-        """Return what the network says of training rows (of very many, a part) and validation rows."""
+        """Returns what the network says of training rows (of very many, a part) and validation rows."""
         step = -(-len(self.rows.items) // _TRAINING_ROWS_MEASURED)
         features = self.rows.features[0, ::step]
         device = torch.device("cuda" if uses_gpu(self.config) else "cpu")
@@ -142,11 +142,11 @@ class TrainingRun:
         return found
 
     def outcome(self, head: EmbeddingHead, items: Sequence[CatalogItem]) -> Outcome:
-        """Return what the network says of other photos; unreadable ones are left out and listed."""
+        """Returns what the network says of other photos; unreadable ones are left out and listed."""
         return self._outcome(head, self._read(items))
 
     def provenance(self) -> dict[str, Any]:
-        """Describe the run by what decides its result; no path and no time, which equal runs do not share."""
+        """Describes the run by what decides its result; no path or time: equal runs differ in them."""
         digest = hashlib.sha256()
         for item in (*self.rows.items, *(self.held_out.items if self.held_out else ())):
             photo = self._photo_hashes[item.image_path]
@@ -209,20 +209,20 @@ class TrainingRun:
         return FeatureExtractor(bundle, encoder, self.config.cache_folder / "features", threads)
 
     def _features_progress(self) -> Callable[[int, int], None]:
-        """Return what tells of the features' progress and their speed since the first call."""
+        """Returns what reports the features' progress and their speed since the first call."""
         start: tuple[float, int] | None = None
 
-        def told(done: int, total: int) -> None:
+        def report(done: int, total: int) -> None:
             nonlocal start
             start = start or (time.monotonic(), done)
             seconds, photos = max(1e-9, time.monotonic() - start[0]), done - start[1]
             figures = {"photos_per_second": photos / seconds} if photos else {}
             self._progress("features", done, total, figures)
 
-        return told
+        return report
 
     def _read(self, items: Sequence[CatalogItem], copies: int = 0, *, at_least: int = 0) -> Rows:
-        """Return the readable rows with their features, and list the others.
+        """Returns the readable rows with their features, and lists the others.
 
         Raises:
             InvalidInputError: Those are more than the settings allow, too few are left, or the backbone
@@ -237,7 +237,7 @@ class TrainingRun:
             first = f"; the first is {items[number].image_path}: {problem}"
         if len(items) - bad < at_least:
             raise InvalidInputError(
-                f"Training needs {at_least} readable photos; {bad} of {len(items)} cannot be read{first}",
+                f"training needs {at_least} readable photos; {bad} of {len(items)} cannot be read{first}",
                 reason=Reason.CATALOG_INVALID,
             )
         if bad > limit * len(items):
@@ -255,7 +255,7 @@ class TrainingRun:
 
 
 def _backbone_bundle(backbone: Backbone, config: TrainConfig) -> Bundle:
-    """Load the backbone's own bundle from the cache, exporting it first where there is none."""
+    """Loads the backbone's own bundle from the cache, exporting it first where there is none."""
     identity = hashlib.sha256(f"{backbone.weights_sha256} {backbone.preprocess.hash()}".encode()).hexdigest()
     folder = config.cache_folder / "backbones" / f"{config.backbone.architecture}-{identity[:16]}"
     try:
@@ -265,17 +265,17 @@ def _backbone_bundle(backbone: Backbone, config: TrainConfig) -> Bundle:
 
 
 def _check_measurable(held_out: Sequence[CatalogItem]) -> None:
-    """Refuse early stopping by rows that give no figure to stop by.
+    """Refuses early stopping by rows that give no figure to stop by.
 
     Raises:
-        InvalidInputError: They are none, or have neither categories nor a product with two photos.
+        InvalidInputError: There are none, or they have neither categories nor a product with two photos.
     """
     if not held_out:
-        problem = "Early stopping needs val rows in the catalogue, or products held out."
+        problem = "early stopping needs val rows in the catalogue, or products held out"
     elif len({item.product_id for item in held_out}) == len(held_out) and not any(
         item.categories for item in held_out
     ):
-        problem = "Early stopping needs val rows that have categories or show products twice."
+        problem = "early stopping needs val rows that have categories or show products twice"
     else:
         return
     raise InvalidInputError(problem, reason=Reason.CONFIG_INVALID)

@@ -19,7 +19,7 @@ _MADE_HERE = ("checkpoints", "tensorboard", "report")
 
 
 def check_apart(folder: Path, out: Path) -> None:
-    """Refuse a run folder and a bundle's folder of which one would replace or fill the other.
+    """Refuses a run folder and a bundle's folder of which one would replace or fill the other.
 
     Raises:
         InvalidInputError: The run would lie in the bundle, or the bundle among what a run replaces.
@@ -28,13 +28,13 @@ def check_apart(folder: Path, out: Path) -> None:
     taken = [run / name for name in (*_MADE_HERE, _IDENTITY, _PARTIAL_IDENTITY, LOCK_FILE)]
     if run.is_relative_to(bundle) or any(bundle.is_relative_to(path) for path in taken):
         raise InvalidInputError(
-            f"The model bundle {out} and the run folder {folder} overlap; name folders side by side.",
+            f"the model bundle {out} and the run folder {folder} overlap; name folders side by side",
             reason=Reason.CONFIG_INVALID,
         )
 
 
 def check_run_folder(folder: Path) -> None:
-    """Refuse a folder that holds something other than a training run.
+    """Refuses a folder that holds something other than a training run.
 
     Raises:
         InvalidInputError: It does.
@@ -44,14 +44,14 @@ def check_run_folder(folder: Path) -> None:
     # A run that ended before it had an identity leaves no more than these.
     if {entry.name for entry in folder.iterdir()} - {LOCK_FILE, _PARTIAL_IDENTITY}:
         raise InvalidInputError(
-            f"The folder {folder.name} holds something other than a training run; name another.",
+            f"the folder {folder.name} holds something other than a training run; name another",
             reason=Reason.CONFIG_INVALID,
         )
 
 
 @contextmanager
 def run_folder_locked(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a run's folder, which is made if missing.
+    """Keeps other runs out of a run's folder, which is made if missing.
 
     Raises:
         FailedPreconditionError: Another run has it.
@@ -65,7 +65,7 @@ def run_folder_locked(folder: Path) -> Iterator[None]:
 
 
 def open_run_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
-    """Make a run's folder ready: empty, or as the stopped run left it.
+    """Makes a run's folder ready: empty, or as the stopped run left it.
 
     Args:
         folder: The folder; made if missing.
@@ -82,8 +82,8 @@ def open_run_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> 
     if resume and file.is_file():
         if file.read_bytes() != wanted.encode():
             raise InvalidInputError(
-                f"The run in {folder} had {_difference(file, json.loads(wanted))}; give what it had, or "
-                "start a new one without resuming.",
+                f"the run in {folder} had {_difference(file, json.loads(wanted))}; give what it had, or "
+                "start a new one without resuming",
                 reason=Reason.CONFIG_INVALID,
             )
         return
@@ -96,31 +96,31 @@ def open_run_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> 
     except OSError as error:
         if error.errno in FULL:
             raise
-        # Training on beside the last run's checkpoints would take them for its own.
+        # A new run would take the last one's checkpoints for its own.
         raise InvalidInputError(
-            f"The last run in {folder} cannot be replaced: {error.filename}: {error.strerror}; "
-            "remove it by hand or name another folder.",
+            f"the last run in {folder} cannot be replaced: {error.filename}: {error.strerror}; "
+            "remove it by hand or name another folder",
             reason=Reason.CONFIG_INVALID,
         ) from error
 
 
 def _difference(file: Path, wanted: dict[str, Any]) -> str:
-    """Say in which settings, or in what else, the run of an identity file differs from the wanted one."""
+    """Says in which settings, or in what else, the run of an identity file differs from the wanted one."""
     try:
         had = json.loads(file.read_text(encoding="utf-8"))
         settings = had["settings"]
     except (ValueError, KeyError, TypeError):
         return "an identity that cannot be read"
-    told = [
+    differences = [
         f"{name} {json.dumps(settings.get(name))}, not {json.dumps(value)}"
         for name, value in wanted["settings"].items()
         if settings.get(name) != value
     ]
     if had.get("catalog_sha256") != wanted["catalog_sha256"]:
-        told.append("another catalogue")
+        differences.append("another catalogue")
     if had.get("weights_sha256") != wanted["weights_sha256"]:
-        told.append("another backbone")
-    return " and ".join(told) or "other settings"
+        differences.append("another backbone")
+    return " and ".join(differences) or "other settings"
 
 
 def _remove(path: Path) -> None:

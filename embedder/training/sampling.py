@@ -18,7 +18,7 @@ _SMALLEST_BATCH = 8
 
 
 def seeded(seed: int, *numbers: int) -> torch.Generator:
-    """Return a generator for one purpose: other ``numbers`` give unrelated values."""
+    """Returns a generator for one purpose: other ``numbers`` give unrelated values."""
     mixed = seed & 0xFFFF_FFFF
     for number in numbers:
         mixed = (mixed * 6_364_136_223_846_793_005 + number + 1_442_695_040_888_963_407) & (2**63 - 1)
@@ -64,7 +64,7 @@ class Plan:
         self._batches: tuple[Tensor, ...] = ()
 
     def rows(self, step: int) -> Tensor:
-        """Return the rows of a step, counted from 0 over all epochs: ``(B,)`` int64."""
+        """Returns the rows of a step, counted from 0 over all epochs: ``(B,)`` int64."""
         epoch, batch = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             order = self._order(seeded(self.seed, epoch))
@@ -82,7 +82,7 @@ class Plan:
         return torch.cat(self._by_product(order, random))
 
     def _by_product(self, order: Tensor, random: torch.Generator) -> list[Tensor]:
-        """Cut a random order into groups of K rows of one product, the groups in random order."""
+        """Cuts a random order into groups of K rows of one product, the groups in random order."""
         products = self._products[order]
         keys = torch.where(products == MISSING, products.amax() + 1 + order, products)
         order = order[torch.argsort(keys, stable=True)]

@@ -1,4 +1,4 @@
-"""Pseudo-attributes: the words of titles that recur, as labels that cost no one any work.
+"""Pseudo-attributes: the words of titles that recur, as labels that nobody has to make.
 
 They are needed in training only; a query is pixels alone.
 """
@@ -30,7 +30,7 @@ class Attributes:
     rows: tuple[tuple[int, ...], ...]
 
     def targets(self, rows: Iterable[int]) -> Tensor:
-        """Return ``(B, A)`` float32, 1 where a row has the attribute, else 0."""
+        """Returns ``(B, A)`` float32, 1 where a row has the attribute, else 0."""
         numbers = list(rows)
         found = torch.zeros(len(numbers), len(self.names))
         for place, row in enumerate(numbers):
@@ -39,7 +39,7 @@ class Attributes:
 
 
 def mine_attributes(titles: Sequence[str], *, min_count: int = 10, limit: int = 1000) -> Attributes:
-    """Collect the words that tell titles apart.
+    """Collects the words that distinguish titles.
 
     Args:
         titles: One per row; may be empty.

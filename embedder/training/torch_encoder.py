@@ -28,7 +28,7 @@ class TorchEncoder:
         self._device = device
 
     def encode(self, images: npt.NDArray[np.float32]) -> Encoded:
-        """Return the unit-norm features ``(B, F)`` of prepared pictures ``(B, 3, H, W)``."""
+        """Returns the unit-norm features ``(B, F)`` of prepared pictures ``(B, 3, H, W)``."""
         with _float32(), torch.inference_mode():
             features = self._backbone(torch.from_numpy(images).to(self._device))
             return Encoded(functional.normalize(features, dim=-1).cpu().numpy(), ())
@@ -36,9 +36,9 @@ class TorchEncoder:
 
 @contextmanager
 def _float32() -> Iterator[None]:
-    """Keep convolutions and products from rounding to TF32 as they do by default or by an earlier call.
+    """Keeps convolutions and products from being rounded to TF32, by default or by an earlier call.
 
-    The features are kept beside those of ONNX Runtime, and the model is served by it.
+    The features are cached together with those of ONNX Runtime, which also serves the model.
     """
     convolutions, products = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

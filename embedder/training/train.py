@@ -46,13 +46,13 @@ class TrainResult:
 def train(
     catalog: Catalog, out_bundle: Path, config: TrainConfig, progress: Progress, *, resume: bool = False
 ) -> TrainResult:
-    """Train on a catalogue's ``train`` rows (else its ``index`` rows) and write a model bundle.
+    """Trains on a catalogue's ``train`` rows (else its ``index`` rows) and writes a model bundle.
 
     Args:
         catalog: The catalogue.
         out_bundle: Folder of the bundle; an existing bundle there is replaced at the end.
         config: The settings.
-        progress: Told about each stage.
+        progress: Called at each stage.
         resume: Go on with the run of the same settings that the run folder holds; the result is the
             one that it would have had without the stop.
 
@@ -62,7 +62,7 @@ def train(
             ``out_bundle`` holds something other than a bundle.
         FailedPreconditionError: Another process trains in the run folder, or the cache cannot be used.
         OSError: The disk is full; its file name is the folder or file that could not be written.
-        KeyboardInterrupt: Ctrl-C; while steps are done after the present one, which is kept for ``resume``.
+        KeyboardInterrupt: Ctrl-C; while steps are done after the current one, which is kept for ``resume``.
         SystemExit: With status 0, in the further processes that Lightning starts for ``devices`` > 1, once
             they have done their part.
     """
@@ -80,7 +80,7 @@ def train(
 def _train(
     catalog: Catalog, out_bundle: Path, config: TrainConfig, progress: Progress, *, resume: bool, first: bool
 ) -> TrainResult:
-    run = TrainingRun(catalog, config, progress if first else _tell_no_one)
+    run = TrainingRun(catalog, config, progress if first else _silent)
     provenance = run.provenance()
     if config.run_folder:
         # The first process has opened the folder before it starts the others.
@@ -116,5 +116,5 @@ def _train(
     return TrainResult(bundle, len(run.rows.items), run.split, run.bad_photos, metrics, history, report)
 
 
-def _tell_no_one(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-    """Keep a further process quiet about what the first one tells."""
+def _silent(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+    """Keeps a further process quiet about what the first one reports."""

@@ -2,7 +2,7 @@
 
 A model in Triton has numbered versions; which bundle each one is stands in the model's configuration, written
 by :mod:`embedder.triton.repository`. The encoder asks for exactly its own bundle's version, so that loading
-another one beside it changes no answer.
+another one next to it changes no answer.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class TritonEncoder:
         self._version = ""
 
     async def open(self) -> None:
-        """Find the bundle's version in Triton.
+        """Finds the bundle's version in Triton.
 
         Raises:
             UnavailableError: Triton cannot be reached, or has not loaded it.
@@ -145,7 +145,7 @@ class TritonEncoder:
         return encoded
 
     async def check_ready(self) -> str:
-        """Return "" if Triton has the bundle's version loaded, else why not."""
+        """Returns "" if Triton has the bundle's version loaded, else why not."""
         try:
             ready = await self._client.is_model_ready(
                 self._target.model, self._version, client_timeout=_CHECK_SECONDS
@@ -155,7 +155,7 @@ class TritonEncoder:
         return "" if ready else f"Triton has not loaded version {self._version} of {self._target.model}"
 
     async def close(self) -> None:
-        """Give shared memory and the connection back."""
+        """Gives shared memory and the connection back."""
         try:
             if self._memory is not None:
                 await self._memory.close()
@@ -237,7 +237,7 @@ def _inline(images: npt.NDArray[np.float32]) -> InferInput:
 
 
 def _words(error: InferenceServerException) -> str:
-    """Return what went wrong without addresses: callers of the gateway may read it."""
+    """Returns what went wrong without addresses: callers of the gateway may read it."""
     if error.status() == _UNAVAILABLE:
         return "it cannot be reached or is stopping"
     return (error.message() or "no reason given").splitlines()[0][:200]

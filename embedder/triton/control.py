@@ -56,7 +56,7 @@ class LoadedVersion:
 
 
 async def load(folder: Path, bundle: Bundle, url: str, options: RepositoryOptions) -> tuple[int, float]:
-    """Load a bundle beside the versions that Triton serves, and prove that it reproduces its golden images.
+    """Loads a bundle next to those that Triton serves, and proves that it reproduces its golden images.
 
     Args:
         folder: The model repository that Triton reads.
@@ -99,7 +99,7 @@ async def load(folder: Path, bundle: Bundle, url: str, options: RepositoryOption
 
 
 async def retire(folder: Path, model: str, number: int, url: str) -> list[int]:
-    """Unload every version but one, and delete their files.
+    """Unloads every version but one, and deletes their files.
 
     Returns:
         The numbers of the versions that are gone.
@@ -116,7 +116,7 @@ async def retire(folder: Path, model: str, number: int, url: str) -> list[int]:
 
 
 async def drop(folder: Path, model: str, model_version: str, url: str) -> list[int]:
-    """Unload a bundle's version and delete its files; other versions stay.
+    """Unloads a bundle's version and deletes its files; other versions stay.
 
     Returns:
         The numbers of the versions that are gone; none if the model has no version of this bundle.
@@ -132,7 +132,7 @@ async def drop(folder: Path, model: str, model_version: str, url: str) -> list[i
 
 
 async def verify(bundle: Bundle, golden: GoldenImages, url: str, model: str) -> float:
-    """Return how far Triton's answers are from the golden embeddings, as a cosine distance.
+    """Returns how far Triton's answers are from the golden embeddings, as a cosine distance.
 
     Raises:
         FailedPreconditionError: Too far (``MODEL_PARITY_FAILED``).
@@ -153,7 +153,7 @@ async def verify(bundle: Bundle, golden: GoldenImages, url: str, model: str) -> 
 
 
 async def reload(url: str, model: str) -> None:
-    """Have Triton read the model's configuration again, and load and unload what changed.
+    """Has Triton read the model's configuration again, and load and unload what changed.
 
     Raises:
         UnavailableError: Triton cannot be reached or refuses.
@@ -166,7 +166,7 @@ async def reload(url: str, model: str) -> None:
 
 
 async def versions(url: str, model: str) -> list[LoadedVersion]:
-    """Return the model's versions in Triton, in rising order.
+    """Returns the model's versions in Triton, in rising order.
 
     Raises:
         UnavailableError: Triton cannot be reached.
@@ -187,7 +187,7 @@ async def versions(url: str, model: str) -> list[LoadedVersion]:
 
 
 async def _check_unknown(folder: Path, model: str, url: str) -> None:
-    """Refuse a model that Triton has from elsewhere: undoing a failed first load would unload it."""
+    """Refuses a model that Triton has from elsewhere: undoing a failed first load would unload it."""
     if any(version.state == "READY" for version in await versions(url, model)):
         raise InvalidInputError(
             f"Triton serves {model}, which {folder} does not have; is --triton the folder that it reads?",
@@ -196,7 +196,7 @@ async def _check_unknown(folder: Path, model: str, url: str) -> None:
 
 
 async def _until_open(encoder: TritonEncoder) -> None:
-    """Wait until the version that was just loaded is there."""
+    """Waits until the version that was just loaded is there."""
     deadline = time.monotonic() + SEEN_SECONDS
     while True:
         try:
@@ -221,12 +221,12 @@ async def _drop(folder: Path, model: str, numbers: list[int], url: str) -> None:
 
 
 async def _check_read(folder: Path, model: str, url: str) -> None:
-    """Refuse a folder that Triton does not read: nothing that is done there would change what it serves."""
+    """Refuses a folder that Triton does not read: nothing that is done there would change what it serves."""
     async with InferenceServerClient(url, channel_args=CHANNEL_OPTIONS) as client:
         try:
             answer = await client.get_model_config(model, client_timeout=_ANSWER_SECONDS)
         except InferenceServerException as error:
-            raise _failed(f"cannot tell how {model} is configured", error) from error
+            raise _failed(f"cannot find out how {model} is configured", error) from error
     if naming.change_of(answer.config) != naming.change_of(repository.existing(folder, model)):
         raise InvalidInputError(
             f"Triton does not read {folder}: it has {model} from elsewhere; is --triton the folder that it"
@@ -236,7 +236,7 @@ async def _check_read(folder: Path, model: str, url: str) -> None:
 
 
 async def _take_back(folder: Path, model: str, before: Any | None, added: int | None, url: str) -> None:
-    """Undo a change that failed: whatever becomes of Triton, the model is configured as before.
+    """Undoes a change that failed: whatever becomes of Triton, the model is configured as before.
 
     Args:
         folder: The model repository.
@@ -259,7 +259,7 @@ async def _take_back(folder: Path, model: str, before: Any | None, added: int | 
 
 
 async def _unload(url: str, model: str) -> None:
-    """Have Triton forget a model; one that cannot be reached finds none when it is back."""
+    """Has Triton forget a model; one that cannot be reached finds none when it is back."""
     async with InferenceServerClient(url, channel_args=CHANNEL_OPTIONS) as client:
         with suppress(InferenceServerException):
             await client.unload_model(model, client_timeout=LOAD_SECONDS)

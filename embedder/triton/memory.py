@@ -57,7 +57,7 @@ class ImageMemory:
 
     @asynccontextmanager
     async def filled(self, images: npt.NDArray[np.float32], deadline: float) -> AsyncIterator[InferInput]:
-        """Hold a region with these pictures, ``(B, 3, H, W)`` float32 of at most ``batch``.
+        """Holds a region with these pictures, ``(B, 3, H, W)`` float32 of at most ``batch``.
 
         Args:
             images: The pictures.
@@ -87,7 +87,7 @@ class ImageMemory:
             self._free.put_nowait(region)
 
     async def close(self) -> None:
-        """Unmap and delete all regions."""
+        """Unmaps and deletes all regions."""
         for region in list(self._made):
             self._leave(region)
         await asyncio.gather(*self._leaving)
@@ -116,7 +116,7 @@ class ImageMemory:
         )
 
     def _leave(self, region: _Region) -> None:
-        """Forget a region beside the call that had it, which may have no time left."""
+        """Forgets a region after the call that had it, which may have no time left."""
         self._made.discard(region)
         task = asyncio.get_running_loop().create_task(self._forget(region), name="forget-shared-memory")
         self._leaving.add(task)

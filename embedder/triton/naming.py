@@ -21,7 +21,7 @@ _CHANGE = "lookalike.change"
 
 
 def check_model(name: str) -> str:
-    """Return a model's name.
+    """Returns a model's name.
 
     Raises:
         InvalidInputError: It cannot be one (``CONFIG_INVALID``).
@@ -37,7 +37,7 @@ def check_model(name: str) -> str:
 
 
 def versions(config: Any) -> dict[str, str]:
-    """Return the model's versions: number → ``model_version`` of the bundle.
+    """Returns the model's versions: number → ``model_version`` of the bundle.
 
     Args:
         config: An ``inference.ModelConfig``.
@@ -50,25 +50,25 @@ def versions(config: Any) -> dict[str, str]:
 
 
 def version_of(config: Any, model_version: str) -> str | None:
-    """Return the number of a bundle's version, which is one; None if it has none."""
+    """Returns the number of a bundle's version, which is one; None if it has none."""
     return next((number for number, bundle in versions(config).items() if bundle == model_version), None)
 
 
 def set_version(config: Any, number: int, model_version: str) -> None:
-    """Note down which bundle a version is."""
+    """Notes down which bundle a version is."""
     config.parameters[f"{_PREFIX}{number}"].string_value = model_version
 
 
 def drop_version(config: Any, number: int) -> None:
-    """Forget a version."""
+    """Forgets a version."""
     config.parameters.pop(f"{_PREFIX}{number}", None)
 
 
 def change_of(config: Any) -> str:
-    """Return what tells the configuration from earlier ones; empty if it was made by hand."""
+    """Returns what distinguishes the configuration from earlier ones; empty if it was made by hand."""
     return str(config.parameters[_CHANGE].string_value) if _CHANGE in config.parameters else ""
 
 
 def mark_change(config: Any) -> None:
-    """Tell the configuration from earlier ones."""
+    """Distinguishes the configuration from earlier ones."""
     config.parameters[_CHANGE].string_value = secrets.token_hex(8)

@@ -1,4 +1,4 @@
-"""The model of Triton's Python backend: runs ``model.onnx`` beside it through ONNX Runtime.
+"""The model of Triton's Python backend: runs ``model.onnx`` next to it through ONNX Runtime.
 
 Of this project, Triton sees no other file. It needs numpy < 2 (the backend's tensors come out empty with
 numpy 2) and onnxruntime in the environment of the Python that Triton starts, 3.10 or later.
@@ -21,7 +21,7 @@ class TritonPythonModel:
     """One instance of one version of the model."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the network; called once by Triton, before the warm-up."""
+        """Loads the network; called once by Triton, before the warm-up."""
         if int(np.__version__.split(".")[0]) >= 2:
             raise pb_utils.TritonModelException(
                 f"numpy {np.__version__} is installed; Triton's Python backend needs numpy < 2"
@@ -46,7 +46,7 @@ class TritonPythonModel:
         self._outputs = [output["name"] for output in config["output"]]
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer the requests that Triton has merged, in one run of the network."""
+        """Answers the requests that Triton has merged, in one run of the network."""
         batches = [pb_utils.get_input_tensor_by_name(request, "images").as_numpy() for request in requests]
         images = batches[0] if len(batches) == 1 else np.concatenate(batches)
         try:

@@ -65,11 +65,11 @@ class RepositoryOptions:
 
 
 def write_version(repository: Path, bundle: Bundle, options: RepositoryOptions) -> int:
-    """Add a bundle to a model repository as the model's next version, beside those that are there.
+    """Adds a bundle to a model repository as the model's next version, next to those that are there.
 
     The configuration is written last and in one step, so that a Triton that loads meanwhile sees either the
     old versions or the new one too. A bundle that has a version already keeps its number; its files are
-    written anew. Where that fails, the model is as before.
+    written again. Where that fails, the model is as before.
 
     Args:
         repository: The repository's folder; made if absent.
@@ -91,7 +91,7 @@ def write_version(repository: Path, bundle: Bundle, options: RepositoryOptions) 
 
 
 def make_repository(repository: Path) -> None:
-    """Make the folder if it is missing.
+    """Makes the folder if it is missing.
 
     Raises:
         OSError: It cannot be made.
@@ -101,7 +101,7 @@ def make_repository(repository: Path) -> None:
 
 
 def changing(repository: Path, model: str) -> AbstractContextManager[None]:
-    """Keep other changes of a model out: each would overwrite or take back what the other has half done.
+    """Keeps other changes of a model out: each would overwrite or take back what the other has half done.
 
     Raises:
         FailedPreconditionError: One is under way.
@@ -111,7 +111,7 @@ def changing(repository: Path, model: str) -> AbstractContextManager[None]:
 
 
 def add_version(repository: Path, bundle: Bundle, options: RepositoryOptions) -> int:
-    """Do as :func:`write_version` for a caller who keeps other changes out."""
+    """Does as :func:`write_version` for a caller who keeps other changes out."""
     folder = repository / options.model
     before = read_config(repository, options.model)
     if before is None:
@@ -141,7 +141,7 @@ def add_version(repository: Path, bundle: Bundle, options: RepositoryOptions) ->
 
 
 def all_but(repository: Path, model: str, number: int) -> list[int]:
-    """Return the numbers of the other versions, those included whose files an interrupted retirement left.
+    """Returns the numbers of the other versions, those included whose files an interrupted retirement left.
 
     Raises:
         InvalidInputError: The model has no such version.
@@ -154,7 +154,7 @@ def all_but(repository: Path, model: str, number: int) -> list[int]:
 
 
 def number_of(repository: Path, model: str, model_version: str) -> int | None:
-    """Return the number of a bundle's version; None if it has none.
+    """Returns the number of a bundle's version; None if it has none.
 
     Raises:
         InvalidInputError: The repository has no such model.
@@ -164,7 +164,7 @@ def number_of(repository: Path, model: str, model_version: str) -> int | None:
 
 
 def drop_versions(repository: Path, model: str, numbers: Collection[int]) -> None:
-    """Take versions out of the configuration; their files stay until :func:`delete_version`.
+    """Removes versions from the configuration; their files stay until :func:`delete_version`.
 
     Raises:
         InvalidInputError: The repository has no such model.
@@ -178,12 +178,12 @@ def drop_versions(repository: Path, model: str, numbers: Collection[int]) -> Non
 
 
 def delete_version(repository: Path, model: str, number: int) -> None:
-    """Delete the files of a version that no configuration names any more."""
+    """Deletes the files of a version that no configuration names any more."""
     shutil.rmtree(repository / model / str(number), ignore_errors=True)
 
 
 def delete_model(repository: Path, model: str) -> None:
-    """Delete a model with its configuration and all versions."""
+    """Deletes a model with its configuration and all versions."""
     folder = repository / model
     # The configuration last: by it a folder is known as ours after an interruption.
     for version in folder.glob("[0-9]*"):
@@ -192,7 +192,7 @@ def delete_model(repository: Path, model: str) -> None:
 
 
 def read_config(repository: Path, model: str) -> Any | None:
-    """Return the ``inference.ModelConfig`` of a model; None if the repository has no such model.
+    """Returns the ``inference.ModelConfig`` of a model; None if the repository has no such model.
 
     A folder that an interrupted first export left is none.
 
@@ -212,7 +212,7 @@ def read_config(repository: Path, model: str) -> Any | None:
 
 
 def write_config(repository: Path, model: str, config: Any) -> None:
-    """Put a configuration in the place of the one that the model has, in one step."""
+    """Puts a configuration in the place of the one that the model has, in one step."""
     replace_file(repository / model / CONFIG_NAME, text_format.MessageToString(config).encode())
 
 
@@ -228,7 +228,7 @@ def _new_config(bundle: Bundle, model: str) -> Any:
 
 
 def _apply(config: Any, options: RepositoryOptions) -> None:
-    """Change what the options name, and nothing else: an earlier call or a person may have set the rest."""
+    """Changes what the options name, and nothing else: an earlier call or a person may have set the rest."""
     if options.backend is not None:
         config.backend = options.backend
     for group in config.instance_group:
@@ -249,7 +249,7 @@ def _set_max_batch(config: Any, max_batch: int) -> None:
     # No default_queue_policy and no delay: a policy stalls single instances for half a second at random
     # (triton-inference-server/server#8870), a delay is added to every lone request. Clients set deadlines.
     config.dynamic_batching.preferred_batch_size[:] = _preferred_sizes(max_batch)
-    # Without a delay any size comes up, and engines prepare each anew: cuDNN looks for its algorithms.
+    # Without a delay any size comes up, and backends prepare each again: cuDNN looks for its algorithms.
     del config.model_warmup[:]
     for batch in range(1, max_batch + 1):
         warm_up = config.model_warmup.add(name=f"batch-{batch}", batch_size=batch)
@@ -259,12 +259,12 @@ def _set_max_batch(config: Any, max_batch: int) -> None:
 
 
 def _preferred_sizes(max_batch: int) -> list[int]:
-    """Return the powers of two up to ``max_batch``, and itself, without 1."""
+    """Returns the powers of two up to ``max_batch``, and itself, without 1."""
     return sorted({2**power for power in range(max_batch.bit_length())} | {max_batch})[1:]
 
 
 def _check_fits(config: Any, bundle: Bundle, options: RepositoryOptions) -> None:
-    """Refuse what the model's other versions do not share: one configuration is for all of them."""
+    """Refuses what the model's other versions do not share: one configuration is for all of them."""
     new = _new_config(bundle, options.model)
     for field in ("input", "output"):
         one = {tensor.name: list(tensor.dims) for tensor in getattr(config, field)}
@@ -285,7 +285,7 @@ def _check_fits(config: Any, bundle: Bundle, options: RepositoryOptions) -> None
 
 @contextmanager
 def _version_files(folder: Path, number: int, bundle: Bundle, backend: str) -> Iterator[None]:
-    """Put the files of a version in place; what was there before comes back if the caller fails.
+    """Puts the files of a version in place; what was there before comes back if the caller fails.
 
     The scratch folder stays until the caller is done: by it a folder without a configuration is known as
     ours after an interruption.
@@ -313,7 +313,7 @@ def _version_files(folder: Path, number: int, bundle: Bundle, backend: str) -> I
 
 
 def _is_unfinished(folder: Path) -> bool:
-    """Return whether a folder holds nothing but what an interrupted first export left.
+    """Returns whether a folder holds nothing but what an interrupted first export left.
 
     Version folders alone do not prove that: models of other people need not have a configuration.
     """
@@ -330,7 +330,7 @@ def _serve(config: Any, numbers: set[int]) -> None:
 
 
 def existing(repository: Path, model: str) -> Any:
-    """Return the ``inference.ModelConfig`` of a model.
+    """Returns the ``inference.ModelConfig`` of a model.
 
     Raises:
         InvalidInputError: The repository has no such model, or not one of ours.

@@ -71,13 +71,13 @@ def evaluate_catalog(
 
 def retrieval_figures(rankings: Sequence[Ranking]) -> dict[str, float]:
     """Returns MAR@1, MAR@10 strict and capped, and R@1."""
-    from embedder.evaluation import figures
+    from embedder.evaluation import summary
     from embedder.evaluation.measures import Query
 
     queries = [
         Query([hit.item_id for hit in ranking.hits], ranking.question.relevant) for ranking in rankings
     ]
-    return figures.means(figures.retrieval_measures(queries))
+    return summary.means(summary.retrieval_measures(queries))
 
 
 def classification_figures(
@@ -88,9 +88,9 @@ def classification_figures(
     None stands for what cannot be measured: a level that the model does not predict or the queries do
     not have. Mistakes are as severe as the tree that ``categories`` span says.
     """
-    from embedder.evaluation import figures
+    from embedder.evaluation import summary
 
-    return figures.classification_figures(
+    return summary.classification_measures(
         [ranking.predicted for ranking in rankings],
         [ranking.question.item.categories for ranking in rankings],
         categories,

@@ -28,7 +28,7 @@ def _noise(random: np.random.Generator, across: float, down: float) -> Array:
 
 
 def _fill(colour: Array, light: Array) -> Array:
-    """Tint a brightness map (h, w) around 1 with a colour."""
+    """Tints a brightness map (h, w) around 1 with a colour."""
     return as_bytes(colour * light[..., None])
 
 

@@ -104,7 +104,7 @@ def _check(name: str, value: int, least: int, most: int | None = None) -> None:
 
 
 def _plan(products: int, seed: int) -> list[_Task]:
-    """Deal families of near twins over leaves and splits; a family is wholly for training or not at all."""
+    """Deals families of near twins over leaves and splits; a family is wholly for training or not at all."""
     random = np.random.default_rng([seed, 0])
     tasks: list[_Task] = []
     family = trained = 0

@@ -43,7 +43,7 @@ def develop(picture: Array, style: Style, grain: Array, random: np.random.Genera
 
 
 def _smear(picture: Array, reach: float, random: np.random.Generator) -> Array:
-    """Blur along a line, as a moving camera does."""
+    """Blurs along a line, as a moving camera does."""
     side = 2 * max(1, round(reach * 1.6)) + 1
     kernel = np.zeros((side, side), np.float32)
     angle = random.uniform(0, np.pi)

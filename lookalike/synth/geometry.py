@@ -57,7 +57,7 @@ def place(
 
 
 def turned(points: Array, matrix: Array) -> Array:
-    """Multiply each of the points (..., 3) by a (3, 3) matrix; float32."""
+    """Multiplies each of the points (..., 3) by a (3, 3) matrix; float32."""
     # Not `@`: a threaded BLAS may round differently with another number of threads.
     flat = np.ascontiguousarray(points, np.float32).reshape(-1, 1, 3)
     return cv2.transform(flat, np.asarray(matrix, np.float32)).reshape(points.shape)
@@ -79,7 +79,7 @@ def rotation(x: float, y: float, z: float) -> Array:
 
 
 def smooth(points: Sequence[Point] | Array, *, closed: bool = False, steps: int = 8) -> Array:
-    """Run a Catmull-Rom spline through ``points`` (n, d); repeated points stay sharp corners."""
+    """Runs a Catmull-Rom spline through ``points`` (n, d); repeated points stay sharp corners."""
     p = np.asarray(points, np.float64)
     if closed:
         p = np.concatenate([p[-1:], p, p[:2]])
@@ -94,7 +94,7 @@ def smooth(points: Sequence[Point] | Array, *, closed: bool = False, steps: int 
 
 
 def even(points: Array, count: int) -> Array:
-    """Resample a polyline (n, d) to ``count`` points at even distances."""
+    """Resamples a polyline (n, d) to ``count`` points at even distances."""
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
     at = np.concatenate([[0.0], np.cumsum(steps)])
     wanted = np.linspace(0, at[-1], count)
@@ -148,7 +148,7 @@ def tube(
     up: Point = (0, 0, 1),
     printed: bool = False,
 ) -> list[Part]:
-    """Sweep a section along a path of points.
+    """Sweeps a section along a path of points.
 
     ``radius`` (one number, or one per point) is the half width across ``up``; along ``up`` it is
     ``flat`` times that.

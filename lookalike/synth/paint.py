@@ -160,7 +160,7 @@ def _coordinates(canvas: Array) -> tuple[Array, Array]:
 
 
 def _mix(canvas: Array, colour: str, amount: Array) -> None:
-    """Blend ``colour`` in where ``amount`` (h, w) goes from 0 to 1."""
+    """Blends ``colour`` in where ``amount`` (h, w) goes from 0 to 1."""
     share = np.clip(amount, 0, 1)[..., None]
     canvas[:] = (canvas * (1 - share) + _rgb(colour) * share).astype(np.uint8)
 

@@ -92,7 +92,7 @@ def draw_product(leaf: Leaf, random: np.random.Generator) -> Product:
 
 
 def draw_sibling(product: Product, random: np.random.Generator) -> Product:
-    """Derive a product that differs from ``product`` in one fine detail that can be seen."""
+    """Derives a product that differs from ``product`` in one fine detail that can be seen."""
     look = _look(product)
     while True:
         sibling = _changed(product, random)
@@ -114,7 +114,7 @@ def _seen_paint(main: Paint, part: Part) -> Paint:
 
 
 def _changed(product: Product, random: np.random.Generator) -> Product:
-    """Change one detail, which may be one that this product does not show."""
+    """Changes one detail, which may be one that this product does not show."""
     leaf, paint = product.leaf, product.paint
     details = [f"choice:{name}" for name, kinds in leaf.choices.items() if len(kinds) > 1]
     details += [f"number:{name}" for name in leaf.numbers]
@@ -164,7 +164,7 @@ def _word(random: np.random.Generator) -> str:
 
 
 def _paint_of(main: Paint, role: str) -> Paint:
-    """Resolve a part's paint: ``main``, ``plain``, ``second``, ``third``, ``light``, ``dark`` or a colour,
+    """Resolves a part's paint: ``main``, ``plain``, ``second``, ``third``, ``light``, ``dark`` or a colour,
     with ``/material`` behind it where the material is not the product's own.
     """
     name, _, material = role.partition("/")

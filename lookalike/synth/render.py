@@ -101,7 +101,7 @@ class Projection:
     size: int
 
     def __call__(self, points: Array) -> Array:
-        """Return (..., 3) float32: pixel x, pixel y (down), depth away from the camera."""
+        """Returns (..., 3) float32: pixel x, pixel y (down), depth away from the camera."""
         seen = turned(points, self.turn)
         depth = np.float32(self.distance) - seen[..., 2]
         scale = np.float32(self.focal) / np.maximum(depth, np.float32(0.05))
@@ -113,7 +113,7 @@ class Projection:
 
 
 def project(model: Model, camera: Camera, size: int) -> Projection:
-    """Fit the model into a square buffer as ``camera`` asks."""
+    """Fits the model into a square buffer as ``camera`` asks."""
     turn = rotation(0, 0, camera.roll) @ rotation(camera.pitch, 0, 0) @ rotation(0, camera.yaw, 0)
     raw = Projection(turn, camera.distance, 1.0, np.zeros(2), size)(model.vertices)[:, :2]
     low, high = raw.min(axis=0), raw.max(axis=0)
@@ -142,7 +142,7 @@ def render(model: Model, view: Projection, light: Light) -> tuple[Array, Array]:
 
 
 def _look_up(image: Array, x: Array, y: Array) -> Array:
-    """Sample an (h, w, 3) image bilinearly at n places; returns (n, 3)."""
+    """Samples an (h, w, 3) image bilinearly at n places; returns (n, 3)."""
     # remap takes no side longer than 32,767, so the list is folded into rows of 256.
     shape = (-(-len(x) // 256), 256)
     columns, rows = np.resize(x.astype(np.float32), shape), np.resize(y.astype(np.float32), shape)
@@ -163,7 +163,7 @@ def _normals(grid: Array) -> Array:
 
 
 def _stack(images: Sequence[Array]) -> tuple[Array, Array]:
-    """Stack images of different sizes on top of each other; also return each one's first row."""
+    """Stacks images of different sizes on top of each other; also returns each one's first row."""
     width = max(image.shape[1] for image in images)
     rows = np.cumsum([0, *(len(image) for image in images)])
     atlas = np.zeros((rows[-1], width, 3), images[0].dtype)
@@ -184,7 +184,7 @@ class _Seen:
 
 
 def _visible(model: Model, view: Projection) -> _Seen:
-    """Resample every part in screen space and keep the nearest point of each pixel."""
+    """Resamples every part in screen space and keeps the nearest point of each pixel."""
     size = view.size
     nearest = np.full(size * size, _FAR, np.uint64)
     shapes: list[tuple[int, int]] = []
@@ -228,7 +228,7 @@ def samples(screen: Array, size: int) -> tuple[int, int]:
         screen: A part's grid in pixels, (rows, columns, 2 or more).
         size: Side of the buffer; bounds the work for parts that reach far beyond it.
     """
-    # Surfaces are smooth: every sixth line of the grid tells the step along the others.
+    # Surfaces are smooth: every sixth line of the grid gives the step along the others.
     down = np.abs(np.diff(screen[:, ::6, :2], axis=0)).max() * screen.shape[0]
     across = np.abs(np.diff(screen[::6, :, :2], axis=1)).max() * screen.shape[1]
     limit = 3.0 * size
@@ -236,7 +236,7 @@ def samples(screen: Array, size: int) -> tuple[int, int]:
 
 
 def resampled(screen: Array, rows: int, columns: int) -> list[Array]:
-    """Resample a part's grid, (h, w, d) float32, to flat columns of ``rows * columns`` values, one per d."""
+    """Resamples a part's grid, (h, w, d) float32, to flat columns of ``rows * columns`` values, one per d."""
     planes = np.ascontiguousarray(np.moveaxis(screen, 2, 0))
     return [
         cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_LINEAR).reshape(-1) for plane in planes
@@ -258,7 +258,7 @@ def _kept(
 
 
 def _shade(colour: Array, normal: Array, light: Light, gloss: Array, metal: Array) -> Array:
-    """Light (n, 3) colours by (n, 3) camera-space normals: soft diffuse, sky, highlight, mirrored room."""
+    """Lights (n, 3) colours by (n, 3) camera-space normals: soft diffuse, sky, highlight, mirrored room."""
     normal = np.where(normal[:, 2:] < 0, -normal, normal)
     lamp = np.asarray(light.direction, np.float32)
     lamp /= np.linalg.norm(lamp)
@@ -278,7 +278,7 @@ def _shade(colour: Array, normal: Array, light: Light, gloss: Array, metal: Arra
 
 
 def _crevices(depth: Array) -> Array:
-    """Darken what lies behind its surroundings, which parts touching pieces from each other."""
+    """Darkens what lies behind its surroundings, which parts touching pieces from each other."""
     around = cv2.blur(depth, (11, 11))
     shade: Array = 1 - np.clip((depth - around) * 2.2, 0, 0.4)
     return shade

@@ -29,7 +29,7 @@ class Stage:
 
 
 def _cut_out(model: Model, random: np.random.Generator) -> Array:
-    """Photograph a prop once: (128, 128, 4) float32, colour times coverage, then coverage in 0..1."""
+    """Photographs a prop once: (128, 128, 4) float32, colour times coverage, then coverage in 0..1."""
     yaw, pitch, roll = (float(random.uniform(*limits)) for limits in ((-60, 60), (5, 30), (-20, 20)))
     view = project(model, Camera(yaw, pitch, roll, distance=5.0, fill=0.95, shift=(0.0, 0.0)), 192)
     colour, hit = render(model, view, _lamp(random, 0.4, 0.6))
@@ -222,7 +222,7 @@ def _add_prop(picture: Array, stage: Stage, random: np.random.Generator, *, fron
 
 
 def _cover(picture: Array, stage: Stage, random: np.random.Generator) -> None:
-    """Hide a part of the product: fingers that hold it, a price sticker, or a thing in front."""
+    """Hides a part of the product: fingers that hold it, a price sticker, or a thing in front."""
     kind = random.random()
     if kind < 0.35:
         _fingers(picture, random)

@@ -17,18 +17,18 @@ from embedder.export import export_backbone_bundle
 from embedder.golden import FLOAT32_TOLERANCE
 from embedder.model.backbone import BackboneSpec
 
-ENGINES = ("onnxruntime f32", "onnxruntime int8", "openvino f32", "openvino bf16", "torch f32", "triton")
+BACKENDS = ("onnxruntime f32", "onnxruntime int8", "openvino f32", "openvino bf16", "torch f32", "triton")
 ALLOWED = {"onnxruntime int8": 0.1, "openvino bf16": BF16_TOLERANCE}
 
 
 def options(**more: Any) -> Options:
     given = {"batches": (1, 4), "seconds": 0.0, "rounds": 1, "threads": 1, "agree": 12, "sides": (80,)}
-    return Options(**{**given, "engines": ENGINES, **more})
+    return Options(**{**given, "backends": BACKENDS, **more})
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A run over every engine of this machine, on a small backbone with random weights."""
+    """A run over every backend of this machine, on a small backbone with random weights."""
     folder = tmp_path_factory.mktemp("backbone")
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -41,12 +41,12 @@ def absent() -> set[str]:
     return {*(() if is_installed() else ("triton",)), *(() if has_bf16() else ("openvino bf16",))}
 
 
-def test_every_step_and_engine_is_reported(report: dict[str, Any]) -> None:
+def test_every_step_and_backend_is_reported(report: dict[str, Any]) -> None:
     assert set(report["left_out"]) == absent()
     sections = report["sections"]
     assert len(sections["Decoding and preprocessing, one thread"]) == 4
-    measured = {(row["engine"], row["batch"]) for row in sections["Inference"]}
-    assert measured == {(engine, batch) for engine in set(ENGINES) - absent() for batch in (1, 4)}
+    measured = {(row["backend"], row["batch"]) for row in sections["Inference"]}
+    assert measured == {(backend, batch) for backend in set(BACKENDS) - absent() for batch in (1, 4)}
     rows = [*sections["Inference"], *sections.get("Triton, several callers", [])]
     for row in rows:
         assert row["images_per_second"] > 0
@@ -60,17 +60,17 @@ def test_every_step_and_engine_is_reported(report: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("section", ["Agreement", "Agreement of a model trained here"])
-def test_engines_agree_with_the_network_in_memory(report: dict[str, Any], section: str) -> None:
-    rows = {row["engine"]: row for row in report["sections"][section]}
-    expected = set(ENGINES) - absent() - {"torch f32"}
+def test_backends_agree_with_the_network_in_memory(report: dict[str, Any], section: str) -> None:
+    rows = {row["backend"]: row for row in report["sections"][section]}
+    expected = set(BACKENDS) - absent() - {"torch f32"}
     assert set(rows) == (expected - {"onnxruntime int8"} if "trained" in section else expected)
-    for engine, row in rows.items():
+    for backend, row in rows.items():
         assert (row["against"], row["photos"]) == ("torch f32", 12)
-        assert row["max_cosine_distance"] <= ALLOWED.get(engine, FLOAT32_TOLERANCE), engine
+        assert row["max_cosine_distance"] <= ALLOWED.get(backend, FLOAT32_TOLERANCE), backend
 
 
 def test_what_cannot_be_measured_is_left_out_with_its_reason(tiny_bundle: Path) -> None:
-    told = measure(load_bundle(tiny_bundle), options(engines=("onnxruntime f32", "torch f32"), batches=(1,)))
+    told = measure(load_bundle(tiny_bundle), options(backends=("onnxruntime f32", "torch f32"), batches=(1,)))
     assert set(told["left_out"]) == {"torch f32", "training"}
     assert "does not name its backbone" in told["left_out"]["training"]
     assert "Left out: torch f32: " in markdown(told)

@@ -1,4 +1,4 @@
-"""Which engine an embedder takes by itself."""
+"""Which backend an embedder takes by itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_without_openvino_onnx_runtime_is_taken(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("chosen", ["onnx", "openvino"])
-async def test_auto_serves_and_proves_the_engine_it_took(
+async def test_auto_serves_and_proves_the_backend_it_took(
     tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, chosen: str
 ) -> None:
     monkeypatch.setattr("embedder.backends.choose.cpu_backend", lambda: chosen)

@@ -147,5 +147,5 @@ def test_unfit_backbones_are_refused(tmp_path: Path) -> None:
     torch.save({"layer.weight": torch.zeros(1)}, tmp_path / "weights.pth")
     with pytest.raises(InvalidInputError, match="do not fit the architecture 'test_resnet'"):
         load_backbone(BackboneSpec("test_resnet", tmp_path / "weights.pth"))
-    with pytest.raises(InvalidInputError, match="There is no weights file"):
+    with pytest.raises(InvalidInputError, match="there is no weights file"):
         load_backbone(BackboneSpec("test_resnet", tmp_path / "absent.pth"))

@@ -30,10 +30,10 @@ FILE = "features.sqlite"
 
 
 class CountingEncoder:
-    """The bundle's own engine, which counts what it is asked and fails after a number of photos."""
+    """The bundle's own backend, which counts what it is asked and fails after a number of photos."""
 
     def __init__(self, bundle: Bundle, limit: int = 10_000) -> None:
-        self._engine = OnnxEncoder(bundle, threads=1)
+        self._backend = OnnxEncoder(bundle, threads=1)
         self._limit = limit
         self.photos = 0
 
@@ -41,7 +41,7 @@ class CountingEncoder:
         if self.photos + len(images) > self._limit:
             raise KeyboardInterrupt
         self.photos += len(images)
-        return self._engine.encode(images)
+        return self._backend.encode(images)
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_a_photo_that_changes_while_it_is_read_does_not_poison_the_cache(
     with monkeypatch.context() as patched:
         patched.setattr("embedder.training.features.read_photo", changing)
         found = extract(CountingEncoder(bundle), bundle, photos[:1], tmp_path / "cache")
-    assert found.problems == {0: "The file changed while it was read."}
+    assert found.problems == {0: "the file changed while it was read"}
     assert np.isnan(found.values).all()
     now = extract(CountingEncoder(bundle), bundle, photos[:1], tmp_path / "cache")
     fresh = extract(CountingEncoder(bundle), bundle, photos[:1], tmp_path / "fresh")

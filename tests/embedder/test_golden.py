@@ -147,7 +147,7 @@ async def test_wrong_preprocessing_is_never_ready(
     running = asyncio.create_task(model.run())
     while "golden images" not in await model.check_ready():
         await asyncio.sleep(0.01)
-    with pytest.raises(UnavailableError, match="the preprocessing, the engine or the network differs"):
+    with pytest.raises(UnavailableError, match="the preprocessing, the backend or the network differs"):
         model.pipeline()
     running.cancel()
     await model.close()

@@ -24,8 +24,8 @@ def test_pipes_folders_giants_and_impossible_names_are_refused(tmp_path: Path) -
     with (tmp_path / "giant").open("wb") as giant:
         giant.truncate(3 * 2**30)
     for name, problem in {
-        "pipe": "no regular file",
-        ".": "no regular file",
+        "pipe": "not a regular file",
+        ".": "not a regular file",
         "giant": f"3,221,225,472 bytes; at most {MAX_IMAGE_BYTES:,}",
         "nul\0.png": "null byte",
         "gone": "No such file",

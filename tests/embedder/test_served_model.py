@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedder.backends.choose import Engines
+from embedder.backends.choose import Backends
 from embedder.bundle import Bundle, copy_bundle, load_bundle, write_bundle
 from embedder.config import EmbedderSettings
 from embedder.encoder import AsyncEncoder
@@ -145,7 +145,7 @@ async def test_a_successor_that_fails_its_golden_images_is_tried_once(
         assert model.pipeline().bundle.model_version == other.model_version
 
 
-@pytest.mark.parametrize("failure", [FileNotFoundError("swapped"), RuntimeError("an engine's own error")])
+@pytest.mark.parametrize("failure", [FileNotFoundError("swapped"), RuntimeError("a backend's own error")])
 async def test_no_failure_to_load_a_successor_ends_the_embedder(
     make_tiny_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
@@ -167,19 +167,19 @@ async def test_no_failure_to_load_a_successor_ends_the_embedder(
 async def test_a_bundle_replaced_while_it_is_loaded_is_not_served_under_its_name(
     make_tiny_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The engine reads the network after the bundle was verified; another may lie there by then."""
+    """The backend reads the network after the bundle was verified; another may lie there by then."""
     old, middle, last = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (1, 2, 3))
     folder, metrics = tmp_path / "served", Metrics()
     copy_bundle(old, folder)
-    engine_open = Engines.open
+    backend_open = Backends.open
 
-    async def after_a_swap(engines: Engines, bundle: Bundle) -> AsyncEncoder:
+    async def after_a_swap(backends: Backends, bundle: Bundle) -> AsyncEncoder:
         if bundle.model_version == middle.model_version:
             copy_bundle(last, folder)
-        return await engine_open(engines, bundle)
+        return await backend_open(backends, bundle)
 
     async with following(folder, metrics) as model:
-        monkeypatch.setattr(Engines, "open", after_a_swap)
+        monkeypatch.setattr(Backends, "open", after_a_swap)
         copy_bundle(middle, folder)
         await until_switched(metrics, "ok")
         assert metrics.registry.get_sample_value(SWITCHES, {"result": "failed"}) == 1
@@ -212,30 +212,30 @@ async def test_a_bundle_replaced_while_it_is_first_read_is_followed(
 
 
 @pytest.mark.parametrize("successor", ["the same", "of other outputs"])
-async def test_a_swap_while_the_engine_starts_does_not_end_the_embedder(
+async def test_a_swap_while_the_backend_starts_does_not_end_the_embedder(
     make_tiny_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, successor: str
 ) -> None:
     old = load_bundle(make_tiny_bundle(seed=1))
     new = old if successor == "the same" else load_bundle(make_tiny_bundle(categories=()))
     folder = tmp_path / "served"
     copy_bundle(old, folder)
-    engine_open = Engines.open
+    backend_open = Backends.open
     swaps: list[Bundle] = [new]
 
-    async def during_a_swap(engines: Engines, bundle: Bundle) -> AsyncEncoder:
-        """The folder is absent for a moment, in which the engine meets nothing, or already the other one."""
+    async def during_a_swap(backends: Backends, bundle: Bundle) -> AsyncEncoder:
+        """The folder is absent for a moment, in which the backend meets nothing, or already the other one."""
         if not swaps:
-            return await engine_open(engines, bundle)
+            return await backend_open(backends, bundle)
         swaps.pop()
         folder.rename(tmp_path / "old")
         if new is not old:
             copy_bundle(new, folder)
         try:
-            return await engine_open(engines, bundle)
+            return await backend_open(backends, bundle)
         finally:
             copy_bundle(new, folder)
 
-    monkeypatch.setattr(Engines, "open", during_a_swap)
+    monkeypatch.setattr(Backends, "open", during_a_swap)
     model = starting(folder)
     await asyncio.wait_for(model.run(), 30)
     assert model.pipeline().bundle.model_version == new.model_version
@@ -249,13 +249,13 @@ async def test_a_network_that_fails_its_golden_images_at_start_is_loaded_once(
     parts = {"dim": good.dim, "taxonomy": good.taxonomy, "preprocess": good.preprocess}
     wrong = {**parts, "provenance": {}, "metrics": {}, "golden": stranger.golden()}
     write_bundle(tmp_path / "served", good.network_path, **wrong)
-    engine_open, opened = Engines.open, []
+    backend_open, opened = Backends.open, []
 
-    async def counted(engines: Engines, bundle: Bundle) -> AsyncEncoder:
+    async def counted(backends: Backends, bundle: Bundle) -> AsyncEncoder:
         opened.append(bundle.model_version)
-        return await engine_open(engines, bundle)
+        return await backend_open(backends, bundle)
 
-    monkeypatch.setattr(Engines, "open", counted)
+    monkeypatch.setattr(Backends, "open", counted)
     monkeypatch.setattr("embedder.served_model.RETRY_SECONDS", 0.01)
     model = starting(tmp_path / "served")
     running = asyncio.create_task(model.run())
@@ -276,16 +276,16 @@ async def test_a_successor_that_may_be_had_later_is_tried_ever_more_rarely_and_t
     folder, metrics = tmp_path / "served", Metrics()
     copy_bundle(old, folder)
     monkeypatch.setattr("embedder.served_model.RETRY_SECONDS", 0.02)
-    engine_open, tried = Engines.open, []
+    backend_open, tried = Backends.open, []
 
-    async def at_the_fourth_try(engines: Engines, bundle: Bundle) -> AsyncEncoder:
+    async def at_the_fourth_try(backends: Backends, bundle: Bundle) -> AsyncEncoder:
         tried.append(time.monotonic())
         if len(tried) < 4:
             raise UnavailableError("Triton is away", reason=Reason.MODEL_SERVER_UNAVAILABLE)
-        return await engine_open(engines, bundle)
+        return await backend_open(backends, bundle)
 
     async with following(folder, metrics) as model:
-        monkeypatch.setattr(Engines, "open", at_the_fourth_try)
+        monkeypatch.setattr(Backends, "open", at_the_fourth_try)
         copy_bundle(new, folder)
         await until_switched(metrics, "ok")
         assert metrics.registry.get_sample_value(SWITCHES, {"result": "failed"}) == 1

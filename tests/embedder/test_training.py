@@ -323,7 +323,7 @@ def test_early_stopping_needs_something_to_judge_by(
 ) -> None:
     patient = config.model_copy(update={"patience": 1})
     train_rows = tuple(toy_catalog.rows("train"))
-    with pytest.raises(InvalidInputError, match="Early stopping needs val rows in the catalogue"):
+    with pytest.raises(InvalidInputError, match="early stopping needs val rows in the catalogue"):
         train(Catalog(train_rows, toy_catalog.root), tmp_path / "bundle", patient, ignore)
     nameless = tuple(
         replace(item, product_id=item.item_id, categories=()) for item in toy_catalog.rows("val")

@@ -86,7 +86,7 @@ async def test_torch_onnx_runtime_openvino_and_triton_agree_on_200_photos_of_a_t
     toy_photo: Callable[[int, int], bytes],
     tmp_path: Path,
 ) -> None:
-    """The network as it lies in memory after training, and its bundle in every engine."""
+    """The network as it lies in memory after training, and its bundle in every backend."""
     run = TrainingRun(toy_catalog, config.model_copy(update={"epochs": 3}), lambda *told: None)
     head, _ = run.train()
     network = EmbeddingNetwork(run.backbone.module, head.cpu()).cpu().eval()

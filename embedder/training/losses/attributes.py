@@ -1,4 +1,4 @@
-"""Titles as extra targets: from a photo's embedding, tell which words its title holds."""
+"""Titles as extra targets: predict the words of a photo's title from its embedding."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class AttributeLoss(nn.Module):
         self.bias = nn.Parameter(torch.full((attributes,), -4.0 if kind == "bce" else 0.0))
 
     def forward(self, embeddings: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss of the rows that have an attribute, 0 if there is none.
+        """Returns the mean loss of the rows that have an attribute, 0 if there is none.
 
         Args:
             embeddings: ``(B, D)`` of unit norm.
             targets: ``(B, A)`` float32, 1 where the row has the attribute, else 0.
         """
-        told = targets.sum(dim=1) > 0
-        if not bool(told.any()):
+        titled = targets.sum(dim=1) > 0
+        if not bool(titled.any()):
             return embeddings.sum() * 0
-        targets = targets[told]
+        targets = targets[titled]
         weight = functional.normalize(self.weight, dim=1)
-        scores = _SCALE * embeddings[told] @ weight.T + self.bias
+        scores = _SCALE * embeddings[titled] @ weight.T + self.bias
         if self._kind == "softmax":
             return functional.cross_entropy(scores, targets / targets.sum(dim=1, keepdim=True))
         losses = functional.binary_cross_entropy_with_logits(scores, targets, reduction="none")

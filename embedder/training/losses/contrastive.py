@@ -31,7 +31,7 @@ class HierarchicalContrastiveLoss(nn.Module):
         self._contrast = SupConLoss(temperature=temperature)
 
     def forward(self, embeddings: Tensor, classes: Tensor, products: Tensor) -> Tensor:
-        """Return the loss of a batch.
+        """Returns the loss of a batch.
 
         Args:
             embeddings: ``(B, D)`` of unit norm.
@@ -57,7 +57,7 @@ class HierarchicalContrastiveLoss(nn.Module):
 
 
 def _first_of_each(groups: Tensor) -> Tensor:
-    """Return the position of each group's first row."""
+    """Returns the position of each group's first row."""
     order = torch.argsort(groups, stable=True)
     ordered = groups[order]
     starts = torch.ones_like(ordered, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""The dependence loss: what it costs when a level's class is no child of the class one level up.
+"""The dependence loss: what it costs when a level's class is not a child of the class one level up.
 
 Gao et al. (arXiv 2005.06692) punish a violation between two levels by how wrong the levels are. As
 commonly coded, ``p^(D I_above) p^(D I_here) - 1``, its indicators come from arg max: ``D`` is 1 if the
@@ -27,7 +27,7 @@ BASE = 3.0
 
 
 def dependence_loss(logits: Sequence[Tensor], classes: Tensor, parents: Sequence[Tensor]) -> Tensor:
-    """Return the sum over neighbouring levels of the mean dependence loss.
+    """Returns the sum over neighbouring levels of the mean dependence loss.
 
     A certain violation between two wrong levels costs ``BASE**2 - 1``.
 

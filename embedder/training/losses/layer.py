@@ -17,7 +17,7 @@ def layer_loss(
     weights: Sequence[float],
     class_weights: Sequence[Tensor] | None = None,
 ) -> Tensor:
-    """Return the weighted sum of the levels' cross entropies, each over the rows with a class there.
+    """Returns the weighted sum of the levels' cross entropies, each over the rows with a class there.
 
     Args:
         logits: For each level ``(B, C_l)``.
@@ -40,7 +40,7 @@ def layer_loss(
 
 
 def flat_loss(logits: Sequence[Tensor], classes: Tensor) -> Tensor:
-    """Return the mean negative log-probability of each row's deepest class.
+    """Returns the mean negative log-probability of each row's deepest class.
 
     Args:
         logits: For each level ``(B, C_l)``, logarithms of marginal probabilities
@@ -57,7 +57,7 @@ def flat_loss(logits: Sequence[Tensor], classes: Tensor) -> Tensor:
 
 
 def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
-    """Return class weights inverse to the effective number of samples (Cui et al., CVPR 2019, eq. 2).
+    """Returns class weights inverse to the effective number of samples (Cui et al., CVPR 2019, eq. 2).
 
     The effective number of ``n`` samples is ``(1 - beta^n) / (1 - beta)``: 1 for every class at
     ``beta = 0``, ``n`` as ``beta`` nears 1.

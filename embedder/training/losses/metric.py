@@ -51,7 +51,7 @@ class MetricLoss(nn.Module):
         self._miner = MultiSimilarityMiner() if hard_negatives else None
 
     def forward(self, embeddings: Tensor, products: Tensor) -> Tensor:
-        """Return the loss of a batch, 0 if none of its products takes part."""
+        """Returns the loss of a batch, 0 if none of its products takes part."""
         known = products != MISSING
         if not bool(known.any()):
             return embeddings.sum() * 0

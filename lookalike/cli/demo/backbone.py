@@ -25,8 +25,8 @@ def plain_backbone_figures(
         ``mar@10``, ``mar@10_capped`` and ``recall@1``.
     """
     from embedder.backends.onnx import OnnxEncoder
-    from embedder.evaluation.figures import means, retrieval_measures
     from embedder.evaluation.offline import rank_items
+    from embedder.evaluation.summary import means, retrieval_measures
     from embedder.export import export_default_bundle
     from embedder.training.features import FeatureExtractor
 

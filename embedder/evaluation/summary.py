@@ -1,4 +1,4 @@
-"""The figures of an evaluation by the names that reports and ``lookalike evaluate`` give them."""
+"""The measures of an evaluation by the names that reports and ``lookalike evaluate`` give them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PerQuery = Mapping[str, npt.NDArray[np.float64]]
 
 
 def retrieval_measures(queries: Sequence[Query], k: int = 10) -> dict[str, npt.NDArray[np.float64]]:
-    """Return MAR@1, MAR@10 strict and capped, and R@1 of each query, and MAR@k where k is another.
+    """Returns MAR@1, MAR@10 strict and capped, and R@1 of each query, and MAR@k where k is another.
 
     Args:
         queries: The outcomes, rankings at least ``max(10, k)`` deep.
@@ -45,12 +45,12 @@ def retrieval_measures(queries: Sequence[Query], k: int = 10) -> dict[str, npt.N
 
 
 def full_ranking_measures(queries: Sequence[Query], k: int = 10) -> dict[str, npt.NDArray[np.float64]]:
-    """Return :func:`retrieval_measures` and AP@R; for rankings as deep as there are right answers."""
+    """Returns :func:`retrieval_measures` and AP@R; for rankings as deep as there are right answers."""
     return {**retrieval_measures(queries, k), "map@r": average_precisions_at_r(queries)}
 
 
 def means(measures: PerQuery) -> dict[str, float]:
-    """Average each measure over the queries that have right answers.
+    """Averages each measure over the queries that have right answers.
 
     Raises:
         InvalidInputError: No query has any.
@@ -59,7 +59,7 @@ def means(measures: PerQuery) -> dict[str, float]:
 
 
 def differences(system: PerQuery, baseline: PerQuery, products: Sequence[str]) -> dict[str, Any]:
-    """Compare two systems that answered the same queries.
+    """Compares two systems that answered the same queries.
 
     Args:
         system: Measures of the one.
@@ -82,12 +82,12 @@ def differences(system: PerQuery, baseline: PerQuery, products: Sequence[str]) -
     return found
 
 
-def classification_figures(
+def classification_measures(
     predicted: Sequence[Mapping[str, CategoryPath]],
     actual: Sequence[CategoryPath],
     categories: Iterable[CategoryPath] = (),
 ) -> dict[str, Any]:
-    """Return the accuracy of each level, how often levels contradict each other, and how bad mistakes are.
+    """Returns the accuracy of each level, how often levels contradict each other, and how bad mistakes are.
 
     A category counts as right only with all those above it, and one that the model does not know is a
     mistake. None stands for what cannot be measured: a level that the model does not predict or the rows
