@@ -130,7 +130,7 @@ def decoding(photos: Sequence[bytes], bundle: Bundle, options: Options) -> list[
     params = bundle.preprocess
     rows = []
     for side in options.sides:
-        _tell(f"decoding, {side} pixels")
+        _say(f"decoding, {side} pixels")
         files = [resized(photo, side) for photo in photos[:_DECODED]]
         steps: dict[str, Callable[[bytes], object]] = {
             "decode in full": decode_image,
@@ -160,7 +160,7 @@ def inference(backends: dict[str, Encoder], images: Array, options: Options) -> 
     calls = {(name, batch): Calls(batch) for name in backends for batch in options.batches}
     for number in range(options.rounds):
         for (name, batch), measured in calls.items():
-            _tell(f"round {number + 1} of {options.rounds}: {name}, batches of {batch}")
+            _say(f"round {number + 1} of {options.rounds}: {name}, batches of {batch}")
             pictures = np.resize(images, (batch, *images.shape[1:]))
             measured.run(lambda e=backends[name], p=pictures: e.encode(p), options.seconds)  # type: ignore[misc]
     return [{"backend": name, "batch": batch, **done.figures()} for (name, batch), done in calls.items()]
@@ -184,7 +184,7 @@ def concurrent(client: TritonClient, images: Array, options: Options) -> list[di
         rate = batch * len(calls.seconds) / (time.perf_counter() - start)
         return {**calls.figures(), "images_per_second": rate}
 
-    _tell("Triton, several callers")
+    _say("Triton, several callers")
     return [
         {"callers": callers, "batch": batch, **client.loop.run_until_complete(at(callers, batch))}
         for batch in (1, 4, 16)
@@ -213,7 +213,7 @@ def agreement(backends: dict[str, Encoder], images: Array) -> list[dict[str, Any
     ]
 
 
-def _tell(what: str) -> None:
+def _say(what: str) -> None:
     print(what, file=sys.stderr, flush=True)
 
 
@@ -285,7 +285,7 @@ def trained_agreement(bundle: Bundle, options: Options) -> list[dict[str, Any]]:
     """
     if not options.agree:
         return []
-    _tell("training a model, to compare the backends on it")
+    _say("training a model, to compare the backends on it")
     backbone = backbone_of(bundle, options.weights)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
