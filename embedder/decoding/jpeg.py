@@ -7,7 +7,7 @@ import math
 
 from PIL import Image, JpegImagePlugin
 
-from embedder.decoding.ending import decode_unended
+from embedder.decoding.ending import DECODINGS, decode_unended
 from embedder.decoding.exif import orientation_of
 from embedder.decoding.flatten import to_rgb
 from embedder.decoding.limits import DecodeLimits, check_pixels
@@ -35,10 +35,13 @@ class Jpeg:
         check_pixels(
             header.size, limits.max_jpeg_pixels if header.one_pass else limits.max_jpeg_decoded_pixels
         )
-        if not header.one_pass:
-            passes = data.count(b"\xff\xda")
-            check_pixels((header.size[0] * passes, header.size[1]), limits.max_jpeg_scan_pixels)
         self._file = header.without_metadata
+        self._ended = self._file.rfind(END_MARKER) >= 0
+        if not self._ended:
+            check_pixels(header.size, limits.max_jpeg_unended_pixels)
+        if not header.one_pass:
+            passes = data.count(b"\xff\xda") * (1 if self._ended else DECODINGS)
+            check_pixels((header.size[0] * passes, header.size[1]), limits.max_jpeg_scan_pixels)
         self._orientation = orientation_of(header.exif)
         self._draft = None
         if min_side is not None:
@@ -49,13 +52,14 @@ class Jpeg:
         size = self._image.size
         check_pixels(size, limits.max_jpeg_decoded_pixels)
         # Several passes need all of the picture at once.
-        self.pixels = math.prod(size if header.one_pass else header.size)
+        held = 1 if self._ended else 2  # two pictures are compared
+        self.pixels = held * math.prod(size if header.one_pass else header.size)
 
     def decode(self) -> tuple[Image.Image, int]:
         """Decodes it; a file that lacks nothing but its end marker too."""
         image, self._image = self._image, None
         assert image is not None
-        if self._file.rfind(END_MARKER) >= 0:
+        if self._ended:
             image.load()
             return to_rgb(image), self._orientation
         whole = decode_unended(self._file, self._load)

@@ -21,6 +21,8 @@ class DecodeLimits:
         max_jpeg_decoded_pixels: Pixels of a scaled JPEG's result, and of a JPEG that needs several
             (progressive) passes.
         max_jpeg_scan_pixels: Pixels times passes of a JPEG that needs several.
+        max_jpeg_unended_pixels: Pixels that a JPEG without an end marker may declare, because it is decoded
+            many times to find out whether it is whole.
     """
 
     max_bytes: int = MAX_IMAGE_BYTES
@@ -28,6 +30,7 @@ class DecodeLimits:
     max_jpeg_pixels: int = 210_000_000
     max_jpeg_decoded_pixels: int = 64_000_000
     max_jpeg_scan_pixels: int = 2_000_000_000
+    max_jpeg_unended_pixels: int = 16_000_000
 
 
 DEFAULT_LIMITS = DecodeLimits()

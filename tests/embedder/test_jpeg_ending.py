@@ -98,6 +98,16 @@ def test_a_cut_between_two_restarts_or_two_scans_is_damage() -> None:
             decode_image(cut)
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
+def test_a_large_file_without_an_end_is_refused_before_it_is_decoded(options: dict[str, object]) -> None:
+    """It would be decoded dozens of times."""
+    data = saved(Image.new("RGB", (4_100, 4_000), "white"), **options)
+    with pytest.raises(InvalidInputError) as caught:
+        decode_image(data, min_side=256)
+    assert caught.value.reason == Reason.IMAGE_TOO_MANY_PIXELS
+    assert decode_image(data + END, min_side=256).width >= 256
+
+
 def test_a_plain_corner_is_no_padding() -> None:
     """White codes as zeros: a file that ends with many of them is whole if it needs every one."""
     picture = Image.new("RGB", (600, 600), "white")
