@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +34,7 @@ from lookalike.errors import (
     LookalikeError,
     Reason,
 )
+from lookalike.runtime.cpus import available_cpus
 
 NORM_TOLERANCE = 1e-3
 REPEAT_TOLERANCE = 1e-5
@@ -145,7 +145,7 @@ class EmbedPipeline:
     ) -> None:
         self.bundle = bundle
         self._encoder = encoder
-        decoders = preprocess_workers or os.cpu_count() or 1
+        decoders = preprocess_workers or available_cpus()
         self._max_batch = max_batch
         self._max_under_way = min(max_batch * max_running + decoders, max_queue)
         self._admission = Admission(max_queue, max_queue_bytes, metrics)

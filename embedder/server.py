@@ -32,6 +32,6 @@ async def run(settings: EmbedderSettings) -> None:
         model.check_ready,
     )
     try:
-        await ServerRunner("embedder", [service], settings, metrics, beside=[model.run]).run()
+        await ServerRunner("embedder", [service], settings, metrics, background=[model.run]).run()
     finally:
         await model.close()

@@ -178,7 +178,7 @@ class Generation:
                 self.fail("its rows could not be written", error)
             raise
         self._disk.written()
-        if self.has_lost_its_files():
+        if self.has_failed():
             raise self._takes_no_writes()
         return group
 
@@ -189,8 +189,8 @@ class Generation:
             # What is committed is in the write-ahead log, whatever becomes of bringing it into the file.
             log.warning("wal_not_restarted", generation=self.name, reason=str(error))
 
-    def has_lost_its_files(self) -> bool:
-        """Whether what is written is no longer in the data folder; no write is taken then."""
+    def has_failed(self) -> bool:
+        """Whether no write is taken until a restart, as when its files are no longer in the data folder."""
         if not self.failure and not (self._owns_folder() and self.store.in_place()):
             self.fail("its files were deleted or replaced while it was running")
         return bool(self.failure)
@@ -256,7 +256,7 @@ class Generation:
         """
         with self._checkpoint_lock:
             revision = self._revision
-            if revision == self.store.index_revision or self._closed or self.has_lost_its_files():
+            if revision == self.store.index_revision or self._closed or self.has_failed():
                 return
             save_index(self._index, self.store, self._folder, revision)
 

@@ -63,7 +63,7 @@ async def run(settings: HasherSettings) -> None:
         check_ready,
     )
     try:
-        await ServerRunner("hasher", [service], settings, metrics, beside=[keep]).run()
+        await ServerRunner("hasher", [service], settings, metrics, background=[keep]).run()
     finally:
         await asyncio.to_thread(shard.close)
         await asyncio.to_thread(pools.close)

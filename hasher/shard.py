@@ -195,7 +195,7 @@ class Shard:
         """
         if not self._loaded:
             return LOADING
-        failed = [generation for generation in self.generations() if generation.has_lost_its_files()]
+        failed = [generation for generation in self.generations() if generation.has_failed()]
         if failed:
             return f"generation {failed[0].name}: {failed[0].failure}"
         return "" if self._owns_folder() else "the data folder was deleted or replaced while it was in use"

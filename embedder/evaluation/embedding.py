@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from embedder.photos import read_photo
 from embedder.preparation import prepared_ahead
 from embedder.preprocess import preprocess
 from lookalike.errors import InvalidInputError
+from lookalike.runtime.cpus import available_cpus
 
 _BATCH = 16
 
@@ -58,7 +58,7 @@ def embed_photos(
             problems[number] = error.message
         return None
 
-    done, threads = 0, os.cpu_count() or 1
+    done, threads = 0, available_cpus()
     for batch, pictures in prepared_ahead(range(len(photos)), prepare, batch_size=_BATCH, threads=threads):
         there = [(number, one) for number, one in zip(batch, pictures, strict=True) if one is not None]
         if there:

@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from embedder.model.backbone import BackboneSpec
 from lookalike.errors import InvalidInputError, Reason
+from lookalike.runtime.cpus import available_cpus
 
 _TRAINED = (
     *("level_width", "dropout", "epochs", "batch_size", "learning_rate", "weight_decay", "metric_loss"),
@@ -224,7 +225,7 @@ class TrainConfig(BaseModel):
     @property
     def thread_count(self) -> int:
         """CPU threads to compute with."""
-        return self.threads or os.cpu_count() or 1
+        return self.threads or available_cpus()
 
     def decides(self) -> dict[str, object]:
         """Returns the settings that decide which model comes out; not where files go or who computes."""

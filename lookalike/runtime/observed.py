@@ -18,7 +18,7 @@ from lookalike.files.open_files import open_files_error
 from lookalike.runtime.calls import Calls, Kind, shutting_down
 from lookalike.runtime.metrics import Metrics
 from lookalike.wire.channel import REQUEST_ID_KEY
-from lookalike.wire.status import DETAILS_KEY, PUSHBACK_KEY, code_of, status_of
+from lookalike.wire.status import CODES_BY_NUMBER, DETAILS_KEY, PUSHBACK_KEY, code_of, status_of
 
 _MAX_REQUEST_ID = 128
 _PROBES = "/grpc."
@@ -28,7 +28,6 @@ _TYPES = {
     (False, True): "server_stream",
     (True, True): "bidi_stream",
 }
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 log = structlog.get_logger()
 
@@ -141,7 +140,7 @@ class ObservedCall:
 def _code_set(context: grpc.aio.ServicerContext) -> grpc.StatusCode | None:
     """Returns the status that the handler set itself, as a code or its number."""
     code = context.code()
-    return _CODES.get(code.value[0] if isinstance(code, grpc.StatusCode) else code)
+    return CODES_BY_NUMBER.get(code.value[0] if isinstance(code, grpc.StatusCode) else code)
 
 
 def _request_id(context: grpc.aio.ServicerContext) -> str:

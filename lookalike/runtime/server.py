@@ -52,7 +52,7 @@ class ServerRunner:
     """One gRPC server with health, reflection, metrics and a graceful stop.
 
     The stop goes: health NOT_SERVING → wait ``drain_wait_seconds`` → refuse new calls and give running ones
-    ``stop_grace_seconds`` → refuse those, too → end ``beside`` → ``close`` callbacks in order → metrics.
+    ``stop_grace_seconds`` → refuse those, too → end ``background`` → ``close`` callbacks in order → metrics.
 
     Args:
         name: The process's name in logs.
@@ -62,7 +62,7 @@ class ServerRunner:
         interceptors: Further ones, the first the outermost. They are called before a request is read, and may
             refuse it by raising a domain error.
         credentials: For TLS; None serves without.
-        beside: What runs while the server serves. :meth:`run` ends with the first failure of one.
+        background: What runs while the server serves. :meth:`run` ends with the first failure of one.
         close: Called after the last call has ended.
         draining: Set when the stop begins, for long streams that should end by themselves.
     """
@@ -76,7 +76,7 @@ class ServerRunner:
         *,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         credentials: grpc.ServerCredentials | None = None,
-        beside: Sequence[Callable[[], Coroutine[None, None, None]]] = (),
+        background: Sequence[Callable[[], Coroutine[None, None, None]]] = (),
         close: Sequence[Callable[[], Awaitable[None]]] = (),
         draining: asyncio.Event | None = None,
     ) -> None:
@@ -88,7 +88,7 @@ class ServerRunner:
         self._settings = settings
         self._metrics = metrics
         self._credentials = credentials
-        self._beside = tuple(beside)
+        self._background = tuple(background)
         self._close = tuple(close)
         self._health = HealthMonitor({service.full_name: service.check_ready for service in services})
         self._calls = Calls(
@@ -131,7 +131,7 @@ class ServerRunner:
             self.metrics_port = self._metrics_server.port
         await server.start()
         await self._health.start()
-        self._tasks = [asyncio.create_task(work()) for work in self._beside]
+        self._tasks = [asyncio.create_task(work()) for work in self._background]
         log.info("serving", name=self._name, port=self.port, metrics_port=self.metrics_port)
         if settings.ready_file:
             _write_ready_file(settings.ready_file, self.port, self.metrics_port)
@@ -176,7 +176,7 @@ class ServerRunner:
         """Starts, waits for SIGTERM or SIGINT, and stops gracefully.
 
         Raises:
-            Exception: The first failure of what runs beside; the server has stopped by then.
+            Exception: The first failure of what runs in the background; the server has stopped by then.
         """
         asked_to_stop = asyncio.Event()
         loop = asyncio.get_running_loop()

@@ -43,7 +43,7 @@ _CODES: dict[type[LookalikeError], grpc.StatusCode] = {
     errors.DataLossError: grpc.StatusCode.DATA_LOSS,
 }
 _CLASSES = {code: error_class for error_class, code in _CODES.items()}
-_CODES_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+CODES_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def code_of(error: LookalikeError) -> grpc.StatusCode:
@@ -94,7 +94,7 @@ def _cut_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
 
 def error_from_status(status: status_pb2.Status) -> LookalikeError:
     """Rebuilds the domain error from a ``google.rpc.Status``; a foreign status gets the code's own class."""
-    code = _CODES_BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)
+    code = CODES_BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)
     error_class = _CLASSES.get(code, LookalikeError)
     error = error_class(status.message or code.name)
     for detail in status.details:

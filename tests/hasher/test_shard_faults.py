@@ -228,7 +228,7 @@ def test_closing_goes_on_where_a_generation_cannot_be_closed_cleanly(
 
 
 class SlowSave:
-    """Saving an index takes until it is told to go on."""
+    """Saving an index takes until it may go on."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.started, self.go_on = threading.Event(), threading.Event()

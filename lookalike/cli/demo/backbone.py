@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from lookalike.catalogue.catalog import Catalog
 from lookalike.catalogue.questions import questions
 from lookalike.cli.console import Update
+from lookalike.runtime.cpus import available_cpus
 
 
 def plain_backbone_figures(
@@ -33,7 +33,7 @@ def plain_backbone_figures(
     asked = questions(catalog)
     index = catalog.index_items()
     rows = {item.item_id: item for item in [*index, *(question.item for question in asked)]}
-    threads = os.cpu_count() or 1
+    threads = available_cpus()
     bundle = export_default_bundle(bundle_folder)
     extractor = FeatureExtractor(bundle, OnnxEncoder(bundle, threads), cache, threads)
     features = extractor.extract([item.image_path for item in rows.values()], 0, 0, update)
