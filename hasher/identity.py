@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from lookalike.errors import DataLossError, FailedPreconditionError, Reason
+from lookalike.errors import DataLossError, FailedPreconditionError, InvalidInputError, Reason
 from lookalike.files.disk import replace_file
+from lookalike.files.open_files import open_files_error
 
 IDENTITY_FILE = "identity.json"
 
@@ -30,7 +31,9 @@ class Identity:
         """Returns the identity of a data folder; None: it has none yet.
 
         Raises:
-            DataLossError: It cannot be read.
+            DataLossError: It is damaged.
+            InvalidInputError: It cannot be read (``CONFIG_INVALID``).
+            UnavailableError: No file can be opened any more (``OPEN_FILES_LIMIT``).
         """
         try:
             values = json.loads((folder / IDENTITY_FILE).read_bytes())
@@ -42,9 +45,14 @@ class Identity:
             )
         except FileNotFoundError:
             return None
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except OSError as error:
+            raise open_files_error(error) or InvalidInputError(
+                f"cannot read {IDENTITY_FILE} in the data folder: {error.strerror}",
+                reason=Reason.CONFIG_INVALID,
+            ) from None
+        except (KeyError, TypeError, ValueError) as error:
             raise DataLossError(
-                f"{IDENTITY_FILE} in the data folder cannot be read ({error}): restore it from a copy"
+                f"{IDENTITY_FILE} in the data folder is damaged ({error}): restore it from a copy"
             ) from error
 
     def write(self, folder: Path) -> None:

@@ -76,14 +76,14 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
 
     def _create(self, request: hasher_pb2.ApplyRequest, spec: Spec, target: Identity) -> int:
         self._shard.check_name(request.generation)
-        self._shard.join(target.installation_id)
+        self._shard.join(target.installation_id, request.generation)
         return self._shard.create(request.generation, spec, request.request_id)
 
     def _drop(self, name: str, target: Identity) -> int:
         self._shard.check_name(name)
         if self._shard.has(name):
             # What a shard without an installation holds may be another's; from now on it is this one's.
-            self._shard.join(target.installation_id)
+            self._shard.join(target.installation_id, name)
         return self._shard.drop(name)
 
     async def _write(self, request: hasher_pb2.ApplyRequest, target: Identity) -> hasher_pb2.ApplyResponse:
@@ -94,7 +94,7 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
         )
         # Another installation may have been faster, or there may have been none so far.
         if shard.identity.installation_id != target.installation_id:
-            await asyncio.to_thread(shard.join, target.installation_id)
+            await asyncio.to_thread(shard.join, target.installation_id, request.generation)
         applied = await asyncio.wrap_future(generation.submit(change))
         return convert.applied_message(applied)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -14,34 +12,36 @@ from pathlib import Path
 import structlog
 
 from hasher.disk import DiskWatch
+from hasher.folders import (
+    OWN_FILES,
+    UNFINISHED,
+    check_generation_name,
+    delete_folder,
+    is_generation_name,
+    make_folder,
+)
 from hasher.generation import Generation
-from hasher.identity import IDENTITY_FILE, Identity
-from hasher.index_files import SAVING_PREFIX
+from hasher.identity import Identity
 from hasher.log.base import Log
 from hasher.log.direct import DirectLog
 from hasher.rows.records import Creation
 from hasher.rows.sqlite import disk_full
-from hasher.rows.store import RowStore
 from lookalike.collections import Spec
 from lookalike.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
-    InvalidInputError,
     NotFoundError,
     Reason,
     UnavailableError,
 )
 from lookalike.files.disk import FULL, sync_folder
-from lookalike.files.locks import LOCK_FILE, FolderLock
+from lookalike.files.locks import FolderLock
 from lookalike.files.open_files import open_files_error
 from lookalike.files.sqlite import check_sqlite_version
 from lookalike.limits import MAX_PARTITION_COUNT
 from lookalike.placement import partition_of, shard_of
 
 LOADING = "the generations are still being loaded"
-_CREATING, _DROPPED = ".creating-", ".dropped-"
-_GENERATION_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
-_OWN_FILES = frozenset({LOCK_FILE, IDENTITY_FILE, f"{IDENTITY_FILE}.part"})
 log = structlog.get_logger()
 
 
@@ -115,14 +115,14 @@ class Shard:
         """
         with self._one_at_a_time:
             for entry in sorted(self._folder.iterdir()):
-                if entry.name.startswith((_CREATING, _DROPPED, SAVING_PREFIX)):
+                if entry.name.startswith(UNFINISHED):
                     shutil.rmtree(entry)
-                elif entry.is_dir() and _GENERATION_NAME.fullmatch(entry.name):
+                elif entry.is_dir() and is_generation_name(entry.name):
                     generation = self._generations[entry.name] = self._open(
                         entry.name, self._open_log(entry.name)
                     )
                     log.info("generation_loaded", generation=entry.name, items=generation.store.item_count)
-                elif entry.name not in _OWN_FILES:
+                elif entry.name not in OWN_FILES:
                     log.warning("unknown_entry_ignored", entry=entry.name)
             # A process that was killed may have made, dropped or joined something and not synced it.
             sync_folder(self._folder)
@@ -255,16 +255,31 @@ class Shard:
 
     # Changes
 
-    def join(self, installation_id: str) -> None:
+    def join(self, installation_id: str, name: str) -> None:
         """Makes the shard part of an installation, durably, unless it is part of one.
 
+        Generations of the first schema do not say whose they are: a shard that has some joins whoever knows
+        one of them by name.
+
+        Args:
+            installation_id: The installation.
+            name: The generation that it asks for.
+
         Raises:
-            FailedPreconditionError: It is part of another one (``INSTALLATION_MISMATCH``).
+            FailedPreconditionError: It is part of another one, or holds generations, but not this one
+                (``INSTALLATION_MISMATCH``).
             UnavailableError: The disk is full.
         """
         if self.identity.installation_id == installation_id:
             return
         with self._one_at_a_time:
+            if not self.identity.installation_id and self._generations and not self.has(name):
+                raise FailedPreconditionError(
+                    "this hasher holds generations of an earlier version, which do not say whose they are: it"
+                    " joins the installation that writes to one of them, or deletes one",
+                    reason=Reason.INSTALLATION_MISMATCH,
+                    field="target",
+                )
             joined = self.identity.joined(installation_id)
             self.identity.check(joined)
             self._become(joined)
@@ -309,8 +324,6 @@ class Shard:
             return found.position
 
     def _make(self, name: str, spec: Spec, request_id: str) -> Generation:
-        # A folder gets its final name when it is complete: a crash leaves nothing half made.
-        creating = self._folder / f"{_CREATING}{name}"
         own, new_log = self.identity, self._open_log(name)
         creation = Creation(
             spec,
@@ -321,18 +334,12 @@ class Shard:
             new_log.log_id,
             new_log.first_positions,
         )
-        shutil.rmtree(creating, ignore_errors=True)
+        with self._writing(f"generation {name} cannot be created"):
+            make_folder(self._folder, name, creation)
         try:
-            with self._writing(f"generation {name} cannot be created"):
-                creating.mkdir()
-                RowStore.create(creating, creation, name)
-                sync_folder(creating)
-                creating.rename(self._folder / name)
-                sync_folder(self._folder)
             generation = self._open(name, new_log)
         except BaseException:
-            for folder in (creating, self._folder / name):
-                shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(self._folder / name, ignore_errors=True)
             raise
         generation.follow_log()
         log.info("generation_created", generation=name)
@@ -369,20 +376,12 @@ class Shard:
             found = self._generations.pop(name, None)
             if found:
                 found.close(save=False)
-            self._remove(name)
+            with self._writing(f"generation {name} cannot be deleted"):
+                delete_folder(self._folder, name)
             if found is None:
                 return 0
             log.info("generation_dropped", generation=name)
             return found.position
-
-    def _remove(self, name: str) -> None:
-        """Deletes the folder of a generation, durably; an earlier attempt may have failed halfway."""
-        folder, dropped = self._folder / name, self._folder / f"{_DROPPED}{uuid.uuid4().hex}"
-        with self._writing(f"generation {name} cannot be deleted"):
-            if folder.exists():
-                folder.rename(dropped)
-            sync_folder(self._folder)
-        shutil.rmtree(dropped, ignore_errors=True)
 
     def check_name(self, name: str) -> None:
         """Checks what is to name a generation.
@@ -391,10 +390,5 @@ class Shard:
             InvalidInputError: It is malformed.
             UnavailableError: The shard is still loading.
         """
-        if not _GENERATION_NAME.fullmatch(name) or name in _OWN_FILES:
-            raise InvalidInputError(
-                f"generation {name!r} is not a valid name: 1 to 128 characters a-z, 0-9, '.', '_' and '-',"
-                " starting with a letter or digit",
-                field="generation",
-            )
+        check_generation_name(name)
         self.check_loaded()

@@ -12,7 +12,7 @@ import pytest
 from hasher import convert
 from hasher.identity import IDENTITY_FILE, Identity
 from hasher.shard import Shard
-from lookalike.errors import DataLossError, FailedPreconditionError, Reason
+from lookalike.errors import DataLossError, FailedPreconditionError, InvalidInputError, Reason
 from lookalike.placement import partition_of, shard_of
 from lookalike.v1 import hasher_pb2
 from tests.hasher.served import SPEC, Client, Code, refusal, upsert
@@ -114,7 +114,7 @@ async def test_a_write_that_was_overtaken_by_another_installation_is_refused(
     convert_change = convert.change_of
 
     def overtaken(*arguments: Any) -> Any:
-        client.shard.join("faster")
+        client.shard.join("faster", "g")
         return convert_change(*arguments)
 
     monkeypatch.setattr(convert, "change_of", overtaken)
@@ -150,7 +150,7 @@ def loaded(folder: Path, number: int = 0, count: int = 1) -> Shard:
 def folder(tmp_path: Path, rows: Any) -> Path:
     """A data folder with a generation of the installation "home"."""
     shard = loaded(tmp_path / "data")
-    shard.join("home")
+    shard.join("home", "g")
     shard.create("g", rows.spec, "create")
     shard.close()
     return tmp_path / "data"
@@ -160,7 +160,7 @@ def test_the_installation_survives_a_restart(folder: Path) -> None:
     shard = loaded(folder)
     assert shard.identity == Identity("home", 0, 1, 1)
     with pytest.raises(FailedPreconditionError) as caught:
-        shard.join("another")
+        shard.join("another", "g")
     assert caught.value.reason is Reason.INSTALLATION_MISMATCH
     shard.close()
 
@@ -173,7 +173,7 @@ def test_a_lost_identity_is_that_of_the_generations(folder: Path) -> None:
 
 def test_rows_of_another_installation_are_refused(folder: Path, tmp_path: Path, rows: Any) -> None:
     other = loaded(tmp_path / "other")
-    other.join("another")
+    other.join("another", "copied")
     other.create("copied", rows.spec, "create")
     other.close()
     shutil.copytree(tmp_path / "other" / "copied", folder / "copied")
@@ -189,6 +189,15 @@ def test_a_folder_of_another_shard_is_refused(folder: Path) -> None:
     with pytest.raises(FailedPreconditionError, match="shard 0 of 1") as caught:
         loaded(folder, 1, 2)
     assert caught.value.reason is Reason.SHARD_LAYOUT_MISMATCH
+
+
+def test_an_identity_file_that_cannot_be_opened_is_not_called_damaged(folder: Path) -> None:
+    (folder / IDENTITY_FILE).unlink()
+    (folder / IDENTITY_FILE).mkdir()
+    with pytest.raises(
+        InvalidInputError, match=f"cannot read {IDENTITY_FILE} in the data folder: Is a directory"
+    ):
+        loaded(folder)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"installation_id": "x", "shard": "y"}'])

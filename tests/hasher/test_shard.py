@@ -182,7 +182,7 @@ def test_a_drop_that_failed_is_finished_when_it_is_repeated(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "no space")
 
-    for name, failing in (("renamed", "hasher.shard.sync_folder"), ("kept", "pathlib.Path.rename")):
+    for name, failing in (("renamed", "hasher.folders.sync_folder"), ("kept", "pathlib.Path.rename")):
         shard.create(name, rows.spec, f"create-{name}")
         with monkeypatch.context() as patched:
             patched.setattr(failing, full)
@@ -191,7 +191,7 @@ def test_a_drop_that_failed_is_finished_when_it_is_repeated(
         assert caught.value.reason is Reason.DISK_FULL
         synced: list[Path] = []
         with monkeypatch.context() as patched:
-            patched.setattr("hasher.shard.sync_folder", synced.append)
+            patched.setattr("hasher.folders.sync_folder", synced.append)
             assert shard.drop(name) == 0
         assert synced == [folder]
         assert not (folder / name).exists()

@@ -110,10 +110,15 @@ def test_request_ids_of_the_first_schema_are_known(folders: list[Path], number: 
     shard.close()
 
 
-def test_a_migrated_shard_joins_the_installation_that_writes_to_it_first(folders: list[Path]) -> None:
+def test_a_migrated_shard_joins_whoever_knows_one_of_its_generations(folders: list[Path]) -> None:
     shard = load(folders[0], 0)
     assert shard.identity.installation_id == ""
-    shard.join("home")
+    # Another's first collection does not take the shard away from those who have data on it.
+    with pytest.raises(FailedPreconditionError, match="generations of an earlier version") as caught:
+        shard.join("another", "another-1")
+    assert caught.value.reason is Reason.INSTALLATION_MISMATCH
+    assert shard.identity.installation_id == ""
+    shard.join("home", GENERATION)
     # Which request made it was not kept: the first one is taken for it.
     assert shard.create(GENERATION, SPEC, "create/shop.1") == 6
     shard.close()
