@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 from lookalike.errors import InvalidInputError, Reason, shown
 
 _SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_PACKED: Final = {b"\x1f\x8b": "packed by gzip", b"PK\x03\x04": "a ZIP file or a spreadsheet"}
 _WIDE: Final = "the file is in UTF-16, not UTF-8; save the catalogue as UTF-8 CSV"
 
 
@@ -75,6 +76,8 @@ class CatalogRows:
         # Of bytes, splitlines() takes CR, LF and CRLF, and nothing else, as the end of a line.
         lines = (line for part in file for line in part.splitlines(keepends=True))
         for number, raw in enumerate(lines, start=1):
+            if number == 1:
+                self._check_packed(raw)
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
@@ -82,6 +85,12 @@ class CatalogRows:
             if number == 1 and "\0" in line:
                 raise self.problem(_WIDE, line=1)
             yield line
+
+    def _check_packed(self, start: bytes) -> None:
+        """Names what the file is if it is packed."""
+        for magic, kind in _PACKED.items():
+            if start.startswith(magic):
+                raise self.problem(f"the file is {kind}, not text; unpack it or export it as UTF-8 CSV")
 
     def _check_separator(self, header: str) -> None:
         """Names what separates the columns if it is not commas."""

@@ -120,6 +120,16 @@ def test_other_encodings_are_named(tmp_path: Path, encoding: str, text: str, end
     assert "in UTF-16" in refused(path).message
 
 
+@pytest.mark.parametrize(
+    ("magic", "kind"), [(b"\x1f\x8b\x08\x00", "packed by gzip"), (b"PK\x03\x04\x14", "a ZIP file")]
+)
+def test_packed_files_are_named(tmp_path: Path, magic: bytes, kind: str) -> None:
+    path = tmp_path / "shop.csv"
+    path.write_bytes(magic + b"\xd4\x9c\n\xff" * 20)
+    assert kind in refused(path).message
+    assert "unpack it or export it as UTF-8 CSV" in refused(path).message
+
+
 @pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")])
 @pytest.mark.parametrize("quote", ["", '"'])
 def test_another_separator_is_named(tmp_path: Path, separator: str, name: str, quote: str) -> None:
