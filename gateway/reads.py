@@ -44,15 +44,8 @@ class Reader:
         """Returns items by id; the errors are those that catalog.proto lists."""
         ids = check_item_ids(request.item_ids)
         collection = self._directory.resolve(request.collection)
-        rows = await self._rows(collection, ids, request.include_embeddings, deadline)
+        rows, size = await self._rows(collection, ids, request.include_embeddings, deadline)
         found = {row.stored.item.item_id: row for row in rows}
-        size = sum(row.ByteSize() + len(collection.spec.model_version) + _FRAME_BYTES for row in rows)
-        if size > self._max_message_bytes:
-            raise InvalidInputError(
-                "these items do not fit into one answer: ask for fewer at once",
-                reason=Reason.BATCH_TOO_LARGE,
-                field="item_ids",
-            )
         return await off_loop(
             size,
             lambda: catalog_pb2.GetItemsResponse(
@@ -63,10 +56,16 @@ class Reader:
 
     async def _rows(
         self, collection: Collection, ids: Sequence[str], include_vectors: bool, deadline: Deadline
-    ) -> list[hasher_pb2.Row]:
-        """Returns the rows that exist, in calls whose answers fit into one message each."""
+    ) -> tuple[list[hasher_pb2.Row], int]:
+        """Returns the rows that exist, from calls whose answers fit into one message each, and their size.
+
+        Raises:
+            InvalidInputError: They do not fit into one answer (``BATCH_TOO_LARGE``); no more are fetched.
+        """
+        frame_bytes = _FRAME_BYTES + len(collection.spec.model_version)
         owners = self._shards.by_owner(ids, collection.spec.partition_count)
         rows: list[hasher_pb2.Row] = []
+        size = 0
         for start in range(0, max(map(len, owners.values())), _ROWS_PER_CALL):
             requests = {
                 number: hasher_pb2.GetRequest(
@@ -81,7 +80,14 @@ class Reader:
             outcome = await self._shards.ask(Shard.get_rows, requests, timeout_seconds)
             for answer in outcome.complete(_RETRY_ADVICE).values():
                 rows.extend(answer.rows)
-        return rows
+                size += answer.ByteSize() + frame_bytes * len(answer.rows)
+            if size > self._max_message_bytes:
+                raise InvalidInputError(
+                    "these items do not fit into one answer: ask for fewer at once",
+                    reason=Reason.BATCH_TOO_LARGE,
+                    field="item_ids",
+                )
+        return rows, size
 
     async def list(
         self, request: catalog_pb2.ListItemsRequest, deadline: Deadline
