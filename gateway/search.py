@@ -22,11 +22,13 @@ from gateway.outcome import Outcome
 from gateway.peers import Embedder, Shard
 from gateway.tokens import bad_log_position, decode_log_position
 from lookalike.errors import InvalidInputError, NotFoundError, Reason, UnavailableError
+from lookalike.runtime.logs import Throttle
 from lookalike.v1 import hasher_pb2, search_pb2, types_pb2
 
 _LOOKUP_SHARE = 0.5
 _HIT_BYTES = 100
 """What a hit is taken for when the work of merging is judged; most have more."""
+_LOG_SECONDS = 1.0
 log = structlog.get_logger()
 
 
@@ -49,7 +51,7 @@ class SearchPipeline:
         write_log: Whose positions a search may demand.
         admission: How many searches run at once.
         metrics: Where stages are timed.
-        slow_seconds: A search that takes longer is logged.
+        slow_seconds: A search that takes longer is logged, as is one that misses a shard; one a second.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class SearchPipeline:
         self._admission = admission
         self._metrics = metrics
         self._slow_seconds = slow_seconds
+        self._slow_log = Throttle(_LOG_SECONDS)
 
     async def search(
         self, request: search_pb2.SearchRequest, deadline: Deadline
@@ -92,9 +95,12 @@ class SearchPipeline:
         self._metrics.searched(timing)
         if coverage.shards_total:
             self._metrics.covered(coverage)
-        if timing.total_seconds > self._slow_seconds or coverage.degraded_reason:
+        is_notable = timing.total_seconds > self._slow_seconds or coverage.degraded_reason
+        # While a shard is down or all are slow, every search would be a line.
+        if is_notable and (left_out := self._slow_log.take()) is not None:
             log.warning(
                 "slow_or_partial_search",
+                left_out=left_out,
                 total_seconds=round(timing.total_seconds, 4),
                 embed_seconds=round(timing.embed_seconds, 4),
                 fanout_seconds=round(timing.fanout_seconds, 4),

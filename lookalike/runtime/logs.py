@@ -6,6 +6,8 @@ import logging
 import os
 import queue
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 from typing import TextIO
@@ -127,6 +129,31 @@ class QueuedLines(logging.Handler):
         content = text.encode(errors="backslashreplace")
         while content:
             content = content[os.write(number, content) :]
+
+
+class Throttle:
+    """Lets one event of a kind through in a while, and counts the others. Not for several threads.
+
+    Args:
+        seconds: The time between two.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._next_at = clock()
+        self._left_out = 0
+
+    def take(self) -> int | None:
+        """Returns how many were left out before this one; None: leave this one out, too."""
+        now = self._clock()
+        if now < self._next_at:
+            self._left_out += 1
+            return None
+        self._next_at = now + self._seconds
+        left_out, self._left_out = self._left_out, 0
+        return left_out
 
 
 def dropped_lines() -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+import structlog
 
 from gateway.peers import UnreachableError
 from lookalike.errors import Reason, UnavailableError
@@ -122,3 +123,13 @@ async def test_without_the_embedder_vectors_still_find(gateway: Gateway) -> None
     assert (await gateway.search.Search(search_request())).hits
     info = await gateway.search.GetServerInfo(search_pb2.GetServerInfoRequest())
     assert (info.model_version, info.shards_total, info.limits.max_k) == ("", 3, 1000)
+
+
+async def test_a_shard_that_stays_away_is_not_a_line_for_each_search(gateway: Gateway) -> None:
+    await gateway.create()
+    gateway.shards[1].failure = UnavailableError("gone")
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(20):
+            await gateway.search.Search(search_request(min_coverage=0.5))
+    partial = [line for line in lines if line["event"] == "slow_or_partial_search"]
+    assert 1 <= len(partial) < 10

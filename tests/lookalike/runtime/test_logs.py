@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
-from lookalike.runtime.logs import QueuedLines, configure_logging, dropped_lines
+from lookalike.runtime.logs import QueuedLines, Throttle, configure_logging, dropped_lines
 from lookalike.runtime.metrics import Metrics
 
 LINES = 12_000
@@ -102,3 +102,15 @@ def test_a_reader_that_is_gone_is_no_failure(configure: Configure) -> None:
         reader.handler.flush()
     assert reader.handler.dropped >= 3
     reader.end = os.open(os.devnull, os.O_RDONLY)
+
+
+def test_a_throttle_lets_one_through_in_a_while_and_counts_the_others() -> None:
+    now = 100.0
+    throttle = Throttle(1.0, lambda: now)
+    assert [throttle.take() for _ in range(3)] == [0, None, None]
+    now += 0.9
+    assert throttle.take() is None
+    now += 0.2
+    assert [throttle.take() for _ in range(2)] == [3, None]
+    now += 5
+    assert throttle.take() == 1
