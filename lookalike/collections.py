@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Final, Self
 
-from lookalike.errors import InvalidInputError, Reason
+from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
 from lookalike.limits import CODE_BITS, DIMENSIONS, MAX_MODEL_VERSION_BYTES, MAX_PARTITION_COUNT
 from lookalike.v1 import collection_pb2
 
@@ -85,9 +85,16 @@ class Spec:
         """Returns a spec that was kept as text; an option that is not in it has its default.
 
         Raises:
+            FailedPreconditionError: A newer version kept it (``CONFIG_INVALID``).
             TypeError, ValueError: The text is not a spec.
         """
         values = json.loads(text)
+        if unknown := values.keys() - {field.name for field in fields(cls)}:
+            raise FailedPreconditionError(
+                f"a newer version of Lookalike wrote this: a collection has the option {min(unknown)}, which"
+                " this version does not know; it is unharmed, start that version again",
+                reason=Reason.CONFIG_INVALID,
+            )
         return cls(**{**values, "rerank": Rerank(values.get("rerank", DEFAULT_RERANK))})
 
     def to_json(self) -> str:

@@ -55,15 +55,7 @@ def repair(name: Name, gateway: Gateway = DEFAULT_GATEWAY, as_json: AsJson = Fal
             raise NotFoundError(
                 f"there is no collection {shown(name)}", reason=Reason.COLLECTION_NOT_FOUND, field="name"
             )
-        repaired = client.create_collection(
-            name,
-            model_version=found.model_version,
-            dimension=found.dimension,
-            bits=found.bits,
-            partition_count=found.partition_count,
-            rerank=found.rerank,
-            repair=True,
-        )
+        repaired = client.create_collection(name, repair=True, **found.options)
     _show_one(repaired, as_json)
 
 

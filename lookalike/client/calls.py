@@ -14,6 +14,7 @@ from lookalike.client.types import (
     Alias,
     Classification,
     Collection,
+    CollectionOptions,
     DeleteResult,
     GetResult,
     Item,
@@ -182,24 +183,9 @@ def count(collection: str) -> Call[int]:
     return Call("catalog", "CountItems", request, read)
 
 
-def create_collection(
-    name: str,
-    *,
-    model_version: str = "",
-    dimension: int = 0,
-    bits: int = 0,
-    partition_count: int = 0,
-    rerank: str = "",
-    repair: bool = False,
-) -> Call[Collection]:
-    """A new collection; zeros and empty texts leave the choice to the server."""
-    spec = collection_pb2.CollectionSpec(
-        model_version=checks.text(model_version, "model_version"),
-        dimension=checks.integer(dimension, "spec.dimension"),
-        bits=checks.integer(bits, "spec.bits"),
-        partition_count=checks.integer(partition_count, "spec.partition_count"),
-        rerank=requests.rerank_name(rerank),
-    )
+def create_collection(name: str, options: CollectionOptions, repair: bool = False) -> Call[Collection]:
+    """A new collection."""
+    spec = requests.collection_spec(options)
     request = collection_pb2.CreateCollectionRequest(
         name=checks.text(name, "name"), spec=spec, repair=checks.flag(repair, "repair")
     )

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from lookalike.client import checks
-from lookalike.client.types import Item, Photo, Region, Search, Vector
+from lookalike.client.types import CollectionOptions, Item, Photo, Region, Search, Vector
 from lookalike.collections import Rerank
 from lookalike.errors import InvalidInputError, Reason, shown
 from lookalike.filters import Condition, Filter, as_filter
 from lookalike.limits import BATCH_PAYLOAD_BYTES, MAX_IMAGE_BYTES
-from lookalike.v1 import catalog_pb2, search_pb2, types_pb2
+from lookalike.v1 import catalog_pb2, collection_pb2, search_pb2, types_pb2
 from lookalike.wire.filters import filter_message
 
 
@@ -160,12 +160,23 @@ def _query(search: Search) -> search_pb2.Query:
     return search_pb2.Query(item_id=checks.text(search.item_id, "query.item_id"))
 
 
-def rerank_name(rerank: str) -> str:
-    """Returns how exactly an index keeps vectors, as messages name it; empty leaves it to the server.
+def collection_spec(options: CollectionOptions) -> collection_pb2.CollectionSpec:
+    """Returns a spec that leaves open what is not given.
 
     Raises:
-        InvalidInputError: It is none of the known ones.
+        InvalidInputError: An option is of the wrong type, or none of the known ones.
     """
+    return collection_pb2.CollectionSpec(
+        model_version=checks.text(options.get("model_version", ""), "spec.model_version"),
+        dimension=checks.integer(options.get("dimension", 0), "spec.dimension"),
+        bits=checks.integer(options.get("bits", 0), "spec.bits"),
+        partition_count=checks.integer(options.get("partition_count", 0), "spec.partition_count"),
+        rerank=_rerank_name(options.get("rerank", "")),
+    )
+
+
+def _rerank_name(rerank: str) -> str:
+    """Returns how exactly an index keeps vectors, as messages name it; empty leaves it to the server."""
     if not checks.text(rerank, "spec.rerank"):
         return "RERANK_PRECISION_UNSPECIFIED"
     if rerank not in set(Rerank):

@@ -18,6 +18,7 @@ from lookalike.client.types import (
     Alias,
     Classification,
     Collection,
+    CollectionOptions,
     DeleteResult,
     GetResult,
     IngestReport,
@@ -218,37 +219,19 @@ class Client:
         self,
         name: str,
         *,
-        model_version: str = "",
-        dimension: int = 0,
-        bits: int = 0,
-        partition_count: int = 0,
-        rerank: str = "",
         repair: bool = False,
         timeout_seconds: float | None = None,
+        **options: Unpack[CollectionOptions],
     ) -> Collection:
-        """Creates a collection; what is not given is the server's choice, the model its embedder's.
+        """Creates a collection; see :class:`CollectionOptions`.
 
         Args:
             name: 1 to 63 characters: a-z, 0-9, "-" and "_".
-            model_version: The one model whose vectors it takes.
-            dimension: Of its vectors, 2..4096.
-            bits: Code length, a multiple of 64 up to 2048.
-            partition_count: Partitions that items are spread over, 1..65536.
-            rerank: How exactly its index keeps vectors: ``int8`` (a quarter of float32's memory), ``f16`` or
-                ``f32``. Searches with ``exact`` are exact with each.
             repair: If the collection exists, create it again, empty, on shards that have lost its data.
             timeout_seconds: The deadline.
+            options: What it is made for.
         """
-        call = calls.create_collection(
-            name,
-            model_version=model_version,
-            dimension=dimension,
-            bits=bits,
-            partition_count=partition_count,
-            rerank=rerank,
-            repair=repair,
-        )
-        return self._run(call, timeout_seconds)
+        return self._run(calls.create_collection(name, options, repair), timeout_seconds)
 
     def get_collection(self, name: str, *, timeout_seconds: float | None = None) -> Collection:
         """Returns a collection, by its name or an alias, with its number of items."""

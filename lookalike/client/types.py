@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, TypeAlias, TypedDict
+from typing import Any, NamedTuple, TypeAlias, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -302,11 +302,30 @@ class IngestReport:
     generation: str = ""
 
 
+class CollectionOptions(TypedDict, total=False):
+    """What a collection is made for; an option that is not given is the server's choice.
+
+    Attributes:
+        model_version: The one model whose vectors it takes; else that of the server's embedder.
+        dimension: Of its vectors, 2..4096.
+        bits: Code length, a multiple of 64 up to 2048.
+        partition_count: Partitions that items are spread over, 1..65536.
+        rerank: How exactly its index keeps vectors: ``int8`` (a quarter of float32's memory), ``f16`` or
+            ``f32``. Searches with ``exact`` are exact with each.
+    """
+
+    model_version: str
+    dimension: int
+    bits: int
+    partition_count: int
+    rerank: str
+
+
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A collection; ``item_count`` is known where one collection was asked for, else None.
+    """A collection: its :class:`CollectionOptions`, and what the server knows about it.
 
-    ``rerank`` is how exactly its index keeps vectors: ``int8``, ``f16`` or ``f32``.
+    ``item_count`` is known where one collection was asked for, else None.
     """
 
     name: str
@@ -318,6 +337,12 @@ class Collection:
     create_time: datetime
     item_count: int | None = None
     rerank: str = ""
+
+    @property
+    def options(self) -> CollectionOptions:
+        """What makes the same collection again."""
+        options: Any = {name: getattr(self, name) for name in CollectionOptions.__annotations__}
+        return cast(CollectionOptions, options)
 
 
 @dataclass(frozen=True, slots=True)

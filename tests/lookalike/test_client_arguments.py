@@ -151,10 +151,10 @@ def test_a_number_as_an_attribute_is_refused_with_what_to_write() -> None:
             lambda versions=versions: calls.delete(["a"], "default", None, versions)
             for versions in NOT_VERSIONS
         ),
-        lambda: calls.create_collection("a", rerank="int4"),
-        lambda: calls.create_collection("a", rerank=8),
-        lambda: calls.create_collection("a", bits="64"),
-        lambda: calls.create_collection("a", repair=1),
+        lambda: calls.create_collection("a", {"rerank": "int4"}),
+        lambda: calls.create_collection("a", {"rerank": 8}),
+        lambda: calls.create_collection("a", {"bits": "64"}),
+        lambda: calls.create_collection("a", {}, repair=1),
         lambda: calls.list_page("default", 1.5, "", False),
         lambda: calls.classify(b"a", "5", None),
         lambda: Client(NOT_UNICODE),

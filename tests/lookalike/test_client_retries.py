@@ -138,7 +138,7 @@ def test_a_server_that_stays_down_is_not_given_four_times_its_load(clock: Clock)
 def test_calls_whose_repeat_has_another_answer_are_not_repeated(clock: Clock) -> None:
     changes = [calls.delete_collection("a"), calls.set_alias("a", "b"), calls.delete_alias("a")]
     assert not any(call.repeatable for call in changes)
-    assert calls.create_collection("a", model_version="", dimension=0, bits=0, partition_count=0).repeatable
+    assert calls.create_collection("a", {}).repeatable
     with pytest.raises(UnavailableError, match="shard 1"):
         attempts(clock, repeatable=False).failed(failure(SHARD_DOWN))
 
