@@ -26,14 +26,15 @@ class EmbedderMetrics:
         self._queue = stage_seconds.labels("queue")
         self._encode = stage_seconds.labels("encode")
         self._batch_size = metrics.histogram(
-            "lookalike_embedder_batch_size", "Photos encoded together.", buckets=_BATCH_SIZE_BUCKETS
+            "lookalike_embedder_batch_photos", "Photos encoded together.", buckets=_BATCH_SIZE_BUCKETS
         )
         photos = metrics.counter(
             "lookalike_embedder_images_total", "Photos embedded (ok) or found bad (rejected).", ("result",)
         )
         self._photos = {True: photos.labels("ok"), False: photos.labels("rejected")}
         self._queue_depth = metrics.gauge(
-            "lookalike_embedder_queue_depth", "Photos under way; calls are refused when max_queue is reached."
+            "lookalike_embedder_queue_photos",
+            "Photos under way; calls are refused when max_queue is reached.",
         )
         self._queue_bytes = metrics.gauge(
             "lookalike_embedder_queue_bytes",

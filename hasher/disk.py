@@ -35,7 +35,7 @@ class DiskWatch:
 
     def full(self) -> None:
         """Notes that a write found no space."""
-        free = self._free_bytes()
+        free = self.space()[0]
         if self._full_at is None:
             log.error("disk_full", folder=str(self._folder), free_bytes=free)
         self._full_at, self._has_no_space = time.monotonic(), free < _ENOUGH_BYTES
@@ -44,7 +44,7 @@ class DiskWatch:
         """Notes that something was written."""
         if self._full_at is not None:
             self._full_at = None
-            log.info("disk_has_space_again", free_bytes=self._free_bytes())
+            log.info("disk_has_space_again", free_bytes=self.space()[0])
 
     def is_full(self) -> bool:
         """Whether a write would find no space, as far as is known."""
@@ -52,16 +52,17 @@ class DiskWatch:
         if full_at is None:
             return False
         if self._has_no_space:
-            over = self._free_bytes() >= _ENOUGH_BYTES
+            over = self.space()[0] >= _ENOUGH_BYTES
         else:
             over = time.monotonic() - full_at > _QUOTA_SECONDS
         if over:
             self.written()
         return not over
 
-    def _free_bytes(self) -> int:
+    def space(self) -> tuple[int, int]:
+        """Returns the bytes that are free and all there are; 0 and 0 where the folder is not to be found."""
         try:
             state = os.statvfs(self._folder)
         except OSError:
-            return 0
-        return state.f_bavail * state.f_frsize
+            return 0, 0
+        return state.f_bavail * state.f_frsize, state.f_blocks * state.f_frsize

@@ -13,9 +13,10 @@ import structlog
 
 from hasher.attributes import in_columns
 from hasher.disk import DiskWatch
-from hasher.index import HashIndex
+from hasher.index import HashIndex, IndexStats
 from hasher.index_files import load_index, save_index
 from hasher.log.base import Applied, Change, Log, Outcome, Record
+from hasher.metrics import HasherMetrics
 from hasher.rows.apply import Group
 from hasher.rows.records import GenerationStats, IndexEntry, SearchAnswer, SearchQuery, StoredRow
 from hasher.rows.sqlite import concerns_file
@@ -36,7 +37,7 @@ class Generation:
         log: Decides the order of changes.
         disk: Notes whether it is full.
         owns_folder: Whether the data folder still belongs to this process.
-        on_commit: Called with the seconds of each commit.
+        metrics: Where it shows how long writes, checkpoints and loading take.
 
     Raises:
         DataLossError: The row file is damaged.
@@ -52,22 +53,26 @@ class Generation:
         *,
         disk: DiskWatch,
         owns_folder: Callable[[], bool],
-        on_commit: Callable[[float], None],
+        metrics: HasherMetrics,
     ) -> None:
         self.name = name
         self._folder = folder
         self._log = log
         self._disk = disk
         self._owns_folder = owns_folder
-        self._on_commit = on_commit
+        self._metrics = metrics
+        start = time.perf_counter()
         self.store = RowStore(folder, name)
+        metrics.loaded("rows", time.perf_counter() - start)
         try:
-            self._index: HashIndex = load_index(self.store, folder, name)
+            self._index: HashIndex = load_index(self.store, folder, name, metrics)
         except BaseException:
             self.store.close()
             raise
         self._positions = self.store.positions
         self._revision = self.store.revision
+        self._unsaved_since = time.monotonic()
+        """When the first change that no saved index holds was applied, or loaded."""
         self._position_lock = threading.Lock()
         self._waiting: list[tuple[Mapping[int, int], Future[None]]] = []
         self._checkpoint_lock = threading.Lock()
@@ -100,6 +105,19 @@ class Generation:
     def pending(self) -> int:
         """Changes that wait for their commit."""
         return self._log.pending()
+
+    @property
+    def unsaved_changes(self) -> int:
+        """Changes that no saved index holds; a restart has to apply them again."""
+        return self._revision - self.store.index_revision
+
+    def unsaved_seconds(self) -> float:
+        """Returns for how long there have been changes that no saved index holds; 0: there are none."""
+        return time.monotonic() - self._unsaved_since if self.unsaved_changes else 0.0
+
+    def index_stats(self) -> IndexStats:
+        """Returns figures about the index."""
+        return self._index.stats()
 
     def stats(self) -> GenerationStats:
         """Returns the present state."""
@@ -153,11 +171,13 @@ class Generation:
         if self.failure:
             raise self._takes_no_writes()
         self._bound_wal()
-        start = time.perf_counter()
         group = self._commit(records)
-        self._on_commit(time.perf_counter() - start)
+        self._metrics.write_took("sql", group.sql_seconds)
+        self._metrics.write_took("sync", group.sync_seconds)
+        start = time.perf_counter()
         try:
             self._update_index(group.entries)
+            self._metrics.write_took("index", time.perf_counter() - start)
         except BaseException as error:
             self.fail("its index could not follow a write", error)
             raise
@@ -221,6 +241,8 @@ class Generation:
     def _advance(self, group: Group) -> None:
         with self._position_lock:
             self._positions = group.reached
+            if not self.unsaved_changes:
+                self._unsaved_since = time.monotonic()
             self._revision = group.revision
             reached = [future for wanted, future in self._waiting if self.has_reached(wanted)]
             self._waiting = [entry for entry in self._waiting if not self.has_reached(entry[0])]
@@ -258,7 +280,11 @@ class Generation:
             revision = self._revision
             if revision == self.store.index_revision or self._closed or self.has_failed():
                 return
-            save_index(self._index, self.store, self._folder, revision)
+            begun = time.monotonic()
+            with self._metrics.checkpointing():
+                save_index(self._index, self.store, self._folder, revision)
+            # What it lacks came later.
+            self._unsaved_since = begun
 
     def close(self, *, save: bool) -> None:
         """Applies what is queued, saves the index if asked to, and closes the files.

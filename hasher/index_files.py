@@ -7,6 +7,7 @@ that was not saved to its end is never looked at.
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from google.protobuf.message import DecodeError
 from hasher.attributes import decoded_attributes, in_columns
 from hasher.filters import Attributes
 from hasher.index import HashIndex, IndexDamagedError
+from hasher.metrics import HasherMetrics
 from hasher.rows.records import IndexEntries
 from hasher.rows.sqlite import damaged
 from hasher.rows.store import RowStore
@@ -28,7 +30,7 @@ SAVING_PREFIX = ".saving-"
 log = structlog.get_logger()
 
 
-def load_index(store: RowStore, folder: Path, generation: str) -> HashIndex:
+def load_index(store: RowStore, folder: Path, generation: str, metrics: HasherMetrics) -> HashIndex:
     """Returns the index of a generation, equal to its rows.
 
     The saved one is opened and the changes since then are applied to it. Where there is none, or it is
@@ -40,14 +42,16 @@ def load_index(store: RowStore, folder: Path, generation: str) -> HashIndex:
     revision = store.index_revision
     if revision:
         try:
-            return _open_saved(store, folder / f"{INDEX_PREFIX}{revision}", generation)
+            return _open_saved(store, folder / f"{INDEX_PREFIX}{revision}", generation, metrics)
         except (IndexDamagedError, OSError) as error:
             if problem := open_files_error(error):
                 raise problem from error
+            metrics.index_damaged()
             log.warning("index_rebuilt", generation=generation, reason=str(error), rows=store.item_count)
             store.record_index(0)
+    start = time.perf_counter()
     entries = store.index_entries(0)
-    return HashIndex.build(
+    built = HashIndex.build(
         entries.vectors,
         np.array(entries.row_numbers, dtype=np.uint64),
         np.array(entries.product_numbers, dtype=np.uint64),
@@ -55,6 +59,8 @@ def load_index(store: RowStore, folder: Path, generation: str) -> HashIndex:
         bits=store.spec.bits,
         rerank=store.spec.rerank,
     )
+    metrics.loaded("build", time.perf_counter() - start)
+    return built
 
 
 def _attributes(entries: IndexEntries, generation: str) -> Attributes:
@@ -64,9 +70,12 @@ def _attributes(entries: IndexEntries, generation: str) -> Attributes:
         raise damaged(generation, "a row's item cannot be decoded") from None
 
 
-def _open_saved(store: RowStore, folder: Path, generation: str) -> HashIndex:
+def _open_saved(store: RowStore, folder: Path, generation: str, metrics: HasherMetrics) -> HashIndex:
     revision = store.index_revision
+    start = time.perf_counter()
     index = HashIndex.open(folder)
+    opened = time.perf_counter()
+    metrics.loaded("open", opened - start)
     stats = index.stats()
     found = (stats["dim"], stats["bits"], stats["rerank"])
     expected = (store.spec.dimension, store.spec.bits, store.spec.rerank)
@@ -86,6 +95,8 @@ def _open_saved(store: RowStore, folder: Path, generation: str) -> HashIndex:
             np.array(entries.product_numbers, dtype=np.uint64),
             attributes=_attributes(entries, generation),
         )
+    metrics.replayed(len(entries.row_numbers) + len(deleted))
+    metrics.loaded("replay", time.perf_counter() - opened)
     if len(index) != store.item_count:
         raise IndexDamagedError(f"the saved index has {len(index)} items, the row file {store.item_count}")
     return index

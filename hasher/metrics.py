@@ -1,62 +1,160 @@
-"""The hasher's own metrics."""
+"""What a hasher reports of its work on ``/metrics``; :mod:`hasher.state` has what it reports of its state."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Literal
+
+from prometheus_client import Histogram
 
 from lookalike.runtime.metrics import Metrics
+
+SearchStage = Literal["position", "queue", "convert", "hash", "probe", "scan", "rerank", "fetch"]
+SEARCH_STAGES: tuple[SearchStage, ...] = (
+    "position", "queue", "convert", "hash", "probe", "scan", "rerank", "fetch",
+)  # fmt: skip
+WriteStage = Literal["convert", "queue", "sql", "sync", "index"]
+WRITE_STAGES: tuple[WriteStage, ...] = ("convert", "queue", "sql", "sync", "index")
+LoadStep = Literal["rows", "open", "replay", "build"]
 
 # A probe of a small shard takes microseconds.
 _STAGE_BUCKETS = (
     0.00001, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5,
 )  # fmt: skip
+_SAVE_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+_COUNT_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 class HasherMetrics:
-    """Where the time goes, how much is looked at, and how the shard is.
+    """Where the time of searches, writes and reads goes, and what is done beside them.
 
     Args:
         metrics: The process's registry.
     """
 
     def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._stage_seconds = metrics.histogram(
+        self._watch_searches(metrics)
+        self._watch_writes(metrics)
+        self._watch_saving(metrics)
+
+    def _watch_searches(self, metrics: Metrics) -> None:
+        stage_seconds = metrics.histogram(
             "lookalike_hasher_stage_seconds",
             "Seconds of a search, answered or not, in a stage: position (waiting for min_positions), queue"
-            " (waiting for a thread), convert, hash, probe, scan, rerank, fetch; or of one commit.",
-            ("stage",),
+            " (waiting for a thread), convert, hash, probe, scan, rerank, fetch. Exact searches are"
+            " apart, the gateway's recall probes among them.",
+            ("stage", "exact"),
             _STAGE_BUCKETS,
         )
+        self._stages: dict[bool, dict[str, Histogram]] = {
+            exact: {stage: stage_seconds.labels(stage, str(exact).lower()) for stage in SEARCH_STAGES}
+            for exact in (False, True)
+        }
         self._codes_scanned = metrics.counter(
             "lookalike_hasher_codes_scanned_total", "Codes compared with query codes."
         )
+        read_seconds = metrics.histogram(
+            "lookalike_hasher_read_seconds",
+            "Seconds that reads, descriptions and the checks of writes waited for a thread (queue), and took"
+            " there (work).",
+            ("stage",),
+        )
+        self._read_queue, self._read_work = read_seconds.labels("queue"), read_seconds.labels("work")
 
-    def watch(self, name: str, doc: str, value: Callable[[], float]) -> None:
-        """Shows what ``value`` returns whenever the metrics are read, as ``lookalike_hasher_NAME``."""
-        self._metrics.gauge(f"lookalike_hasher_{name}", doc).set_function(value)
+    def _watch_writes(self, metrics: Metrics) -> None:
+        write_seconds = metrics.histogram(
+            "lookalike_hasher_write_seconds",
+            "Seconds of a change in a stage: convert (checks), queue (waiting for its commit); and of a group"
+            " of changes: sql (statements), sync (COMMIT: the write-ahead log is written and fsynced, and now"
+            " and then copied into the file), index.",
+            ("stage",),
+        )
+        self._writes = {stage: write_seconds.labels(stage) for stage in WRITE_STAGES}
+        self._group_changes = metrics.histogram(
+            "lookalike_hasher_group_changes", "Changes that shared one commit.", buckets=_COUNT_BUCKETS
+        )
+        self._group_mutations = metrics.histogram(
+            "lookalike_hasher_group_mutations", "Mutations that shared one commit.", buckets=_COUNT_BUCKETS
+        )
+        self._refused = metrics.counter(
+            "lookalike_hasher_refused_changes_total", "Changes refused because too many waited for a commit."
+        )
 
-    def observe_search(self, seconds: Mapping[str, float], codes_scanned: int) -> None:
+    def _watch_saving(self, metrics: Metrics) -> None:
+        self._checkpoint_seconds = metrics.histogram(
+            "lookalike_hasher_checkpoint_seconds",
+            "Seconds that saving one generation's index took, also where it failed.",
+            buckets=_SAVE_BUCKETS,
+        )
+        self._checkpoint_failures = metrics.counter(
+            "lookalike_hasher_checkpoint_failures_total",
+            "Indexes that could not be saved; the next checkpoint tries again.",
+        )
+        self._load_seconds = metrics.counter(
+            "lookalike_hasher_load_seconds_total",
+            "Seconds spent on loading generations: rows (opening, migrating and checkpointing the row file),"
+            " open (the saved index), replay (changes since it was saved), build (an index from the rows).",
+            ("step",),
+        )
+        self._replayed = metrics.counter(
+            "lookalike_hasher_replayed_rows_total", "Rows that a saved index lacked when it was opened."
+        )
+        self._damaged = metrics.counter(
+            "lookalike_hasher_damaged_indexes_total",
+            "Saved indexes that could not be used, so that they were built again.",
+        )
+
+    def searched(self, seconds: Mapping[str, float], codes_scanned: int, *, exact: bool) -> None:
         """Takes the figures of one search, by stage."""
+        stages = self._stages[exact]
         for stage, value in seconds.items():
-            self.observe_stage(stage, value)
+            stages[stage].observe(value)
         self._codes_scanned.inc(codes_scanned)
 
-    def observe_stage(self, stage: str, seconds: float) -> None:
-        """Takes the time that one stage took."""
-        self._stage_seconds.labels(stage).observe(seconds)
+    def search_took(self, stage: SearchStage, seconds: float, *, exact: bool) -> None:
+        """Takes the time of one stage of a search."""
+        self._stages[exact][stage].observe(seconds)
 
-    def observe_commit(self, seconds: float) -> None:
-        """Takes the time that one commit took."""
-        self.observe_stage("commit", seconds)
+    def read(self, queue_seconds: float, work_seconds: float) -> None:
+        """Takes the time that one read waited for a thread and took in it."""
+        self._read_queue.observe(queue_seconds)
+        self._read_work.observe(work_seconds)
 
-    @contextmanager
-    def timing(self, stage: str) -> Iterator[None]:
-        """Takes the time that a block takes, also where it raises."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.observe_stage(stage, time.perf_counter() - start)
+    def write_took(self, stage: WriteStage, seconds: float) -> None:
+        """Takes the time of one stage of a write."""
+        self._writes[stage].observe(seconds)
+
+    def grouped(self, changes: int, mutations: int) -> None:
+        """Takes the size of one commit."""
+        self._group_changes.observe(changes)
+        self._group_mutations.observe(mutations)
+
+    def refused(self) -> None:
+        """Counts one change that was refused."""
+        self._refused.inc()
+
+    def checkpointing(self) -> AbstractContextManager[object]:
+        """Times the saving of one index."""
+        return self._checkpoint_seconds.time()
+
+    def checkpoint_failed(self) -> None:
+        """Counts one index that could not be saved."""
+        self._checkpoint_failures.inc()
+
+    def loaded(self, step: LoadStep, seconds: float) -> None:
+        """Takes the time that one step of loading a generation took."""
+        self._load_seconds.labels(step).inc(seconds)
+
+    def replayed(self, rows: int) -> None:
+        """Counts rows that a saved index lacked."""
+        self._replayed.inc(rows)
+
+    def index_damaged(self) -> None:
+        """Counts one saved index that could not be used."""
+        self._damaged.inc()
+
+
+def unserved() -> HasherMetrics:
+    """Returns metrics that nobody reads, for whoever uses a shard without serving it."""
+    return HasherMetrics(Metrics())

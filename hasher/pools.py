@@ -20,24 +20,25 @@ class Pool:
     Args:
         name: Of the threads.
         threads: How many.
+        took: Is called in the thread with the seconds that a piece of work waited and took, if it was begun.
     """
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, took: Callable[[float, float], None]) -> None:
+        self._took = took
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"hasher-{name}")
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """Works in a thread; a caller that goes away before its turn takes its work with it."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-
-    async def run_timed(self, work: Callable[[], _Result], metrics: HasherMetrics) -> _Result:
-        """Works in a thread, and takes the time that was waited for one."""
         submitted = time.perf_counter()
 
         def timed() -> _Result:
-            metrics.observe_stage("queue", time.perf_counter() - submitted)
-            return work()
+            begun = time.perf_counter()
+            try:
+                return work()
+            finally:
+                self._took(begun - submitted, time.perf_counter() - begun)
 
-        return await self.run(timed)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, timed)
 
     def close(self) -> None:
         """Waits for what is being worked on, and drops what waits."""
@@ -51,13 +52,16 @@ class Pools:
 
     Args:
         search_threads: Searches at once; 0: as many as there are processors.
+        metrics: Where it shows how long work waited.
     """
 
-    def __init__(self, search_threads: int = 0) -> None:
+    def __init__(self, search_threads: int, metrics: HasherMetrics) -> None:
         threads = search_threads or available_cpus()
-        self.search = Pool("search", threads)
-        self.exact = Pool("exact", 1)
-        self.rows = Pool("rows", threads)
+        self.search = Pool(
+            "search", threads, lambda queue, work: metrics.search_took("queue", queue, exact=False)
+        )
+        self.exact = Pool("exact", 1, lambda queue, work: metrics.search_took("queue", queue, exact=True))
+        self.rows = Pool("rows", threads, metrics.read)
         """Reads, conversion of writes, descriptions."""
 
     def close(self) -> None:

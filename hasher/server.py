@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from hasher.config import HasherSettings
-from hasher.generation import Generation
 from hasher.log.direct import DirectLog
 from hasher.metrics import HasherMetrics
 from hasher.pools import Pools
 from hasher.service import HasherServicer
 from hasher.shard import Shard
+from hasher.state import watch
 from lookalike._native import active_isa
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
@@ -37,12 +36,12 @@ async def run(settings: HasherSettings) -> None:
         settings.data_folder,
         settings.shard,
         settings.shard_count,
-        open_log=lambda name: DirectLog(settings.max_pending_changes),
-        on_commit=own_metrics.observe_commit,
+        open_log=lambda name: DirectLog(settings.max_pending_changes, own_metrics),
+        metrics=own_metrics,
     )
-    watch(shard, own_metrics)
+    watch(shard, metrics)
     shard.lock()
-    pools = Pools(settings.search_threads)
+    pools = Pools(settings.search_threads, own_metrics)
     servicer = HasherServicer(
         shard, pools, own_metrics, isa=active_isa(), position_wait_seconds=settings.position_wait_seconds
     )
@@ -67,20 +66,3 @@ async def run(settings: HasherSettings) -> None:
     finally:
         await asyncio.to_thread(shard.close)
         await asyncio.to_thread(pools.close)
-
-
-def watch(shard: Shard, metrics: HasherMetrics) -> None:
-    """Shows the state of the shard whenever the metrics are read."""
-
-    def total(figure: Callable[[Generation], float]) -> Callable[[], float]:
-        return lambda: sum(map(figure, shard.generations()))
-
-    metrics.watch("items", "Rows of all generations of the shard.", shard.item_count)
-    metrics.watch("pending_changes", "Changes that wait for their commit.", total(lambda one: one.pending))
-    metrics.watch("wal_bytes", "Size of the write-ahead logs.", total(lambda one: one.store.wal_bytes()))
-    metrics.watch(
-        "failed_generations",
-        "Generations that take no writes until a restart.",
-        total(lambda one: bool(one.failure)),
-    )
-    metrics.watch("disk_full", "1 while writes find no space on the disk, else 0.", shard.disk.is_full)

@@ -12,6 +12,7 @@ import grpc
 from hasher import convert
 from hasher.generation import Generation
 from hasher.identity import Identity
+from hasher.log.base import Change
 from hasher.metrics import HasherMetrics
 from hasher.pools import Pools
 from hasher.shard import Shard
@@ -89,9 +90,15 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
     async def _write(self, request: hasher_pb2.ApplyRequest, target: Identity) -> hasher_pb2.ApplyResponse:
         shard = self._shard
         generation = shard.generation(request.generation)
-        change = await self._pools.rows.run(
-            lambda: convert.change_of(request, generation.spec, shard.check_placement)
-        )
+
+        def convert_change() -> Change:
+            start = time.perf_counter()
+            try:
+                return convert.change_of(request, generation.spec, shard.check_placement)
+            finally:
+                self._metrics.write_took("convert", time.perf_counter() - start)
+
+        change = await self._pools.rows.run(convert_change)
         # Another installation may have been faster, or there may have been none so far.
         if shard.identity.installation_id != target.installation_id:
             await asyncio.to_thread(shard.join, target.installation_id, request.generation)
@@ -118,26 +125,29 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
     ) -> hasher_pb2.HasherServiceSearchResponse:
         """See the contract in ``hasher.proto``."""
         generation = self._generation(request)
-        with self._metrics.timing("position"):
+        start = time.perf_counter()
+        try:
             await self._reach(generation, dict(request.min_positions), "min_positions", context)
+        finally:
+            self._metrics.search_took("position", time.perf_counter() - start, exact=request.exact)
         pool = self._pools.exact if request.exact else self._pools.search
-        return await pool.run_timed(lambda: self._search(generation, request), self._metrics)
+        return await pool.run(lambda: self._search(generation, request))
 
     def _search(
         self, generation: Generation, request: hasher_pb2.HasherServiceSearchRequest
     ) -> hasher_pb2.HasherServiceSearchResponse:
         start = time.perf_counter()
-        query = convert.query_of(request, generation.spec)
-        converting = time.perf_counter() - start
         try:
-            answer = generation.search(query)
-            self._metrics.observe_search(answer.seconds, sum(answer.codes_scanned))
-            start = time.perf_counter()
-            response = convert.answer_message(answer)
-            converting += time.perf_counter() - start
+            query = convert.query_of(request, generation.spec)
+            before = time.perf_counter()
+            try:
+                answer = generation.search(query)
+            finally:
+                start += time.perf_counter() - before  # was no conversion
+            self._metrics.searched(answer.seconds, sum(answer.codes_scanned), exact=query.exact)
+            return convert.answer_message(answer)
         finally:
-            self._metrics.observe_stage("convert", converting)
-        return response
+            self._metrics.search_took("convert", time.perf_counter() - start, exact=request.exact)
 
     async def Get(  # noqa: N802 - the contract's name
         self,

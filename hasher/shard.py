@@ -24,6 +24,8 @@ from hasher.generation import Generation
 from hasher.identity import Identity
 from hasher.log.base import Log
 from hasher.log.direct import DirectLog
+from hasher.metrics import HasherMetrics, unserved
+from hasher.progress import LoadProgress
 from hasher.rows.records import Creation
 from hasher.rows.sqlite import disk_full
 from lookalike.collections import Spec
@@ -53,7 +55,7 @@ class Shard:
         number: Number of the shard, 0 <= number < count.
         count: Shards that there are.
         open_log: Makes the log of a generation, by its name.
-        on_commit: Called with the seconds of each commit.
+        metrics: Where it shows how long things take.
     """
 
     def __init__(
@@ -63,13 +65,14 @@ class Shard:
         count: int,
         *,
         open_log: Callable[[str], Log] = lambda name: DirectLog(),
-        on_commit: Callable[[float], None] = lambda seconds: None,
+        metrics: HasherMetrics | None = None,
     ) -> None:
         self.identity = Identity("", number, count)
         self.disk = DiskWatch(folder)
         self._folder = folder
         self._open_log = open_log
-        self._on_commit = on_commit
+        self._metrics = metrics or unserved()
+        self.progress = LoadProgress()
         self._generations: dict[str, Generation] = {}
         self._gone: set[str] = set()
         """Names of generations that were dropped; their creation may still be under way."""
@@ -114,7 +117,7 @@ class Shard:
             UnavailableError: The disk is full, or another process uses a row file.
         """
         with self._one_at_a_time:
-            for entry in sorted(self._folder.iterdir()):
+            for entry in self.progress.over(sorted(self._folder.iterdir())):
                 if entry.name.startswith(UNFINISHED):
                     shutil.rmtree(entry)
                 elif entry.is_dir() and is_generation_name(entry.name):
@@ -138,7 +141,7 @@ class Shard:
             followed,
             disk=self.disk,
             owns_folder=self._owns_folder,
-            on_commit=self._on_commit,
+            metrics=self._metrics,
         )
         try:
             self._check_origin(generation)
@@ -174,6 +177,7 @@ class Shard:
                 if isinstance(error, OSError) and error.errno in FULL:
                     self.disk.full()
                 if self._generations.get(generation.name) is generation:
+                    self._metrics.checkpoint_failed()
                     log.warning("index_not_saved", generation=generation.name, reason=str(error))
 
     def close(self) -> None:

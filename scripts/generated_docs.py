@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic.fields import FieldInfo
 
 from embedder.config import EmbedderSettings
-from embedder.metrics import EmbedderMetrics, TritonMetrics
 from gateway.config import GatewaySettings
-from gateway.metrics import GatewayMetrics
 from hasher.config import HasherSettings
-from hasher.metrics import HasherMetrics
-from hasher.server import watch
-from hasher.shard import Shard
-from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.settings import ServerSettings
+from scripts import declared_metrics
+from scripts.declared_metrics import Declared
+from scripts.metric_uses import USES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SERVICES: dict[str, type[ServerSettings]] = {
@@ -28,16 +24,6 @@ SERVICES: dict[str, type[ServerSettings]] = {
 }
 
 
-def _hasher_metrics(metrics: Metrics) -> None:
-    # Nothing is read from the folder, which is not there, before the shard is loaded.
-    watch(Shard(Path("none"), 0, 1), HasherMetrics(metrics))
-
-
-METRICS: dict[str, tuple[Callable[[Metrics], object], ...]] = {
-    "gateway": (GatewayMetrics,),
-    "hasher": (_hasher_metrics,),
-    "embedder": (EmbedderMetrics, TritonMetrics),
-}
 _NOTE = "Written by `make docs-generated` from the code; do not edit.\n"
 _SETTINGS_HEAD = f"""# Settings
 
@@ -104,30 +90,17 @@ def _bounds(field: FieldInfo) -> str:
 
 def metrics_page() -> str:
     """Returns the page of metrics."""
-    common = _collectors(())
-    parts = [_METRICS_HEAD, "## Every service\n", *_metrics_table(common)]
-    known = {collector._name for collector in common}
-    for name, kinds in METRICS.items():
-        own = [collector for collector in _collectors(kinds) if collector._name not in known]
-        parts += [f"\n## {name}\n", *_metrics_table(own)]
+    parts = [_METRICS_HEAD]
+    for name, makers in declared_metrics.SERVICES.items():
+        parts += [f"\n## {name}\n", *_metrics_table(declared_metrics.declared_by(makers))]
     return "\n".join(parts) + "\n"
 
 
-def _collectors(kinds: Sequence[Callable[[Metrics], object]]) -> list[Any]:
-    """Returns the metrics that a service declares; the client library shows their labels nowhere else."""
-    metrics = Metrics()
-    for kind in kinds:
-        kind(metrics)
-    declared = [one for one in metrics.registry._collector_to_names if hasattr(one, "_labelnames")]
-    return sorted(declared, key=lambda one: str(one._name))
-
-
-def _metrics_table(collectors: Sequence[Any]) -> Iterator[str]:
-    yield "| metric | type | labels | meaning |\n|---|---|---|---|"
-    for one in collectors:
-        name = f"{one._name}_total" if one._type == "counter" else one._name
-        labels = ", ".join(f"`{label}`" for label in one._labelnames)
-        yield f"| `{name}` | {one._type} | {labels} | {_cell(one._documentation)} |"
+def _metrics_table(declared: Sequence[Declared]) -> Iterator[str]:
+    yield "| metric | type | labels | meaning | what for |\n|---|---|---|---|---|"
+    for one in declared:
+        labels = ", ".join(f"`{label}`" for label in one.labels)
+        yield f"| `{one.name}` | {one.type} | {labels} | {_cell(one.doc)} | {_cell(USES.get(one.name))} |"
 
 
 def _cell(text: str | None) -> str:

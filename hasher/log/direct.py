@@ -11,13 +11,23 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from types import MappingProxyType
+from typing import NamedTuple
 
 from hasher.log.base import Applied, Apply, Change, Record
+from hasher.metrics import HasherMetrics, unserved
 from lookalike.errors import LookalikeError, OverloadedError, Reason, UnavailableError
 
 LANE = 0
 MAX_GROUP_MUTATIONS = 5000
-_Pending = tuple[Change, "Future[Applied]"]
+
+
+class _Pending(NamedTuple):
+    """A change that waits."""
+
+    change: Change
+    future: Future[Applied]
+    since: float
+    """When it began to wait."""
 
 
 class DirectLog:
@@ -25,14 +35,21 @@ class DirectLog:
 
     Args:
         max_pending: Changes that may wait.
+        metrics: Where it shows how long changes wait, and how many share a commit.
         clock: Nanoseconds since 1970.
     """
 
     log_id = "direct"
     first_positions: Mapping[int, int] = MappingProxyType({LANE: 1})
 
-    def __init__(self, max_pending: int = 256, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        max_pending: int = 256,
+        metrics: HasherMetrics | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._max_pending = max_pending
+        self._metrics = metrics or unserved()
         self._clock = clock
         self._queue: deque[_Pending] = deque()
         self._changed = threading.Condition()
@@ -53,10 +70,11 @@ class DirectLog:
             if self._closed:
                 raise UnavailableError("the generation is closing", reason=Reason.SHUTTING_DOWN)
             if len(self._queue) >= self._max_pending:
+                self._metrics.refused()
                 raise OverloadedError(
                     f"{self._max_pending} changes of this generation wait already", retry_after_seconds=0.2
                 )
-            self._queue.append((change, future))
+            self._queue.append(_Pending(change, future, time.perf_counter()))
             self._changed.notify()
         return future
 
@@ -75,8 +93,12 @@ class DirectLog:
     def _run(self, apply: Apply) -> None:
         while group := self._next_group():
             # A caller that has gone away before its turn takes its change with it.
-            running = [entry for entry in group if entry[1].set_running_or_notify_cancel()]
+            running = [entry for entry in group if entry.future.set_running_or_notify_cancel()]
             if running:
+                now = time.perf_counter()
+                for entry in running:
+                    self._metrics.write_took("queue", now - entry.since)
+                self._metrics.grouped(len(running), sum(len(entry.change.mutations) for entry in running))
                 self._apply(running, apply)
 
     def _next_group(self) -> list[_Pending]:
@@ -87,14 +109,14 @@ class DirectLog:
             self._changed.wait_for(lambda: self._queue or self._closed)
             while self._queue and mutations < MAX_GROUP_MUTATIONS:
                 group.append(self._queue.popleft())
-                mutations += len(group[-1][0].mutations)
+                mutations += len(group[-1].change.mutations)
         return group
 
     def _apply(self, group: Sequence[_Pending], apply: Apply) -> None:
         time_ns = self._clock()
         records = [
-            Record(LANE, position, time_ns, change)
-            for position, (change, _) in enumerate(group, start=self._position + 1)
+            Record(LANE, position, time_ns, entry.change)
+            for position, entry in enumerate(group, start=self._position + 1)
         ]
         try:
             results = apply(records)
@@ -105,14 +127,14 @@ class DirectLog:
                 for entry in group:
                     self._apply([entry], apply)
             else:
-                group[0][1].set_exception(_answerable(error))
+                group[0].future.set_exception(_answerable(error))
             return
         self._position = records[-1].position
-        for (_, future), result in zip(group, results, strict=True):
+        for entry, result in zip(group, results, strict=True):
             if isinstance(result, LookalikeError):
-                future.set_exception(result)
+                entry.future.set_exception(result)
             else:
-                future.set_result(result)
+                entry.future.set_result(result)
 
 
 def _answerable(error: BaseException) -> Exception:

@@ -46,6 +46,9 @@ class Group:
     """Row number to its new index entry; None: the row is gone."""
     added_items: int = 0
     added_products: int = 0
+    sql_seconds: float = 0.0
+    sync_seconds: float = 0.0
+    """What its commit took, fsync included."""
 
 
 class Applier:

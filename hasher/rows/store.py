@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -149,8 +150,11 @@ class RowStore:
         """
         with self._writing():
             group = Group(self.revision, dict(self._lanes), dict(self._reached))
+            start = applied = time.perf_counter()
             with transaction(self._writer):
                 Applier(self._writer, self.spec.partition_count, group).apply(records)
+                applied = time.perf_counter()
+            group.sql_seconds, group.sync_seconds = applied - start, time.perf_counter() - applied
             self.revision, self._lanes, self._reached = group.revision, group.lanes, group.reached
             self.item_count += group.added_items
             self.product_count += group.added_products
@@ -174,10 +178,11 @@ class RowStore:
 
     def wal_bytes(self) -> int:
         """Returns the size of the write-ahead log."""
-        try:
-            return self._wal.stat().st_size
-        except OSError:
-            return 0
+        return _size(self._wal)
+
+    def file_bytes(self) -> int:
+        """Returns the size of the row file, without its write-ahead log."""
+        return _size(self._path)
 
     def in_place(self) -> bool:
         """Whether the files that are written are still those in the folder."""
@@ -357,3 +362,10 @@ class RowStore:
             self._closed = True
             self._readers.close()
             self._writer.close()
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0

@@ -268,7 +268,9 @@ class AsyncClient:
         attempts = Attempts(self._target, timeout, self._throttle, repeatable=call.repeatable)
         while True:
             try:
-                response = await method(call.request, timeout=attempts.remaining_seconds())
+                response = await method(
+                    call.request, timeout=attempts.remaining_seconds(), metadata=attempts.metadata()
+                )
                 break
             except grpc.RpcError as failure:
                 error = failure

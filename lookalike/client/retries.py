@@ -16,6 +16,7 @@ import grpc
 
 from lookalike.client.failures import call_error, is_described, pushback_seconds
 from lookalike.errors import DeadlineError, UnavailableError
+from lookalike.wire.channel import RETRY_KEY
 
 MAX_ATTEMPTS: Final = 4
 _FIRST_DELAY_SECONDS: Final = 0.1
@@ -79,6 +80,10 @@ class Attempts:
     def remaining_seconds(self) -> float:
         """Returns the timeout of the next attempt."""
         return max(0.0, self._deadline - self._clock())
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Returns what tells the server of earlier attempts."""
+        return ((RETRY_KEY, str(len(self._earlier))),) if self._earlier else ()
 
     def answered(self) -> None:
         """Notes that the call was answered."""

@@ -265,7 +265,9 @@ class Client:
         attempts = Attempts(self._target, timeout, self._throttle, repeatable=call.repeatable)
         while True:
             try:
-                response = method(call.request, timeout=attempts.remaining_seconds())
+                response = method(
+                    call.request, timeout=attempts.remaining_seconds(), metadata=attempts.metadata()
+                )
                 break
             except grpc.RpcError as failure:
                 error = failure

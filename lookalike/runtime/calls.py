@@ -7,6 +7,7 @@ moment and refuses without any details, so it is not used.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any, Literal, get_args
 
 from lookalike.errors import OverloadedError, Reason, UnavailableError
@@ -45,6 +46,8 @@ class Calls:
         self._request_bytes = 0
         self._arrived = 0
         self._holding = False
+        self.refused: Counter[tuple[Kind, str]] = Counter()
+        """(Kind, cause) → calls that were refused."""
         self.closing = asyncio.Event()
         """Set when calls are taken no more; those that never end by themselves end now."""
         self.cut_off = False
@@ -68,10 +71,11 @@ class Calls:
         self._arrived += 1
         if self._holding and kind != "probe":
             await self.closing.wait()
+            self.refused[kind, "stopping"] += 1
             raise shutting_down()
-        if self._counts[kind] >= self._limits[kind] or (
-            kind == "call" and self._request_bytes >= self._max_request_bytes
-        ):
+        too_many = self._counts[kind] >= self._limits[kind]
+        if too_many or (kind == "call" and self._request_bytes >= self._max_request_bytes):
+            self.refused[kind, "too_many" if too_many else "too_large"] += 1
             raise OverloadedError(_REFUSALS[kind], retry_after_seconds=_RETRY_SECONDS)
         task = asyncio.current_task()
         assert task
@@ -92,6 +96,7 @@ class Calls:
             OverloadedError: The requests in progress are too large together.
         """
         if self._request_bytes + size > self._max_request_bytes:
+            self.refused["call", "too_large"] += 1
             raise OverloadedError(
                 "the requests in progress are too large together", retry_after_seconds=_RETRY_SECONDS
             )

@@ -17,8 +17,8 @@ from google.protobuf.message import DecodeError
 
 from lookalike.errors import InvalidInputError, Reason
 from lookalike.runtime.calls import Calls
-from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.observed import Method, ObservedCall
+from lookalike.runtime.process_metrics import ProcessMetrics
 from lookalike.runtime.streams import RequestStream
 
 _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]]
@@ -38,7 +38,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """
 
     def __init__(
-        self, metrics: Metrics, calls: Calls, max_message_bytes: int, stream_idle_seconds: float
+        self, metrics: ProcessMetrics, calls: Calls, max_message_bytes: int, stream_idle_seconds: float
     ) -> None:
         self._metrics = metrics
         self._calls = calls

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from threading import Thread
+from typing import Literal
 from wsgiref.simple_server import WSGIServer
 
+import structlog
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -17,12 +19,10 @@ from prometheus_client import (
     disable_created_metrics,
     start_http_server,
 )
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from lookalike.runtime.calls import KINDS, Calls
 from lookalike.runtime.listen import listen
-from lookalike.runtime.logs import dropped_lines
 
 # 100 µs to a minute: a vector search's kernel and a bulk write both fall well inside.
 LATENCY_BUCKETS = tuple(
@@ -30,41 +30,48 @@ LATENCY_BUCKETS = tuple(
 )
 
 
+Exemplar = Callable[[], dict[str, str] | None]
+"""Returns the labels of the present task's trace, as ``{"trace_id": …}``; None: there is none.
+
+Whoever asks for the OpenMetrics format is given the last of them with each bucket.
+"""
+Family = CounterMetricFamily | GaugeMetricFamily | SummaryMetricFamily
+log = structlog.get_logger()
+
+
+def no_exemplar() -> None:
+    """Returns no trace; what there is without tracing."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A metric whose values are read whenever the metrics are."""
+
+    name: str
+    doc: str
+    labels: tuple[str, ...] = ()
+    type: Literal["counter", "gauge", "summary"] = "gauge"
+
+
+Value = tuple[str, tuple[str, ...], float]
+"""The name of a :class:`Read` metric, the values of its labels, and its own."""
+
+
 class Metrics:
-    """The metrics of one process. Names of our own start with ``lookalike_`` and end in a unit."""
+    """The metrics of one process. Names of our own start with ``lookalike_`` and end in a unit.
+
+    What happens in a search is counted by children that were bound to their labels once: to look one up costs
+    as much as to count.
+    """
 
     def __init__(self) -> None:
         # When each series began doubles their number, and nobody asks.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self.exemplar: Exemplar = no_exemplar
+        """Asked at the end of each call, and of each search; tracing puts its own in place."""
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        self.registry.register(_DroppedLines())
-        self.handled = Counter(
-            "grpc_server_handled_total",
-            "Calls completed, by status code.",
-            ("grpc_type", "grpc_service", "grpc_method", "grpc_code"),
-            registry=self.registry,
-        )
-        self.handling_seconds = Histogram(
-            "grpc_server_handling_seconds",
-            "Time from a call's start to its end, in seconds.",
-            ("grpc_type", "grpc_service", "grpc_method"),
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
-        )
-        self._calls = self.gauge(
-            "lookalike_calls_in_progress", "Calls, streams, and probes of health and reflection.", ("kind",)
-        )
-        self._request_bytes = self.gauge(
-            "lookalike_request_bytes_in_progress", "Size of the requests being answered, streams apart."
-        )
-
-    def watch_calls(self, calls: Calls) -> None:
-        """Shows the calls in progress of the process's server."""
-        for kind in KINDS:
-            self._calls.labels(kind).set_function(partial(calls.in_progress, kind))
-        self._request_bytes.set_function(calls.request_bytes)
 
     def counter(self, name: str, doc: str, labels: Sequence[str] = ()) -> Counter:
         """Makes a counter; ``name`` ends in ``_total``."""
@@ -80,14 +87,54 @@ class Metrics:
         """Makes a histogram; the default buckets suit seconds."""
         return Histogram(_own(name), doc, labels, buckets=buckets, registry=self.registry)
 
+    def read(self, declared: Iterable[Read], values: Callable[[], Iterable[Value]]) -> None:
+        """Makes metrics that are read together, from the thread that answers whoever asks for them.
 
-class _DroppedLines(Collector):
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        yield CounterMetricFamily(
-            "lookalike_log_lines_dropped_total",
-            "Log lines that were not written because nobody read them in time.",
-            value=dropped_lines(),
-        )
+        Args:
+            declared: Their names, help and labels.
+            values: Returns what they are now. A summary has two values, of ``NAME_count`` and ``NAME_sum``.
+        """
+        self.registry.register(ReadCollector(declared, values))
+
+
+class ReadCollector(Collector):
+    """Metrics that are read together; see :meth:`Metrics.read`."""
+
+    def __init__(self, declared: Iterable[Read], values: Callable[[], Iterable[Value]]) -> None:
+        self.declared = tuple(declared)
+        self._values = values
+        for one in self.declared:
+            _own(one.name)
+
+    def describe(self) -> Iterator[Family]:
+        """Names the metrics without reading them."""
+        return iter(_families(self.declared).values())
+
+    def collect(self) -> Iterator[Family]:
+        """Reads the metrics; what cannot be read is left out, so that all others can be."""
+        families = _families(self.declared)
+        try:
+            for name, labels, value in self._values():
+                _add(families, name, labels, value)
+        except Exception:
+            log.exception("metrics_not_read", metrics=[one.name for one in self.declared])
+        return iter(families.values())
+
+
+def _families(declared: Sequence[Read]) -> dict[str, Family]:
+    kinds: Mapping[str, type[Family]] = {
+        "counter": CounterMetricFamily,
+        "gauge": GaugeMetricFamily,
+        "summary": SummaryMetricFamily,
+    }
+    return {one.name: kinds[one.type](one.name, one.doc, labels=one.labels) for one in declared}
+
+
+def _add(families: Mapping[str, Family], name: str, labels: tuple[str, ...], value: float) -> None:
+    part = next((part for part in ("_count", "_sum") if name not in families and name.endswith(part)), "")
+    family = families[name.removesuffix(part)]
+    sample = name if not isinstance(family, CounterMetricFamily) else f"{family.name}_total"
+    family.add_sample(sample, dict(zip(family._labelnames, labels, strict=True)), value)
 
 
 def _own(name: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Self
 
@@ -16,12 +17,14 @@ from google.protobuf import descriptor_pool
 from lookalike.errors import LookalikeError, NotSupportedError, Reason
 from lookalike.files.open_files import open_files_error
 from lookalike.runtime.calls import Calls, Kind, shutting_down
-from lookalike.runtime.metrics import Metrics
-from lookalike.wire.channel import REQUEST_ID_KEY
+from lookalike.runtime.process_metrics import ProcessMetrics
+from lookalike.wire.channel import REQUEST_ID_KEY, RETRY_KEY
 from lookalike.wire.status import CODES_BY_NUMBER, DETAILS_KEY, PUSHBACK_KEY, code_of, status_of
 
 _MAX_REQUEST_ID = 128
 _PROBES = "/grpc."
+_RETRY_KEYS = (RETRY_KEY, "grpc-previous-rpc-attempts")
+"""Ours, and what gRPC's own retries send."""
 _TYPES = {
     (False, False): "unary",
     (True, False): "client_stream",
@@ -40,6 +43,17 @@ class Method:
     grpc_type: str
     kind: Kind
 
+    @cached_property
+    def labels(self) -> tuple[str, str, str]:
+        """The values of the metrics' first labels: type, service and method."""
+        service, name = self.path.lstrip("/").split("/", 1)
+        return self.grpc_type, service, name
+
+    @property
+    def name(self) -> str:
+        """The method's own name."""
+        return self.labels[-1]
+
     @classmethod
     def served(cls, path: str, handler: grpc.RpcMethodHandler) -> Self:
         """Returns the method of a handler."""
@@ -56,11 +70,6 @@ class Method:
             return cls("/unknown/unknown", "unary", "call")
         return cls(path, _TYPES[method.client_streaming, method.server_streaming], "call")
 
-    def labels(self) -> tuple[str, str, str]:
-        """Returns the values of the metrics' first labels: type, service and method."""
-        service, name = self.path.lstrip("/").split("/", 1)
-        return self.grpc_type, service, name
-
 
 class ObservedCall:
     """The context of one call: what is raised inside becomes its status.
@@ -73,7 +82,7 @@ class ObservedCall:
     """
 
     def __init__(
-        self, method: Method, context: grpc.aio.ServicerContext, metrics: Metrics, calls: Calls
+        self, method: Method, context: grpc.aio.ServicerContext, metrics: ProcessMetrics, calls: Calls
     ) -> None:
         self._method = method
         self._context = context
@@ -81,7 +90,7 @@ class ObservedCall:
         self._calls = calls
 
     async def __aenter__(self) -> None:
-        self._request_id = _request_id(self._context)
+        self._request_id = self._read_metadata()
         structlog.contextvars.bind_contextvars(request_id=self._request_id)
         self._context.set_trailing_metadata(((REQUEST_ID_KEY, self._request_id),))
         self._start = time.perf_counter()
@@ -94,10 +103,7 @@ class ObservedCall:
         self._calls.leave(task)
         answer = self._answer(error)
         code = code_of(answer) if isinstance(answer, LookalikeError) else answer
-        seconds = time.perf_counter() - self._start
-        labels = self._method.labels()
-        self._metrics.handled.labels(*labels, code.name).inc()
-        self._metrics.handling_seconds.labels(*labels).observe(seconds)
+        self._metrics.ended(self._method.labels, code, time.perf_counter() - self._start)
         if isinstance(answer, LookalikeError):
             if isinstance(error, asyncio.CancelledError):
                 task.uncancel()
@@ -118,12 +124,21 @@ class ObservedCall:
         if isinstance(error, NotImplementedError) and (
             _code_set(self._context) is grpc.StatusCode.UNIMPLEMENTED
         ):  # the generated base class of a servicer
-            name = self._method.labels()[-1]
-            return NotSupportedError(f"{name} is not supported in this version")
+            return NotSupportedError(f"{self._method.name} is not supported in this version")
         log.error("call_failed", method=self._method.path, exc_info=error)
         if full := open_files_error(error):
             return full
         return LookalikeError(f"internal error; the request id is {self._request_id}")
+
+    def _read_metadata(self) -> str:
+        """Returns the caller's request id, or a new one, and counts a call that was sent before."""
+        request_id = ""
+        for key, value in self._context.invocation_metadata() or ():
+            if key == REQUEST_ID_KEY and isinstance(value, str) and value.isprintable():
+                request_id = request_id or value
+            elif key in _RETRY_KEYS:
+                self._metrics.retried(self._method.name)
+        return request_id if 0 < len(request_id) <= _MAX_REQUEST_ID else uuid.uuid4().hex
 
     async def _abort(self, error: LookalikeError) -> None:
         """Ends the call with the error's status by raising grpc.aio.AbortError."""
@@ -141,15 +156,3 @@ def _code_set(context: grpc.aio.ServicerContext) -> grpc.StatusCode | None:
     """Returns the status that the handler set itself, as a code or its number."""
     code = context.code()
     return CODES_BY_NUMBER.get(code.value[0] if isinstance(code, grpc.StatusCode) else code)
-
-
-def _request_id(context: grpc.aio.ServicerContext) -> str:
-    for key, value in context.invocation_metadata() or ():
-        if (
-            key == REQUEST_ID_KEY
-            and isinstance(value, str)
-            and 0 < len(value) <= _MAX_REQUEST_ID
-            and value.isprintable()
-        ):
-            return value
-    return uuid.uuid4().hex

@@ -23,6 +23,7 @@ from lookalike.runtime.health import HealthMonitor, ReadinessCheck
 from lookalike.runtime.interceptors import CallInterceptor
 from lookalike.runtime.listen import listen
 from lookalike.runtime.metrics import Metrics, MetricsServer
+from lookalike.runtime.process_metrics import ProcessMetrics
 from lookalike.runtime.reflection import add_reflection
 from lookalike.runtime.settings import ServerSettings
 
@@ -88,7 +89,6 @@ class ServerRunner:
         self._settings = settings
         self._metrics = metrics
         self._credentials = credentials
-        self._background = tuple(background)
         self._close = tuple(close)
         self._health = HealthMonitor({service.full_name: service.check_ready for service in services})
         self._calls = Calls(
@@ -96,9 +96,12 @@ class ServerRunner:
             settings.max_concurrent_streams,
             settings.max_request_bytes_in_flight,
         )
-        metrics.watch_calls(self._calls)
-        own = CallInterceptor(metrics, self._calls, settings.max_message_bytes, settings.stream_idle_seconds)
+        self._process_metrics = ProcessMetrics(metrics, name, self._calls)
+        own = CallInterceptor(
+            self._process_metrics, self._calls, settings.max_message_bytes, settings.stream_idle_seconds
+        )
         self._interceptors = (own, *interceptors)
+        self._background = (*background, self._process_metrics.watch_event_loop)
         self._metrics_server: MetricsServer | None = None
         self._server: grpc.aio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []

@@ -13,6 +13,8 @@ from lookalike.wire.proxies import DIRECT
 
 REQUEST_ID_KEY = "x-request-id"
 """Metadata key of the id that finds one call in the logs of all services."""
+RETRY_KEY = "x-retry-attempt"
+"""Metadata key of a call that failed before: how often."""
 
 
 def channel_options(

@@ -135,7 +135,7 @@ async def test_stages_are_timed(bundle: Bundle) -> None:
     for stage in ("preprocess", "queue"):
         name = "lookalike_embedder_stage_seconds_count"
         assert metrics.registry.get_sample_value(name, {"stage": stage}) == 20
-    assert metrics.registry.get_sample_value("lookalike_embedder_batch_size_sum") == 20
+    assert metrics.registry.get_sample_value("lookalike_embedder_batch_photos_sum") == 20
 
 
 async def test_a_single_photo_does_not_wait_for_a_large_call(bundle: Bundle) -> None:
@@ -171,19 +171,19 @@ async def test_a_full_embedder_refuses_whole_calls(bundle: Bundle) -> None:
         with pytest.raises(OverloadedError) as refused:
             await pipeline.embed([photo(1), photo(2)])
         assert refused.value.retry_after_seconds >= 0
-        assert metrics.registry.get_sample_value("lookalike_embedder_queue_depth") == 4
+        assert metrics.registry.get_sample_value("lookalike_embedder_queue_photos") == 4
         second = asyncio.create_task(pipeline.embed([photo(1)]))
         gate.open(60)
         assert len((await first).outcomes) == 50
         assert len((await second).outcomes) == 1
-        assert metrics.registry.get_sample_value("lookalike_embedder_queue_depth") == 0
+        assert metrics.registry.get_sample_value("lookalike_embedder_queue_photos") == 0
         assert gate.photos == 51
 
 
 async def test_photos_under_way_are_limited_by_their_bytes(bundle: Bundle) -> None:
     metrics, gate = Metrics(), Gate(OnnxEncoder(bundle, threads=1))
     small, large = photo(1), Photo(photo(2).content + bytes(100_000))
-    depth = partial(metrics.registry.get_sample_value, "lookalike_embedder_queue_depth")
+    depth = partial(metrics.registry.get_sample_value, "lookalike_embedder_queue_photos")
     size = partial(metrics.registry.get_sample_value, "lookalike_embedder_queue_bytes")
     async with running(bundle, gate, metrics, max_queue_bytes=100_000) as pipeline:
         # Photos that wait behind others of their call count too.
@@ -238,7 +238,7 @@ async def test_a_cancelled_call_leaves_the_queue(bundle: Bundle) -> None:
         cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
             await cancelled
-        assert metrics.registry.get_sample_value("lookalike_embedder_queue_depth") == 1
+        assert metrics.registry.get_sample_value("lookalike_embedder_queue_photos") == 1
         gate.open(10)
         await being_encoded
         assert len((await pipeline.embed([photo(2)])).outcomes) == 1

@@ -266,7 +266,7 @@ async def test_deadlines_and_overload(tiny_bundle: Path) -> None:
     pipeline.start()
 
     def depth() -> float | None:
-        return metrics.registry.get_sample_value("lookalike_embedder_queue_depth")
+        return metrics.registry.get_sample_value("lookalike_embedder_queue_photos")
 
     async with serving(lambda: pipeline) as stub:
         request = embedder_pb2.EmbedRequest(images=images(picture(), picture()))

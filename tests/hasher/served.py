@@ -13,9 +13,9 @@ import pytest
 from hasher.config import HasherSettings
 from hasher.metrics import HasherMetrics
 from hasher.pools import Pools
-from hasher.server import watch
 from hasher.service import HasherServicer
 from hasher.shard import Shard
+from hasher.state import watch
 from lookalike.errors import LookalikeError
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
@@ -110,12 +110,12 @@ async def serve(folder: Path, number: int = 0, count: int = 1, load: bool = True
     )
     metrics = Metrics()
     own_metrics = HasherMetrics(metrics)
-    shard = Shard(settings.data_folder, number, count, on_commit=own_metrics.observe_commit)
-    watch(shard, own_metrics)
+    shard = Shard(settings.data_folder, number, count, metrics=own_metrics)
+    watch(shard, metrics)
     shard.lock()
     if load:
         shard.load()
-    pools = Pools(2)
+    pools = Pools(2, own_metrics)
     servicer = HasherServicer(shard, pools, own_metrics, isa="test", position_wait_seconds=5)
 
     async def check_ready() -> str:

@@ -109,8 +109,12 @@ async def test_metrics_show_stages_items_and_work(client: Client, rows: Any) -> 
     value = client.metrics.registry.get_sample_value
     assert value("lookalike_hasher_items") == 2
     assert value("lookalike_hasher_codes_scanned_total") == 2
-    for stage in ("hash", "probe", "scan", "rerank", "fetch", "commit"):
-        assert value("lookalike_hasher_stage_seconds_count", {"stage": stage}) == 1
+    for stage in ("position", "queue", "convert", "hash", "probe", "scan", "rerank", "fetch"):
+        assert value("lookalike_hasher_stage_seconds_count", {"stage": stage, "exact": "false"}) == 1
+    await client.search(rows.vector("a"), exact=True)
+    for exact in ("false", "true"):
+        assert value("lookalike_hasher_stage_seconds_count", {"stage": "scan", "exact": exact}) == 1
+        assert value("lookalike_hasher_stage_seconds_count", {"stage": "queue", "exact": exact}) == 1
 
 
 async def test_conversion_and_work_are_off_the_event_loop(
@@ -178,13 +182,13 @@ async def test_late_and_failed_searches_are_measured(
     value = client.metrics.registry.get_sample_value
 
     def count(stage: str) -> float | None:
-        return value("lookalike_hasher_stage_seconds_count", {"stage": stage})
+        return value("lookalike_hasher_stage_seconds_count", {"stage": stage, "exact": "false"})
 
     await client.write(upsert(rows, "a"))
     await refusal(client.search(rows.vector("a"), min_positions={0: 99}, timeout=0.3))
-    assert (count("position"), count("queue")) == (1, None)
+    assert (count("position"), count("queue")) == (1, 0)
     await refusal(client.search(rows.vector("a"), k=2000))
-    assert (count("position"), count("queue"), count("scan")) == (2, 1, None)
+    assert (count("position"), count("queue"), count("scan")) == (2, 1, 0)
     go_on = threading.Event()
     search = Generation.search
 
@@ -197,9 +201,9 @@ async def test_late_and_failed_searches_are_measured(
     assert code == Code.DEADLINE_EXCEEDED
     go_on.set()
     deadline = asyncio.get_running_loop().time() + 10
-    while count("convert") is None and asyncio.get_running_loop().time() < deadline:
+    while count("convert") == 1 and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(0.01)
-    assert (count("queue"), count("scan"), count("convert")) == (2, 1, 1)
+    assert (count("queue"), count("scan"), count("convert")) == (2, 1, 2)
 
 
 @pytest.mark.parametrize("length", [1e-38, 1e-20, 1e18])

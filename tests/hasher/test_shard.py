@@ -94,14 +94,19 @@ def test_concurrent_retries_are_applied_once(generation: Generation, rows: Any) 
         assert not result.outcomes[0].existed
 
 
-def test_waiting_changes_share_a_commit(shard: Shard, generation: Generation, rows: Any) -> None:
-    commits: list[float] = []
-    generation._on_commit = commits.append
+def test_waiting_changes_share_a_commit(
+    generation: Generation, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: list[int] = []
+    monkeypatch.setattr(
+        generation._log._metrics, "grouped", lambda changes, mutations: groups.append(changes)
+    )
     with generation.store._write_lock:
         futures = [generation.submit(rows.change(f"r{i}", rows.upsert(f"i{i}"))) for i in range(50)]
     positions = [future.result(10).position for future in futures]
     assert positions == list(range(2, 52))
-    assert len(commits) <= 2
+    assert sum(groups) == 50
+    assert len(groups) <= 2
 
 
 def test_too_many_waiting_changes_are_refused(tmp_path: Path, rows: Any) -> None:

@@ -294,7 +294,7 @@ def test_a_creation_that_could_not_be_opened_can_be_repeated(
 def free_bytes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """What the disk has left; tests change it."""
     free = [0]
-    monkeypatch.setattr(disk_module.DiskWatch, "_free_bytes", lambda self: free[0])
+    monkeypatch.setattr(disk_module.DiskWatch, "space", lambda self: (free[0], 1 << 30))
     return free
 
 

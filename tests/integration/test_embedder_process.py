@@ -147,8 +147,8 @@ def test_metrics_are_served(embedder: Running, photo_cases: dict[str, Any]) -> N
     }
     assert photos["ok"] >= 1
     assert photos["rejected"] >= 1
-    assert families["lookalike_embedder_queue_depth"].samples[0].value == 0
-    assert "lookalike_embedder_batch_size" in families
+    assert families["lookalike_embedder_queue_photos"].samples[0].value == 0
+    assert "lookalike_embedder_batch_photos" in families
 
 
 def test_sigterm_stops_it_cleanly(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_clean_stop_saves_the_index_and_metrics_are_served(launch: Any) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{process.metrics_port}/metrics") as response:
         text = response.read().decode()
     assert "lookalike_hasher_items 100.0" in text
-    assert 'lookalike_hasher_stage_seconds_count{stage="commit"} 1.0' in text
+    assert 'lookalike_hasher_write_seconds_count{stage="sync"} 1.0' in text
     assert process.stop(signal.SIGTERM) == 0
 
     again = launch()

@@ -123,7 +123,7 @@ async def answer(call: Any) -> bytes:
 
 
 async def holds(running: Running, size: int) -> bool:
-    (sample,) = (await running.metrics())["lookalike_request_bytes_in_progress"].samples
+    (sample,) = (await running.metrics())["lookalike_requests_in_progress_bytes"].samples
     return bool(sample.value == size)
 
 

@@ -1,0 +1,64 @@
+"""The metrics that each service declares, as the docs and the tests see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embedder.metrics import EmbedderMetrics, TritonMetrics
+from gateway.metrics import GatewayMetrics
+from hasher.metrics import HasherMetrics
+from hasher.shard import Shard
+from hasher.state import watch
+from lookalike.runtime.calls import Calls
+from lookalike.runtime.metrics import Metrics, ReadCollector
+from lookalike.runtime.process_metrics import ProcessMetrics
+
+
+@dataclass(frozen=True, order=True)
+class Declared:
+    """A metric: its full name, type, labels and help."""
+
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    doc: str
+
+
+def _every_service(metrics: Metrics) -> None:
+    ProcessMetrics(metrics, "any", Calls(1, 1, 1))
+
+
+def _hasher_state(metrics: Metrics) -> None:
+    # Nothing is read from the folder, which is not there.
+    watch(Shard(Path("none"), 0, 1), metrics)
+
+
+SERVICES: dict[str, tuple[Callable[[Metrics], object], ...]] = {
+    "Every service": (_every_service,),
+    "gateway": (GatewayMetrics,),
+    "hasher": (HasherMetrics, _hasher_state),
+    "embedder": (EmbedderMetrics, TritonMetrics),
+}
+
+
+def declared_by(makers: Sequence[Callable[[Metrics], object]]) -> list[Declared]:
+    """Returns the metrics that some makers declare in a registry, by name."""
+    metrics = Metrics()
+    for make in makers:
+        make(metrics)
+    declared: list[Declared] = []
+    # The client library shows what it has, and the labels of each, nowhere else.
+    for one in metrics.registry._collector_to_names:
+        if isinstance(one, ReadCollector):
+            declared += [Declared(read.name, read.type, read.labels, read.doc) for read in one.declared]
+        elif hasattr(one, "_labelnames"):
+            declared.append(_of_client(one))
+    return sorted(declared)
+
+
+def _of_client(metric: Any) -> Declared:
+    name = f"{metric._name}_total" if metric._type == "counter" else metric._name
+    return Declared(name, metric._type, tuple(metric._labelnames), metric._documentation)

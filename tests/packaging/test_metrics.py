@@ -1,0 +1,64 @@
+"""Every metric says what it is, in which unit, and what anybody looks at it for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.declared_metrics import SERVICES, Declared, declared_by
+from scripts.metric_uses import USES
+
+ROOT = Path(__file__).resolve().parents[2]
+UNITS = {"seconds", "bytes", "ratio", "info"}
+COUNTED = {
+    "calls", "requests", "collections", "generations", "items", "products", "changes", "mutations", "rows",
+    "indexes", "rebuilds", "photos", "queries",
+}  # fmt: skip
+"""What plain numbers are numbers of."""
+STATES = {"up", "silent", "full"}
+"""What is 1 or 0."""
+OF_OTHERS = ("grpc_server_handled_total", "grpc_server_handling_seconds")
+WATCHED = ("deploy/prometheus", "deploy/grafana")
+"""Folders of rules and dashboards, which name the metrics that they are made of."""
+MAX_LABELS = 4
+METRICS = {one.name: one for makers in SERVICES.values() for one in declared_by(makers)}
+
+
+@pytest.fixture(params=METRICS)
+def metric(request: pytest.FixtureRequest) -> Declared:
+    return METRICS[request.param]
+
+
+def test_it_has_a_help_text(metric: Declared) -> None:
+    assert metric.doc.endswith("."), "a sentence"
+    assert len(metric.doc.split()) >= 3
+
+
+def test_its_name_ends_in_a_unit(metric: Declared) -> None:
+    assert metric.name.startswith("lookalike_") or metric.name in OF_OTHERS
+    words = metric.name.split("_")
+    assert (metric.type == "counter") == (words[-1] == "total")
+    if metric.type != "counter" and words[-1] not in UNITS | STATES:
+        assert COUNTED & set(words), f"{metric.name} has no unit, and does not say what it counts"
+    assert not {"ms", "milliseconds", "kb", "mb", "percent"} & set(words), "base units only"
+
+
+def test_its_labels_are_few(metric: Declared) -> None:
+    assert len(metric.labels) <= MAX_LABELS
+    assert not {"le", "quantile", "job", "instance", "item_id", "request_id"} & set(metric.labels)
+
+
+def test_it_is_looked_at(metric: Declared) -> None:
+    """A metric has its place in a dashboard, in a rule, or at least in the docs."""
+    assert metric.name in USES or _is_watched(metric.name)
+
+
+def _is_watched(name: str) -> bool:
+    folders = [ROOT / folder for folder in WATCHED]
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    return any(name in file.read_text() for file in files)
+
+
+def test_no_use_is_left_of_a_metric_that_is_gone() -> None:
+    assert not USES.keys() - METRICS.keys()
