@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway.deadline import Deadline
-from gateway.metrics import GatewayMetrics
+from gateway.metrics import GatewayMetrics, Requests
 from lookalike.errors import DeadlineError, OverloadedError
 
 _SMOOTHING = 0.1
@@ -20,13 +20,13 @@ class Admission:
     """Lets requests in, and says when to come back.
 
     Args:
-        what: What is admitted, for messages: "searches" or "writes".
+        what: What is admitted, also for messages.
         max_running: Requests that run at once.
         max_waiting: Requests that may wait for their turn.
         metrics: Where refusals are counted, and slots can be seen.
     """
 
-    def __init__(self, what: str, max_running: int, max_waiting: int, metrics: GatewayMetrics) -> None:
+    def __init__(self, what: Requests, max_running: int, max_waiting: int, metrics: GatewayMetrics) -> None:
         self._what = what
         self._max_running = max_running
         self._max_waiting = max_waiting
@@ -36,6 +36,11 @@ class Admission:
         self._waiting = 0
         self._mean_seconds = 0.0
         metrics.watch_slots(what, lambda: self._running, lambda: self._waiting)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether requests wait, or half of the slots are taken: no time for what can wait."""
+        return self._waiting > 0 or 2 * self._running >= self._max_running
 
     @asynccontextmanager
     async def slot(self, deadline: Deadline) -> AsyncIterator[None]:
@@ -57,13 +62,17 @@ class Admission:
 
     async def _enter(self, deadline: Deadline) -> None:
         if self._slots.locked() and self._waiting >= self._max_waiting:
-            self._metrics.refused(self._what)
+            self._metrics.refused(self._what, "full")
             raise self._overloaded()
         self._waiting += 1
         try:
             async with asyncio.timeout(deadline.remaining_seconds()):
                 await self._slots.acquire()
+        except asyncio.CancelledError:
+            self._metrics.refused(self._what, "late")
+            raise
         except TimeoutError:
+            self._metrics.refused(self._what, "late")
             raise DeadlineError(
                 f"the deadline passed while the call waited behind other {self._what}"
             ) from None

@@ -13,7 +13,7 @@ import structlog
 
 from gateway.breaker import Breaker
 from gateway.metrics import GatewayMetrics
-from gateway.outcome import Outcome, covers, is_callers_mistake
+from gateway.outcome import Outcome, cause_of, covers, is_callers_mistake
 from gateway.patience import Patience
 from gateway.peers import Shard, ShardRequest, SilentError, UnreachableError
 from lookalike.errors import DeadlineError, LookalikeError, Reason
@@ -89,6 +89,7 @@ class Shards:
         enough: float = 1.0,
         needed: Collection[int] = (),
         probe: bool = False,
+        aside: str = "",
     ) -> Outcome[T]:
         """Calls shards in parallel, and waits for them as long as it is worth while.
 
@@ -99,6 +100,8 @@ class Shards:
             enough: Once this share of the shards has answered, the others get a short grace only.
             needed: Shards that are waited for even then.
             probe: Asks shards that do not answer calls, too, and counts no failures.
+            aside: Names calls that nobody waits for: they are timed under this name, count no failures, and
+                say nothing about how long others should take.
 
         Raises:
             LookalikeError: A shard says that the request itself is wrong; the others are not waited for.
@@ -111,7 +114,7 @@ class Shards:
                 outcome.failures[number] = SilentError("the shard has stopped answering")
                 continue
             request.target.CopyFrom(self._targets[number])
-            call = asyncio.ensure_future(self._timed(method, number, request, timeout_seconds))
+            call = asyncio.ensure_future(self._timed(method, number, request, timeout_seconds, aside))
             self._breakers[number].watch(call)
             calls[call] = number
         end = sent_at + timeout_seconds
@@ -126,12 +129,17 @@ class Shards:
         for number in map(calls.__getitem__, late):
             outcome.failures[number] = DeadlineError("the shard did not answer in time")
             self._breakers[number].unanswered(sent_at)
-        if not probe:
+        if not (probe or aside):
             self._count_failures(outcome)
         return outcome
 
     async def _timed(
-        self, method: Callable[..., Awaitable[T]], number: int, request: ShardRequest, timeout_seconds: float
+        self,
+        method: Callable[..., Awaitable[T]],
+        number: int,
+        request: ShardRequest,
+        timeout_seconds: float,
+        aside: str,
     ) -> T:
         """Calls one shard, and lets its breaker and the patience for others learn from that."""
         sent_at = self._clock()
@@ -139,8 +147,11 @@ class Shards:
         call: Callable[..., Awaitable[T]] = getattr(self._shards[number], method.__name__)
         try:
             answer = await call(request, timeout_seconds=timeout_seconds)
-        except DeadlineError:
-            self._breakers[number].unanswered(sent_at)
+        except (DeadlineError, asyncio.CancelledError) as error:
+            # At least so long.
+            self._metrics.shard_took(aside or method.__name__, number, self._clock() - sent_at)
+            if isinstance(error, DeadlineError):
+                self._breakers[number].unanswered(sent_at)
             raise
         except UnreachableError:
             raise
@@ -149,8 +160,9 @@ class Shards:
             raise
         seconds = self._clock() - sent_at
         self._breakers[number].answered()
-        self._patience.answered(method.__name__, seconds)
-        self._metrics.shard_answered(method.__name__, seconds)
+        if not aside:
+            self._patience.answered(method.__name__, seconds)
+        self._metrics.shard_took(aside or method.__name__, number, seconds)
         return answer
 
     async def _collect(
@@ -195,7 +207,7 @@ class Shards:
 
     def _count_failures(self, outcome: Outcome[Any]) -> None:
         for number, error in outcome.failures.items():
-            self._metrics.shard_failed(number)
+            self._metrics.shard_failed(number, cause_of(error))
             unsaid = isinstance(error, DeadlineError | UnreachableError)
             if not unsaid and error.reason not in _PASSING:
                 log.error("shard_failed", shard=number, reason=error.reason.value, error=error.message)

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from gateway.deadline import Deadline
 from gateway.directory.base import Collection
+from gateway.metrics import GatewayMetrics
 from gateway.writes import PreparedBatch, Writer
 from lookalike import limits
 from lookalike.errors import (
@@ -49,6 +50,8 @@ class _Work:
     batch: PreparedBatch
     payload_bytes: int
     seconds: float
+    ready_at: float
+    """When it was prepared."""
 
 
 class Ingest:
@@ -58,9 +61,13 @@ class Ingest:
         writer: Prepares and writes the batches.
         draining: Set when the server is about to stop.
         batch_seconds: Time that one batch may take, waiting under overload included.
+        metrics: Where batches are timed.
     """
 
-    def __init__(self, writer: Writer, draining: asyncio.Event, batch_seconds: float) -> None:
+    def __init__(
+        self, writer: Writer, draining: asyncio.Event, batch_seconds: float, metrics: GatewayMetrics
+    ) -> None:
+        self._metrics = metrics
         self._writer = writer
         self._draining = draining
         self._batch_seconds = batch_seconds
@@ -145,20 +152,30 @@ class Ingest:
             )
         start = time.monotonic()
         deadline = Deadline(self._batch_seconds)
-        batch = await self._when_admitted(
-            deadline,
-            lambda: self._writer.prepare(
-                collection, request.batch.request_id, request.batch.items, "batch.items", deadline
-            ),
-        )
-        return _Work(batch, request.ByteSize(), time.monotonic() - start)
+        try:
+            batch = await self._when_admitted(
+                deadline,
+                lambda: self._writer.prepare(
+                    collection, request.batch.request_id, request.batch.items, "batch.items", deadline
+                ),
+            )
+        finally:
+            ready_at = time.monotonic()
+            self._metrics.ingest_took("prepare", ready_at - start)
+        return _Work(batch, request.ByteSize(), ready_at - start, ready_at)
 
     async def _write(self, work: _Work, sizer: BatchSizer) -> catalog_pb2.IngestItemsResponse:
         start = time.monotonic()
+        self._metrics.ingest_took("wait", start - work.ready_at)
         # A batch that waited for the one before it must not pay for that wait.
         deadline = Deadline(self._batch_seconds)
-        written = await self._when_admitted(deadline, lambda: self._writer.write(work.batch, deadline))
-        seconds = work.seconds + time.monotonic() - start
+        try:
+            written = await self._when_admitted(deadline, lambda: self._writer.write(work.batch, deadline))
+        finally:
+            write_seconds = time.monotonic() - start
+            self._metrics.ingest_took("write", write_seconds)
+        self._metrics.ingested(len(written.results))
+        seconds = work.seconds + write_seconds
         sizer.observe(len(written.results), seconds, work.payload_bytes)
         response = self._response(sizer)
         response.request_id = work.batch.write.request_id
@@ -175,12 +192,13 @@ class Ingest:
         """Does one step; under overload a bulk load slows down instead of failing."""
         while True:
             try:
-                async with self._writer.admission.slot(deadline):
+                async with self._writer.slot(deadline):
                     return await step()
             except OverloadedError as error:
                 pause_seconds = max(error.retry_after_seconds, _MIN_PAUSE_SECONDS)
                 if deadline.remaining_seconds() <= pause_seconds:
                     raise
+                self._metrics.ingest_paused()
                 await asyncio.sleep(pause_seconds)
 
     def _response(self, sizer: BatchSizer) -> catalog_pb2.IngestItemsResponse:

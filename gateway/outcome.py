@@ -46,6 +46,21 @@ _WORDS: tuple[tuple[type[LookalikeError], str], ...] = (
     (NotFoundError, "its data is missing"),
     (DataLossError, "its data is damaged"),
 )
+_CAUSES_BY_REASON = {
+    Reason.LOG_POSITION_NOT_REACHED: "behind",
+    Reason.SHARD_LAYOUT_MISMATCH: "misplaced",
+    Reason.INSTALLATION_MISMATCH: "misplaced",
+    Reason.DISK_FULL: "disk_full",
+    Reason.SHUTTING_DOWN: "stopping",
+}
+_CAUSES: tuple[tuple[type[LookalikeError], str], ...] = (
+    (DeadlineError, "late"),
+    (OverloadedError, "overloaded"),
+    (SilentError, "silent"),
+    (UnreachableError, "unreachable"),
+    (NotFoundError, "data"),
+    (DataLossError, "data"),
+)
 _MAX_WORDS = 200
 _SHARE_TOLERANCE = 1e-6
 
@@ -110,6 +125,13 @@ def words_of(error: LookalikeError) -> str:
         if isinstance(error, kind):
             return words
     return error.message[:_MAX_WORDS] if isinstance(error, RetryableError) else "failed"
+
+
+def cause_of(error: LookalikeError) -> str:
+    """Returns a label for why a service did not answer: one of few."""
+    if error.reason in _CAUSES_BY_REASON:
+        return _CAUSES_BY_REASON[error.reason]
+    return next((cause for kind, cause in _CAUSES if isinstance(error, kind)), "failed")
 
 
 def is_callers_mistake(error: LookalikeError) -> bool:

@@ -41,6 +41,16 @@ class _QueryVector:
     embedded: EmbeddedQuery | None = None
 
 
+@dataclass(slots=True)
+class _Waits:
+    """When a search arrived, and what of its admission it spent on waiting for others."""
+
+    start: float
+    slot_seconds: float | None = None
+    """None: it got no slot."""
+    lookup_seconds: float = 0.0
+
+
 class SearchPipeline:
     """Answers searches.
 
@@ -77,22 +87,24 @@ class SearchPipeline:
         self, request: search_pb2.SearchRequest, deadline: Deadline
     ) -> search_pb2.SearchResponse:
         """Finds the nearest products or items; the errors are those that search.proto lists."""
-        start = time.perf_counter()
+        waits = _Waits(time.perf_counter())
         response = search_pb2.SearchResponse()
         try:
             async with self._admission.slot(deadline):
-                await self._answer(request, response, deadline, start)
+                waits.slot_seconds = time.perf_counter() - waits.start
+                await self._answer(request, response, deadline, waits)
         finally:
             # A search that failed or came late took its time, too.
             timing = response.timing
-            timing.total_seconds = time.perf_counter() - start
+            timing.total_seconds = time.perf_counter() - waits.start
             timing.admit_seconds = timing.admit_seconds or timing.total_seconds
-            self._observe(response)
+            self._observe(response, waits)
         return response
 
-    def _observe(self, response: search_pb2.SearchResponse) -> None:
+    def _observe(self, response: search_pb2.SearchResponse, waits: _Waits) -> None:
         timing, coverage = response.timing, response.coverage
-        self._metrics.searched(timing)
+        slot_seconds = timing.total_seconds if waits.slot_seconds is None else waits.slot_seconds
+        self._metrics.searched(timing, slot_seconds=slot_seconds, lookup_seconds=waits.lookup_seconds)
         if coverage.shards_total:
             self._metrics.covered(coverage)
         is_notable = timing.total_seconds > self._slow_seconds or coverage.degraded_reason
@@ -112,13 +124,13 @@ class SearchPipeline:
         request: search_pb2.SearchRequest,
         response: search_pb2.SearchResponse,
         deadline: Deadline,
-        start: float,
+        waits: _Waits,
     ) -> None:
         timing = response.timing
         options = await off_loop(request.filter.ByteSize(), lambda: check_options(request))
         collection = self._directory.resolve(request.collection)
         positions = self._positions(request.min_log_position, collection)
-        query = await self._query_vector(request.query, collection, deadline, timing, start)
+        query = await self._query_vector(request.query, collection, deadline, timing, waits)
 
         before = time.perf_counter()
         try:
@@ -164,14 +176,14 @@ class SearchPipeline:
         collection: Collection,
         deadline: Deadline,
         timing: types_pb2.Timing,
-        start: float,
+        waits: _Waits,
     ) -> _QueryVector:
         """Turns the query into a vector, and takes down how long admitting and embedding took."""
         match query.WhichOneof("target"):
             case "image" | "images":
                 images = check_images(query)
                 before = time.perf_counter()
-                timing.admit_seconds = before - start
+                timing.admit_seconds = before - waits.start
                 try:
                     embedded = await embed_query(self._embedder, images, collection.spec, deadline)
                 finally:
@@ -182,14 +194,16 @@ class SearchPipeline:
                 return _QueryVector(embedded.vector_f32_le, embedded=embedded)
             case "embedding":
                 vector = check_query_vector(query.embedding, collection.spec, "query.embedding")
-                timing.admit_seconds = time.perf_counter() - start
+                timing.admit_seconds = time.perf_counter() - waits.start
                 return _QueryVector(vector)
             case "item_id":
                 item_id = check_item_id(query.item_id, "query.item_id")
+                before = time.perf_counter()
                 try:
                     vector = await self._stored_vector(item_id, collection, deadline)
                 finally:
-                    timing.admit_seconds = time.perf_counter() - start
+                    now = time.perf_counter()
+                    waits.lookup_seconds, timing.admit_seconds = now - before, now - waits.start
                 return _QueryVector(vector, exclude_item_id=item_id)
             case _:
                 raise InvalidInputError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 
 import grpc
 import structlog
@@ -19,12 +18,14 @@ from gateway.directory.sqlite import SqliteDirectory
 from gateway.fanout import Shards
 from gateway.ingest import Ingest
 from gateway.log.direct import DirectLog
+from gateway.measured import MeasuredEmbedder
 from gateway.metrics import GatewayMetrics
 from gateway.peers import Embedder, Shard
 from gateway.readiness import Readiness
 from gateway.reads import Reader
 from gateway.search import SearchPipeline
 from gateway.services import CatalogServicer, CollectionServicer, SearchServicer
+from gateway.state import watch
 from gateway.writes import Writer
 from lookalike.files.locks import FolderLock
 from lookalike.runtime.health import ReadinessCheck
@@ -79,6 +80,7 @@ def build_server(
     """
     metrics = Metrics()
     measured = GatewayMetrics(metrics)
+    embedder = MeasuredEmbedder(embedder, measured)
     shards = Shards(peers, directory.installation_id, directory.layout_epoch, measured)
     draining = asyncio.Event()
     max_bytes = settings.max_message_bytes
@@ -97,7 +99,7 @@ def build_server(
     )
     writer = Writer(directory, embedder, write_log, writes, measured)
     reader = Reader(directory, shards, max_bytes)
-    ingest = Ingest(writer, draining, settings.ingest_batch_seconds)
+    ingest = Ingest(writer, draining, settings.ingest_batch_seconds, measured)
     readiness = Readiness(
         directory,
         embedder,
@@ -106,7 +108,8 @@ def build_server(
         ready_coverage=settings.ready_coverage,
         timeout_seconds=settings.readiness_timeout_seconds,
     )
-    _show_collections(directory, measured)
+    watch(directory, metrics)
+    _warn_of_unfinished(directory)
     services = [
         _service(
             "SearchService", SearchServicer(pipeline, embedder, shards.count, max_bytes), readiness.shards
@@ -126,10 +129,8 @@ def _service(name: str, servicer: object, check_ready: ReadinessCheck) -> Servic
     return Service(f"{_PACKAGE}.{name}", lambda server: add(servicer, server), check_ready)
 
 
-def _show_collections(directory: Directory, metrics: GatewayMetrics) -> None:
+def _warn_of_unfinished(directory: Directory) -> None:
     """Lets operators find collections whose creation or deletion was begun and not finished."""
-    for state in State:
-        metrics.watch_collections(state.value, partial(_count, directory, state))
     for collection in directory.collections():
         if collection.state is not State.READY:
             repeat = "CreateCollection" if collection.state is State.CREATING else "DeleteCollection"
@@ -139,7 +140,3 @@ def _show_collections(directory: Directory, metrics: GatewayMetrics) -> None:
                 state=collection.state.value,
                 advice=f"repeat {repeat}",
             )
-
-
-def _count(directory: Directory, state: State) -> int:
-    return sum(collection.state is state for collection in directory.collections())

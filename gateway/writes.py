@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.admission import Admission
@@ -73,17 +74,25 @@ class Writer:
         admission: Admission,
         metrics: GatewayMetrics,
     ) -> None:
-        self.admission = admission
+        self._admission = admission
         self.directory = directory
         self._embedder = embedder
         self._log = write_log
         self._metrics = metrics
 
+    @asynccontextmanager
+    async def slot(self, deadline: Deadline) -> AsyncIterator[None]:
+        """Waits for a slot and holds it; see :meth:`gateway.admission.Admission.slot`."""
+        async with AsyncExitStack() as held:
+            with self._metrics.writing("slot"):
+                await held.enter_async_context(self._admission.slot(deadline))
+            yield
+
     async def upsert(
         self, request: catalog_pb2.UpsertItemsRequest, deadline: Deadline
     ) -> catalog_pb2.UpsertItemsResponse:
         """Adds or replaces items; the errors are those that catalog.proto lists."""
-        async with self.admission.slot(deadline):
+        async with self.slot(deadline):
             collection = self.directory.resolve(request.collection)
             batch = await self.prepare(collection, request.request_id, request.items, "items", deadline)
             return await self.write(batch, deadline)
@@ -113,16 +122,18 @@ class Writer:
         check_request_id(request_id)
         check_batch_size(items, field)
         payload_bytes = sum(upsert.ByteSize() for upsert in items)
-        with self._metrics.preparing():
+        with self._metrics.writing("check"):
             checked = await off_loop(payload_bytes, lambda: _checked(items, collection.spec, field))
-            vectors = dict(checked.vectors)
-            if checked.images:
-                photos = list(checked.images.values())
+        vectors = dict(checked.vectors)
+        if checked.images:
+            photos = list(checked.images.values())
+            with self._metrics.writing("embed"):
                 embedded = await embed_items(self._embedder, photos, collection.spec, deadline)
-                for index, outcome in zip(checked.images, embedded, strict=True):
-                    if isinstance(outcome, LookalikeError):
-                        outcome = moved(outcome, f"{field}[{index}].image")
-                    vectors[index] = outcome
+            for index, outcome in zip(checked.images, embedded, strict=True):
+                if isinstance(outcome, LookalikeError):
+                    outcome = moved(outcome, f"{field}[{index}].image")
+                vectors[index] = outcome
+        with self._metrics.writing("convert"):
             mutations = await off_loop(payload_bytes, lambda: _mutations(items, vectors))
         results = [catalog_pb2.UpsertResult(item_id=upsert.item.item_id) for upsert in items]
         for index, problem in vectors.items():
@@ -146,10 +157,11 @@ class Writer:
             UnavailableError: A shard concerned cannot be reached; nothing is acknowledged.
         """
         response = catalog_pb2.UpsertItemsResponse(results=batch.results)
+        written = 0
         if not batch.places:
+            self._metrics.written("upsert", written, len(batch.results))
             return response
         appended = await self._append(batch.collection, batch.write, deadline)
-        written = 0
         for place, outcome in zip(batch.places, appended.outcomes, strict=True):
             result = response.results[place]
             if outcome.HasField("error"):
@@ -159,7 +171,7 @@ class Writer:
                 written += 1
         if written:
             response.receipt.CopyFrom(self._receipt(batch.collection, appended))
-        self._metrics.written("upsert", written)
+        self._metrics.written("upsert", written, len(batch.results) - written)
         return response
 
     async def delete(
@@ -177,7 +189,7 @@ class Writer:
             ids,
             [hasher_pb2.Mutation(delete_item_id=i, if_version=if_versions.get(i)) for i in ids],
         )
-        async with self.admission.slot(deadline):
+        async with self.slot(deadline):
             collection = self.directory.resolve(request.collection)
             appended = await self._append(collection, write, deadline)
         response = catalog_pb2.DeleteItemsResponse(receipt=self._receipt(collection, appended))
@@ -188,12 +200,12 @@ class Writer:
                 response.deleted_count += 1
             else:
                 response.missing_count += 1
-        self._metrics.written("delete", response.deleted_count)
+        self._metrics.written("delete", response.deleted_count, len(response.failures))
         return response
 
     async def _append(self, collection: Collection, write: Write, deadline: Deadline) -> Appended:
         try:
-            with self._metrics.appending():
+            with self._metrics.writing("append"):
                 return await self._log.append(collection, write, deadline)
         except UnavailableError:
             # The collection may have been deleted meanwhile, and then no retry helps.

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from embedder.metrics import EmbedderMetrics, TritonMetrics
+from gateway.directory.base import Change, Directory
 from gateway.metrics import GatewayMetrics
+from gateway.state import watch as watch_directory
 from hasher.metrics import HasherMetrics
 from hasher.shard import Shard
-from hasher.state import watch
+from hasher.state import watch as watch_shard
 from lookalike.runtime.calls import Calls
 from lookalike.runtime.metrics import Metrics, ReadCollector
 from lookalike.runtime.process_metrics import ProcessMetrics
@@ -33,12 +35,25 @@ def _every_service(metrics: Metrics) -> None:
 
 def _hasher_state(metrics: Metrics) -> None:
     # Nothing is read from the folder, which is not there.
-    watch(Shard(Path("none"), 0, 1), metrics)
+    watch_shard(Shard(Path("none"), 0, 1), metrics)
+
+
+def _gateway_state(metrics: Metrics) -> None:
+    watch_directory(_NoDirectory("none", 1, {}, {}), metrics)
+
+
+class _NoDirectory(Directory):
+    """Takes no writes."""
+
+    failure = ""
+
+    async def _commit(self, change: Change) -> None:
+        raise NotImplementedError
 
 
 SERVICES: dict[str, tuple[Callable[[Metrics], object], ...]] = {
     "Every service": (_every_service,),
-    "gateway": (GatewayMetrics,),
+    "gateway": (GatewayMetrics, _gateway_state),
     "hasher": (HasherMetrics, _hasher_state),
     "embedder": (EmbedderMetrics, TritonMetrics),
 }

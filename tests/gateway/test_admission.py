@@ -41,9 +41,10 @@ async def test_runs_some_lets_some_wait_and_refuses_the_rest(
         await hold()
     assert caught.value.retry_after_seconds > 0
     sample, labels = registry.registry.get_sample_value, {"what": "searches"}
-    names = ("running_requests", "waiting_requests", "refused_total")
-    shown = [sample(f"lookalike_gateway_{name}", labels) for name in names]
-    assert shown == [2, 1, 1]
+    shown = [sample(f"lookalike_gateway_{name}_requests", labels) for name in ("running", "waiting")]
+    assert shown == [2, 1]
+    assert sample("lookalike_gateway_refused_total", labels | {"cause": "full"}) == 1
+    assert admission.is_busy
     release.set()
     await asyncio.gather(*tasks)
     assert most == 2
@@ -51,13 +52,18 @@ async def test_runs_some_lets_some_wait_and_refuses_the_rest(
         pass
 
 
-async def test_one_whose_turn_does_not_come_is_late_and_frees_its_place(metrics: GatewayMetrics) -> None:
+async def test_one_whose_turn_does_not_come_is_late_and_frees_its_place(
+    metrics: GatewayMetrics, registry: Metrics
+) -> None:
     admission = Admission("writes", 1, 1, metrics)
     async with admission.slot(Deadline(5)):
         for _ in range(3):
             with pytest.raises(DeadlineError, match="waited behind other writes"):
                 async with admission.slot(Deadline(0.01)):
                     pytest.fail("admitted")
+    late = {"what": "writes", "cause": "late"}
+    assert registry.registry.get_sample_value("lookalike_gateway_refused_total", late) == 3
+    assert not admission.is_busy
     async with admission.slot(Deadline(5)):
         pass
 

@@ -193,7 +193,7 @@ async def test_metrics_tell_stages_coverage_and_failures(gateway: Gateway) -> No
     await gateway.search.Search(request)
     for stage in ("admit", "embed", "fanout", "scan", "merge"):
         assert gateway.sample("stage_seconds_count", stage=stage) == 2
-    assert gateway.sample("shard_failures_total", shard="1") == 1
+    assert gateway.sample("shard_failures_total", shard="1", cause="failed") == 1
     assert gateway.sample("coverage_ratio_sum") == pytest.approx(1 + 2 / 3)
     on_others = sum(len(gateway.on_shards()[n].rows) for n in (0, 2))
     assert gateway.sample("codes_scanned_total") == 30 + on_others
