@@ -44,6 +44,7 @@ class Admission:
         """
         too_many = self._photos + photos > self.max_photos
         if self._photos and (too_many or self._bytes + size_bytes > self._max_bytes):
+            self._metrics.refused("photos" if too_many else "bytes")
             raise OverloadedError(
                 f"the embedder has {self._photos} photos of {self._bytes:,} bytes under way; try again later",
                 retry_after_seconds=self._photos * self._seconds_per_photo,

@@ -19,7 +19,8 @@ class EmbedderMetrics:
     def __init__(self, metrics: Metrics) -> None:
         stage_seconds = metrics.histogram(
             "lookalike_embedder_stage_seconds",
-            "Seconds that a photo was preprocessed or waited, and that a batch was encoded.",
+            "Seconds that a photo was preprocessed or waited (queue), and that a batch was encoded,"
+            " also in vain.",
             ("stage",),
         )
         self._preprocess = stage_seconds.labels("preprocess")
@@ -39,6 +40,14 @@ class EmbedderMetrics:
         self._queue_bytes = metrics.gauge(
             "lookalike_embedder_queue_bytes",
             "Bytes of the photos of all calls under way; calls are refused when max_queue_bytes is reached.",
+        )
+        self._refused = metrics.counter(
+            "lookalike_embedder_refused_calls_total",
+            "Calls refused because too much was under way: photos or bytes.",
+            ("cause",),
+        )
+        self._model = metrics.gauge(
+            "lookalike_embedder_model_info", "The model that is served.", ("model_version", "backend")
         )
         switches = metrics.counter(
             "lookalike_embedder_model_switches_total",
@@ -60,7 +69,7 @@ class EmbedderMetrics:
         self._batch_size.observe(photos)
 
     def encoded(self, seconds: float) -> None:
-        """Takes how long one batch was encoded."""
+        """Takes how long one batch was encoded, also where that failed."""
         self._encode.observe(seconds)
 
     def embedded(self, ok: bool) -> None:
@@ -71,6 +80,15 @@ class EmbedderMetrics:
         """Adds photos to those under way, or takes them off where both are negative."""
         self._queue_depth.inc(photos)
         self._queue_bytes.inc(size_bytes)
+
+    def refused(self, cause: str) -> None:
+        """Counts one call that was refused; ``cause`` is "photos" or "bytes"."""
+        self._refused.labels(cause).inc()
+
+    def serves(self, model_version: str, backend: str) -> None:
+        """Notes the model that is served from now on."""
+        self._model.clear()
+        self._model.labels(model_version, backend).set(1)
 
     def switched(self, ok: bool) -> None:
         """Counts one model that took over or was refused."""

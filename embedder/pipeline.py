@@ -327,11 +327,13 @@ class EmbedPipeline:
     async def _encode_batch(self, batch: Sequence[_Prepared]) -> list[_Row]:
         started = time.monotonic()
         remaining = max(prepared.deadline for prepared in batch) - started
-        encoded = await self._encoder.encode(
-            np.stack([prepared.tensor for prepared in batch]), remaining if remaining < math.inf else None
-        )
-        seconds = time.monotonic() - started
-        self._metrics.encoded(seconds)
+        try:
+            encoded = await self._encoder.encode(
+                np.stack([prepared.tensor for prepared in batch]), remaining if remaining < math.inf else None
+            )
+        finally:
+            seconds = time.monotonic() - started
+            self._metrics.encoded(seconds)
         self._admission.encoded(len(batch), seconds)
         return [
             _Row(

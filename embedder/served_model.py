@@ -121,6 +121,7 @@ class ServedModel:
                 was put into the folder meanwhile.
         """
         self._pipeline = await self._open(self._bundle, self._stamp)
+        self._metrics.serves(self._bundle.model_version, self.backend)
         log.info(
             "model_loaded",
             model_version=self._bundle.model_version,
@@ -165,6 +166,7 @@ class ServedModel:
         log.info("model_switched", model_version=bundle.model_version, before=self._bundle.model_version)
         self._bundle = bundle
         self._metrics.switched(ok=True)
+        self._metrics.serves(bundle.model_version, self.backend)
         if (old := self._before) is not None:
             await old.drain()
             self._before = None

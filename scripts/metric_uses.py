@@ -72,9 +72,11 @@ HASHER = {
 EMBEDDER = {
     "lookalike_embedder_batch_photos": "Whether batches form.",
     "lookalike_embedder_images_total": "Photos per second, and the share of bad ones.",
+    "lookalike_embedder_model_info": "Embedders that serve another model than the rest.",
     "lookalike_embedder_model_switches_total": "Models that were refused.",
     "lookalike_embedder_queue_bytes": "How near the limit of bytes the queue is.",
     "lookalike_embedder_queue_photos": "Overload before calls are refused; what an autoscaler can follow.",
+    "lookalike_embedder_refused_calls_total": "Photos shed, by cause.",
     "lookalike_embedder_stage_seconds": "Where the time of photos goes; an autoscaler can follow queue.",
     "lookalike_embedder_triton_request_seconds": "Time that Triton takes, against encode.",
     "lookalike_embedder_triton_requests_total": "How Triton fails.",

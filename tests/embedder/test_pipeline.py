@@ -138,6 +138,19 @@ async def test_stages_are_timed(bundle: Bundle) -> None:
     assert metrics.registry.get_sample_value("lookalike_embedder_batch_photos_sum") == 20
 
 
+async def test_batches_that_fail_are_timed_too(bundle: Bundle) -> None:
+    class Failing(OnnxEncoder):
+        def encode(self, images: np.ndarray) -> Any:
+            raise RuntimeError("out of memory")
+
+    metrics = Metrics()
+    async with running(bundle, Failing(bundle, threads=1), metrics) as pipeline:
+        with pytest.raises(RuntimeError):
+            await pipeline.embed([photo(1)])
+    labels = {"stage": "encode"}
+    assert metrics.registry.get_sample_value("lookalike_embedder_stage_seconds_count", labels) == 1
+
+
 async def test_a_single_photo_does_not_wait_for_a_large_call(bundle: Bundle) -> None:
     metrics = Metrics()
     preprocessed = partial(
@@ -171,6 +184,8 @@ async def test_a_full_embedder_refuses_whole_calls(bundle: Bundle) -> None:
         with pytest.raises(OverloadedError) as refused:
             await pipeline.embed([photo(1), photo(2)])
         assert refused.value.retry_after_seconds >= 0
+        name = "lookalike_embedder_refused_calls_total"
+        assert metrics.registry.get_sample_value(name, {"cause": "photos"}) == 1
         assert metrics.registry.get_sample_value("lookalike_embedder_queue_photos") == 4
         second = asyncio.create_task(pipeline.embed([photo(1)]))
         gate.open(60)

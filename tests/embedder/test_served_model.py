@@ -80,6 +80,9 @@ async def test_no_call_fails_while_the_model_is_replaced(
         stop.set()
         await asyncio.gather(*callers)
     assert {old.model_version, new.model_version} == set(answers)
+    for version, shown in ((old.model_version, None), (new.model_version, 1)):
+        labels = {"model_version": version, "backend": model.backend}
+        assert metrics.registry.get_sample_value("lookalike_embedder_model_info", labels) == shown
     assert answers.index(new.model_version) > 0
 
 
