@@ -23,6 +23,8 @@ from lookalike.wire.status import CODES_BY_NUMBER, DETAILS_KEY, PUSHBACK_KEY, co
 
 _MAX_REQUEST_ID = 128
 _PROBES = "/grpc."
+_LATE_SECONDS = 0.05
+"""A call that its client ends with less time left came late: the client's clock began to run earlier."""
 _RETRY_KEYS = (RETRY_KEY, "grpc-previous-rpc-attempts")
 """Ours, and what gRPC's own retries send."""
 _TYPES = {
@@ -120,7 +122,9 @@ class ObservedCall:
         if isinstance(error, asyncio.CancelledError) and self._calls.cut_off:
             return shutting_down()
         if isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt | SystemExit):
-            return grpc.StatusCode.CANCELLED
+            remaining = self._context.time_remaining()
+            is_late = remaining is not None and remaining < _LATE_SECONDS
+            return grpc.StatusCode.DEADLINE_EXCEEDED if is_late else grpc.StatusCode.CANCELLED
         if isinstance(error, NotImplementedError) and (
             _code_set(self._context) is grpc.StatusCode.UNIMPLEMENTED
         ):  # the generated base class of a servicer

@@ -94,6 +94,22 @@ async def test_retried_and_refused_calls_are_counted(serve: Serve) -> None:
     assert value("lookalike_calls_in_progress", {"kind": "call"}) == 0
 
 
+async def test_late_calls_are_not_taken_for_cancelled_ones(serve: Serve) -> None:
+    running = await serve()
+    running.probe.behaviour = "wait"
+    with pytest.raises(grpc.aio.AioRpcError):
+        await running.call(timeout=0.3)
+    given_up = asyncio.ensure_future(running.call(timeout=30))
+    await asyncio.sleep(0.3)
+    given_up.cancel()
+    for _ in range(200):
+        handled = await running.handled()
+        if len(handled) == 2:
+            break
+        await asyncio.sleep(0.01)
+    assert handled == {"DEADLINE_EXCEEDED": 1, "CANCELLED": 1}
+
+
 def test_exemplars_lead_to_the_trace_of_a_slow_call() -> None:
     metrics = Metrics()
     calls = process_metrics(metrics)
