@@ -14,6 +14,7 @@ from lookalike.runtime.settings import (
     Port,
     PositiveCount,
     PositiveSeconds,
+    Seconds,
     ServerSettings,
     settings_config,
 )
@@ -42,6 +43,14 @@ class GatewaySettings(ServerSettings):
     """Writes that run at once; a loaded batch counts as one."""
     max_waiting_writes: Count = 32
     """Writes that wait for their turn; more are refused with RESOURCE_EXHAUSTED."""
+    profile_interval_seconds: Seconds = 300.0
+    """Time between two looks at what the catalogue is like, to compare queries with it; 0: none."""
+    recall_probe_interval_seconds: Seconds = 10.0
+    """Time between two live searches that are run again exactly, to measure recall; 0: none."""
+    recall_probe_share: float = Field(default=0.01, gt=0, le=1, allow_inf_nan=False)
+    """Share of the time that such searches may take; after a long one the pause is longer."""
+    recall_probe_timeout_seconds: PositiveSeconds = 5.0
+    """How long such a search may take."""
     slow_search_seconds: PositiveSeconds = 1.0
     """A search that takes longer is logged with its stages."""
     ready_coverage: float = Field(default=0.5, ge=0, le=1, allow_inf_nan=False)

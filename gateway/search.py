@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import structlog
 
 from gateway.admission import Admission
+from gateway.asked import Asked
 from gateway.checks import SearchOptions, check_images, check_item_id, check_options, check_query_vector
 from gateway.deadline import Deadline
 from gateway.directory.base import Collection, Directory
-from gateway.embedding import EmbeddedQuery, embed_query
+from gateway.embedding import embed_query
 from gateway.fanout import Shards
 from gateway.log.base import WriteLog
 from gateway.merge import merge_hits
@@ -20,6 +21,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.offload import off_loop
 from gateway.outcome import Outcome
 from gateway.peers import Embedder, Shard
+from gateway.quality.watch import Quality
 from gateway.tokens import bad_log_position, decode_log_position
 from lookalike.errors import InvalidInputError, NotFoundError, Reason, UnavailableError
 from lookalike.runtime.logs import Throttle
@@ -30,15 +32,6 @@ _HIT_BYTES = 100
 """What a hit is taken for when the work of merging is judged; most have more."""
 _LOG_SECONDS = 1.0
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class _QueryVector:
-    """What all shards are asked for."""
-
-    vector_f32_le: bytes
-    exclude_item_id: str = ""
-    embedded: EmbeddedQuery | None = None
 
 
 @dataclass(slots=True)
@@ -61,6 +54,7 @@ class SearchPipeline:
         write_log: Whose positions a search may demand.
         admission: How many searches run at once.
         metrics: Where stages are timed.
+        quality: Is shown each answer.
         slow_seconds: A search that takes longer is logged, as is one that misses a shard; one a second.
     """
 
@@ -72,6 +66,7 @@ class SearchPipeline:
         write_log: WriteLog,
         admission: Admission,
         metrics: GatewayMetrics,
+        quality: Quality,
         slow_seconds: float,
     ) -> None:
         self._directory = directory
@@ -80,6 +75,7 @@ class SearchPipeline:
         self._log = write_log
         self._admission = admission
         self._metrics = metrics
+        self._quality = quality
         self._slow_seconds = slow_seconds
         self._slow_log = Throttle(_LOG_SECONDS)
 
@@ -130,11 +126,11 @@ class SearchPipeline:
         options = await off_loop(request.filter.ByteSize(), lambda: check_options(request))
         collection = self._directory.resolve(request.collection)
         positions = self._positions(request.min_log_position, collection)
-        query = await self._query_vector(request.query, collection, deadline, timing, waits)
+        asked = await self._asked(request.query, collection, options, deadline, timing, waits)
 
         before = time.perf_counter()
         try:
-            outcome = await self._fan_out(query, options, collection, positions, deadline)
+            outcome = await self._fan_out(asked, positions, deadline)
         finally:
             timing.fanout_seconds = time.perf_counter() - before
         answers = outcome.answers.values()
@@ -157,10 +153,11 @@ class SearchPipeline:
             ),
         )
         response.hits.extend(hits)
-        if query.embedded:
-            response.predicted_categories.extend(query.embedded.predictions)
+        if asked.embedded:
+            response.predicted_categories.extend(asked.embedded.predictions)
         response.model_version = collection.spec.model_version
         timing.merge_seconds = time.perf_counter() - before
+        self._quality.answered(asked, hits)
 
     def _positions(self, token: str, collection: Collection) -> dict[int, dict[int, int]]:
         """Returns what each shard must have reached: shard → lane → position."""
@@ -170,14 +167,15 @@ class SearchPipeline:
         except ValueError:
             raise bad_log_position() from None
 
-    async def _query_vector(
+    async def _asked(
         self,
         query: search_pb2.Query,
         collection: Collection,
+        options: SearchOptions,
         deadline: Deadline,
         timing: types_pb2.Timing,
         waits: _Waits,
-    ) -> _QueryVector:
+    ) -> Asked:
         """Turns the query into a vector, and takes down how long admitting and embedding took."""
         match query.WhichOneof("target"):
             case "image" | "images":
@@ -191,11 +189,11 @@ class SearchPipeline:
                 timing.preprocess_seconds = embedded.timing.preprocess_seconds
                 timing.queue_seconds = embedded.timing.queue_seconds
                 timing.encode_seconds = embedded.timing.encode_seconds
-                return _QueryVector(embedded.vector_f32_le, embedded=embedded)
+                return Asked(collection, options, embedded.vector_f32_le, embedded=embedded)
             case "embedding":
                 vector = check_query_vector(query.embedding, collection.spec, "query.embedding")
                 timing.admit_seconds = time.perf_counter() - waits.start
-                return _QueryVector(vector)
+                return Asked(collection, options, vector)
             case "item_id":
                 item_id = check_item_id(query.item_id, "query.item_id")
                 before = time.perf_counter()
@@ -204,7 +202,7 @@ class SearchPipeline:
                 finally:
                     now = time.perf_counter()
                     waits.lookup_seconds, timing.admit_seconds = now - before, now - waits.start
-                return _QueryVector(vector, exclude_item_id=item_id)
+                return Asked(collection, options, vector, exclude_item_id=item_id)
             case _:
                 raise InvalidInputError(
                     "query is empty: set one of image, images, embedding and item_id",
@@ -229,34 +227,16 @@ class SearchPipeline:
         )
 
     async def _fan_out(
-        self,
-        query: _QueryVector,
-        options: SearchOptions,
-        collection: Collection,
-        positions: Mapping[int, Mapping[int, int]],
-        deadline: Deadline,
+        self, asked: Asked, positions: Mapping[int, Mapping[int, int]], deadline: Deadline
     ) -> Outcome[hasher_pb2.HasherServiceSearchResponse]:
-        requests = self._shards.for_all(
-            hasher_pb2.HasherServiceSearchRequest(
-                generation=collection.generation,
-                model_version=collection.spec.model_version,
-                vectors_f32_le=query.vector_f32_le,
-                k=options.k,
-                group_by_product=options.group_by_product,
-                exact=options.exact,
-                probes=options.probes,
-                effort=options.effort,
-                filter=options.filter,
-                exclude_item_id=query.exclude_item_id,
-            )
-        )
+        requests = self._shards.for_all(asked.request())
         for number, lanes in positions.items():
             requests[number].min_positions.update(lanes)
         return await self._shards.ask(
             Shard.search,
             requests,
             deadline.call_timeout_seconds("searching the shards"),
-            enough=options.min_coverage,
+            enough=asked.options.min_coverage,
             needed=positions.keys(),
         )
 

@@ -21,6 +21,9 @@ from gateway.log.direct import DirectLog
 from gateway.measured import MeasuredEmbedder
 from gateway.metrics import GatewayMetrics
 from gateway.peers import Embedder, Shard
+from gateway.quality.drift import Drift
+from gateway.quality.recall_probe import RecallMetrics, RecallProbe
+from gateway.quality.watch import Quality
 from gateway.readiness import Readiness
 from gateway.reads import Reader
 from gateway.search import SearchPipeline
@@ -88,6 +91,8 @@ def build_server(
     searches = Admission("searches", settings.max_searches, settings.max_waiting_searches, measured)
     writes = Admission("writes", settings.max_writes, settings.max_waiting_writes, measured)
     write_log = DirectLog(shards, f"{directory.installation_id}.{directory.layout_epoch}", max_bytes)
+    drift = Drift(directory, shards, metrics, settings.profile_interval_seconds)
+    probe = _recall_probe(settings, directory, shards, searches, metrics)
     pipeline = SearchPipeline(
         directory,
         embedder,
@@ -95,6 +100,7 @@ def build_server(
         write_log,
         searches,
         measured,
+        Quality(drift, probe, metrics),
         settings.slow_search_seconds,
     )
     writer = Writer(directory, embedder, write_log, writes, measured)
@@ -121,7 +127,23 @@ def build_server(
             readiness.directory,
         ),
     ]
-    return ServerRunner("gateway", services, settings, metrics, draining=draining)
+    return ServerRunner(
+        "gateway", services, settings, metrics, draining=draining, background=[drift.run, probe.run]
+    )
+
+
+def _recall_probe(
+    settings: GatewaySettings, directory: Directory, shards: Shards, searches: Admission, metrics: Metrics
+) -> RecallProbe:
+    return RecallProbe(
+        directory,
+        shards,
+        searches,
+        RecallMetrics(metrics),
+        interval_seconds=settings.recall_probe_interval_seconds,
+        share=settings.recall_probe_share,
+        timeout_seconds=settings.recall_probe_timeout_seconds,
+    )
 
 
 def _service(name: str, servicer: object, check_ready: ReadinessCheck) -> Service:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hasher.attributes import attributes_of
 from hasher.identity import Identity
 from hasher.log.base import Applied, Change, Delete, Mutation, Outcome, Upsert
+from hasher.profile import Profile
 from hasher.rows.records import GenerationStats, SearchAnswer, SearchQuery, StoredRow
 from lookalike.collections import Spec
 from lookalike.errors import (
@@ -25,7 +26,7 @@ from lookalike.v1 import hasher_pb2
 from lookalike.wire.categories import check_category
 from lookalike.wire.filters import filter_of
 from lookalike.wire.status import status_of
-from lookalike.wire.vectors import WIRE_DTYPE, check_direction, from_bytes, unit
+from lookalike.wire.vectors import WIRE_DTYPE, check_direction, from_bytes, to_bytes, unit
 
 MAX_MUTATIONS = 1000
 MAX_IDS = 1000
@@ -255,8 +256,8 @@ def row_message(row: StoredRow) -> hasher_pb2.Row:
     return message
 
 
-def stats_message(stats: GenerationStats) -> hasher_pb2.GenerationInfo:
-    """Returns the description of a generation."""
+def stats_message(stats: GenerationStats, profile: Profile | None) -> hasher_pb2.GenerationInfo:
+    """Returns the description of a generation, with a profile where there is one."""
     return hasher_pb2.GenerationInfo(
         generation=stats.name,
         spec=stats.spec.to_message(),
@@ -266,6 +267,13 @@ def stats_message(stats: GenerationStats) -> hasher_pb2.GenerationInfo:
         index_bytes=stats.index_bytes,
         failure=stats.failure,
         log_id=stats.log_id,
+        profile=None if profile is None else _profile_message(profile),
+    )
+
+
+def _profile_message(profile: Profile) -> hasher_pb2.Profile:
+    return hasher_pb2.Profile(
+        row_count=profile.row_count, mean_f32_le=to_bytes(profile.mean), meta_rows=profile.meta_rows
     )
 
 

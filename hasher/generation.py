@@ -17,6 +17,7 @@ from hasher.index import HashIndex, IndexStats
 from hasher.index_files import load_index, save_index
 from hasher.log.base import Applied, Change, Log, Outcome, Record
 from hasher.metrics import HasherMetrics
+from hasher.profile import Profile, Profiler
 from hasher.rows.apply import Group
 from hasher.rows.records import GenerationStats, IndexEntry, SearchAnswer, SearchQuery, StoredRow
 from hasher.rows.sqlite import concerns_file
@@ -69,6 +70,7 @@ class Generation:
         except BaseException:
             self.store.close()
             raise
+        self._profiler = Profiler(self.store)
         self._positions = self.store.positions
         self._revision = self.store.revision
         self._unsaved_since = time.monotonic()
@@ -118,6 +120,10 @@ class Generation:
     def index_stats(self) -> IndexStats:
         """Returns figures about the index."""
         return self._index.stats()
+
+    def profile(self) -> Profile | None:
+        """Returns what the rows are like, by a sample; None: there are none."""
+        return self._profiler.profile()
 
     def stats(self) -> GenerationStats:
         """Returns the present state."""

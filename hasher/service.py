@@ -198,7 +198,10 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
             return hasher_pb2.DescribeResponse(
                 shard=shard.identity.shard,
                 shard_count=shard.identity.shard_count,
-                generations=[convert.stats_message(generation.stats()) for generation in generations],
+                generations=[
+                    convert.stats_message(one.stats(), one.profile() if request.with_profile else None)
+                    for one in generations
+                ],
                 isa=self._isa,
                 installation_id=shard.identity.installation_id,
                 layout_epoch=shard.identity.layout_epoch,

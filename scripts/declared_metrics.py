@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from embedder.metrics import EmbedderMetrics, TritonMetrics
+from gateway.admission import Admission
 from gateway.directory.base import Change, Directory
+from gateway.fanout import Shards
 from gateway.metrics import GatewayMetrics
+from gateway.quality.drift import Drift
+from gateway.quality.recall_probe import RecallMetrics, RecallProbe
+from gateway.quality.watch import Quality
 from gateway.state import watch as watch_directory
 from hasher.metrics import HasherMetrics
 from hasher.shard import Shard
@@ -42,6 +47,18 @@ def _gateway_state(metrics: Metrics) -> None:
     watch_directory(_NoDirectory("none", 1, {}, {}), metrics)
 
 
+def _gateway_quality(metrics: Metrics) -> None:
+    others = GatewayMetrics(Metrics())
+    shards = Shards((), "none", 1, others)
+    searches = Admission("searches", 1, 0, others)
+    directory = _NoDirectory("none", 1, {}, {})
+    drift = Drift(directory, shards, metrics, 0)
+    probe = RecallProbe(
+        directory, shards, searches, RecallMetrics(metrics), interval_seconds=0, share=1, timeout_seconds=1
+    )
+    Quality(drift, probe, metrics)
+
+
 class _NoDirectory(Directory):
     """Takes no writes."""
 
@@ -53,7 +70,7 @@ class _NoDirectory(Directory):
 
 SERVICES: dict[str, tuple[Callable[[Metrics], object], ...]] = {
     "Every service": (_every_service,),
-    "gateway": (GatewayMetrics, _gateway_state),
+    "gateway": (GatewayMetrics, _gateway_state, _gateway_quality),
     "hasher": (HasherMetrics, _hasher_state),
     "embedder": (EmbedderMetrics, TritonMetrics),
 }

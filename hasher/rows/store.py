@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ from lookalike.wire.vectors import WIRE_DTYPE
 ROWS_FILE = "rows.sqlite"
 _RESTART_PATIENCE_SECONDS = 1.0
 _CHUNK_ROWS = 1024
+_SAMPLE_ROUNDS = 4
 log = structlog.get_logger()
 
 
@@ -286,6 +288,23 @@ class RowStore:
                     raise damaged(self._generation, f"a row has a vector of other than {width} bytes")
                 matrix = np.frombuffer(b"".join(vectors), WIRE_DTYPE).reshape(-1, self.spec.dimension)
                 yield VectorRows(numbers, item_ids, products, matrix)
+
+    def sample(self, count: int) -> list[tuple[bytes, bytes]]:
+        """Returns items and vectors of rows at random: ``count``, or fewer where many were deleted."""
+        rows: dict[int, tuple[bytes, bytes]] = {}
+        with self._readers.connection() as connection:
+            last = connection.execute("SELECT max(row_number) FROM rows").get or 0
+            for _ in range(_SAMPLE_ROUNDS if last > count else 1):
+                numbers = random.sample(range(1, last + 1), min(count, last))
+                found = connection.execute(
+                    "SELECT row_number, item, vector FROM rows"
+                    " WHERE row_number IN (SELECT value FROM json_each(?))",
+                    (json.dumps(numbers),),
+                )
+                rows.update({number: (item, vector) for number, item, vector in found})
+                if len(rows) >= count:
+                    break
+        return list(rows.values())[:count]
 
     def get(self, item_ids: Sequence[str], include_vectors: bool) -> list[StoredRow]:
         """Returns the rows that exist, in the order of ``item_ids``."""

@@ -239,12 +239,14 @@ class ListResponse(_message.Message):
     def __init__(self, rows: _Optional[_Iterable[_Union[Row, _Mapping]]] = ..., more: _Optional[bool] = ...) -> None: ...
 
 class DescribeRequest(_message.Message):
-    __slots__ = ("generation", "target")
+    __slots__ = ("generation", "target", "with_profile")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
+    WITH_PROFILE_FIELD_NUMBER: _ClassVar[int]
     generation: str
     target: ShardIdentity
-    def __init__(self, generation: _Optional[str] = ..., target: _Optional[_Union[ShardIdentity, _Mapping]] = ...) -> None: ...
+    with_profile: bool
+    def __init__(self, generation: _Optional[str] = ..., target: _Optional[_Union[ShardIdentity, _Mapping]] = ..., with_profile: _Optional[bool] = ...) -> None: ...
 
 class DescribeResponse(_message.Message):
     __slots__ = ("shard", "shard_count", "generations", "isa", "installation_id", "layout_epoch")
@@ -263,7 +265,7 @@ class DescribeResponse(_message.Message):
     def __init__(self, shard: _Optional[int] = ..., shard_count: _Optional[int] = ..., generations: _Optional[_Iterable[_Union[GenerationInfo, _Mapping]]] = ..., isa: _Optional[str] = ..., installation_id: _Optional[str] = ..., layout_epoch: _Optional[int] = ...) -> None: ...
 
 class GenerationInfo(_message.Message):
-    __slots__ = ("generation", "spec", "item_count", "product_count", "position", "index_bytes", "failure", "log_id")
+    __slots__ = ("generation", "spec", "item_count", "product_count", "position", "index_bytes", "failure", "log_id", "profile")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     ITEM_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -272,6 +274,7 @@ class GenerationInfo(_message.Message):
     INDEX_BYTES_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     LOG_ID_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
     generation: str
     spec: _collection_pb2.CollectionSpec
     item_count: int
@@ -280,7 +283,25 @@ class GenerationInfo(_message.Message):
     index_bytes: int
     failure: str
     log_id: str
-    def __init__(self, generation: _Optional[str] = ..., spec: _Optional[_Union[_collection_pb2.CollectionSpec, _Mapping]] = ..., item_count: _Optional[int] = ..., product_count: _Optional[int] = ..., position: _Optional[int] = ..., index_bytes: _Optional[int] = ..., failure: _Optional[str] = ..., log_id: _Optional[str] = ...) -> None: ...
+    profile: Profile
+    def __init__(self, generation: _Optional[str] = ..., spec: _Optional[_Union[_collection_pb2.CollectionSpec, _Mapping]] = ..., item_count: _Optional[int] = ..., product_count: _Optional[int] = ..., position: _Optional[int] = ..., index_bytes: _Optional[int] = ..., failure: _Optional[str] = ..., log_id: _Optional[str] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ...) -> None: ...
+
+class Profile(_message.Message):
+    __slots__ = ("row_count", "mean_f32_le", "meta_rows")
+    class MetaRowsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MEAN_F32_LE_FIELD_NUMBER: _ClassVar[int]
+    META_ROWS_FIELD_NUMBER: _ClassVar[int]
+    row_count: int
+    mean_f32_le: bytes
+    meta_rows: _containers.ScalarMap[str, int]
+    def __init__(self, row_count: _Optional[int] = ..., mean_f32_le: _Optional[bytes] = ..., meta_rows: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class HasherServiceSnapshotRequest(_message.Message):
     __slots__ = ("generation", "destination_uri", "target")

@@ -127,6 +127,8 @@ class FakeShard:
     generations: dict[str, FakeGeneration] = field(default_factory=dict)
     applied: list[hasher_pb2.ApplyRequest] = field(default_factory=list)
     searched: list[hasher_pb2.HasherServiceSearchRequest] = field(default_factory=list)
+    overlooked: set[str] = field(default_factory=set)
+    """Item ids that only exact searches find."""
 
     async def _enter(self, target: hasher_pb2.ShardIdentity) -> None:
         if self.hangs:
@@ -205,7 +207,7 @@ class FakeShard:
         scored = [
             (float(np.float32(vectors.from_bytes(row.vector_f32_le, DIMENSION, "row")[0] @ query)), item_id)
             for item_id, row in rows.items()
-            if item_id != request.exclude_item_id
+            if item_id != request.exclude_item_id and (request.exact or item_id not in self.overlooked)
         ]
         response = hasher_pb2.HasherServiceSearchResponse(codes_total=len(rows))
         response.timing.scan_seconds = 0.001 * (1 + self.number)
@@ -247,10 +249,22 @@ class FakeShard:
             self._generation(request.generation)
         for name, generation in sorted(self.generations.items()):
             if request.generation in ("", name):
-                response.generations.add(
+                info = response.generations.add(
                     generation=name, item_count=len(generation.rows), failure=generation.failure
                 )
+                if request.with_profile and generation.rows:
+                    self._describe_rows(generation, info.profile)
         return response
+
+    @staticmethod
+    def _describe_rows(generation: FakeGeneration, profile: hasher_pb2.Profile) -> None:
+        rows = generation.rows.values()
+        matrix = np.stack([vectors.from_bytes(row.vector_f32_le, DIMENSION, "row")[0] for row in rows])
+        profile.row_count = len(matrix)
+        profile.mean_f32_le = vectors.to_bytes(matrix.mean(axis=0))
+        for row in rows:
+            for meta in row.stored.item.category.names[:1]:
+                profile.meta_rows[meta] += 1
 
     @staticmethod
     def _shown(row: hasher_pb2.Row, with_vector: bool) -> hasher_pb2.Row:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -137,7 +138,8 @@ async def make_bench(
         log, metrics = make_log(shards), GatewayMetrics(Metrics())
         slots = Admission("writes", 4, 4, metrics)
         writer = Writer(directory, embedder, log, slots, metrics)
-        pipeline = SearchPipeline(directory, embedder, shards, log, slots, metrics, 9.0)
+        unwatched: Any = SimpleNamespace(answered=lambda asked, hits: None)
+        pipeline = SearchPipeline(directory, embedder, shards, log, slots, metrics, unwatched, 9.0)
         return Bench(writer, pipeline, fakes)
 
     return make

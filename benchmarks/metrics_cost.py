@@ -1,0 +1,172 @@
+"""What metrics cost a search: ``python -m benchmarks.metrics_cost``.
+
+The gateway's pipeline over shards that answer at once, and a hasher's search with its conversions, each in
+this process, with metrics and with every method of them doing nothing, in turns. CPU seconds of the thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+
+from gateway.admission import Admission
+from gateway.deadline import Deadline
+from gateway.directory.sqlite import SqliteDirectory
+from gateway.fanout import Shards
+from gateway.log.direct import DirectLog
+from gateway.metrics import GatewayMetrics
+from gateway.quality.drift import Drift
+from gateway.quality.recall_probe import RecallMetrics, RecallProbe
+from gateway.quality.watch import Quality
+from gateway.search import SearchPipeline
+from hasher.metrics import HasherMetrics
+from hasher.pools import Pools
+from hasher.service import HasherServicer
+from hasher.shard import Shard
+from lookalike.collections import Spec
+from lookalike.runtime.calls import Calls
+from lookalike.runtime.metrics import Metrics
+from lookalike.runtime.process_metrics import ProcessMetrics
+from lookalike.v1 import hasher_pb2, search_pb2, types_pb2
+from lookalike.wire.vectors import to_bytes
+
+DIMENSION, ROWS, SHARDS, K = 256, 20_000, 2, 10
+ROUNDS, SEARCHES = 31, 300
+SPEC = Spec("model", DIMENSION, 256, 1024)
+LABELS = ("unary", "lookalike.v1.SearchService", "Search")
+
+
+class Silent:
+    """Takes anything and does nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *_, **__: None
+
+
+class CannedShard:
+    """Answers every search with the same hits."""
+
+    def __init__(self, number: int) -> None:
+        self._answer = hasher_pb2.HasherServiceSearchResponse(codes_total=ROWS)
+        for field in ("hash", "probe", "scan", "rerank"):
+            setattr(self._answer.timing, f"{field}_seconds", 1e-5)
+        result = self._answer.results.add(codes_scanned=2_000)
+        for hit in range(K):
+            item = types_pb2.Item(item_id=f"{number}-{hit}", product_id=f"p{number}-{hit}", title="A title")
+            result.hits.add(score=0.9 - hit / 50, item=item)
+
+    async def search(self, request: Any, *, timeout_seconds: float) -> Any:
+        return self._answer
+
+
+def vectors(count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    drawn = np.random.default_rng(1).standard_normal((count, DIMENSION)).astype(np.float32)
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+async def gateway(folder: Path) -> tuple[Callable[[bool], Coroutine[Any, Any, None]], Metrics]:
+    """Returns what searches once, with metrics or without."""
+    directory = SqliteDirectory(folder)
+    await directory.begin_create("shop", SPEC)
+    await directory.finish_create("shop")
+    metrics = Metrics()
+    calls = ProcessMetrics(metrics, "gateway", Calls(1, 1, 1))
+
+    def pipeline(measured: Any, quality: Any) -> SearchPipeline:
+        shards = Shards([CannedShard(n) for n in range(SHARDS)], "home", 1, measured)  # type: ignore[list-item]
+        slots = Admission("searches", 64, 128, measured)
+        log = DirectLog(shards, "log", 1 << 24)
+        return SearchPipeline(directory, None, shards, log, slots, measured, quality, 60.0)  # type: ignore[arg-type]
+
+    own = GatewayMetrics(metrics)
+    shards = Shards((), "home", 1, own)
+    drift = Drift(directory, shards, metrics, 300.0)
+    options = {"interval_seconds": 10.0, "share": 0.01, "timeout_seconds": 5.0}
+    probe = RecallProbe(directory, shards, Admission("writes", 1, 1, own), RecallMetrics(metrics), **options)
+    with_metrics = pipeline(own, Quality(drift, probe, metrics))
+    without = pipeline(Silent(), Silent())
+    embedding = types_pb2.Embedding(values=vectors(1)[0].tolist())
+    request = search_pb2.SearchRequest(collection="shop", k=K, query=search_pb2.Query(embedding=embedding))
+
+    async def search(measured: bool) -> None:
+        await (with_metrics if measured else without).search(request, Deadline(10))
+        if measured:
+            calls.ended(LABELS, grpc.StatusCode.OK, 0.001)
+
+    return search, metrics
+
+
+async def hasher(folder: Path) -> Callable[[bool], Coroutine[Any, Any, None]]:
+    """Returns what searches once, with metrics or without."""
+    from hasher.attributes import attributes_of
+    from hasher.log.base import Change, Upsert
+
+    shard = Shard(folder, 0, 1)
+    shard.lock()
+    shard.load()
+    shard.create("g", SPEC, "create")
+    generation = shard.generation("g")
+    drawn = vectors(ROWS)
+    for start in range(0, ROWS, 1000):
+        upserts = []
+        for n in range(start, start + 1000):
+            item = types_pb2.Item(item_id=f"i{n}", product_id=f"p{n}", title="A title")
+            encoded = item.SerializeToString()
+            upserts.append(Upsert(item.item_id, item.product_id, encoded, drawn[n], attributes_of(item)))
+        generation.submit(Change(f"r{start}", b"x" * 32, tuple(upserts))).result()
+    metrics = Metrics()
+    calls, own = ProcessMetrics(metrics, "hasher", Calls(1, 1, 1)), HasherMetrics(metrics)
+    pools = Pools(1, own)
+    servicers = {
+        measured: HasherServicer(shard, pools, used, isa="any", position_wait_seconds=1)
+        for measured, used in ((True, own), (False, Silent()))
+    }
+    request = hasher_pb2.HasherServiceSearchRequest(
+        generation="g", model_version="model", k=K, group_by_product=True, vectors_f32_le=to_bytes(drawn[0])
+    )
+
+    async def search(measured: bool) -> None:
+        servicers[measured]._search(generation, request)
+        if measured:
+            own.search_took("position", 1e-6, exact=False)
+            own.search_took("queue", 1e-5, exact=False)
+            calls.ended(LABELS, grpc.StatusCode.OK, 0.001)
+
+    return search
+
+
+async def compare(name: str, search: Callable[[bool], Coroutine[Any, Any, None]]) -> None:
+    """Prints the CPU of a search with and without metrics."""
+    spent: dict[bool, list[float]] = {True: [], False: []}
+    for round_ in range(ROUNDS + 1):
+        for measured in (True, False) if round_ % 2 else (False, True):
+            start = time.thread_time()
+            for _ in range(SEARCHES):
+                await search(measured)
+            if round_:  # the first warms up
+                spent[measured].append((time.thread_time() - start) / SEARCHES)
+    on, off = (statistics.median(spent[measured]) * 1e6 for measured in (True, False))
+    print(f"{name}: {off:.1f} µs without metrics, {on - off:.1f} µs more with them ({on / off:.3f} times)")
+
+
+async def main() -> None:
+    """Compares both services."""
+    with tempfile.TemporaryDirectory() as folder:
+        search, metrics = await gateway(Path(folder) / "gateway")
+        await compare("gateway", search)
+        await compare("hasher", await hasher(Path(folder) / "hasher"))
+        start = time.perf_counter()
+        series = sum(len(family.samples) for family in metrics.registry.collect())
+        print(f"reading {series} series of the gateway: {(time.perf_counter() - start) * 1e3:.1f} ms")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,1 @@
+"""Whether what is searched for resembles the catalogue, and whether what is found is right."""
