@@ -113,6 +113,33 @@ def test_metrics_hold_every_stage(stack: Stack, items: list[Item]) -> None:
         assert all(family.startswith("lookalike_") for family in own)
 
 
+def test_recall_and_drift_of_real_searches(
+    make_stack: Callable[[], Stack], items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKALIKE_GATEWAY_RECALL_PROBE_INTERVAL_SECONDS", "0.2")
+    monkeypatch.setenv("LOOKALIKE_GATEWAY_PROFILE_INTERVAL_SECONDS", "0.5")
+    stack = make_stack()
+    wanted = {"lookalike_gateway_recall_ratio", "lookalike_gateway_embedding_mean_cosine_ratio"}
+    shown: dict[str, float] = {}
+    deadline = time.monotonic() + 60
+    with stack.client() as client:
+        client.create_collection("watched")
+        client.ingest(items[:30], collection="watched")
+        while not wanted <= shown.keys():
+            assert time.monotonic() < deadline
+            client.search(image=items[0].image, collection="watched")
+            families = _families(stack.gateway.metrics_port)
+            shown = {name: families[name].samples[0].value for name in wanted if families[name].samples}
+    assert shown["lookalike_gateway_recall_ratio"] == 1
+    assert 0 < shown["lookalike_gateway_embedding_mean_cosine_ratio"] <= 1
+    exact = [
+        sample.value
+        for sample in _families(stack.hashers[0].metrics_port)["lookalike_hasher_stage_seconds"].samples
+        if sample.name.endswith("_count") and sample.labels["exact"] == "true"
+    ]
+    assert max(exact) > 0
+
+
 def test_one_request_id_is_in_the_logs_of_a_failed_call(stack: Stack) -> None:
     from lookalike.v1 import search_pb2, search_pb2_grpc
 
