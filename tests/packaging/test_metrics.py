@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_text
+from prometheus_client.parser import text_string_to_metric_families
 
+from lookalike.runtime.metrics import Metrics
 from scripts.declared_metrics import SERVICES, Declared, declared_by
 from scripts.metric_uses import USES
 
@@ -58,6 +63,19 @@ def _is_watched(name: str) -> bool:
     folders = [ROOT / folder for folder in WATCHED]
     files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
     return any(name in file.read_text() for file in files)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_both_formats_can_be_read_and_series_are_few(service: str) -> None:
+    metrics = Metrics()
+    for make in SERVICES[service]:
+        make(metrics)
+    wanted = {one.name.removesuffix("_total") for one in declared_by(SERVICES[service])}
+    newer = list(openmetrics.text_string_to_metric_families(openmetrics_text(metrics.registry).decode()))
+    older = list(text_string_to_metric_families(generate_latest(metrics.registry).decode()))
+    for families in (newer, older):
+        assert wanted <= {family.name for family in families}
+    assert sum(len(family.samples) for family in newer) < 1000
 
 
 def test_no_use_is_left_of_a_metric_that_is_gone() -> None:
