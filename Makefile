@@ -99,6 +99,10 @@ test: setup ## Run every test, Rust and Python (ARGS go to pytest)
 	cargo test --quiet --release --manifest-path native/Cargo.toml -p lookalike-core -p lookalike-textbook
 	$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: kube-tools
+kube-tools: $(STAMPS)/python ## Build Kubernetes, helm and what checks the chart into build/tools (needs Go; 8 minutes of CPU, once)
+	@PYTHON=$(CURDIR)/$(BIN)/python deploy/tools/build.sh
+
 .PHONY: fuse-install
 fuse-install: ## Install libfuse, for tests that cut the power (Debian and its like, as root)
 	@ldconfig -p | grep -q 'libfuse3\.so' || { apt-get update -qq && apt-get install -qq -y --no-install-recommends libfuse3-3; }

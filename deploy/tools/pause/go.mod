@@ -1,0 +1,3 @@
+module lookalike/deploy/tools/pause
+
+go 1.26.0
