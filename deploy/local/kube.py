@@ -57,6 +57,7 @@ class Cluster:
         self.processes: dict[str, IsolatedProcess] = {}
         self.kubeconfig = folder / "kubeconfig"
         self._metrics: ServedMetrics | None = None
+        self._volumes = 0
 
     def start(self) -> None:
         """Starts it, and waits until its API server is ready.
@@ -97,8 +98,13 @@ class Cluster:
         Raises:
             RuntimeError: It failed; the message holds what it wrote.
         """
+        return self._kubectl(*arguments, stdin=stdin, timeout_seconds=timeout_seconds).stdout
+
+    def _kubectl(
+        self, *arguments: str, stdin: str = "", timeout_seconds: float = 120.0
+    ) -> subprocess.CompletedProcess[str]:
         command = (str(TOOLS / "kubecp"), "kubectl", f"--kubeconfig={self.kubeconfig}", *arguments)
-        return self.inside.run(*command, stdin=stdin, timeout_seconds=timeout_seconds).stdout
+        return self.inside.run(*command, stdin=stdin, timeout_seconds=timeout_seconds)
 
     def helm(self, *arguments: str, timeout_seconds: float = 240.0) -> str:
         """Runs helm, and returns what it writes.
@@ -119,14 +125,14 @@ class Cluster:
         """Makes or changes objects."""
         self.kubectl("apply", "--server-side", "--filename=-", stdin=as_list(*objects))
 
-    def check(self, manifest: str) -> str:
-        """Lets the API server look at a manifest without keeping it, and returns what kubectl writes.
+    def check(self, manifest: str, *arguments: str) -> str:
+        """Lets the API server look at a manifest without keeping it, and returns its warnings.
 
         Raises:
             RuntimeError: It refuses the manifest; the message says why.
         """
-        arguments = ("apply", "--dry-run=server", "--validate=strict", "--filename=-")
-        return self.kubectl(*arguments, stdin=manifest)
+        arguments = ("apply", "--dry-run=server", "--validate=strict", "--filename=-", *arguments)
+        return self._kubectl(*arguments, stdin=manifest).stderr
 
     def drain(self, node_name: str, timeout_seconds: float = 30.0) -> str:
         """Evicts all pods of a node, which gets no new ones, and returns what kubectl writes.
@@ -147,9 +153,10 @@ class Cluster:
         self.kubectl("apply", "--server-side", f"--filename={(TOOLS / 'crds').resolve()}")
         self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
 
-    def add_volumes(self, count: int, size: str = "100Gi", storage_class: str = "") -> None:
-        """Adds volumes that claims of this class get: nothing provisions any here."""
-        self.apply(*(volume(number, size, storage_class) for number in range(count)))
+    def add_volume(self, claim: Object) -> None:
+        """Adds a volume for a claim of this specification: nothing provisions any here."""
+        self._volumes += 1
+        self.apply(volume(self._volumes, claim))
 
     def served_metrics(self) -> ServedMetrics:
         """Returns the metrics that autoscalers get, which the cluster serves from the first call on."""

@@ -20,7 +20,13 @@ def as_list(*objects: Object) -> str:
 def node(number: int) -> Object:
     """Returns a node that kwok runs, in a zone of its own."""
     name = f"node-{number}"
-    room = {"cpu": "64", "memory": "512Gi", "ephemeral-storage": "1Ti", "pods": "110"}
+    room = {
+        "cpu": "64",
+        "memory": "512Gi",
+        "ephemeral-storage": "1Ti",
+        "pods": "110",
+        "nvidia.com/gpu": "8",
+    }
     labels = {
         "type": "kwok",
         "kubernetes.io/hostname": name,
@@ -36,18 +42,18 @@ def node(number: int) -> Object:
     }
 
 
-def volume(number: int, size: str, storage_class: str) -> Object:
-    """Returns a volume for a claim of this class."""
-    name = f"{storage_class or 'volume'}-{number}"
+def volume(number: int, claim: Object) -> Object:
+    """Returns a volume that suits a claim of this specification."""
+    name = f"volume-{number}"
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
         "metadata": {"name": name},
         "spec": {
-            "capacity": {"storage": size},
-            "accessModes": ["ReadWriteOnce"],
+            "capacity": {"storage": claim["resources"]["requests"]["storage"]},
+            "accessModes": claim["accessModes"],
             "persistentVolumeReclaimPolicy": "Retain",
-            "storageClassName": storage_class,
+            "storageClassName": claim.get("storageClassName", ""),
             "hostPath": {"path": f"/mnt/{name}"},
         },
     }

@@ -47,7 +47,7 @@ def kube_tools() -> None:
         pytest.skip(reason)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster(kube_tools: None, tmp_path_factory: pytest.TempPathFactory, timed: Timed) -> Iterator[Cluster]:
     """A cluster with three fake nodes."""
     made = kube.cluster(tmp_path_factory.mktemp("cluster"))

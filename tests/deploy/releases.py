@@ -1,0 +1,123 @@
+"""A release of the chart in a namespace of its own, as a platform team would have it."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from deploy.local.kube import TOOLS, Cluster
+from deploy.local.process import ROOT
+
+CHART = ROOT / "deploy" / "helm" / "lookalike"
+EXAMPLES = {
+    "laptop": ["laptop"],
+    "production": ["production"],
+    "small": ["production", "size-small"],
+    "10m": ["production", "size-10m"],
+    "100m": ["production", "size-100m"],
+}
+"""The files of each installation that the chart has an example of."""
+NAME = "r"
+OBJECTS = f"{NAME}-lookalike"
+
+_numbers = itertools.count()
+
+Object = dict[str, Any]
+
+
+def values_of(example: str) -> list[str]:
+    """The arguments of helm for an example."""
+    return [f"--values={CHART / 'examples' / name}.yaml" for name in EXAMPLES[example]]
+
+
+def render(*arguments: str) -> str:
+    """What helm makes of the chart, without a cluster."""
+    command = [TOOLS / "helm", "template", NAME, CHART, *arguments]
+    made = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    return made.stdout
+
+
+def claims(manifest: str) -> Iterator[Object]:
+    """The specification of each claim that the objects of a manifest make."""
+    for one in yaml.safe_load_all(manifest):
+        match one:
+            case {"kind": "PersistentVolumeClaim", "spec": spec}:
+                yield spec
+            case {"kind": "StatefulSet", "spec": {"replicas": count, "volumeClaimTemplates": templates}}:
+                yield from (template["spec"] for template in templates for _ in range(count))
+
+
+class Release:
+    """The chart in a new namespace, which refuses pods that are not as restricted as can be.
+
+    Args:
+        cluster: Where.
+        values: Arguments of helm for every install and upgrade.
+    """
+
+    def __init__(self, cluster: Cluster, *values: str) -> None:
+        self.cluster = cluster
+        self.namespace = f"test-{next(_numbers)}"
+        self._values = values
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        metadata = {"name": self.namespace, "labels": labels}
+        cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+
+    def add_models(self) -> None:
+        """Makes the claim that the chart's examples read models from."""
+        spec = {
+            "accessModes": ["ReadOnlyMany"],
+            "storageClassName": "",
+            "resources": {"requests": {"storage": "10Gi"}},
+        }
+        metadata = {"name": "lookalike-models", "namespace": self.namespace}
+        self.cluster.add_volume(spec)
+        self.cluster.apply(
+            {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+        )
+
+    def install(self, *arguments: str) -> None:
+        """Installs it on new volumes, and waits until everything is ready."""
+        for spec in claims(render(*self._values, *arguments)):
+            self.cluster.add_volume(spec)
+        self.helm("install", NAME, str(CHART), "--wait", "--timeout=60s", *self._values, *arguments)
+
+    def upgrade(self, *arguments: str, timeout: str = "60s") -> None:
+        """Upgrades it, and waits until everything is ready."""
+        self.helm("upgrade", NAME, str(CHART), "--wait", f"--timeout={timeout}", *self._values, *arguments)
+
+    def helm(self, *arguments: str) -> str:
+        """Runs helm in the namespace."""
+        return self.cluster.helm(f"--namespace={self.namespace}", *arguments)
+
+    def kubectl(self, *arguments: str) -> str:
+        """Runs kubectl in the namespace."""
+        return self.cluster.kubectl(f"--namespace={self.namespace}", *arguments)
+
+    def get(self, *arguments: str) -> Any:
+        """Returns objects of the namespace."""
+        return self.cluster.get(f"--namespace={self.namespace}", *arguments)
+
+    def pods(self, component: str) -> list[Object]:
+        """The pods of a component that are not about to go."""
+        found = self.get("pods", f"--selector=app.kubernetes.io/component={component}")
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def ready(self, component: str) -> dict[str, str]:
+        """The image of each ready pod of a component."""
+        return {
+            pod["metadata"]["name"]: pod["spec"]["containers"][0]["image"]
+            for pod in self.pods(component)
+            for condition in pod["status"].get("conditions", ())
+            if condition["type"] == "Ready" and condition["status"] == "True"
+        }
+
+    def revision(self) -> tuple[int, str]:
+        """The number and state of what is installed."""
+        last = yaml.safe_load(self.helm("history", NAME, "--max=1", "--output=json"))[-1]
+        return last["revision"], last["status"]
