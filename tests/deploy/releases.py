@@ -36,7 +36,7 @@ def values_of(example: str) -> list[str]:
 
 def render(*arguments: str) -> str:
     """What helm makes of the chart, without a cluster."""
-    command = [TOOLS / "helm", "template", NAME, CHART, *arguments]
+    command = [str(TOOLS / "helm"), "template", NAME, str(CHART), *arguments]
     made = subprocess.run(command, check=False, capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
     return made.stdout
