@@ -11,6 +11,9 @@ from grpc_health.v1 import health, health_pb2
 ReadinessCheck = Callable[[], Awaitable[str]]
 """Returns "" when ready, else a few words that say why not."""
 
+LIVENESS = "liveness"
+"""A name of no service: SERVING as long as the process answers, whatever it has to do and has lost."""
+
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 log = structlog.get_logger()
@@ -19,7 +22,8 @@ log = structlog.get_logger()
 class HealthMonitor:
     """Polls readiness checks and keeps a health servicer up to date.
 
-    The overall status (the empty service name) is SERVING when every service is.
+    The overall status (the empty service name) is SERVING when every service is. :data:`LIVENESS` is for what
+    restarts processes that hang: a restart helps against nothing else that the checks look at.
 
     Args:
         checks: Full service name → its readiness check.
@@ -35,6 +39,7 @@ class HealthMonitor:
 
     async def start(self) -> None:
         """Polls once, then goes on in the background."""
+        await self.servicer.set(LIVENESS, _SERVING)
         await self._poll()
         self._task = asyncio.create_task(self._run(), name="health-monitor")
 

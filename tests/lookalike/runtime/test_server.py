@@ -109,6 +109,17 @@ async def test_health_watch_follows_readiness(running: Running) -> None:
     watch.cancel()
 
 
+async def test_liveness_depends_on_no_service(running: Running) -> None:
+    health = health_pb2_grpc.HealthStub(running.channel)
+    watch = health.Watch(health_pb2.HealthCheckRequest(service=SERVICE))
+    await watch.read()
+    running.probe.reason = "shards are away"
+    assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    reply = await health.Check(health_pb2.HealthCheckRequest(service="liveness"))
+    assert reply.status == health_pb2.HealthCheckResponse.SERVING
+    watch.cancel()
+
+
 @pytest.mark.parametrize("version", ["v1alpha", "v1"])
 async def test_reflection_lists_the_service(running: Running, version: str) -> None:
     list_services = running.channel.stream_stream(
