@@ -30,7 +30,7 @@ class GatewaySettings(ServerSettings):
     data_folder: Path
     """Holds the SQLite file of collections and aliases; belongs to one gateway."""
     embedder: str = f"127.0.0.1:{EMBEDDER_PORT}"
-    """``host:port`` of the embedder."""
+    """``host:port`` of the embedder. If the host has several addresses, all of them are called in turn."""
     hashers: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(f"127.0.0.1:{FIRST_HASHER_PORT}",), min_length=1
     )

@@ -60,12 +60,12 @@ async def run(settings: GatewaySettings) -> None:
         directory = await asyncio.to_thread(SqliteDirectory, settings.data_folder)
         resources.callback(directory.close)
 
-        def connect(target: str) -> grpc.aio.Channel:
-            channel = open_channel(target, max_message_bytes=settings.max_message_bytes)
+        def connect(target: str, balanced: bool = False) -> grpc.aio.Channel:
+            channel = open_channel(target, max_message_bytes=settings.max_message_bytes, balanced=balanced)
             resources.push_async_callback(channel.close)
             return channel
 
-        embedder = GrpcEmbedder(connect(settings.embedder))
+        embedder = GrpcEmbedder(connect(settings.embedder, balanced=True))
         shards = [GrpcShard(connect(target)) for target in settings.hashers]
         await build_server(settings, directory, embedder, shards).run()
 

@@ -16,6 +16,12 @@ REQUEST_ID_KEY = "x-request-id"
 RETRY_KEY = "x-retry-attempt"
 """Metadata key of a call that failed before: how often."""
 
+_BALANCED = (
+    ("grpc.lb_policy_name", "round_robin"),
+    # A pod that ends is replaced by one of another address, which is looked for at once, not after 30 s.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
+)
+
 
 def channel_options(
     max_message_bytes: int = MAX_MESSAGE_BYTES, *, direct: bool = True
@@ -43,15 +49,20 @@ def channel_options(
     ]
 
 
-def open_channel(target: str, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> grpc.aio.Channel:
+def open_channel(
+    target: str, *, max_message_bytes: int = MAX_MESSAGE_BYTES, balanced: bool = False
+) -> grpc.aio.Channel:
     """Opens a channel to another service of Lookalike.
 
     Args:
         target: ``host:port``.
         max_message_bytes: Limit of one message in either direction.
+        balanced: Call all the addresses of the host in turn, for a service whose pods are all the same. One
+            connection would bring all calls to one of them.
     """
+    options = channel_options(max_message_bytes)
     return grpc.aio.insecure_channel(
-        target, options=channel_options(max_message_bytes), interceptors=[_PassRequestId()]
+        target, options=[*options, *(_BALANCED if balanced else ())], interceptors=[_PassRequestId()]
     )
 
 
