@@ -134,6 +134,7 @@ lint: setup ## Run every static check, Python, Rust and protobuf
 	$(BIN)/lint-imports
 	$(BIN)/python -m scripts.unasync --check
 	$(BIN)/python -m scripts.generated_docs --check
+	$(BIN)/python -m scripts.chart --check
 	$(BIN)/python -m mypy.stubtest lookalike._native
 	cargo fmt --manifest-path native/Cargo.toml --all --check
 	cargo clippy --quiet --release --manifest-path native/Cargo.toml --workspace --all-targets -- -D warnings
@@ -168,8 +169,9 @@ proto-landed: setup ## Keep the protos as those that later ones must be compatib
 		--descriptor_set_out=protos/landed.binpb $(PROTOS)
 
 .PHONY: docs-generated
-docs-generated: setup ## Write docs/settings.md and docs/metrics.md from the code
+docs-generated: setup ## Write docs/settings.md, docs/metrics.md and what the Helm chart is made of elsewhere
 	$(BIN)/python -m scripts.generated_docs
+	$(BIN)/python -m scripts.chart
 
 .PHONY: client
 client: setup ## Write the synchronous client from the one for asyncio

@@ -52,14 +52,12 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
-{{/* Where the shards are, in the order of their numbers. A name with five dots is complete for the resolver,
-     which then asks for no other. */}}
+{{/* Where the shards are, in the order of their numbers. */}}
 {{- define "lookalike.hashers" -}}
 {{- $set := include "lookalike.hasherSet" . -}}
-{{- $service := printf "%s-hasher.%s.svc.%s" (include "lookalike.fullname" .) .Release.Namespace .Values.clusterDomain -}}
 {{- $targets := list -}}
 {{- range $shard := until (int .Values.hasher.shardCount) -}}
-{{- $targets = append $targets (printf "%s-%d.%s:7710" $set $shard $service) -}}
+{{- $targets = append $targets (printf "%s-%d.%s.svc.%s:7710" $set $shard $.Release.Namespace $.Values.clusterDomain) -}}
 {{- end -}}
 {{- join "," $targets -}}
 {{- end -}}

@@ -1,6 +1,7 @@
 """``helm test``: one collection through its life, by the gateway's public face.
 
-Run as ``python search.py HOST:PORT`` where the package is installed, as in the gateway's image.
+Run as ``python search.py HOST:PORT [SECONDS]`` where the package is installed, as in the gateway's image; the
+seconds are how long embedder and hashers may take to be found.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ import io
 import secrets
 import sys
 import time
+from contextlib import suppress
 
 from PIL import Image, ImageDraw
 
 from lookalike.client import Client, Item
-from lookalike.errors import RetryableError
+from lookalike.errors import LookalikeError, RetryableError
 
 COLOURS = ("crimson", "seagreen", "royalblue", "gold")
-READY_SECONDS = 60
+READY_SECONDS = 150.0
 
 
 def photo_of(number: int) -> bytes:
@@ -31,9 +33,9 @@ def photo_of(number: int) -> bytes:
     return file.getvalue()
 
 
-def create(client: Client, name: str) -> None:
+def create(client: Client, name: str, ready_seconds: float) -> None:
     """Creates the collection, as soon as embedder and hashers are there."""
-    deadline = time.monotonic() + READY_SECONDS
+    deadline = time.monotonic() + ready_seconds
     while True:
         try:
             client.create_collection(name)
@@ -63,17 +65,20 @@ def use(client: Client, name: str) -> None:
     assert "item-0" not in [hit.item_id for hit in found.hits], "a deleted item was found"
 
 
-def main(target: str) -> None:
+def main(target: str, ready_seconds: float = READY_SECONDS) -> None:
     """Tests the gateway at an address."""
     name = f"helm-test-{secrets.token_hex(4)}"
     with Client(target, timeout_seconds=30) as client:
-        create(client, name)
         try:
+            create(client, name, ready_seconds)
             use(client, name)
-        finally:
-            client.delete_collection(name)
+        except BaseException:
+            with suppress(LookalikeError):
+                client.delete_collection(name)
+            raise
+        client.delete_collection(name)
     print("created, loaded, searched by photo, deleted: all as it should be")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], *map(float, sys.argv[2:3]))

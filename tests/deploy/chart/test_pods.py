@@ -1,0 +1,162 @@
+"""How pods start, stop and are replaced."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from embedder.server import FULL_NAME as EMBEDDER
+from hasher.server import FULL_NAME as HASHER
+from lookalike.runtime import calls, server
+from lookalike.runtime.health import LIVENESS
+from scripts import chart
+from scripts.chart_schema import SERVICES
+from tests.deploy.chart.rendering import (
+    CASES,
+    CHART,
+    LAPTOP,
+    PORTS,
+    Rendered,
+    matches,
+    render,
+    settings_of,
+)
+
+SEARCH = "lookalike.v1.SearchService"
+ROOM_SECONDS = 5
+
+
+def health_names(service: str) -> set[str]:
+    own = {"gateway": SEARCH, "embedder": EMBEDDER, "hasher": HASHER}[service]
+    return {own, LIVENESS}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_probes_ask_what_the_service_answers(service: str, case: Rendered) -> None:
+    container = case.container(service)
+    probes = {kind: container[f"{kind}Probe"] for kind in ("startup", "liveness", "readiness")}
+    assert {probe["grpc"]["port"] for probe in probes.values()} == {PORTS[service]}
+    assert {probe["grpc"]["service"] for probe in probes.values()} == health_names(service)
+    assert probes["liveness"]["grpc"]["service"] == LIVENESS
+    assert probes["readiness"]["grpc"]["service"] != LIVENESS
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_process_that_is_busy_for_half_a_minute_is_not_restarted(service: str, case: Rendered) -> None:
+    probe = case.container(service)["livenessProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 60
+    assert probe["timeoutSeconds"] <= probe["periodSeconds"]
+
+
+def test_a_start_gets_its_budget() -> None:
+    rendered = render(*LAPTOP, "--set", "hasher.startupBudgetSeconds=1234")
+    probe = rendered.container("hasher")["startupProbe"]
+    assert 1234 <= probe["periodSeconds"] * probe["failureThreshold"] < 1234 + probe["periodSeconds"]
+    triton = render(*CASES["triton-in-pod"]).container("embedder", "triton")["startupProbe"]
+    assert triton["periodSeconds"] * triton["failureThreshold"] == 600
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_pod_is_killed_only_after_its_longest_drain(
+    service: str, case: Rendered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(case, service, monkeypatch)
+    values = yaml.safe_load(chart.VALUES.read_text())
+    longest = (
+        settings.drain_wait_seconds
+        + calls._MAX_QUIET_SECONDS
+        + settings.stop_grace_seconds
+        + server._BACKSTOP_SECONDS
+        + values[service].get("saveSeconds", 0)
+    )
+    assert case.pod(service)["spec"]["terminationGracePeriodSeconds"] >= longest + ROOM_SECONDS
+
+
+def test_triton_answers_until_its_embedder_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered = render(*CASES["triton-in-pod"])
+    settings = settings_of(rendered, "embedder", monkeypatch)
+    longest = settings.drain_wait_seconds + calls._MAX_QUIET_SECONDS + settings.stop_grace_seconds
+    triton = rendered.container("embedder", "triton")
+    waits = triton["lifecycle"]["preStop"]["sleep"]["seconds"]
+    (exit_timeout,) = [
+        int(argument.partition("=")[2]) for argument in triton["command"] if "exit-timeout" in argument
+    ]
+    assert waits >= longest + server._BACKSTOP_SECONDS
+    grace = rendered.pod("embedder")["spec"]["terminationGracePeriodSeconds"]
+    assert grace >= waits + exit_timeout + ROOM_SECONDS
+
+
+def test_a_changed_setting_rolls_the_pods_of_its_service_alone() -> None:
+    def checksums(*arguments: str) -> dict[str, str]:
+        rendered = render(*LAPTOP, *arguments)
+        return {
+            service: rendered.pod(service)["metadata"]["annotations"]["checksum/config"]
+            for service in SERVICES
+        }
+
+    before, after = checksums(), checksums("--set", "hasher.settings.search_threads=3")
+    assert {service for service in SERVICES if before[service] != after[service]} == {"hasher"}
+
+
+def test_a_new_chart_alone_restarts_nothing(tmp_path: Path) -> None:
+    newer = tmp_path / "lookalike"
+    shutil.copytree(CHART, newer)
+    text = (newer / "Chart.yaml").read_text()
+    (newer / "Chart.yaml").write_text(re.sub(r"^version: .*", "version: 99.0.0", text, flags=re.MULTILINE))
+    before, after = render(*LAPTOP), render(*LAPTOP, chart=newer)
+    assert before.text != after.text
+    for service in SERVICES:
+        assert before.pod(service) == after.pod(service)
+
+
+def test_what_cannot_be_changed_names_no_version(case: Rendered) -> None:
+    for one in case.workloads():
+        fixed = [one["spec"]["selector"], *one["spec"].get("volumeClaimTemplates", ())]
+        assert "version" not in json.dumps([part.get("metadata", part) for part in fixed])
+        assert matches(one["spec"]["selector"]["matchLabels"], one["spec"]["template"]["metadata"]["labels"])
+
+
+def test_data_outlives_the_release() -> None:
+    rendered = render(*LAPTOP)
+    hashers = rendered.get("StatefulSet", "hasher-r0")["spec"]
+    retention = {"whenDeleted": "Retain", "whenScaled": "Retain"}
+    assert hashers["persistentVolumeClaimRetentionPolicy"] == retention
+    claim = rendered.get("PersistentVolumeClaim", "gateway")["metadata"]
+    assert claim["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def test_a_roll_out_never_runs_two_gateways_on_one_file() -> None:
+    gateway = render(*LAPTOP).get("Deployment", "gateway")["spec"]
+    assert (gateway["replicas"], gateway["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_a_directory_elsewhere_will_let_gateways_roll_and_scale() -> None:
+    rendered = render(
+        *(*LAPTOP, "--skip-schema-validation"),
+        *("--set", "gateway.directory.kind=elsewhere,gateway.autoscaling.enabled=true"),
+    )
+    gateway = rendered.get("Deployment", "gateway")["spec"]
+    assert gateway["strategy"]["type"] == "RollingUpdate"
+    assert "replicas" not in gateway
+    (metric,) = rendered.get("HorizontalPodAutoscaler", "gateway")["spec"]["metrics"]
+    assert metric["pods"]["metric"] == {
+        "name": "lookalike_calls_in_progress",
+        "selector": {"matchLabels": {"kind": "call"}},
+    }
+
+
+def test_autoscalers_decide_the_number_of_pods() -> None:
+    rendered = render(*CASES["triton-apart"])
+    scalers = rendered.of_kind("HorizontalPodAutoscaler")
+    assert len(scalers) == 2
+    for one in scalers:
+        target = one["spec"]["scaleTargetRef"]
+        (deployment,) = [
+            found for found in rendered.of_kind("Deployment") if found["metadata"]["name"] == target["name"]
+        ]
+        assert "replicas" not in deployment["spec"]
