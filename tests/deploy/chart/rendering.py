@@ -123,9 +123,9 @@ def parsed(text: str) -> Rendered:
 
 
 @cache
-def render(*arguments: str, chart: Path = CHART) -> Rendered:
+def render(*arguments: str, chart: Path = CHART, release: str = RELEASE) -> Rendered:
     """The chart with some of helm's arguments; paths are relative to the examples."""
-    result = helm("template", RELEASE, str(chart), "--namespace", "search", *arguments)
+    result = helm("template", release, str(chart), "--namespace", "search", *arguments)
     assert result.returncode == 0, result.stderr
     return parsed(result.stdout)
 

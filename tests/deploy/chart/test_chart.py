@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -47,6 +48,17 @@ def test_versions_are_those_of_the_package() -> None:
     assert (declared["version"], declared["appVersion"]) == (package, package)
 
 
+def test_the_page_names_values_that_exist() -> None:
+    known = {".".join(value.path) for value in chart.read_values(chart.VALUES.read_text())}
+    groups = {name for name in known if "." not in name}
+    page = (ROOT / "docs" / "deployment.md").read_text()
+    named = {
+        name for name in re.findall(r"`([a-z]+\.[a-zA-Z.]+)[`=]", page) if name.partition(".")[0] in groups
+    }
+    assert len(named) > 5
+    assert not named - known
+
+
 def test_written_files_are_current() -> None:
     assert not chart.stale(), "run `make docs-generated` and commit the result"
 
@@ -66,6 +78,30 @@ def test_every_example_is_rendered_here() -> None:
 def test_lint_finds_nothing(name: str) -> None:
     result = helm("lint", "--strict", str(CHART), *CASES[name])
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_names_of_a_long_release_are_short_enough() -> None:
+    rendered = render(*CASES["production"], "--set", "hasher.shardCount=1000", release="r" * 53)
+    names = {(one["kind"], one["metadata"]["name"]) for one in rendered.objects}
+    assert len(names) == len(rendered.objects)
+    # The name of a revision, with a hash, is the value of a label.
+    assert all(len(name) <= (52 if kind == "StatefulSet" else 63) for kind, name in names)
+
+
+def test_images_are_named_by_registry_tag_and_digest() -> None:
+    digest = f"sha256:{'0' * 64}"
+    rendered = render(
+        *(*LAPTOP, "--set", f"image.registry=registry.internal/shop,hasher.image.digest={digest}"),
+        *("--set", "embedder.image.tag=2.0,image.pullSecrets={mine}"),
+    )
+    images = {service: rendered.container(service)["image"] for service in SERVICES}
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    assert images == {
+        "gateway": f"registry.internal/shop/lookalike-gateway:{version}",
+        "hasher": f"registry.internal/shop/lookalike-hasher@{digest}",
+        "embedder": "registry.internal/shop/lookalike-embedder:2.0",
+    }
+    assert all(pod["spec"]["imagePullSecrets"] == [{"name": "mine"}] for _, pod in rendered.pods())
 
 
 @pytest.mark.parametrize("version", VERSIONS)

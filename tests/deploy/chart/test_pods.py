@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deploy.local.process import ROOT
 from embedder.server import FULL_NAME as EMBEDDER
 from hasher.server import FULL_NAME as HASHER
 from lookalike.runtime import calls, server
@@ -160,3 +161,18 @@ def test_autoscalers_decide_the_number_of_pods() -> None:
             found for found in rendered.of_kind("Deployment") if found["metadata"]["name"] == target["name"]
         ]
         assert "replicas" not in deployment["spec"]
+
+
+def test_autoscalers_read_metrics_that_there_are() -> None:
+    """Those that a pod serves, or that the adapter computes from such by the rules on the page."""
+    declared = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE))
+    page = (ROOT / "docs" / "deployment.md").read_text()
+    computed = set(re.findall(r"name: {as: (\w+)}", page))
+    read = set(re.findall(r"(lookalike_\w+?)(?:_sum|_count)?{", page))
+    assert read <= declared
+    for name in ("queueDepth", "queueSeconds"):
+        rendered = render(*CASES["triton-apart"], "--set", f"embedder.autoscaling.metric={name}")
+        for one in rendered.of_kind("HorizontalPodAutoscaler"):
+            (metric,) = one["spec"]["metrics"]
+            assert metric["pods"]["metric"]["name"] in declared | computed
+    assert "lookalike_calls_in_progress" in declared
