@@ -116,3 +116,16 @@ def test_pods_are_spread_by_their_own_labels(case: Rendered) -> None:
         for found in spec["topologySpreadConstraints"]:
             labels = one["spec"]["template"]["metadata"]["labels"]
             assert matches(found["labelSelector"]["matchLabels"], labels)
+
+
+def test_what_protects_can_be_switched_off() -> None:
+    kinds = {one["kind"] for one in render(*LAPTOP).objects}
+    off = [f"{service}.podDisruptionBudget.enabled=false" for service in SERVICES]
+    off += [f"{service}.topologySpread.{over}=Off" for service in SERVICES for over in ("zones", "nodes")]
+    off += ["networkPolicy.enabled=false", "gateway.directory.existingClaim=mine"]
+    rendered = render(*LAPTOP, "--set", ",".join(off))
+    gone = {"NetworkPolicy", "PodDisruptionBudget", "PersistentVolumeClaim"}
+    assert {one["kind"] for one in rendered.objects} == kinds - gone
+    assert not [pod for _, pod in rendered.pods() if "topologySpreadConstraints" in pod["spec"]]
+    volumes = rendered.pod("gateway")["spec"]["volumes"]
+    assert {"name": "data", "persistentVolumeClaim": {"claimName": "mine"}} in volumes
