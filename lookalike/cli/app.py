@@ -43,6 +43,17 @@ _CALLERS_FAULT = (
     FailedPreconditionError,
     NotSupportedError,
 )
+_EXTRAS = {
+    "PIL": "serve-embedder",
+    "cv2": "synth",
+    "lightning": "train",
+    "onnxruntime": "serve-embedder",
+    "openvino": "serve-embedder",
+    "timm": "train",
+    "torch": "train",
+    "tritonclient": "serve-embedder",
+}
+"""Package → the extra of this one that installs it."""
 
 app = typer.Typer(
     name="lookalike",
@@ -132,6 +143,10 @@ def _failed(error: Exception) -> int:
         return EXIT_BAD_INPUT
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         _say(f"{shown(error.object)} is not Unicode text")
+        return EXIT_BAD_INPUT
+    package = (getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and package in _EXTRAS:
+        _say(f"this command needs the package {package}; install lookalike[{_EXTRAS[package]}]")
         return EXIT_BAD_INPUT
     _say(f"{type(error).__name__}: {error} (unexpected; run `lookalike --debug ...` for details)")
     return EXIT_FAILED

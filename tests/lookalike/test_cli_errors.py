@@ -48,6 +48,16 @@ def failing(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
         ),
         (OSError(errno.EDQUOT, "x", "to"), EXIT_FAILED, "the disk quota is used up: cannot write to; free"),
         (PermissionError(errno.EACCES, "no", "file"), EXIT_BAD_INPUT, "cannot use file: no"),
+        (
+            ModuleNotFoundError("No module named 'PIL.Image'", name="PIL.Image"),
+            EXIT_BAD_INPUT,
+            "this command needs the package PIL; install lookalike[serve-embedder]",
+        ),
+        (
+            ModuleNotFoundError("No module named 'shop'", name="shop"),
+            EXIT_FAILED,
+            "ModuleNotFoundError: No module named 'shop' (unexpected",
+        ),
         (EOFError("Ran out of input"), EXIT_FAILED, "EOFError: Ran out of input (unexpected"),
         (UnicodeEncodeError("utf-8", "a\udce9", 1, 2, "surrogates not allowed"), 2, r"'a\udce9' is not Uni"),
         (KeyboardInterrupt(), EXIT_INTERRUPTED, ""),
