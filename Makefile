@@ -79,6 +79,20 @@ triton: setup triton-install ## Export the default model to build/triton-models 
 	@echo "Beside it: $(BIN)/lookalike serve embedder --bundle $(DEFAULT_BUNDLE) --backend triton"
 	@deploy/triton/serve.sh build/triton-models --load-model=lookalike $(ARGS)
 
+.PHONY: images-install
+images-install: ## Install what builds and runs images without Docker (Debian and its like, as root)
+	@which buildah debootstrap runc >/dev/null || { apt-get update -qq && \
+		apt-get install -qq -y --no-install-recommends buildah debootstrap runc; }
+
+.PHONY: images
+images: $(STAMPS)/python ## Build the images of gateway, hasher and embedder, and print their sizes (as root)
+	@PYTHON=$(BIN)/python deploy/docker/build.sh wheels
+	@PYTHON=$(BIN)/python deploy/docker/build.sh images
+
+.PHONY: images-test
+images-test: setup ## Start the images that `make images` built, and search by photo through them (as root)
+	LOOKALIKE_IMAGES_TEST=1 $(BIN)/python -m pytest tests/deploy/test_images.py $(ARGS)
+
 .PHONY: bench-embedder
 bench-embedder: setup triton-install ## Measure decoding, preprocessing and every inference backend (ARGS=--help shows the options)
 	$(BIN)/python -m benchmarks.embedder --bundle $(DEFAULT_BUNDLE) $(ARGS)
@@ -136,6 +150,7 @@ lint: setup ## Run every static check, Python, Rust and protobuf
 	$(BIN)/python -m scripts.generated_docs --check
 	$(BIN)/python -m scripts.chart --check
 	$(BIN)/python -m mypy.stubtest lookalike._native
+	$(BIN)/hadolint deploy/docker/*.Dockerfile
 	cargo fmt --manifest-path native/Cargo.toml --all --check
 	cargo clippy --quiet --release --manifest-path native/Cargo.toml --workspace --all-targets -- -D warnings
 	@$(MAKE) --no-print-directory lint-protos
