@@ -18,11 +18,14 @@ mirror=$(archive "$suite")
 updates=$(archive "$suite-updates")
 security=$(archive "$suite-security")
 # The machine's own apt has checked its archive; debootstrap checks it once more with Debian's key.
-debootstrap --variant=minbase "$suite" "$target" ${mirror:+"$mirror"} >"$target.log" 2>&1 || {
-    tail -n 5 "$target.log" >&2
-    echo "error: debootstrap could not make Debian 12; see $target.log" >&2
-    exit 1
+logged() {
+    "$@" >>"$target.log" 2>&1 || {
+        tail -n 5 "$target.log" >&2
+        echo "error: making Debian 12 failed at: $*" >&2
+        exit 1
+    }
 }
+logged debootstrap --variant=minbase "$suite" "$target" ${mirror:+"$mirror"}
 
 cat >"$target/etc/dpkg/dpkg.cfg.d/slim" <<'RULES'
 path-exclude /usr/share/doc/*
@@ -50,10 +53,10 @@ fi
 printf '#!/bin/sh\nexit 101\n' >"$target/usr/sbin/policy-rc.d"
 chmod 755 "$target/usr/sbin/policy-rc.d"
 cp /etc/resolv.conf "$target/etc/resolv.conf"
-inside() { DEBIAN_FRONTEND=noninteractive chroot "$target" "$@" >>"$target.log" 2>&1; }
-inside apt-get update -q
-inside apt-get upgrade -q -y
-inside apt-get clean
+export DEBIAN_FRONTEND=noninteractive
+logged chroot "$target" apt-get update -q
+logged chroot "$target" apt-get upgrade -q -y
+logged chroot "$target" apt-get clean
 
 find "$target/usr/share/doc" -mindepth 2 ! -name copyright ! -type d -delete
 find "$target/usr/share/doc" -mindepth 1 -type d -empty -delete

@@ -12,6 +12,9 @@ import pytest
 
 from deploy.local.container import USER, Container, Image, Mount, missing, version
 from deploy.local.process import ROOT, free_ports
+from deploy.local.triton import TritonServer, is_installed
+from embedder.bundle import load_bundle
+from embedder.triton.repository import RepositoryOptions, write_version
 from lookalike import synth
 from lookalike.catalogue.catalog import read_catalog
 from lookalike.client import Client, Item
@@ -39,9 +42,9 @@ def images() -> Iterator[dict[str, Image]]:
 class Stack:
     """The three images as containers; each keeps to its own folder of data."""
 
-    def __init__(self, images: dict[str, Image], folder: Path) -> None:
+    def __init__(self, images: dict[str, Image], folder: Path, **more: str) -> None:
         self.ports = dict(zip(SERVICES, free_ports(3), strict=True))
-        others = {
+        others = more | {
             "LOOKALIKE_GATEWAY_EMBEDDER": self.address("embedder"),
             "LOOKALIKE_GATEWAY_HASHERS": self.address("hasher"),
         }
@@ -67,13 +70,13 @@ class Stack:
         )
         return done.returncode, done.stdout + done.stderr
 
-    def wait_until_serving(self) -> None:
+    def wait_until_serving(self, service: str) -> None:
         deadline = time.monotonic() + START_SECONDS
-        for service, container in self.containers.items():
-            while self.probe(service)[0]:
-                assert container.is_running(), container.said()
-                assert time.monotonic() < deadline, container.said()
-                time.sleep(0.2)
+        container = self.containers[service]
+        while self.probe(service)[0]:
+            assert container.is_running(), container.said()
+            assert time.monotonic() < deadline, container.said()
+            time.sleep(0.2)
 
     @staticmethod
     def _mount(service: str, folder: Path) -> Mount:
@@ -91,7 +94,8 @@ def stack(images: dict[str, Image], tmp_path_factory: pytest.TempPathFactory) ->
     try:
         for container in running.containers.values():
             container.start()
-        running.wait_until_serving()
+        for service in SERVICES:
+            running.wait_until_serving(service)
         yield running
     finally:
         for container in running.containers.values():
@@ -138,6 +142,51 @@ def test_sigterm_ends_it_in_good_order(images: dict[str, Image], tmp_path: Path,
         assert '"event": "stopped"' in alone.said()
     finally:
         alone.close()
+
+
+@pytest.fixture
+def triton(tmp_path: Path) -> Iterator[TritonServer]:
+    """A real Triton with the default model, outside of containers."""
+    if not is_installed():
+        pytest.skip("Triton is not installed (make triton-install)")
+    server = TritonServer(tmp_path)
+    options = RepositoryOptions(backend="python", model="lookalike", threads=1, max_batch=2)
+    write_version(server.repository, load_bundle(BUNDLE), options)
+    try:
+        server.start("lookalike")
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino", "triton"])
+def test_the_embedder_reproduces_the_golden_images_with_every_backend(
+    images: dict[str, Image], tmp_path: Path, backend: str, request: pytest.FixtureRequest
+) -> None:
+    settings = {"LOOKALIKE_EMBEDDER_BACKEND": backend}
+    if backend == "triton":
+        settings["LOOKALIKE_EMBEDDER_TRITON_URL"] = request.getfixturevalue("triton").url
+    folder = tmp_path / "containers"
+    folder.mkdir()
+    alone = Stack(images, folder, **settings)
+    embedder = alone.containers["embedder"]
+    try:
+        embedder.start()
+        alone.wait_until_serving("embedder")
+    finally:
+        embedder.close()
+
+
+def test_the_command_works_inside(stack: Stack) -> None:
+    gateway = stack.containers["gateway"]
+    address = stack.address("gateway")
+    created = gateway.execute("lookalike", "collection", "create", "shoes", "--gateway", address)
+    assert created.returncode == 0, created.stderr
+    refused = gateway.execute("lookalike", "synth", "--out", "/tmp/photos")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "error: this command needs the package cv2; install lookalike[synth]\n",
+    )
 
 
 def test_an_image_asks_before_it_serves_the_network(images: dict[str, Image], tmp_path: Path) -> None:
