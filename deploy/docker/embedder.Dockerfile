@@ -1,4 +1,5 @@
-# The embedder, with ONNX Runtime, OpenVINO and the client of Triton. Built by `make images`; docs/images.md says how, and how to run it.
+# The embedder, with ONNX Runtime, OpenVINO and the client of Triton. Built by `make images`; docs/images.md says how,
+# and how to run it.
 
 # Word for word the same in all three files, so that the layers are built, stored and pulled once.
 FROM docker.io/library/debian:12-slim AS python
@@ -15,6 +16,7 @@ RUN apt-get update \
     && python3 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3.11 /usr/lib/python3
 
 FROM python AS build
+# What dpkg lists before this stage's own tools are the packages of the image.
 # hadolint ignore=DL3008
 RUN dpkg-query --show --showformat '${Package}\t${Version}\t${Architecture}\n' >/debian.txt \
     && apt-get update && apt-get install --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*

@@ -15,6 +15,7 @@ RUN apt-get update \
     && python3 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3.11 /usr/lib/python3
 
 FROM python AS build
+# What dpkg lists before this stage's own tools are the packages of the image.
 # hadolint ignore=DL3008
 RUN dpkg-query --show --showformat '${Package}\t${Version}\t${Architecture}\n' >/debian.txt \
     && apt-get update && apt-get install --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
