@@ -35,6 +35,7 @@ from lookalike.errors import (
     Reason,
 )
 from lookalike.runtime.cpus import available_cpus
+from lookalike.runtime.tracing import TracedCall, current_call, on_behalf_of
 
 NORM_TOLERANCE = 1e-3
 REPEAT_TOLERANCE = 1e-5
@@ -99,6 +100,7 @@ class _Prepared:
     tensor: npt.NDArray[np.float32]
     queued_at: float
     deadline: float = math.inf
+    call: TracedCall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,11 +290,15 @@ class EmbedPipeline:
         times.preprocess_seconds += queued_at - started
         if isinstance(prepared, InvalidInputError):
             return prepared
-        row = await self._batcher.submit(_Prepared(prepared, queued_at, deadline))
+        row = await self._batcher.submit(_Prepared(prepared, queued_at, deadline, current_call()))
         queue_seconds = (started - arrived) + row.queue_seconds
         self._metrics.waited(queue_seconds)
         times.queue_seconds = max(times.queue_seconds, queue_seconds)
         times.encode_seconds = max(times.encode_seconds, row.encode_seconds)
+        if call := current_call():
+            preprocessing = ("queue", started - arrived), ("preprocess", queued_at - started)
+            encoding = ("queue", row.queue_seconds), ("encode", row.encode_seconds)
+            call.stages(arrived, (*preprocessing, *encoding))
         return EmbeddedPhoto(row.vector, self._predictions(row.probabilities, predictions_k))
 
     async def _decode(self, photo: Photo) -> tuple[float, npt.NDArray[np.float32] | InvalidInputError]:
@@ -328,9 +334,11 @@ class EmbedPipeline:
         started = time.monotonic()
         remaining = max(prepared.deadline for prepared in batch) - started
         try:
-            encoded = await self._encoder.encode(
-                np.stack([prepared.tensor for prepared in batch]), remaining if remaining < math.inf else None
-            )
+            with on_behalf_of([prepared.call for prepared in batch]):
+                encoded = await self._encoder.encode(
+                    np.stack([prepared.tensor for prepared in batch]),
+                    remaining if remaining < math.inf else None,
+                )
         finally:
             seconds = time.monotonic() - started
             self._metrics.encoded(seconds)

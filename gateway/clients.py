@@ -20,6 +20,7 @@ from lookalike.errors import (
     Reason,
     UnavailableError,
 )
+from lookalike.runtime.tracing import outgoing
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, hasher_pb2, hasher_pb2_grpc
 from lookalike.wire.status import described_error, error_from_rpc
 
@@ -44,27 +45,28 @@ class GrpcEmbedder:
         self, request: embedder_pb2.EmbedRequest, *, timeout_seconds: float
     ) -> embedder_pb2.EmbedResponse:
         """See :class:`gateway.peers.Embedder`."""
-        return await _call(
-            self._stub.Embed, request, timeout_seconds, "the embedder", Reason.EMBEDDER_UNAVAILABLE
-        )
+        return await self._call(self._stub.Embed, "Embed", request, timeout_seconds)
 
     async def classify(
         self, request: embedder_pb2.EmbedderServiceClassifyRequest, *, timeout_seconds: float
     ) -> embedder_pb2.EmbedderServiceClassifyResponse:
         """See :class:`gateway.peers.Embedder`."""
-        return await _call(
-            self._stub.Classify, request, timeout_seconds, "the embedder", Reason.EMBEDDER_UNAVAILABLE
-        )
+        return await self._call(self._stub.Classify, "Classify", request, timeout_seconds)
 
     async def get_model(self, *, timeout_seconds: float) -> embedder_pb2.GetModelResponse:
         """See :class:`gateway.peers.Embedder`."""
-        return await _call(
-            self._stub.GetModel,
-            embedder_pb2.GetModelRequest(),
-            timeout_seconds,
-            "the embedder",
-            Reason.EMBEDDER_UNAVAILABLE,
-        )
+        request = embedder_pb2.GetModelRequest()
+        return await self._call(self._stub.GetModel, "GetModel", request, timeout_seconds)
+
+    async def _call(
+        self, method: Callable[..., Awaitable[_Response]], name: str, request: Any, timeout_seconds: float
+    ) -> _Response:
+        with outgoing(f"lookalike.v1.EmbedderService/{name}") as headers:
+            return await _answer(
+                method(request, timeout=timeout_seconds, metadata=tuple(headers.items())),
+                "the embedder",
+                Reason.EMBEDDER_UNAVAILABLE,
+            )
 
 
 class GrpcShard:
@@ -81,42 +83,46 @@ class GrpcShard:
         self, request: hasher_pb2.ApplyRequest, *, timeout_seconds: float
     ) -> hasher_pb2.ApplyResponse:
         """See :class:`gateway.peers.Shard`."""
-        return await _call(self._stub.Apply, request, timeout_seconds)
+        return await self._call(self._stub.Apply, "Apply", request, timeout_seconds)
 
     async def search(
         self, request: hasher_pb2.HasherServiceSearchRequest, *, timeout_seconds: float
     ) -> hasher_pb2.HasherServiceSearchResponse:
         """See :class:`gateway.peers.Shard`."""
-        return await _call(self._stub.Search, request, timeout_seconds)
+        return await self._call(self._stub.Search, "Search", request, timeout_seconds)
 
     async def get_rows(
         self, request: hasher_pb2.GetRequest, *, timeout_seconds: float
     ) -> hasher_pb2.GetResponse:
         """See :class:`gateway.peers.Shard`."""
-        return await _call(self._stub.Get, request, timeout_seconds)
+        return await self._call(self._stub.Get, "Get", request, timeout_seconds)
 
     async def list_rows(
         self, request: hasher_pb2.ListRequest, *, timeout_seconds: float
     ) -> hasher_pb2.ListResponse:
         """See :class:`gateway.peers.Shard`."""
-        return await _call(self._stub.List, request, timeout_seconds)
+        return await self._call(self._stub.List, "List", request, timeout_seconds)
 
     async def describe(
         self, request: hasher_pb2.DescribeRequest, *, timeout_seconds: float
     ) -> hasher_pb2.DescribeResponse:
         """See :class:`gateway.peers.Shard`."""
-        return await _call(self._stub.Describe, request, timeout_seconds)
+        return await self._call(self._stub.Describe, "Describe", request, timeout_seconds)
+
+    async def _call(
+        self, method: Callable[..., Awaitable[_Response]], name: str, request: Any, timeout_seconds: float
+    ) -> _Response:
+        with outgoing(f"lookalike.v1.HasherService/{name}", shard=request.target.shard) as headers:
+            return await _answer(
+                method(request, timeout=timeout_seconds, metadata=tuple(headers.items())),
+                "the shard",
+                Reason.SHARD_UNAVAILABLE,
+            )
 
 
-async def _call(
-    method: Callable[..., Awaitable[_Response]],
-    request: Any,
-    timeout_seconds: float,
-    peer: str = "the shard",
-    unavailable: Reason = Reason.SHARD_UNAVAILABLE,
-) -> _Response:
+async def _answer(call: Awaitable[_Response], peer: str, unavailable: Reason) -> _Response:
     try:
-        return await method(request, timeout=timeout_seconds)
+        return await call
     except grpc.RpcError as failure:
         described = described_error(failure)
         if described is None:

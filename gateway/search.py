@@ -25,6 +25,7 @@ from gateway.quality.watch import Quality
 from gateway.tokens import bad_log_position, decode_log_position
 from lookalike.errors import InvalidInputError, NotFoundError, Reason, UnavailableError
 from lookalike.runtime.logs import Throttle
+from lookalike.runtime.tracing import current_call
 from lookalike.v1 import hasher_pb2, search_pb2, types_pb2
 
 _LOOKUP_SHARE = 0.5
@@ -99,6 +100,10 @@ class SearchPipeline:
 
     def _observe(self, response: search_pb2.SearchResponse, waits: _Waits) -> None:
         timing, coverage = response.timing, response.coverage
+        if call := current_call():
+            stages = ("admit", "embed", "fanout", "merge")
+            call.stages(waits.start, [(stage, getattr(timing, f"{stage}_seconds")) for stage in stages])
+            call.describe(shards_answered=coverage.shards_answered, codes_scanned=coverage.codes_scanned)
         slot_seconds = timing.total_seconds if waits.slot_seconds is None else waits.slot_seconds
         self._metrics.searched(timing, slot_seconds=slot_seconds, lookup_seconds=waits.lookup_seconds)
         if coverage.shards_total:

@@ -28,6 +28,7 @@ from gateway.peers import Embedder
 from gateway.tokens import encode_log_position
 from lookalike.collections import Spec
 from lookalike.errors import InvalidInputError, LookalikeError, UnavailableError
+from lookalike.runtime.tracing import stage
 from lookalike.v1 import catalog_pb2, hasher_pb2, types_pb2
 from lookalike.wire.status import status_of
 
@@ -84,7 +85,7 @@ class Writer:
     async def slot(self, deadline: Deadline) -> AsyncIterator[None]:
         """Waits for a slot and holds it; see :meth:`gateway.admission.Admission.slot`."""
         async with AsyncExitStack() as held:
-            with self._metrics.writing("slot"):
+            with self._metrics.writing("slot"), stage("slot"):
                 await held.enter_async_context(self._admission.slot(deadline))
             yield
 
@@ -122,18 +123,18 @@ class Writer:
         check_request_id(request_id)
         check_batch_size(items, field)
         payload_bytes = sum(upsert.ByteSize() for upsert in items)
-        with self._metrics.writing("check"):
+        with self._metrics.writing("check"), stage("check"):
             checked = await off_loop(payload_bytes, lambda: _checked(items, collection.spec, field))
         vectors = dict(checked.vectors)
         if checked.images:
             photos = list(checked.images.values())
-            with self._metrics.writing("embed"):
+            with self._metrics.writing("embed"), stage("embed"):
                 embedded = await embed_items(self._embedder, photos, collection.spec, deadline)
             for index, outcome in zip(checked.images, embedded, strict=True):
                 if isinstance(outcome, LookalikeError):
                     outcome = moved(outcome, f"{field}[{index}].image")
                 vectors[index] = outcome
-        with self._metrics.writing("convert"):
+        with self._metrics.writing("convert"), stage("convert"):
             mutations = await off_loop(payload_bytes, lambda: _mutations(items, vectors))
         results = [catalog_pb2.UpsertResult(item_id=upsert.item.item_id) for upsert in items]
         for index, problem in vectors.items():
@@ -205,7 +206,7 @@ class Writer:
 
     async def _append(self, collection: Collection, write: Write, deadline: Deadline) -> Appended:
         try:
-            with self._metrics.writing("append"):
+            with self._metrics.writing("append"), stage("append"):
                 return await self._log.append(collection, write, deadline)
         except UnavailableError:
             # The collection may have been deleted meanwhile, and then no retry helps.

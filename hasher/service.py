@@ -19,6 +19,7 @@ from hasher.shard import Shard
 from lookalike.collections import Spec
 from lookalike.errors import InvalidInputError, Reason, UnavailableError
 from lookalike.limits import MIB
+from lookalike.runtime.tracing import TracedCall, current_call
 from lookalike.v1 import hasher_pb2, hasher_pb2_grpc
 
 # A page with vectors stays well below the limit of one message.
@@ -131,12 +132,17 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
         finally:
             self._metrics.search_took("position", time.perf_counter() - start, exact=request.exact)
         pool = self._pools.exact if request.exact else self._pools.search
-        return await pool.run(lambda: self._search(generation, request))
+        call, queued = current_call(), time.perf_counter()
+        return await pool.run(lambda: self._search(generation, request, call, queued))
 
     def _search(
-        self, generation: Generation, request: hasher_pb2.HasherServiceSearchRequest
+        self,
+        generation: Generation,
+        request: hasher_pb2.HasherServiceSearchRequest,
+        call: TracedCall | None,
+        queued: float,
     ) -> hasher_pb2.HasherServiceSearchResponse:
-        start = time.perf_counter()
+        begun = start = time.perf_counter()
         try:
             query = convert.query_of(request, generation.spec)
             before = time.perf_counter()
@@ -145,6 +151,10 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
             finally:
                 start += time.perf_counter() - before  # was no conversion
             self._metrics.searched(answer.seconds, sum(answer.codes_scanned), exact=query.exact)
+            if call:
+                own = (("queue", begun - queued), ("convert", before - begun))
+                call.stages(queued, (*own, *answer.seconds.items()))
+                call.describe(codes_scanned=sum(answer.codes_scanned))
             return convert.answer_message(answer)
         finally:
             self._metrics.search_took("convert", time.perf_counter() - start, exact=request.exact)

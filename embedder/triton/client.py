@@ -36,6 +36,7 @@ from lookalike.errors import (
     Reason,
     UnavailableError,
 )
+from lookalike.runtime.tracing import outgoing
 from lookalike.wire.proxies import DIRECT
 
 MAX_RETRIES = 4
@@ -177,13 +178,15 @@ class TritonEncoder:
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             raise DeadlineError("the deadline passed before Triton was asked")
-        return await self._client.infer(
-            self._target.model,
-            [tensor],
-            model_version=self._version,
-            outputs=self._outputs,
-            client_timeout=remaining,
-        )
+        with outgoing("inference.GRPCInferenceService/ModelInfer", model=self._target.model) as headers:
+            return await self._client.infer(
+                self._target.model,
+                [tensor],
+                model_version=self._version,
+                outputs=self._outputs,
+                client_timeout=remaining,
+                headers=headers,
+            )
 
     def _read(
         self, result: InferResult, rows: int

@@ -20,6 +20,7 @@ from lookalike.runtime.calls import Calls
 from lookalike.runtime.observed import Method, ObservedCall
 from lookalike.runtime.process_metrics import ProcessMetrics
 from lookalike.runtime.streams import RequestStream
+from lookalike.runtime.tracing import Tracing
 
 _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]]
 _Serializer = Callable[[Any], bytes]
@@ -35,15 +36,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         calls: Says which calls there may be.
         max_message_bytes: Longer answers are refused.
         stream_idle_seconds: Streams that are silent for longer are ended.
+        tracing: Makes a span of each call; None: nothing is traced.
     """
 
     def __init__(
-        self, metrics: ProcessMetrics, calls: Calls, max_message_bytes: int, stream_idle_seconds: float
+        self,
+        metrics: ProcessMetrics,
+        calls: Calls,
+        max_message_bytes: int,
+        stream_idle_seconds: float,
+        tracing: Tracing | None = None,
     ) -> None:
         self._metrics = metrics
         self._calls = calls
         self._max_message_bytes = max_message_bytes
         self._stream_idle_seconds = stream_idle_seconds
+        self._tracing = tracing
         self._wrapped: dict[str, tuple[grpc.RpcMethodHandler, Method, grpc.RpcMethodHandler]] = {}
 
     async def intercept_service(
@@ -148,7 +156,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             closing.cancel()
 
     def _observed(self, method: Method, context: grpc.aio.ServicerContext) -> ObservedCall:
-        return ObservedCall(method, context, self._metrics, self._calls)
+        return ObservedCall(method, context, self._metrics, self._calls, self._tracing)
 
     def _encoded(
         self, handler: grpc.RpcMethodHandler, response: Any, context: grpc.aio.ServicerContext

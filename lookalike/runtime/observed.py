@@ -18,6 +18,7 @@ from lookalike.errors import LookalikeError, NotSupportedError, Reason
 from lookalike.files.open_files import open_files_error
 from lookalike.runtime.calls import Calls, Kind, shutting_down
 from lookalike.runtime.process_metrics import ProcessMetrics
+from lookalike.runtime.tracing import TracedCall, Tracing
 from lookalike.wire.channel import REQUEST_ID_KEY, RETRY_KEY
 from lookalike.wire.status import CODES_BY_NUMBER, DETAILS_KEY, PUSHBACK_KEY, code_of, status_of
 
@@ -81,21 +82,37 @@ class ObservedCall:
         context: gRPC's.
         metrics: Where the call is counted and timed.
         calls: The call leaves them at its end.
+        tracing: Makes its span; None: nothing is traced.
     """
 
     def __init__(
-        self, method: Method, context: grpc.aio.ServicerContext, metrics: ProcessMetrics, calls: Calls
+        self,
+        method: Method,
+        context: grpc.aio.ServicerContext,
+        metrics: ProcessMetrics,
+        calls: Calls,
+        tracing: Tracing | None,
     ) -> None:
         self._method = method
         self._context = context
         self._metrics = metrics
         self._calls = calls
+        self._tracing = tracing
+        self._span: TracedCall | None = None
 
     async def __aenter__(self) -> None:
         self._request_id = self._read_metadata()
         structlog.contextvars.bind_contextvars(request_id=self._request_id)
         self._context.set_trailing_metadata(((REQUEST_ID_KEY, self._request_id),))
+        if self._tracing and self._method.kind != "probe":
+            self._begin_span(self._tracing)
         self._start = time.perf_counter()
+
+    def _begin_span(self, tracing: Tracing) -> None:
+        self._span = tracing.begin(self._method.path, self._context.invocation_metadata() or ())
+        if self._span:
+            self._span.describe(request_id=self._request_id)
+            structlog.contextvars.bind_contextvars(trace_id=self._span.trace_id)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -106,6 +123,8 @@ class ObservedCall:
         answer = self._answer(error)
         code = code_of(answer) if isinstance(answer, LookalikeError) else answer
         self._metrics.ended(self._method.labels, code, time.perf_counter() - self._start)
+        if self._span:
+            self._span.end(code.name, answer if isinstance(answer, LookalikeError) else None)
         if isinstance(answer, LookalikeError):
             if isinstance(error, asyncio.CancelledError):
                 task.uncancel()

@@ -26,6 +26,7 @@ from lookalike.runtime.metrics import Metrics, MetricsServer
 from lookalike.runtime.process_metrics import ProcessMetrics
 from lookalike.runtime.reflection import add_reflection
 from lookalike.runtime.settings import ServerSettings
+from lookalike.runtime.tracing import exemplar, open_tracing
 
 MAX_UNTAKEN_SECONDS = 3600
 """How long a call may wait for its handler; longer than any deadline."""
@@ -53,7 +54,8 @@ class ServerRunner:
     """One gRPC server with health, reflection, metrics and a graceful stop.
 
     The stop goes: health NOT_SERVING → wait ``drain_wait_seconds`` → refuse new calls and give running ones
-    ``stop_grace_seconds`` → refuse those, too → end ``background`` → ``close`` callbacks in order → metrics.
+    ``stop_grace_seconds`` → refuse those, too → end ``background`` → ``close`` callbacks in order → traces →
+    metrics.
 
     Args:
         name: The process's name in logs.
@@ -97,8 +99,15 @@ class ServerRunner:
             settings.max_request_bytes_in_flight,
         )
         self._process_metrics = ProcessMetrics(metrics, name, self._calls)
+        self._tracing = open_tracing(name, settings)
+        if self._tracing:
+            metrics.exemplar = exemplar
         own = CallInterceptor(
-            self._process_metrics, self._calls, settings.max_message_bytes, settings.stream_idle_seconds
+            self._process_metrics,
+            self._calls,
+            settings.max_message_bytes,
+            settings.stream_idle_seconds,
+            self._tracing,
         )
         self._interceptors = (own, *interceptors)
         self._background = (*background, self._process_metrics.watch_event_loop)
@@ -159,6 +168,8 @@ class ServerRunner:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for close in self._close:
             await close()
+        if self._tracing:
+            await asyncio.to_thread(self._tracing.close)
         if self._metrics_server:
             await asyncio.to_thread(self._metrics_server.stop)
         log.info("stopped", name=self._name)

@@ -68,6 +68,10 @@ class ServerSettings(BaseSettings):
     """Name or address of ``/metrics``; by default ``host``."""
     insecure: bool = False
     """Serve other machines, too, unencrypted and whoever calls: only in a network that is trusted."""
+    trace_endpoint: str = ""
+    """Where spans are sent by OTLP over gRPC, such as ``http://127.0.0.1:4317``; by default nowhere."""
+    trace_sample_ratio: float = Field(default=0.1, ge=0, le=1, allow_inf_nan=False)
+    """Share of the calls that are traced; callers that send a ``traceparent`` have decided for theirs."""
     ready_file: Path | None = None
     """Written once serving: JSON with ``port``, ``metrics_port`` and ``pid``."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

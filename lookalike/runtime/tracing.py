@@ -1,0 +1,259 @@
+"""Traces by OpenTelemetry: a span for each call that is served, for its stages and the calls that it makes.
+
+Without ``trace_endpoint`` nothing of OpenTelemetry is imported, and what is here costs a look at a context
+variable. Callers that send a W3C ``traceparent`` decide for themselves whether their call is sampled.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from lookalike.errors import InvalidInputError, LookalikeError, Reason
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import Span, Tracer
+
+    from lookalike.runtime.settings import ServerSettings
+
+TRACEPARENT = "traceparent"
+_TRACE_KEYS = (TRACEPARENT, "tracestate")
+_EXPORT_SECONDS = 5
+"""How long one attempt to hand spans over may take; also what a stop waits for at most."""
+_OFF: AbstractContextManager[Mapping[str, str]] = nullcontext({})
+_Value = str | int | float
+_current: ContextVar[TracedCall | None] = ContextVar("traced_call", default=None)
+
+
+def current_call() -> TracedCall | None:
+    """Returns the sampled call that is being answered; None: there is none.
+
+    Threads of a pool do not know it: pass it on to them.
+    """
+    return _current.get()
+
+
+def exemplar() -> dict[str, str] | None:
+    """Returns the labels of the current call's trace, for a metric; None: there is none."""
+    call = _current.get()
+    return None if call is None else {"trace_id": call.trace_id}
+
+
+def outgoing(name: str, **attributes: _Value) -> AbstractContextManager[Mapping[str, str]]:
+    """Returns a context that is the span of a call to another service; it yields the headers to send along.
+
+    Args:
+        name: Service and method, such as ``lookalike.v1.HasherService/Search``.
+        attributes: Of the span, ``lookalike.`` in front of their names.
+    """
+    call = _current.get()
+    return _OFF if call is None else call.outgoing(name, attributes)
+
+
+def stage(name: str) -> AbstractContextManager[object]:
+    """Returns a context that is the span of a stage of the current call."""
+    call = _current.get()
+    return _OFF if call is None else call.stage(name)
+
+
+@contextmanager
+def on_behalf_of(calls: Sequence[TracedCall | None]) -> Iterator[None]:
+    """Makes the first sampled one of several calls the current one, linked to the others: for their batch."""
+    sampled = list(dict.fromkeys(call for call in calls if call is not None))
+    if not sampled:
+        yield
+        return
+    token = _current.set(sampled[0].with_links(sampled[1:]))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+class TracedCall:
+    """A call that is served and sampled.
+
+    Args:
+        tracer: Makes spans.
+        span: Of the call.
+        links: Other calls that outgoing ones are for, too.
+    """
+
+    def __init__(self, tracer: Tracer, span: Span, links: Sequence[TracedCall] = ()) -> None:
+        self._tracer = tracer
+        self.span = span
+        self._links = links
+
+    @property
+    def trace_id(self) -> str:
+        """32 hexadecimal digits, as logs and exemplars have it."""
+        return f"{self.span.get_span_context().trace_id:032x}"
+
+    def with_links(self, others: Sequence[TracedCall]) -> TracedCall:
+        """Returns the same call, whose outgoing calls are for others, too."""
+        return TracedCall(self._tracer, self.span, others)
+
+    def stages(self, start: float, seconds: Iterable[tuple[str, float]]) -> None:
+        """Adds the stages of the call, one after another; those that took no time did not take place.
+
+        Args:
+            start: When the first began, by ``time.perf_counter`` or ``time.monotonic``, one clock on Linux.
+            seconds: Names and durations.
+        """
+        at = time.time_ns() - round((time.perf_counter() - start) * 1e9)
+        context = self._context()
+        for name, duration in seconds:
+            end = at + round(duration * 1e9)
+            if duration:
+                self._tracer.start_span(name, context, start_time=at).end(end)
+            at = end
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """See :func:`stage`."""
+        with _ended(self._tracer.start_span(name, self._context())):
+            yield
+
+    def describe(self, **attributes: _Value) -> None:
+        """Adds attributes to the call's span, ``lookalike.`` in front of their names."""
+        self.span.set_attributes(_own(attributes))
+
+    @contextmanager
+    def outgoing(self, name: str, attributes: Mapping[str, _Value]) -> Iterator[Mapping[str, str]]:
+        """See :func:`outgoing`."""
+        from opentelemetry.trace import Link, SpanKind, set_span_in_context
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        span = self._tracer.start_span(
+            name,
+            self._context(),
+            SpanKind.CLIENT,
+            attributes={**_rpc(name), **_own(attributes)},
+            links=[Link(other.span.get_span_context()) for other in self._links],
+        )
+        headers: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(headers, set_span_in_context(span))
+        with _ended(span):
+            yield headers
+
+    def end(self, code: str, error: LookalikeError | None) -> None:
+        """Ends the call's span.
+
+        Args:
+            code: The name of its status.
+            error: What the caller is told, if it failed.
+        """
+        from opentelemetry.trace import Status, StatusCode
+
+        self.span.set_attribute("rpc.response.status_code", code)
+        if error is not None:
+            self.span.set_attribute("error.type", error.reason.value)
+            self.span.set_status(Status(StatusCode.ERROR, error.message))
+        self.span.end()
+
+    def _context(self) -> Any:
+        from opentelemetry.trace import set_span_in_context
+
+        return set_span_in_context(self.span)
+
+
+class Tracing:
+    """The traces of one process.
+
+    Args:
+        provider: Where its spans go.
+    """
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self._provider = provider
+        self._tracer = provider.get_tracer("lookalike")
+
+    def begin(self, path: str, metadata: Iterable[tuple[str, str | bytes]]) -> TracedCall | None:
+        """Begins the span of a call that is served, and makes it the current one; None: it is not sampled.
+
+        Args:
+            path: ``/service/method``.
+            metadata: As the caller sent it.
+        """
+        from opentelemetry.trace import SpanKind
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        carrier = {key: value for key, value in metadata if key in _TRACE_KEYS and isinstance(value, str)}
+        parent = TraceContextTextMapPropagator().extract(carrier)
+        name = path.removeprefix("/")
+        span = self._tracer.start_span(name, parent, SpanKind.SERVER, attributes=_rpc(name))
+        if not span.is_recording():
+            return None
+        call = TracedCall(self._tracer, span)
+        _current.set(call)
+        return call
+
+    def close(self) -> None:
+        """Hands over what is left, for as long as one attempt may take."""
+        self._provider.shutdown()
+
+
+def open_tracing(name: str, settings: ServerSettings, **resource: str | int) -> Tracing | None:
+    """Returns what traces the calls of a service; None: its settings name no endpoint.
+
+    Args:
+        name: Of the service.
+        settings: Its settings.
+        resource: Further attributes of the process.
+
+    Raises:
+        InvalidInputError: OpenTelemetry is not installed (``CONFIG_INVALID``).
+    """
+    if not settings.trace_endpoint:
+        return None
+    try:
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+    except ImportError:
+        raise InvalidInputError(
+            "trace_endpoint needs OpenTelemetry: pip install 'lookalike[tracing]'",
+            reason=Reason.CONFIG_INVALID,
+            field="trace_endpoint",
+        ) from None
+    provider = TracerProvider(
+        sampler=ParentBased(TraceIdRatioBased(settings.trace_sample_ratio)),
+        resource=Resource.create(
+            {"service.name": f"lookalike-{name}", "service.version": version("lookalike"), **resource}
+        ),
+        shutdown_on_exit=False,
+    )
+    exporter = OTLPSpanExporter(settings.trace_endpoint, timeout=_EXPORT_SECONDS)
+    provider.add_span_processor(BatchSpanProcessor(exporter, export_timeout_millis=1000 * _EXPORT_SECONDS))
+    return Tracing(provider)
+
+
+def _rpc(name: str) -> dict[str, str]:
+    return {"rpc.system.name": "grpc", "rpc.method": name}
+
+
+def _own(attributes: Mapping[str, _Value]) -> dict[str, _Value]:
+    return {f"lookalike.{name}": value for name, value in attributes.items()}
+
+
+@contextmanager
+def _ended(span: Span) -> Iterator[None]:
+    """Ends a span with the block, and says what went wrong there."""
+    from opentelemetry.trace import Status, StatusCode
+
+    try:
+        yield
+    except BaseException as error:
+        kind = error.reason.value if isinstance(error, LookalikeError) else type(error).__name__
+        span.set_attribute("error.type", kind)
+        span.set_status(Status(StatusCode.ERROR))
+        raise
+    finally:
+        span.end()
