@@ -44,7 +44,7 @@ build_programs() {
     rm -rf "$home/.work"
 }
 
-[ $# -gt 0 ] || set -- checks manifests kube
+[ $# -gt 0 ] || set -- checks manifests otelcol kube
 for set in "$@"; do
     home=$cache/$set-$(key "$set")
     mkdir -p "$home"

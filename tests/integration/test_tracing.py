@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 
+from deploy.local import otelcol
 from lookalike.client import Item
 from lookalike.client.requests import read_photo
 from lookalike.v1 import search_pb2, search_pb2_grpc, types_pb2
@@ -23,13 +26,22 @@ SERVER, CLIENT = 2, 3
 
 
 @pytest.fixture
-def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
-    """What all services that are started in the test send their spans to."""
-    with collecting() as running:
-        for service in ("GATEWAY", "HASHER", "EMBEDDER"):
-            monkeypatch.setenv(f"LOOKALIKE_{service}_TRACE_ENDPOINT", running.endpoint)
-            monkeypatch.setenv(f"LOOKALIKE_{service}_TRACE_SAMPLE_RATIO", "0")
-        yield running
+def collector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    """Gets the spans of all services that are started in the test, through a real collector."""
+    if reason := otelcol.missing():
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with collecting() as received:
+        real = otelcol.OtelCollector(tmp_path, received.endpoint.removeprefix("http://"))
+        real.start()
+        try:
+            for service in ("GATEWAY", "HASHER", "EMBEDDER"):
+                monkeypatch.setenv(f"LOOKALIKE_{service}_TRACE_ENDPOINT", real.endpoint)
+                monkeypatch.setenv(f"LOOKALIKE_{service}_TRACE_SAMPLE_RATIO", "0")
+            yield received
+        finally:
+            real.stop()
 
 
 def _search(stack: Stack, item: Item) -> None:
