@@ -19,7 +19,7 @@ class EmbedderMetrics:
     def __init__(self, metrics: Metrics) -> None:
         stage_seconds = metrics.histogram(
             "lookalike_embedder_stage_seconds",
-            "Seconds that a photo was preprocessed or waited (queue), and that a batch was encoded,"
+            "Seconds that a photo was preprocessed or waited (queue), and that a batch was encoded; each"
             " also in vain.",
             ("stage",),
         )
@@ -61,7 +61,7 @@ class EmbedderMetrics:
         return self._preprocess.time()
 
     def waited(self, seconds: float) -> None:
-        """Takes how long one photo waited for its turn."""
+        """Takes how long one photo waited for its turn, or until its caller left."""
         self._queue.observe(seconds)
 
     def batched(self, photos: int) -> None:

@@ -285,12 +285,17 @@ class EmbedPipeline:
         self, photo: Photo, predictions_k: int, deadline: float, times: StageTimes
     ) -> EmbeddedPhoto | InvalidInputError:
         arrived = time.monotonic()
-        started, prepared = await self._decode(photo)
-        queued_at = time.monotonic()
-        times.preprocess_seconds += queued_at - started
-        if isinstance(prepared, InvalidInputError):
-            return prepared
-        row = await self._batcher.submit(_Prepared(prepared, queued_at, deadline, current_call()))
+        try:
+            started, prepared = await self._decode(photo)
+            queued_at = time.monotonic()
+            times.preprocess_seconds += queued_at - started
+            if isinstance(prepared, InvalidInputError):
+                return prepared
+            row = await self._batcher.submit(_Prepared(prepared, queued_at, deadline, current_call()))
+        except asyncio.CancelledError:
+            # Its caller waited in vain, which is when waits matter most.
+            self._metrics.waited(time.monotonic() - arrived)
+            raise
         queue_seconds = (started - arrived) + row.queue_seconds
         self._metrics.waited(queue_seconds)
         times.queue_seconds = max(times.queue_seconds, queue_seconds)

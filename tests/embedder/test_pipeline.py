@@ -138,6 +138,23 @@ async def test_stages_are_timed(bundle: Bundle) -> None:
     assert metrics.registry.get_sample_value("lookalike_embedder_batch_photos_sum") == 20
 
 
+async def test_photos_that_wait_in_vain_are_timed_too(bundle: Bundle) -> None:
+    metrics, gate = Metrics(), Gate(OnnxEncoder(bundle, threads=1))
+    async with running(bundle, gate, metrics, max_batch=1) as pipeline:
+        first = asyncio.create_task(pipeline.embed([photo(1)]))
+        await asyncio.to_thread(gate.entered.wait)
+        second = asyncio.create_task(pipeline.embed([photo(2)]))
+        await asyncio.sleep(0.3)
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+        waited = partial(metrics.registry.get_sample_value, labels={"stage": "queue"})
+        shown = [waited(f"lookalike_embedder_stage_seconds_{part}") for part in ("count", "sum")]
+        gate.open(2)
+        await first
+    assert shown[0] == 1
+    assert shown[1] > 0.2
+
+
 async def test_batches_that_fail_are_timed_too(bundle: Bundle) -> None:
     class Failing(OnnxEncoder):
         def encode(self, images: np.ndarray) -> Any:
