@@ -117,6 +117,17 @@ test: setup ## Run every test, Rust and Python (ARGS go to pytest)
 kube-tools: $(STAMPS)/python ## Build Kubernetes, helm and what checks the chart into build/tools (needs Go; 8 minutes of CPU, once)
 	@PYTHON=$(CURDIR)/$(BIN)/python deploy/tools/build.sh
 
+.PHONY: kube-install
+kube-install: kube-tools ## Install what a node runs containers with: containerd, runc, CoreDNS (Debian and its like, as root)
+	@PYTHON=$(CURDIR)/$(BIN)/python deploy/tools/build.sh pause coredns
+	@{ command -v containerd && command -v runc && command -v nft && command -v /usr/lib/cni/bridge; } >/dev/null || { \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends \
+			containerd containernetworking-plugins nftables runc; }
+
+.PHONY: kube
+kube: setup kube-install ## Install the chart on a real node, and count what fails while things are done to it (as root)
+	$(BIN)/python -m tests.kube $(ARGS)
+
 .PHONY: fuse-install
 fuse-install: ## Install libfuse, for tests that cut the power (Debian and its like, as root)
 	@ldconfig -p | grep -q 'libfuse3\.so' || { apt-get update -qq && apt-get install -qq -y --no-install-recommends libfuse3-3; }
