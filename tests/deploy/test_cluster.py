@@ -134,7 +134,7 @@ def test_drains_take_one_shard_at_a_time(release: Release, timed: Timed) -> None
 @pytest.mark.parametrize(
     ("metric", "target", "served_as", "high", "low"),
     [
-        ("queueDepth", "8", "lookalike_embedder_queue_depth", "40", "0"),
+        ("queueDepth", "8", "lookalike_embedder_queue_photos", "40", "0"),
         ("queueSeconds", "50m", "lookalike_embedder_queue_seconds", "300m", "1m"),
     ],
     ids=["queueDepth", "queueSeconds"],
