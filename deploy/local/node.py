@@ -32,7 +32,7 @@ _SERVICES = "10.96.0.0/16"
 
 def problem() -> str:
     """Returns why no node can be started here, or nothing."""
-    if missing := [name for name in ("containerd", "ctr", "runc") if not shutil.which(name)]:
+    if missing := [name for name in ("containerd", "ctr", "nft", "runc") if not shutil.which(name)]:
         return f"{', '.join(missing)} not found; `make kube-install` installs them"
     if not Path("/usr/lib/cni/bridge").exists():
         return "the network plugins (/usr/lib/cni) are missing; `make kube-install` installs them"
@@ -51,9 +51,10 @@ class Node:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.folder = cluster.folder / "node"
+        self.volumes = self.folder / "volumes"
         # Of no other cluster that runs at the same time.
         self._cgroup = f"{_PREFIX}{os.getpid()}"
-        self._volumes = 0
+        self._volume_count = 0
 
     def start(self) -> None:
         """Starts it, and waits until it is ready.
@@ -91,11 +92,17 @@ class Node:
         """Makes the images of an archive (``docker-archive`` or OCI) known."""
         self._ctr("images", "import", str(archive))
 
+    def processes(self, pod: Object) -> list[int]:
+        """Returns what runs in the first container of a pod, its server first, as this machine numbers it."""
+        container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+        [group] = (_CGROUPS / "memory" / self._cgroup).rglob(container)
+        return sorted(map(int, (group / "cgroup.procs").read_text().split()))
+
     def add_volume(self, claim: Object) -> None:
         """Adds a volume on this node for a claim of this specification."""
-        self._volumes += 1
-        made = volume(self._volumes, claim)
-        folder = self.folder / "volumes" / made["metadata"]["name"]
+        self._volume_count += 1
+        made = volume(self._volume_count, claim)
+        folder = self.volumes / made["metadata"]["name"]
         folder.mkdir(parents=True)
         here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NAME]}
         # Unlike of hostPath, the kubelet gives the files of such a volume to the pod's group.

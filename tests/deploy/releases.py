@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
@@ -58,10 +58,14 @@ class Release:
     Args:
         cluster: Where.
         values: Arguments of helm for every install and upgrade.
+        add_volume: Makes a volume for a claim; by default one of the cluster's, which no pod could use.
     """
 
-    def __init__(self, cluster: Cluster, *values: str) -> None:
+    def __init__(
+        self, cluster: Cluster, *values: str, add_volume: Callable[[Object], None] | None = None
+    ) -> None:
         self.cluster = cluster
+        self._add_volume = add_volume or cluster.add_volume
         self.namespace = f"test-{next(_numbers)}"
         self._values = values
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -76,7 +80,7 @@ class Release:
             "resources": {"requests": {"storage": "10Gi"}},
         }
         metadata = {"name": "lookalike-models", "namespace": self.namespace}
-        self.cluster.add_volume(spec)
+        self._add_volume(spec)
         self.cluster.apply(
             {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
         )
@@ -84,7 +88,7 @@ class Release:
     def install(self, *arguments: str) -> None:
         """Installs it on new volumes, and waits until everything is ready."""
         for spec in claims(render(*self._values, *arguments)):
-            self.cluster.add_volume(spec)
+            self._add_volume(spec)
         self.helm("install", NAME, str(CHART), "--wait", "--timeout=60s", *self._values, *arguments)
 
     def upgrade(self, *arguments: str, timeout: str = "60s") -> None:

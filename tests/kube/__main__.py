@@ -1,0 +1,151 @@
+"""``make kube``: the images on a real node, and what becomes of searches while things are done to them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deploy.local import kube, node
+from deploy.local.process import ROOT
+from tests.deploy.releases import NAME, OBJECTS
+from tests.kube import installation
+from tests.kube.installation import COLLECTION, Installation
+
+# Each takes less than the server, which so is the largest when the memory is gone.
+_ALLOCATE = """
+import os, time
+for _ in range(60):
+    if not os.fork():
+        taken = b"x" * (64 << 20)
+        break
+time.sleep(60)
+"""
+
+
+def actions(made: Installation) -> dict[str, Callable[[], object]]:
+    """What is done, by name."""
+
+    def restart(kind: str, name: str) -> Callable[[], object]:
+        what = f"{kind}/{OBJECTS}-{name}"
+        release = made.release
+
+        def act() -> None:
+            release.kubectl("rollout", "restart", what)
+            release.kubectl("rollout", "status", what, "--timeout=180s")
+
+        return act
+
+    def kill(component: str) -> Callable[[], object]:
+        def act() -> None:
+            pod = made.pod(component)
+            os.kill(made.node.processes(pod)[0], signal.SIGKILL)
+            assert made.wait_until_restarted(pod)["exitCode"] == 137
+
+        return act
+
+    def lose_node() -> None:
+        before = [
+            pod for component in ("gateway", "hasher", "embedder") for pod in made.release.pods(component)
+        ]
+        made.node.lose()
+        made.node.come_back()
+        for pod in before:
+            made.wait_until_restarted(pod)
+
+    return {
+        "rolling restart of the embedders": restart("deployment", "embedder"),
+        "rolling restart of the hashers": restart("statefulset", "hasher-r0"),
+        "restart of the gateway": restart("deployment", "gateway"),
+        "SIGKILL of an embedder": kill("embedder"),
+        "SIGKILL of a hasher": kill("hasher"),
+        "SIGKILL of the gateway": kill("gateway"),
+        "an embedder out of memory": lambda: exhaust(made, "embedder"),
+        "loss of the node, and its return": lose_node,
+    }
+
+
+def exhaust(made: Installation, component: str) -> None:
+    """Takes all memory that a pod may have; the kernel then ends its server."""
+    pod = made.pod(component)
+    server = made.node.processes(pod)[0]
+    # Of processes that are protected alike the kernel ends the largest.
+    Path(f"/proc/{server}/oom_score_adj").write_text("1000")
+    with pytest.raises(RuntimeError, match="exit code 137"):
+        made.release.kubectl("exec", pod["metadata"]["name"], "--", "python", "-c", _ALLOCATE)
+    assert made.wait_until_restarted(pod)["reason"] == "OOMKilled"
+
+
+def look(made: Installation) -> None:
+    """Does what the docs say about looking into pods."""
+    gateway = f"deployment/{OBJECTS}-gateway"
+    assert '"event": "serving"' in made.release.kubectl("logs", gateway)
+    assert made.release.kubectl("exec", gateway, "--", "id", "-u").strip() == "65532"
+    command = ["kubectl", f"--kubeconfig={made.cluster.kubeconfig}", f"--namespace={made.release.namespace}"]
+    forward = ["port-forward", f"service/{OBJECTS}-gateway", "17700:7700"]
+    process = made.cluster.run_server("port-forward", str(kube.TOOLS / "kubecp"), *command, *forward)
+    process.wait_until(lambda: "Forwarding from" in process.said())
+    made.python("tests.kube.fill", "127.0.0.1:17700", COLLECTION)
+    process.stop()
+
+
+def timed(step: str, action: Callable[[], object]) -> None:
+    """Does something, and prints how long it took."""
+    start = time.monotonic()
+    action()
+    print(f"{time.monotonic() - start:6.1f} s  {step}", flush=True)
+
+
+def cells_of(outcomes: Counter[str]) -> list[str]:
+    """How many searches were sent, failed, and were answered in part."""
+    failed = {code: count for code, count in outcomes.items() if code not in ("complete", "partial")}
+    codes = ", ".join(f"{code} {count}" for code, count in sorted(failed.items()))
+    return [str(outcomes.total()), codes or "0", str(outcomes["partial"])]
+
+
+def run(made: Installation, only: str) -> None:
+    """Installs, looks, does everything, and looks whether all data are still there."""
+    timed("install, until the pods' own probes let them be ready", made.install)
+    timed("helm test: search by photo", lambda: made.release.helm("test", NAME, "--timeout=120s"))
+    timed("fill a collection", made.start_searches)
+    timed("kubectl logs, exec and port-forward", lambda: look(made))
+    print("\n| action | ready after | sent once | failed | in part | by the client | failed | in part |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, action in actions(made).items():
+        if only in name:
+            seconds, found = made.measure(action)
+            cells = [cell for how in ("once", "client") for cell in cells_of(found[how])]
+            print(f"| {name} | {seconds:.1f} s | {' | '.join(cells)} |", flush=True)
+    print()
+    timed("all items are there and find themselves", made.stop_searches)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.kube", description=__doc__)
+    parser.add_argument("--only", default="", help="actions with this in their names")
+    arguments = parser.parse_args()
+    if reason := kube.problem() or node.problem() or installation.problem():
+        print(f"error: {reason}", file=sys.stderr)
+        return 2
+    tag = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    start = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory(prefix="kube-") as folder,
+        node.real_cluster(Path(folder)) as (cluster, made),
+    ):
+        print(f"{time.monotonic() - start:6.1f} s  a cluster with one node")
+        run(Installation(cluster, made, tag), arguments.only)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
