@@ -1,4 +1,4 @@
-"""Writes ``docs/settings.md`` and ``docs/metrics.md``: ``python -m scripts.generated_docs [--check]``."""
+"""Writes the pages of settings, metrics and the API: ``python -m scripts.generated_docs [--check]``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gateway.config import GatewaySettings
 from hasher.config import HasherSettings
 from lookalike.runtime.settings import ServerSettings
 from scripts import declared_metrics
+from scripts.api_docs import api_page
 from scripts.declared_metrics import Declared
 from scripts.metric_uses import USES
 
@@ -109,7 +110,7 @@ def _cell(text: str | None) -> str:
     return " ".join((text or "").replace("``", "`").replace("|", "\\|").split())
 
 
-PAGES = {"settings.md": settings_page, "metrics.md": metrics_page}
+PAGES = {"settings.md": settings_page, "metrics.md": metrics_page, "api.md": api_page}
 
 
 def main(arguments: Sequence[str]) -> int:
