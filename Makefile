@@ -194,8 +194,12 @@ proto-landed: setup ## Keep the protos as those that later ones must be compatib
 	$(BIN)/python -m grpc_tools.protoc -I protos -I $(GOOGLEAPIS) --include_imports \
 		--descriptor_set_out=protos/landed.binpb $(PROTOS)
 
+.PHONY: docs
+docs: $(STAMPS)/python ## Build the documentation's site into build/site; a broken link or a page outside the menu fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 .PHONY: docs-generated
-docs-generated: setup ## Write docs/settings.md, docs/metrics.md and what the Helm chart is made of elsewhere
+docs-generated: setup ## Write the pages of settings, metrics and the API, and what the Helm chart has from elsewhere
 	$(BIN)/python -m scripts.generated_docs
 	$(BIN)/python -m scripts.chart
 
