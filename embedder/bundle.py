@@ -149,7 +149,9 @@ def load_bundle(path: Path) -> Bundle:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "its content"
-        raise _invalid(path, f"in {MANIFEST_NAME}, {where}: {first['msg']}") from error
+        raise _invalid(
+            path, f"in {MANIFEST_NAME}, {where}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error
     if manifest.network_sha256 != network_sha256:
         raise _invalid(path, f"{NETWORK_NAME} is not the file that {MANIFEST_NAME} describes")
     if manifest.golden_sha256 and not _is_file_of(path / GOLDEN_NAME, manifest.golden_sha256):

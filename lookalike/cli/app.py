@@ -28,6 +28,7 @@ from lookalike.errors import (
     LookalikeError,
     NotFoundError,
     NotSupportedError,
+    Reason,
     shown,
 )
 from lookalike.files.disk import FULL
@@ -112,7 +113,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _say(f"{error.message} ({error.reason.value})")
         return EXIT_BAD_INPUT if isinstance(error, _CALLERS_FAULT) else EXIT_FAILED
     except TyperException as error:
-        _say(error.format_message())
+        _say(f"{error.format_message().removesuffix('.')} ({Reason.CONFIG_INVALID.value})")
         return error.exit_code
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -102,6 +102,12 @@ class ServerSettings(BaseSettings):
     max_connection_age_grace_seconds: Seconds = 600.0
     """Time that calls on such a connection, streams among them, get to end."""
 
+    @property
+    def listens_on(self) -> list[tuple[str, int]]:
+        """Host and port of the calls, and of the metrics if they are served."""
+        metrics = (self.host if self.metrics_host is None else self.metrics_host, self.metrics_port)
+        return [(self.host, self.port), *([metrics] if self.metrics_port >= 0 else [])]
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -155,10 +161,7 @@ def load_settings(cls: type[_Settings], config_file: Path | None = None, **flags
     try:
         return cls(**given)
     except ValidationError as error:
-        problems = "; ".join(
-            ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))
-            for problem in error.errors()
-        )
+        problems = "; ".join(_problem(problem["loc"], problem["msg"]) for problem in error.errors())
         raise _bad(f"bad settings: {problems}") from None
 
 
@@ -172,6 +175,12 @@ def _section(file: Path, name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise _bad(f"[{name}] in {file} must be a section")
     return values
+
+
+def _problem(place: tuple[int | str, ...], message: str) -> str:
+    """Returns one of pydantic's findings; it puts words of its own in front of what our checks say."""
+    said = message.removeprefix("Value error, ")
+    return f"{'.'.join(map(str, place))}: {said}" if place else said
 
 
 def _bad(problem: str) -> InvalidInputError:

@@ -108,7 +108,7 @@ def test_a_damaged_manifest_is_refused(copy: Path, text: str, words: str) -> Non
         ("schema", 2, "schema"),
         ("dim", 17, "was changed"),
         ("metrics", {"mar": 1.0}, "was changed"),
-        ("preprocess_hash", "0" * 64, "preprocess_hash does not belong"),
+        ("preprocess_hash", "0" * 64, "its content: preprocess_hash does not belong"),
         ("network_sha256", "0" * 64, "not the file"),
         ("taxonomy", {"paths": [[["a"]], [["b", "c"]]], "parents": [[], [0]]}, "parents"),
         ("surprise", 1, "surprise"),

@@ -283,7 +283,7 @@ def test_damaged_rows_end_the_process_with_one_clear_line(launch: Any, tmp_path:
     second = launch()
     assert second.wait() == 2
     last = second.said().splitlines()[-1]
-    assert last.startswith("hasher: the row file of generation g is damaged")
+    assert last.startswith("error: the row file of generation g is damaged")
 
 
 def test_rows_of_a_newer_version_end_the_process_with_one_clear_line(launch: Any, tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_rows_of_a_newer_version_end_the_process_with_one_clear_line(launch: Any
     second = launch()
     assert second.wait() == 2
     last = second.said().splitlines()[-1]
-    assert last.startswith("hasher: the row file of generation g was written by a newer version")
+    assert last.startswith("error: the row file of generation g was written by a newer version")
     assert "damaged" not in last
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -159,6 +160,7 @@ def test_search_by_a_vector_file(cli: Cli, store: Any, tmp_path: Path, form: str
         (["train", "--catalog", "missing.csv", "--out", "bundle"], "missing.csv"),
         (["serve", "all", "--bundle", "missing"], "no model bundle missing"),
         (["serve", "hasher", "--shard", "many"], "shard"),
+        (["serve", "gateway", "--prot", "1"], "there is no setting '--prot'"),
         (["synth", "--out", "x", "--products", "0"], "products"),
         (["demo", "--catalog", "missing.csv"], "missing.csv"),
     ],
@@ -171,6 +173,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert outcome.code == 2
     *before, line = outcome.err.splitlines()
     assert problem in line
+    assert re.search(r"[^.] \([A-Z_]+\)$", line)
     assert "Traceback" not in outcome.err
     assert outcome.out == ""
     assert not before or arguments[0] == "demo"
@@ -248,7 +251,10 @@ def test_bad_files_are_refused_before_anything_is_sent(cli: Cli, tmp_path: Path,
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(cli: Cli, photo: Path) -> None:
-    for arguments in (["synth", "--out", photo], ["serve", "all", "--bundle", photo.parent, "--data", photo]):
+    for arguments in (
+        ["synth", "--out", photo],
+        ["serve", "all", "--bundle", photo.parent, "--data", photo, "--port", 0],
+    ):
         outcome = cli(*arguments)
         assert outcome.code == 2
         (line,) = outcome.err.splitlines()

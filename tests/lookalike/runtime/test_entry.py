@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 from pydantic.fields import FieldInfo
@@ -32,6 +34,31 @@ def test_help_explains_every_setting(
         words = explained[name.replace("_", "-")]
         assert len(words) > len(ending(setting)) + 10
         assert words.endswith(ending(setting))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["--prot", "1"],
+            "there is no setting '--prot'; `lookalike serve gateway --help` lists the settings",
+        ),
+        (["--port"], "argument --port: expected one argument; `lookalike serve gateway --help` lists"),
+        (["--data-folder", "x", "--hashers", "a"], "bad settings: hashers: 'a' must be host:port"),
+        ([], "bad settings: data_folder: Field required"),
+    ],
+)
+def test_a_bad_setting_is_one_line_with_its_reason(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert serve_main("gateway", GatewaySettings, serve, arguments, tmp_path / "failure.json") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith(f"error: {said}")
+    assert line.endswith(" (CONFIG_INVALID)")
+    failure = json.loads((tmp_path / "failure.json").read_text())
+    assert line == f"error: {failure['message']} ({failure['reason']})"
 
 
 def ending(setting: FieldInfo) -> str:
