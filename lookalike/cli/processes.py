@@ -21,12 +21,17 @@ from types import TracebackType
 from typing import IO, Self
 
 from lookalike.cli.console import note
-from lookalike.errors import UnavailableError
+from lookalike.errors import InvalidInputError, LookalikeError, Reason, UnavailableError
 
 STOP_SECONDS = 20.0
 """How long children get to stop before they are killed."""
 _POLL_SECONDS = 0.05
 _LOG_TAIL_LINES = 8
+_UNAVAILABLE = {
+    "embedder": Reason.EMBEDDER_UNAVAILABLE,
+    "hasher": Reason.SHARD_UNAVAILABLE,
+    "gateway": Reason.GATEWAY_UNREACHABLE,
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class ServiceProcess:
     name: str
     process: subprocess.Popen[bytes]
     ready_file: Path
+    failure_file: Path
     log_file: Path | None
 
     def port(self) -> int | None:
@@ -44,6 +50,23 @@ class ServiceProcess:
             return int(json.loads(self.ready_file.read_text())["port"])
         except FileNotFoundError:
             return None
+
+    def failure(self, code: int) -> LookalikeError:
+        """Returns why it ended with an exit code, in its own words where it has said so."""
+        where = f"; see {self.log_file}" if self.log_file else ""
+        try:
+            said = json.loads(self.failure_file.read_text())
+        except FileNotFoundError:
+            how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            return UnavailableError(f"the {self.name} {how}{where}", reason=self.unavailable)
+        return InvalidInputError(
+            f"the {self.name} ended: {said['message']}{where}", reason=Reason(said["reason"])
+        )
+
+    @property
+    def unavailable(self) -> Reason:
+        """The reason of errors for want of it."""
+        return _UNAVAILABLE[self.name.partition("-")[0]]
 
     def log_tail(self) -> list[str]:
         """Returns the last lines of the log, or none where the log goes to the terminal."""
@@ -77,10 +100,12 @@ class ServiceProcesses:
         """Starts ``lookalike serve SERVICE ARGUMENTS``; see :meth:`wait_for_ports` for when it is up."""
         name = name or service
         ready_file = self._scratch / f"{name}.ready.json"
-        ready_file.unlink(missing_ok=True)
+        failure_file = self._scratch / f"{name}.failure.json"
+        for file in (ready_file, failure_file):
+            file.unlink(missing_ok=True)
         log_file = self._logs / f"{name}.log" if self._logs else None
         command = [sys.executable, "-m", "lookalike.cli", "serve", service, "--exit-with-stdin"]
-        command += [*arguments, "--ready-file", str(ready_file)]
+        command += [f"--failure-file={failure_file}", *arguments, "--ready-file", str(ready_file)]
         with contextlib.ExitStack() as stack:
             output: IO[bytes] | None = stack.enter_context(log_file.open("ab")) if log_file else None
             process = subprocess.Popen(
@@ -90,7 +115,7 @@ class ServiceProcesses:
                 stderr=subprocess.STDOUT if output else None,
                 start_new_session=True,
             )
-        started = ServiceProcess(name, process, ready_file, log_file)
+        started = ServiceProcess(name, process, ready_file, failure_file, log_file)
         self._running.append(started)
         return started
 
@@ -101,7 +126,7 @@ class ServiceProcesses:
             Their ports, in the same order.
 
         Raises:
-            UnavailableError: One of them ended, or the time is up.
+            LookalikeError: One of them ended, or the time is up.
         """
         deadline = time.monotonic() + timeout_seconds
         while True:
@@ -111,29 +136,31 @@ class ServiceProcesses:
                 return bound
             self.check()
             if time.monotonic() > deadline:
-                late = [service.name for service, port in zip(services, ports, strict=True) if not port]
-                raise UnavailableError(f"{', '.join(late)} did not start within {timeout_seconds:.0f} s")
+                late = [service for service, port in zip(services, ports, strict=True) if not port]
+                names = ", ".join(service.name for service in late)
+                raise UnavailableError(
+                    f"{names} did not start within {timeout_seconds:.0f} s", reason=late[0].unavailable
+                )
             time.sleep(_POLL_SECONDS)
 
     def check(self) -> None:
         """Makes sure that all run.
 
         Raises:
-            UnavailableError: One of them ended; the end of its log is printed first.
+            LookalikeError: One of them ended; the end of its log is printed first.
         """
         for service in self._running:
             code = service.process.poll()
             if code is not None:
                 for line in service.log_tail():
                     note(f"  {service.name}: {line}")
-                where = f"; see {service.log_file}" if service.log_file else ""
-                raise UnavailableError(f"the {service.name} ended with exit code {code}{where}")
+                raise service.failure(code)
 
     def watch(self) -> None:
         """Returns never: waits, and raises when a service ends.
 
         Raises:
-            UnavailableError: As :meth:`check`.
+            LookalikeError: As :meth:`check`.
         """
         while True:
             self.check()

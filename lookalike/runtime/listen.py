@@ -40,10 +40,7 @@ def listen(host: str, port: int, bind: Callable[[str, int], int], *, exposed: bo
         InvalidInputError: The host is unknown or other machines reach it, or one of its addresses cannot be
             bound (``CONFIG_INVALID``).
     """
-    addresses = _resolved(host, port)
-    if not exposed and not all(map(is_loopback, addresses)):
-        raise _refused(host, port, _EXPOSED)
-    for address in _usable(host, port, addresses):
+    for address in addresses_to_bind(host, port, exposed=exposed):
         try:
             port = bind(address, port)
         except (OSError, RuntimeError) as error:
@@ -51,6 +48,18 @@ def listen(host: str, port: int, bind: Callable[[str, int], int], *, exposed: bo
             cause = _CAUSES.get(getattr(error, "errno", 0), "the port is taken or not allowed")
             raise _refused(address, port, cause) from None
     return port
+
+
+def addresses_to_bind(host: str, port: int, *, exposed: bool) -> list[str]:
+    """Returns the numeric addresses of a host, after a look at whether the port is free there; binds nothing.
+
+    Raises:
+        InvalidInputError: As :func:`listen`.
+    """
+    addresses = _resolved(host, port)
+    if not exposed and not all(map(is_loopback, addresses)):
+        raise _refused(host, port, _EXPOSED)
+    return _usable(host, port, addresses)
 
 
 def is_loopback(address: str) -> bool:

@@ -129,17 +129,10 @@ class ServerRunner:
             service.add_to(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
         add_reflection(server, [*(service.full_name for service in self._services), _HEALTH])
-        self.port = listen(
-            settings.host,
-            settings.port,
-            self._bind,
-            exposed=settings.insecure or self._credentials is not None,
-        )
-        if settings.metrics_port >= 0:
-            host = settings.host if settings.metrics_host is None else settings.metrics_host
-            self._metrics_server = MetricsServer(
-                self._metrics, host, settings.metrics_port, exposed=settings.insecure
-            )
+        calls, *metrics = settings.listens_on
+        self.port = listen(*calls, self._bind, exposed=settings.insecure or self._credentials is not None)
+        for host, port in metrics:
+            self._metrics_server = MetricsServer(self._metrics, host, port, exposed=settings.insecure)
             self.metrics_port = self._metrics_server.port
         await server.start()
         await self._health.start()

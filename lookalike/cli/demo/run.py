@@ -15,9 +15,9 @@ from lookalike.cli.demo.folder import DemoFolder
 from lookalike.cli.demo.report import DemoReport, print_report
 from lookalike.cli.demo.stages import Stages
 from lookalike.cli.index import Indexed, index_catalog, report_failures
+from lookalike.cli.installation import Installation
 from lookalike.cli.measure_online import Evaluation, evaluate_catalog
 from lookalike.cli.processes import ServiceProcesses
-from lookalike.cli.serve import start_all
 from lookalike.cli.train import describe_training, training_progress
 from lookalike.client import Client
 from lookalike.errors import LookalikeError
@@ -141,14 +141,14 @@ class Demo:
 
     def _serve(self) -> None:
         with self._stages.next():
-            self._address = start_all(
-                self._services,
-                self._folder.bundle,
-                self._folder.data,
+            installation = Installation(
+                bundle=self._folder.bundle,
+                data=self._folder.data,
                 shards=SHARDS,
                 port=0,
                 extra=("--drain-wait-seconds", "0", "--stop-grace-seconds", "2"),
             )
+            self._address = installation.start(self._services)
             note(f"embedder, {SHARDS} hashers and gateway run; the gateway listens at {self._address}")
 
     def _index(self, client: Client, catalog: Catalog) -> Indexed:
