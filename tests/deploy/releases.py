@@ -89,9 +89,9 @@ class Release:
         """Installs it on new volumes, and waits until everything is ready."""
         for spec in claims(render(*self._values, *arguments)):
             self._add_volume(spec)
-        self.helm("install", NAME, str(CHART), "--wait", "--timeout=60s", *self._values, *arguments)
+        self.helm("install", NAME, str(CHART), "--wait", "--timeout=120s", *self._values, *arguments)
 
-    def upgrade(self, *arguments: str, timeout: str = "60s") -> None:
+    def upgrade(self, *arguments: str, timeout: str = "120s") -> None:
         """Upgrades it, and waits until everything is ready."""
         self.helm("upgrade", NAME, str(CHART), "--wait", f"--timeout={timeout}", *self._values, *arguments)
 

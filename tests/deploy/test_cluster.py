@@ -75,7 +75,7 @@ def test_upgrade_and_rollback(release: Release, timed: Timed) -> None:
     assert release.ready("hasher") == dict.fromkeys(hashers(), "lookalike-hasher:2")
     assert set(release.ready("gateway").values()) == {"lookalike-gateway:2"}
     with timed("helm rollback --wait"):
-        release.helm("rollback", NAME, "1", "--wait", "--timeout=60s")
+        release.helm("rollback", NAME, "1", "--wait", "--timeout=120s")
     assert release.ready("hasher") == dict.fromkeys(hashers(), "lookalike-hasher:1")
     assert release.revision() == (3, "deployed")
 
@@ -84,7 +84,7 @@ def test_upgrade_that_cannot_fit_is_rolled_back(release: Release, timed: Timed) 
     release.install()
     before = release.ready("embedder")
     with timed("helm upgrade --atomic that cannot fit"), pytest.raises(RuntimeError, match="rolled back"):
-        release.upgrade("--set=embedder.resources.requests.cpu=1000", "--atomic", timeout="5s")
+        release.upgrade("--set=embedder.resources.requests.cpu=1000", "--atomic", timeout="10s")
     assert release.revision() == (3, "deployed")
     # The old pods were never touched: they go only once new ones are ready.
     assert release.ready("embedder") == before
@@ -103,7 +103,7 @@ def test_data_outlive_the_release(release: Release) -> None:
     assert len(before) == SHARDS + 1
     release.helm("uninstall", NAME, "--wait")
     assert volumes(release) == before
-    release.helm("install", NAME, str(CHART), "--wait", "--timeout=60s", *SMALL)
+    release.helm("install", NAME, str(CHART), "--wait", "--timeout=120s", *SMALL)
     assert volumes(release) == before
 
 
