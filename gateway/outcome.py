@@ -61,6 +61,10 @@ _CAUSES: tuple[tuple[type[LookalikeError], str], ...] = (
     (NotFoundError, "data"),
     (DataLossError, "data"),
 )
+_LOST_ADVICE = (
+    "retrying does not help: give the shard its volume or a copy of its data back, or repair the collection"
+    " (`lookalike collection repair`) and load the catalogue again"
+)
 _MAX_WORDS = 200
 _SHARE_TOLERANCE = 1e-6
 
@@ -90,15 +94,24 @@ class Outcome(Generic[T]):
         waits = [e.retry_after_seconds for e in self.failures.values() if isinstance(e, RetryableError)]
         return max(waits, default=0.0)
 
+    @property
+    def lost(self) -> set[int]:
+        """The shards that no longer have the collection that they were asked about."""
+        return {shard for shard, error in self.failures.items() if isinstance(error, NotFoundError)}
+
     def complete(self, advice: str) -> dict[int, T]:
         """Returns the answers of all shards.
 
         Args:
-            advice: What the caller should do, for the message.
+            advice: What the caller should do where that helps, for the message.
 
         Raises:
+            DataLossError: A shard has lost its data (``STORE_DAMAGED``); or the collection has been deleted
+                since the call began, which the caller must find out.
             UnavailableError: A shard failed (``SHARD_UNAVAILABLE``).
         """
+        if self.lost:
+            raise DataLossError(f"{self.degraded_reason}; {_LOST_ADVICE}", reason=Reason.STORE_DAMAGED)
         if self.failures:
             raise UnavailableError(
                 f"{self.degraded_reason}; {advice}",

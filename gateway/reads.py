@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from gateway.checks import check_item_ids, check_page_size
 from gateway.deadline import Deadline
 from gateway.directory.base import Collection, Directory
 from gateway.fanout import Shards
 from gateway.offload import off_loop
+from gateway.outcome import Outcome
 from gateway.peers import Shard
 from gateway.tokens import decode_page, encode_page
 from lookalike import limits
-from lookalike.errors import InvalidInputError, LookalikeError, Reason
+from lookalike.errors import DataLossError, InvalidInputError, LookalikeError, Reason
 from lookalike.v1 import catalog_pb2, hasher_pb2, types_pb2
 from lookalike.wire.vectors import set_values
+
+T = TypeVar("T")
 
 _ROWS_PER_CALL = 100
 _FRAME_BYTES = 32
@@ -78,7 +82,7 @@ class Reader:
             }
             timeout_seconds = deadline.call_timeout_seconds("reading the items")
             outcome = await self._shards.ask(Shard.get_rows, requests, timeout_seconds)
-            for answer in outcome.complete(_RETRY_ADVICE).values():
+            for answer in self._complete(outcome, collection).values():
                 rows.extend(answer.rows)
                 size += answer.ByteSize() + frame_bytes * len(answer.rows)
             if size > self._max_message_bytes:
@@ -108,7 +112,7 @@ class Reader:
         rows: list[hasher_pb2.Row] = []
         size, next_page_token = 0, ""
         while True:
-            await self._fill(cursors, template, deadline)
+            await self._fill(cursors, template, collection, deadline)
             waiting = [cursor for cursor in cursors.values() if cursor.rows]
             if not waiting:
                 break
@@ -126,7 +130,11 @@ class Reader:
         )
 
     async def _fill(
-        self, cursors: dict[int, _Cursor], template: hasher_pb2.ListRequest, deadline: Deadline
+        self,
+        cursors: dict[int, _Cursor],
+        template: hasher_pb2.ListRequest,
+        collection: Collection,
+        deadline: Deadline,
     ) -> None:
         """Fetches rows for each cursor that has none and is not at its end."""
         requests: dict[int, hasher_pb2.ListRequest] = {}
@@ -138,7 +146,7 @@ class Reader:
             return
         timeout_seconds = deadline.call_timeout_seconds("listing the items")
         outcome = await self._shards.ask(Shard.list_rows, requests, timeout_seconds)
-        for number, answer in outcome.complete(_RETRY_ADVICE).items():
+        for number, answer in self._complete(outcome, collection).items():
             if answer.more and not answer.rows:
                 raise LookalikeError(f"shard {number} answered a list without rows but with more to come")
             cursors[number].take(answer)
@@ -155,12 +163,21 @@ class Reader:
 
         Raises:
             UnavailableError: A shard cannot be reached.
+            DataLossError: A shard has lost its data.
         """
         requests = self._shards.for_all(hasher_pb2.DescribeRequest(generation=collection.generation))
         timeout_seconds = deadline.call_timeout_seconds("counting the items")
         outcome = await self._shards.ask(Shard.describe, requests, timeout_seconds)
-        answers = outcome.complete(_RETRY_ADVICE)
+        answers = self._complete(outcome, collection)
         return sum(info.item_count for answer in answers.values() for info in answer.generations)
+
+    def _complete(self, outcome: Outcome[T], collection: Collection) -> dict[int, T]:
+        """Returns the answers of all shards about a collection."""
+        try:
+            return outcome.complete(_RETRY_ADVICE)
+        except DataLossError:
+            self._directory.check_current(collection)  # nothing is lost where it was deleted meanwhile
+            raise
 
 
 class _Cursor:

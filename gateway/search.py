@@ -23,7 +23,7 @@ from gateway.outcome import Outcome
 from gateway.peers import Embedder, Shard
 from gateway.quality.watch import Quality
 from gateway.tokens import bad_log_position, decode_log_position
-from lookalike.errors import InvalidInputError, NotFoundError, Reason, UnavailableError
+from lookalike.errors import DataLossError, InvalidInputError, NotFoundError, Reason, UnavailableError, shown
 from lookalike.runtime.logs import Throttle
 from lookalike.runtime.tracing import current_call
 from lookalike.v1 import hasher_pb2, search_pb2, types_pb2
@@ -222,11 +222,15 @@ class SearchPipeline:
         )
         timeout_seconds = deadline.call_timeout_seconds("looking up the item", _LOOKUP_SHARE)
         outcome = await self._shards.ask(Shard.get_rows, {owner: request}, timeout_seconds)
-        answers = outcome.complete("the item cannot be looked up now: retry")
+        try:
+            answers = outcome.complete("the item cannot be looked up now: retry")
+        except DataLossError:
+            self._directory.check_current(collection)  # nothing is lost where it was deleted meanwhile
+            raise
         for row in answers[owner].rows:
             return row.vector_f32_le
         raise NotFoundError(
-            f'there is no item "{item_id}" in the collection',
+            f"there is no item {shown(item_id)} in the collection",
             reason=Reason.ITEM_NOT_FOUND,
             field="query.item_id",
         )

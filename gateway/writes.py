@@ -27,7 +27,7 @@ from gateway.offload import off_loop
 from gateway.peers import Embedder
 from gateway.tokens import encode_log_position
 from lookalike.collections import Spec
-from lookalike.errors import InvalidInputError, LookalikeError, UnavailableError
+from lookalike.errors import DataLossError, InvalidInputError, LookalikeError, UnavailableError
 from lookalike.runtime.tracing import stage
 from lookalike.v1 import catalog_pb2, hasher_pb2, types_pb2
 from lookalike.wire.status import status_of
@@ -208,7 +208,7 @@ class Writer:
         try:
             with self._metrics.writing("append"), stage("append"):
                 return await self._log.append(collection, write, deadline)
-        except UnavailableError:
+        except (UnavailableError, DataLossError):
             # The collection may have been deleted meanwhile, and then no retry helps.
             self.directory.check_current(collection)
             raise

@@ -10,7 +10,7 @@ import structlog
 
 from gateway.peers import UnreachableError
 from lookalike.errors import Reason, UnavailableError
-from lookalike.v1 import catalog_pb2, search_pb2
+from lookalike.v1 import catalog_pb2, collection_pb2, search_pb2
 from tests.gateway.searches import (
     CODE,
     IMAGE,
@@ -57,6 +57,41 @@ async def test_a_shard_without_the_generation_has_lost_data(gateway: Gateway) ->
         await gateway.search.Search(search_request())
     assert details_of(caught.value)[:2] == (CODE.UNAVAILABLE, "COVERAGE_TOO_LOW")
     assert "shard 2: its data is missing" in caught.value.details()
+
+
+async def test_for_lost_data_no_retry_is_advised(gateway: Gateway) -> None:
+    items = await gateway.fill(60, products=60)
+    gateway.shards[2].generations.clear()
+    lost = [item.item.item_id for item in items]
+    calls = (
+        gateway.collections.GetCollection(collection_pb2.GetCollectionRequest(name="shop")),
+        gateway.catalog.CountItems(catalog_pb2.CountItemsRequest(collection="shop")),
+        gateway.catalog.GetItems(catalog_pb2.GetItemsRequest(collection="shop", item_ids=lost)),
+        gateway.catalog.ListItems(catalog_pb2.ListItemsRequest(collection="shop")),
+        gateway.catalog.UpsertItems(catalog_pb2.UpsertItemsRequest(collection="shop", items=items)),
+    )
+    for call in calls:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert details_of(caught.value)[:2] == (CODE.DATA_LOSS, "STORE_DAMAGED")
+        assert "repair the collection" in caught.value.details()
+
+
+async def test_what_is_deleted_meanwhile_is_not_lost(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gateway.fill(6, products=6)
+    found = gateway.directory.resolve("shop")
+    await gateway.directory.begin_delete("shop")
+    for shard in gateway.shards:
+        shard.generations.clear()
+    with monkeypatch.context() as patch:
+        real = gateway.directory.resolve
+        answers = iter([found])
+        patch.setattr(gateway.directory, "resolve", lambda *names: next(answers, None) or real(*names))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await gateway.catalog.CountItems(catalog_pb2.CountItemsRequest(collection="shop"))
+    assert details_of(caught.value)[:2] == (CODE.NOT_FOUND, "COLLECTION_NOT_FOUND")
 
 
 async def test_a_late_shard_is_left_behind_within_the_deadline(gateway: Gateway) -> None:

@@ -45,9 +45,18 @@ def test_a_failed_shard_is_named_without_internals(failure: LookalikeError, word
     assert not is_callers_mistake(failure)
     outcome = Outcome({0: 0}, {1: failure})
     assert outcome.degraded_reason == f"shard 1: {words}"
+    if isinstance(failure, NotFoundError):
+        return
     with pytest.raises(UnavailableError, match=r"; retry$") as caught:
         outcome.complete("retry")
     assert caught.value.reason is Reason.SHARD_UNAVAILABLE
+
+
+def test_for_lost_data_no_retry_is_advised() -> None:
+    outcome = Outcome({0: 0}, {1: NotFoundError("unknown generation"), 2: UnreachableError("down")})
+    assert outcome.lost == {1}
+    with pytest.raises(DataLossError, match=r"shard 1: its data is missing; .*lookalike collection repair"):
+        outcome.complete("retry")
 
 
 @pytest.mark.parametrize("failure", [InvalidInputError("bad k"), FailedPreconditionError("model")])
