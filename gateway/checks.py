@@ -302,12 +302,13 @@ def check_batch(items: Sequence[catalog_pb2.UpsertItem], field: str) -> None:
 def _refuse_repeat(item: types_pb2.Item, other_product: str, path: str) -> None:
     if item.product_id != other_product:
         raise InvalidInputError(
-            f'item "{item.item_id}" is given two products, "{other_product}" and "{item.product_id}"',
+            f"item {shown(item.item_id)} is given two products, {shown(other_product)} and"
+            f" {shown(item.product_id)}",
             reason=Reason.PRODUCT_CONFLICT,
             field=f"{path}.product_id",
         )
     raise InvalidInputError(
-        f'item "{item.item_id}" is in the request twice: send its last state only',
+        f"item {shown(item.item_id)} is in the request twice: send its last state only",
         reason=Reason.PRODUCT_CONFLICT,
         field=f"{path}.item_id",
     )

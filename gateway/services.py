@@ -183,8 +183,10 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         self, request: collection_pb2.CreateCollectionRequest, context: grpc.aio.ServicerContext
     ) -> collection_pb2.CreateCollectionResponse:
         """See collection.proto."""
-        collection = await self._lifecycle.create(request, deadline_of(context))
-        return collection_pb2.CreateCollectionResponse(collection=_collection_message(collection))
+        collection, repaired = await self._lifecycle.create(request, deadline_of(context))
+        return collection_pb2.CreateCollectionResponse(
+            collection=_collection_message(collection), repaired_shards=repaired
+        )
 
     async def GetCollection(
         self, request: collection_pb2.GetCollectionRequest, context: grpc.aio.ServicerContext

@@ -23,6 +23,7 @@ from lookalike.errors import (
     InvalidInputError,
     NotFoundError,
     Reason,
+    shown,
 )
 
 T = TypeVar("T")
@@ -127,7 +128,7 @@ class Directory(ABC):
             raise _unknown(name, field)
         if found.state is State.CREATING:
             raise NotFoundError(
-                f'collection "{name}" is not complete: repeat CreateCollection to finish it',
+                f"collection {shown(name)} is not complete: repeat CreateCollection to finish it",
                 reason=Reason.COLLECTION_NOT_FOUND,
                 field=field,
             )
@@ -158,7 +159,7 @@ class Directory(ABC):
         """
         if self.resolve(collection.name).generation != collection.generation:
             raise FailedPreconditionError(
-                f'collection "{collection.name}" was deleted and created again meanwhile: begin again',
+                f"collection {shown(collection.name)} was deleted and created again meanwhile: begin again",
                 reason=Reason.GENERATION_MOVED,
                 field="collection",
             )
@@ -174,7 +175,7 @@ class Directory(ABC):
 
         def plan() -> tuple[Change, Collection]:
             if name in self._collections or name in self._aliases:
-                raise AlreadyExistsError(f'"{name}" has been taken meanwhile', field="name")
+                raise AlreadyExistsError(f"{shown(name)} has been taken meanwhile", field="name")
             generation = f"{name}.{secrets.token_hex(_GENERATION_BYTES)}"
             creating = Collection(name, generation, State.CREATING, spec, time.time_ns())
             return Change({name: creating}), creating
@@ -201,11 +202,12 @@ class Directory(ABC):
         def plan() -> tuple[Change, Collection]:
             found = self._collections.get(name)
             if found is None:
-                raise _unknown(name, field="name")
+                raise _unknown(name, "name", "collection")
             for alias, target in self.aliases():
                 if target == name:
                     raise FailedPreconditionError(
-                        f'alias "{alias}" points to collection "{name}": move or delete the alias first',
+                        f"alias {shown(alias)} points to collection {shown(name)}: move or delete the alias"
+                        " first",
                         reason=Reason.COLLECTION_ALIASED,
                         field="name",
                     )
@@ -222,19 +224,26 @@ class Directory(ABC):
         """Points an alias to a collection, and returns where it pointed before; empty if it is new.
 
         Raises:
-            NotFoundError: There is no such collection, or it is not ready.
+            NotFoundError: There is no such collection, it is not ready, or its name is that of an alias.
             AlreadyExistsError: A collection has the alias's name.
         """
 
         def plan() -> tuple[Change, str]:
             if alias in self._collections:
                 raise AlreadyExistsError(
-                    f'"{alias}" is the name of a collection: an alias needs a name of its own',
+                    f"{shown(alias)} is the name of a collection: an alias needs a name of its own",
                     field="alias.name",
+                )
+            if own_name := self.target_of(collection):
+                raise NotFoundError(
+                    f"{shown(collection)} is an alias, and an alias cannot point to another one: name its"
+                    f" collection, {shown(own_name)}",
+                    reason=Reason.COLLECTION_NOT_FOUND,
+                    field="alias.collection",
                 )
             target = self._collections.get(collection)
             if target is None or target.state is not State.READY:
-                raise _unknown(collection, field="alias.collection")
+                raise _unknown(collection, "alias.collection", "collection")
             return Change(aliases={alias: collection}), self.target_of(alias)
 
         return await self._write(plan)
@@ -249,7 +258,7 @@ class Directory(ABC):
         def plan() -> tuple[Change, None]:
             if alias not in self._aliases:
                 raise NotFoundError(
-                    f'there is no alias "{alias}"', reason=Reason.ALIAS_NOT_FOUND, field="name"
+                    f"there is no alias {shown(alias)}", reason=Reason.ALIAS_NOT_FOUND, field="name"
                 )
             return Change(aliases={alias: None}), None
 
@@ -276,7 +285,5 @@ def _update(record: dict[str, T], changes: Mapping[str, T | None]) -> None:
             record[key] = value
 
 
-def _unknown(name: str, field: str) -> NotFoundError:
-    return NotFoundError(
-        f'there is no collection or alias "{name}"', reason=Reason.COLLECTION_NOT_FOUND, field=field
-    )
+def _unknown(name: str, field: str, kind: str = "collection or alias") -> NotFoundError:
+    return NotFoundError(f"there is no {kind} {shown(name)}", reason=Reason.COLLECTION_NOT_FOUND, field=field)

@@ -18,7 +18,14 @@ from lookalike.collections import (
     Spec,
     check_spec,
 )
-from lookalike.errors import AlreadyExistsError, DeadlineError, InvalidInputError, NotFoundError, Reason
+from lookalike.errors import (
+    AlreadyExistsError,
+    DeadlineError,
+    InvalidInputError,
+    NotFoundError,
+    Reason,
+    shown,
+)
 from lookalike.limits import MAX_REQUEST_ID_BYTES
 from lookalike.v1 import collection_pb2, hasher_pb2
 
@@ -41,8 +48,13 @@ class Lifecycle:
         self._shards = shards
         self._one_at_a_time = asyncio.Lock()
 
-    async def create(self, request: collection_pb2.CreateCollectionRequest, deadline: Deadline) -> Collection:
+    async def create(
+        self, request: collection_pb2.CreateCollectionRequest, deadline: Deadline
+    ) -> tuple[Collection, list[int]]:
         """Creates a collection on every shard; finishes it where an earlier call was interrupted.
+
+        Returns:
+            The collection, and the shards on which it was repaired.
 
         Raises:
             InvalidInputError: Bad name or spec.
@@ -54,7 +66,7 @@ class Lifecycle:
         check_spec(asked, "spec")
         async with self._turn(deadline):
             if self._directory.target_of(name):
-                raise AlreadyExistsError(f'"{name}" is the name of an alias', field="name")
+                raise AlreadyExistsError(f"{shown(name)} is the name of an alias", field="name")
             found = self._directory.find(name)
             if found and found.state is State.DELETING:
                 await self._drop(found, deadline)
@@ -64,15 +76,13 @@ class Lifecycle:
                 found = await self._directory.begin_create(name, spec)
             elif not found.spec.satisfies(asked):
                 raise AlreadyExistsError(
-                    f'collection "{name}" exists with another spec: use another name, or delete it first',
+                    f"collection {shown(name)} exists with another spec: use another name or delete it first",
                     field="spec",
                 )
             if found.state is State.CREATING:
                 await self._create_on(range(self._shards.count), found, deadline)
-                return await self._directory.finish_create(name)
-            if request.repair:
-                await self._repair(found, deadline)
-            return found
+                return await self._directory.finish_create(name), []
+            return found, await self._repair(found, deadline) if request.repair else []
 
     async def delete(self, name: str, deadline: Deadline) -> None:
         """Deletes a collection from every shard; finishes it where an earlier call was interrupted.
@@ -88,7 +98,7 @@ class Lifecycle:
         async with self._turn(deadline):
             if self._directory.target_of(name):
                 raise NotFoundError(
-                    f'"{name}" is an alias; to delete a collection, give its own name',
+                    f"{shown(name)} is an alias; to delete a collection, give its own name",
                     reason=Reason.COLLECTION_NOT_FOUND,
                     field="name",
                 )
@@ -107,19 +117,20 @@ class Lifecycle:
         finally:
             self._one_at_a_time.release()
 
-    async def _repair(self, collection: Collection, deadline: Deadline) -> None:
-        """Creates the collection again, empty, on the shards that answer that they do not have it."""
+    async def _repair(self, collection: Collection, deadline: Deadline) -> list[int]:
+        """Creates the collection again, empty, on the shards that say they do not have it; returns these."""
         doing = "finding out which shards have lost the collection"
         request = hasher_pb2.DescribeRequest(generation=collection.generation)
         outcome = await self._shards.ask(
             Shard.describe, self._shards.for_all(request), deadline.call_timeout_seconds(doing, share=0.5)
         )
-        lost = [number for number, error in outcome.failures.items() if isinstance(error, NotFoundError)]
+        lost = sorted(outcome.lost)
         unknown = {number: error for number, error in outcome.failures.items() if number not in lost}
         Outcome(outcome.answers, unknown).complete(f"{doing} {_REPEAT}")
         if lost:
             await self._create_on(lost, collection, deadline)
             log.warning("collection_repaired", collection=collection.name, empty_shards=lost)
+        return lost
 
     async def _create_on(self, numbers: Iterable[int], collection: Collection, deadline: Deadline) -> None:
         request = hasher_pb2.ApplyRequest(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,12 +11,12 @@ import typer
 from rich.table import Table
 
 from lookalike.addresses import DEFAULT_GATEWAY
-from lookalike.cli.console import note, print_json, stdout
+from lookalike.cli.console import counted, note, print_json, stdout
 from lookalike.cli.options import AsJson, Gateway, help_without_command
-from lookalike.errors import NotFoundError, Reason, shown
+from lookalike.errors import DataLossError, NotFoundError, Reason, shown
 
 if TYPE_CHECKING:
-    from lookalike.client import Client, Collection
+    from lookalike.client import Alias, Client, Collection
 
 app = typer.Typer(help="Create, show and delete collections and aliases.")
 alias_app = typer.Typer(help="Second names that can be moved at once.")
@@ -52,11 +54,14 @@ def repair(name: Name, gateway: Gateway = DEFAULT_GATEWAY, as_json: AsJson = Fal
     with _client(gateway) as client:
         found = next((kept for kept in client.list_collections() if kept.name == name), None)
         if found is None:
-            raise NotFoundError(
-                f"there is no collection {shown(name)}", reason=Reason.COLLECTION_NOT_FOUND, field="name"
-            )
+            raise _no_collection(name, client.list_aliases())
         repaired = client.create_collection(name, repair=True, **found.options)
     _show_one(repaired, as_json)
+    if repaired.repaired_shards:
+        shards = ", ".join(map(str, repaired.repaired_shards))
+        note(f"Created {name} again, empty, on shard {shards}: load the catalogue again.")
+    else:
+        note(f"Every shard has {name}: nothing was changed.")
 
 
 @app.command("get")
@@ -100,13 +105,11 @@ def delete(
 ) -> None:
     """Delete a collection with all its items, for good."""
     with _client(gateway) as client:
-        count = client.get_collection(name).item_count
+        items = _items_of(client, name)
         if not yes:
-            typer.confirm(
-                f"Delete the collection {name} with {count:,} items for good?", abort=True, err=True
-            )
+            _ask(f"Delete the collection {name} with {items} for good?")
         client.delete_collection(name)
-    note(f"Deleted the collection {name} with {count:,} items.")
+    note(f"Deleted the collection {name} with {items}.")
 
 
 @alias_app.command("set")
@@ -139,6 +142,36 @@ def delete_alias(name: AliasName, gateway: Gateway = DEFAULT_GATEWAY) -> None:
     with _client(gateway) as client:
         client.delete_alias(name)
     note(f"Deleted the alias {name}.")
+
+
+def _items_of(client: Client, name: str) -> str:
+    try:
+        return counted(client.get_collection(name).item_count or 0, "item")
+    except DataLossError:
+        return "what is left of its items"
+
+
+def _ask(question: str) -> None:
+    """Ends the command unless the answer is yes."""
+    terminal = line_ended = bool(sys.stdin and sys.stdin.isatty())  # what is typed there ends the line
+    try:
+        agreed = bool(sys.stdin) and typer.confirm(question, err=True)
+    except typer.Abort as abort:
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise
+        agreed = line_ended = False
+    if not agreed:
+        advice = "" if terminal else "; --yes deletes without asking"
+        note(("" if line_ended else "\n") + f"not deleted{advice}")
+        raise typer.Exit(1)
+
+
+def _no_collection(name: str, aliases: Sequence[Alias]) -> NotFoundError:
+    target = next((alias.collection for alias in aliases if alias.name == name), "")
+    problem = f"there is no collection {shown(name)}"
+    if target:
+        problem = f"{shown(name)} is an alias; to repair its collection, name that: {shown(target)}"
+    return NotFoundError(problem, reason=Reason.COLLECTION_NOT_FOUND, field="name")
 
 
 def _client(gateway: str) -> Client:

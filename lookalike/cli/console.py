@@ -47,6 +47,11 @@ def plain(message: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in escaped).split())
 
 
+def counted(number: int, thing: str) -> str:
+    """Returns a number with what it counts: "1 item", "2,000 items"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def escape_what_cannot_be_printed() -> None:
     """Lets no output fail for its text: neither files' names nor terminals need be Unicode."""
     for stream in (sys.stdout, sys.stderr):

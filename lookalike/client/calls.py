@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
@@ -191,7 +191,8 @@ def create_collection(name: str, options: CollectionOptions, repair: bool = Fals
     )
 
     def read(response: collection_pb2.CreateCollectionResponse) -> Collection:
-        return answers.collection(response.collection)
+        created = answers.collection(response.collection)
+        return replace(created, repaired_shards=tuple(response.repaired_shards))
 
     return Call("collection", "CreateCollection", request, read)
 

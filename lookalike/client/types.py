@@ -325,7 +325,9 @@ class CollectionOptions(TypedDict, total=False):
 class Collection:
     """A collection: its :class:`CollectionOptions`, and what the server knows about it.
 
-    ``item_count`` is known where one collection was asked for, else None.
+    ``item_count`` is known where one collection was asked for, else None. ``repaired_shards`` are known where
+    it was created or repaired: those on which it was created again, empty, so that its items must be loaded
+    again.
     """
 
     name: str
@@ -337,6 +339,7 @@ class Collection:
     create_time: datetime
     item_count: int | None = None
     rerank: str = ""
+    repaired_shards: tuple[int, ...] | None = None
 
     @property
     def options(self) -> CollectionOptions:

@@ -80,10 +80,12 @@ class CreateCollectionRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., spec: _Optional[_Union[CollectionSpec, _Mapping]] = ..., repair: _Optional[bool] = ...) -> None: ...
 
 class CreateCollectionResponse(_message.Message):
-    __slots__ = ("collection",)
+    __slots__ = ("collection", "repaired_shards")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    REPAIRED_SHARDS_FIELD_NUMBER: _ClassVar[int]
     collection: Collection
-    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ...) -> None: ...
+    repaired_shards: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ..., repaired_shards: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class GetCollectionRequest(_message.Message):
     __slots__ = ("name",)

@@ -17,6 +17,7 @@ import structlog
 
 from lookalike.errors import (
     AbortedError,
+    DataLossError,
     FailedPreconditionError,
     InvalidInputError,
     LookalikeError,
@@ -73,6 +74,8 @@ class Store:
     next_batch_size: int = 5
     batch_sizes: list[int] = field(default_factory=list)
     streams: int = 0
+    lost_shards: list[int] = field(default_factory=list)
+    """Those that have lost their data, until it is repaired."""
 
     def __post_init__(self) -> None:
         self.collections["default"] = collection_pb2.Collection(
@@ -276,9 +279,12 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         if request.spec.rerank:
             made.spec.rerank = request.spec.rerank
         self.store.collections[request.name] = made
-        return collection_pb2.CreateCollectionResponse(collection=made)
+        repaired = self.store.lost_shards if request.repair else []
+        return collection_pb2.CreateCollectionResponse(collection=made, repaired_shards=repaired)
 
     async def GetCollection(self, request: collection_pb2.GetCollectionRequest, context: Any) -> Any:
+        if self.store.lost_shards:
+            raise DataLossError("shard 1: its data is missing")
         return collection_pb2.GetCollectionResponse(
             collection=self.store.require(request.name), item_count=len(self.store.items)
         )

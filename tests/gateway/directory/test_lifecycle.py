@@ -40,12 +40,14 @@ class Bench:
     ) -> None:
         self.directory, self.embedder, self.shards = directory, embedder, shards
         self.lifecycle = Lifecycle(directory, embedder, fan_out)
+        self.repaired: list[int] = []
 
     async def create(
         self, name: str = "shop", spec: collection_pb2.CollectionSpec = EMPTY, *, repair: bool = False
     ) -> str:
         request = collection_pb2.CreateCollectionRequest(name=name, spec=spec, repair=repair)
-        return (await self.lifecycle.create(request, Deadline(5))).generation
+        collection, self.repaired = await self.lifecycle.create(request, Deadline(5))
+        return collection.generation
 
     async def delete(self, name: str = "shop") -> None:
         await self.lifecycle.delete(name, Deadline(5))
@@ -156,7 +158,9 @@ async def test_a_shard_that_lost_its_data_is_repaired_only_when_asked(bench: Ben
     assert bench.on_shards() == [[generation], []]
     first = bench.shards[1].applied[0]
     applied = len(bench.shards[0].applied)
+    assert bench.repaired == []
     assert await bench.create(repair=True) == generation
+    assert bench.repaired == [1]
     assert bench.on_shards() == [[generation], [generation]]
     assert bench.shards[1].applied[-1] == first, "the same creation under the same request id"
     assert len(bench.shards[0].applied) == applied, "a shard with its data is left alone"
@@ -214,7 +218,7 @@ async def test_aliases_move_guard_and_end(bench: Bench) -> None:
     assert await bench.directory.set_alias("live", "one") == ""
     assert await bench.directory.set_alias("live", "two") == "one"
     assert bench.directory.resolve("live").name == "two"
-    with pytest.raises(FailedPreconditionError, match='"live" points to'):
+    with pytest.raises(FailedPreconditionError, match="'live' points to"):
         await bench.delete("two")
     with pytest.raises(NotFoundError, match="is an alias"):
         await bench.delete("live")
@@ -222,8 +226,10 @@ async def test_aliases_move_guard_and_end(bench: Bench) -> None:
         await bench.create("live")
     with pytest.raises(AlreadyExistsError):
         await bench.directory.set_alias("one", "two")
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match="there is no collection 'three'"):
         await bench.directory.set_alias("live", "three")
+    with pytest.raises(NotFoundError, match=r"'live' is an alias, and an alias cannot .* collection, 'two'"):
+        await bench.directory.set_alias("other", "live")
     assert bench.directory.aliases() == [("live", "two")]
     await bench.directory.delete_alias("live")
     with pytest.raises(NotFoundError) as caught:
