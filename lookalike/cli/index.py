@@ -13,7 +13,7 @@ import typer
 from lookalike.addresses import DEFAULT_GATEWAY
 from lookalike.catalogue.catalog import Catalog
 from lookalike.cli.catalogs import CatalogFormat, Format, open_catalog
-from lookalike.cli.console import Update, note, plain, print_json, progress
+from lookalike.cli.console import Update, counted, note, plain, print_json, progress
 from lookalike.cli.options import (
     DEFAULT_COLLECTION,
     AsJson,
@@ -80,7 +80,7 @@ def index(
         )
     else:
         note(
-            f"Indexed {indexed.report.acknowledged_count:,} items in {indexed.seconds:.1f} s"
+            f"Indexed {counted(indexed.report.acknowledged_count, 'item')} in {indexed.seconds:.1f} s"
             f" ({indexed.items_per_second:,.0f} items/s); {collection} now has {indexed.item_count:,}."
         )
     report_failures(indexed.report)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from lookalike.addresses import DEFAULT_GATEWAY
 from lookalike.catalogue.catalog import LEVELS
-from lookalike.cli.console import note, plain, print_json, stdout
+from lookalike.cli.console import counted, note, plain, print_json, stdout
 from lookalike.cli.filtering import Categories, Where, parse_filter
 from lookalike.cli.options import (
     DEFAULT_COLLECTION,
@@ -45,6 +45,10 @@ def search(
     where: Where = None,
     in_category: Categories = None,
     min_score: Annotated[float | None, typer.Option(help="Lowest cosine similarity, -1 to 1.")] = None,
+    min_coverage: Annotated[
+        float | None,
+        typer.Option(help="Share of the shards that must answer, 0 to 1; default: 1, all."),
+    ] = None,
     gateway: Gateway = DEFAULT_GATEWAY,
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
@@ -67,6 +71,7 @@ def search(
             effort=effort,
             filter=filter,
             min_score=min_score,
+            min_coverage=min_coverage,
         )
     if as_json:
         print_json(asdict(result))
@@ -106,7 +111,7 @@ def _print_table(result: SearchResult) -> None:
             note(f"predicted {level}: {plain(' / '.join(best.category))} ({best.probability:.0%})")
     coverage = result.coverage
     note(
-        f"{len(result.hits)} hits in {result.timing.total_seconds * 1000:.1f} ms;"
+        f"{counted(len(result.hits), 'hit')} in {result.timing.total_seconds * 1000:.1f} ms;"
         f" {coverage.codes_scanned:,} of {coverage.codes_total:,} codes scanned,"
         f" {coverage.shards_answered} of {coverage.shards_total} shards answered"
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lookalike.cli.catalogs import CatalogFormat, Format, SplitByProduct, open_catalog
-from lookalike.cli.console import Progressing, note, plain, print_json, progress
+from lookalike.cli.console import Progressing, counted, note, plain, print_json, progress
 from lookalike.cli.options import AsJson, CatalogFile
 from lookalike.cli.training_options import (
     BackboneName,
@@ -214,6 +214,6 @@ def describe_training(result: TrainResult) -> None:
     if result.report:
         note(f"report: {result.report}")
     if result.bad_photos:
-        note(f"{len(result.bad_photos)} photos could not be read")
+        note(f"{counted(len(result.bad_photos), 'photo')} could not be read")
     for photo, problem in list(result.bad_photos.items())[:_BAD_PHOTOS_SHOWN]:
         note(f"left out: {photo}: {plain(problem)}")

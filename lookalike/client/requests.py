@@ -139,10 +139,11 @@ def _filter(filter: Filter | Condition) -> types_pb2.Filter:
 
 def _query(search: Search) -> search_pb2.Query:
     targets = (search.image, search.images, search.embedding, search.item_id)
-    if sum(target is not None for target in targets) != 1:
+    given = sum(target is not None for target in targets)
+    if given != 1:
         raise InvalidInputError(
             "a search needs exactly one of image, images, embedding and item_id",
-            reason=Reason.FIELD_MISSING,
+            reason=Reason.FIELD_INVALID if given else Reason.FIELD_MISSING,
             field="query",
         )
     if search.image is not None:

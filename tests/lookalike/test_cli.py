@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -127,6 +128,10 @@ def test_search_by_a_vector_file(cli: Cli, store: Any, tmp_path: Path, form: str
     ("arguments", "problem"),
     [
         (["search"], "exactly one of image, images, embedding and item_id (FIELD_MISSING)"),
+        (
+            ["search", "--image", "a.jpg", "--item-id", "a"],
+            "exactly one of image, images, embedding and item_id (FIELD_INVALID)",
+        ),
         (["search", "--image", "missing.jpg"], "'missing.jpg': No such file or directory"),
         (["search", "--item-id", "a", "-k", "0"], "k must be 1..1000, got 0 (FIELD_OUT_OF_RANGE)"),
         (["search", "--item-id", "a", "-k", "1000000"], "k must be 1..1000, got 1000000"),
@@ -306,6 +311,74 @@ def test_collections(cli: Cli, store: Any) -> None:
     assert (cli("collection", "alias", "delete", "live")).code == 0
     assert (cli("collection", "delete", "shoes", "--yes")).code == 0
     assert "shoes" not in store.collections
+
+
+def test_repair_says_what_it_did(cli: Cli, store: Any) -> None:
+    unchanged = cli("collection", "repair", "default")
+    assert unchanged.err == "Every shard has default: nothing was changed.\n"
+    store.lost_shards = [1, 3]
+    repaired = cli("collection", "repair", "default")
+    assert repaired.err == "Created default again, empty, on shard 1, 3: load the catalogue again.\n"
+    assert json.loads(cli("collection", "repair", "default", "--json").out)["repaired_shards"] == [1, 3]
+
+
+def test_repair_of_an_alias_names_the_collection(cli: Cli, store: Any) -> None:
+    store.aliases["shop"] = "default"
+    outcome = cli("collection", "repair", "shop")
+    assert outcome.code == 2
+    assert "'shop' is an alias; to repair its collection, name that: 'default'" in outcome.err
+    assert store.requests == []
+
+
+@pytest.mark.parametrize("answer", ["n\n", "", None])
+def test_a_collection_is_not_deleted_without_a_yes(
+    cli: Cli, store: Any, monkeypatch: pytest.MonkeyPatch, answer: str | None
+) -> None:
+    monkeypatch.setattr("sys.stdin", None if answer is None else io.StringIO(answer))
+    outcome = cli("collection", "delete", "default")
+    assert outcome.code == 1
+    assert outcome.err.splitlines()[-1] == "not deleted; --yes deletes without asking"
+    assert "default" in store.collections
+
+
+def test_a_collection_is_deleted_after_a_yes(cli: Cli, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    outcome = cli("collection", "delete", "default")
+    assert outcome.code == 0
+    assert "Deleted the collection default with 0 items." in outcome.err
+    assert store.collections == {}
+
+
+def test_a_collection_that_has_lost_data_can_be_deleted(cli: Cli, store: Any) -> None:
+    store.lost_shards = [1]
+    outcome = cli("collection", "delete", "default", "--yes")
+    assert outcome.err == "Deleted the collection default with what is left of its items.\n"
+    assert store.collections == {}
+
+
+def test_ctrl_c_at_the_question(cli: Cli, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(io.StringIO):
+        def readline(self, *arguments: Any) -> str:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin", Interrupted())
+    assert cli("collection", "delete", "default").code == 130
+    assert "default" in store.collections
+
+
+def test_search_takes_min_coverage(cli: Cli, store: Any) -> None:
+    assert cli("search", "--item-id", "a", "--min-coverage", 0.5).code == 0
+    assert cli("search", "--item-id", "a").code == 0
+    given, left_out = store.requests
+    assert given.min_coverage == 0.5
+    assert not left_out.HasField("min_coverage")
+
+
+def test_one_is_not_many(cli: Cli, catalog: Path, photo: Path) -> None:
+    assert cli("search", "--item-id", "a", "-k", 1).err.startswith("predicted")
+    assert "\n1 hit in" in cli("search", "--item-id", "a", "-k", 1).err
+    write_catalog(catalog, [CatalogItem("i", "p", photo, splits=frozenset({"index"}))])
+    assert "Indexed 1 item in" in cli("index", "--catalog", catalog).err
 
 
 def test_every_command_has_help(cli: Cli) -> None:

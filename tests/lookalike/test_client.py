@@ -157,7 +157,7 @@ async def test_search_takes_photos_and_vectors_in_many_forms(face: Face, store: 
     ("options", "reason"),
     [
         ({}, Reason.FIELD_MISSING),
-        ({"image": b"a", "item_id": "b"}, Reason.FIELD_MISSING),
+        ({"image": b"a", "item_id": "b"}, Reason.FIELD_INVALID),
         ({"item_id": "b", "probes": 1, "effort": 0.5}, Reason.FIELD_INVALID),
         ({"item_id": "b", "filter": {"colour": "blue"}}, Reason.FIELD_INVALID),
         ({"image": "no such file.jpg"}, Reason.FIELD_INVALID),
