@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -12,7 +13,19 @@ from typing import BinaryIO, Final
 from lookalike.errors import InvalidInputError, Reason, shown
 
 _SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-_PACKED: Final = {b"\x1f\x8b": "packed by gzip", b"PK\x03\x04": "a ZIP file or a spreadsheet"}
+_MAGIC: Final = {
+    b"\x1f\x8b": "packed by gzip",
+    b"BZh91AY&SY": "packed by bzip2",
+    b"\xfd7zXZ": "packed by xz",
+    b"\x28\xb5\x2f\xfd": "packed by Zstandard",
+    b"PK\x03\x04": "a ZIP file or a spreadsheet",
+    b"PAR1\x15": "a Parquet file",
+    b"\xff\xd8\xff": "a JPEG photo",
+    b"\x89PNG": "a PNG photo",
+}
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+"""Characters that no text has."""
+_NO_TEXT: Final = "the file is not a text file; the catalogue must be plain UTF-8 CSV"
 _WIDE: Final = "the file is in UTF-16, not UTF-8; save the catalogue as UTF-8 CSV"
 
 
@@ -77,20 +90,22 @@ class CatalogRows:
         lines = (line for part in file for line in part.splitlines(keepends=True))
         for number, raw in enumerate(lines, start=1):
             if number == 1:
-                self._check_packed(raw)
+                self._check_start(raw)
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                raise self.problem(_encoding_problem(raw, number, error.start), line=number) from None
-            if number == 1 and "\0" in line:
-                raise self.problem(_WIDE, line=1)
+                raise self.problem(_encoding_problem(raw, error.start), line=number) from None
             yield line
 
-    def _check_packed(self, start: bytes) -> None:
-        """Names what the file is if it is packed."""
-        for magic, kind in _PACKED.items():
+    def _check_start(self, start: bytes) -> None:
+        """Names what the file is if its first line shows that it is not text in UTF-8."""
+        for magic, kind in _MAGIC.items():
             if start.startswith(magic):
-                raise self.problem(f"the file is {kind}, not text; unpack it or export it as UTF-8 CSV")
+                raise self.problem(f"the file is {kind}, not text; the catalogue must be plain UTF-8 CSV")
+        if _is_utf16(start):
+            raise self.problem(_WIDE)
+        if _CONTROL.search(start):
+            raise self.problem(_NO_TEXT)
 
     def _check_separator(self, header: str) -> None:
         """Names what separates the columns if it is not commas."""
@@ -117,10 +132,16 @@ class CatalogRows:
         return header
 
 
-def _encoding_problem(raw: bytes, line: int, position: int) -> str:
+def _is_utf16(start: bytes) -> bool:
+    """Whether a file's first line is in UTF-16: marked as such, or with zeros in every other place alone."""
+    marked = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return marked or sum(b"\0" in half and not half.strip(b"\0") for half in (start[::2], start[1::2])) == 1
+
+
+def _encoding_problem(raw: bytes, position: int) -> str:
     """Names the encoding of a line that is not UTF-8, as far as it shows."""
-    if line == 1 and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return _WIDE
+    if _CONTROL.search(raw):
+        return _NO_TEXT
     around = raw[max(0, position - 10) : position + 10].decode("latin-1")
     return (
         f"not UTF-8 text, but perhaps Windows-1252 or Latin-1 (byte 0x{raw[position]:02x} in"

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
+import lzma
 from pathlib import Path
 
 import pytest
@@ -121,13 +124,26 @@ def test_other_encodings_are_named(tmp_path: Path, encoding: str, text: str, end
 
 
 @pytest.mark.parametrize(
-    ("magic", "kind"), [(b"\x1f\x8b\x08\x00", "packed by gzip"), (b"PK\x03\x04\x14", "a ZIP file")]
+    ("content", "kind"),
+    [
+        (gzip.compress(b"a,b"), "packed by gzip, not text"),
+        (bz2.compress(b"a,b"), "packed by bzip2, not text"),
+        (lzma.compress(b"a,b"), "packed by xz, not text"),
+        (b"\x28\xb5\x2f\xfd\x04\x58", "packed by Zstandard, not text"),
+        (b"PK\x03\x04\x14\xd4\n\xff", "a ZIP file or a spreadsheet, not text"),
+        (b"PAR1\x15\x04\x15\x20", "a Parquet file, not text"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF\x00", "a JPEG photo, not text"),
+        (b"\x89PNG\r\n\x1a\n\x00", "a PNG photo, not text"),
+        (bytes(4096), "not a text file"),
+        (b"shop/" + bytes(200) + b"0000644", "not a text file"),
+        (b"RIFF\xd4\x9c\x04\x08WEBPVP8 ", "not a text file"),
+        (HEADER.encode() + b"\n\x02\xd4", "not a text file"),
+    ],
 )
-def test_packed_files_are_named(tmp_path: Path, magic: bytes, kind: str) -> None:
+def test_files_that_are_not_text_are_named(tmp_path: Path, content: bytes, kind: str) -> None:
     path = tmp_path / "shop.csv"
-    path.write_bytes(magic + b"\xd4\x9c\n\xff" * 20)
-    assert kind in refused(path).message
-    assert "unpack it or export it as UTF-8 CSV" in refused(path).message
+    path.write_bytes(content)
+    assert f"the file is {kind}; the catalogue must be plain UTF-8 CSV" in refused(path).message
 
 
 @pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")])
