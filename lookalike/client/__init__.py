@@ -1,6 +1,6 @@
 """The Python client of Lookalike.
 
-    from lookalike.client import Client
+    from lookalike.client import Client, Equals
 
     with Client("127.0.0.1:7700") as client:
         for hit in client.search(image="shoe.jpg", k=5).hits:
