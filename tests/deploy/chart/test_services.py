@@ -148,3 +148,18 @@ def test_a_shard_has_room_for_its_items_twice(name: str, items: float) -> None:
     assert bytes_of(disk) >= 1.3 * 2 * each * (ROW_BYTES + 2 * INDEX_BYTES)
     startup = rendered.container("hasher")["startupProbe"]
     assert startup["periodSeconds"] * startup["failureThreshold"] >= each / 5_000
+
+
+def test_alerts_lead_to_the_runbook_that_is_served() -> None:
+    address = "https://docs.example.com/runbook/"
+    rendered = render(*CASES["production"], "--set", f"monitoring.rules.runbookUrl={address}")
+    rules = [
+        rule
+        for one in rendered.objects
+        if one["kind"] == "PrometheusRule"
+        for group in one["spec"]["groups"]
+        for rule in group["rules"]
+    ]
+    urls = {rule["annotations"]["runbook_url"] for rule in rules if "alert" in rule}
+    assert urls
+    assert all(url.startswith(f"{address}#lookalike") for url in urls)
