@@ -132,6 +132,17 @@ kube: setup kube-install ## Install the chart on a real node, and count what fai
 fuse-install: ## Install libfuse, for tests that cut the power (Debian and its like, as root)
 	@ldconfig -p | grep -q 'libfuse3\.so' || { apt-get update -qq && apt-get install -qq -y --no-install-recommends libfuse3-3; }
 
+# Unpacked, and not installed: the package would start a server.
+.PHONY: prometheus-install
+prometheus-install: ## Get prometheus and promtool into build/prometheus where the machine has none (Debian and its like, as root)
+	@command -v prometheus promtool >/dev/null || test -x build/prometheus/usr/bin/promtool || { \
+		mkdir -p build/prometheus && cd build/prometheus && apt-get update -qq && \
+		apt-get download -qq prometheus && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb; }
+
+.PHONY: alerts
+alerts: setup prometheus-install triton-install ## Load for ten minutes, then make each alert fire by a fault and resolve (20 minutes; ARGS="--only ALERT")
+	$(BIN)/python -m tests.deploy.alerts $(ARGS)
+
 .PHONY: faults
 faults: setup ## Kill hashers and gateways, cut their power CUTS times, look for lost writes (ARGS="--seed N --service S")
 	$(BIN)/python -m tests.faults --cuts $(CUTS) $(ARGS)
@@ -160,6 +171,7 @@ lint: setup ## Run every static check, Python, Rust and protobuf
 	$(BIN)/python -m scripts.unasync --check
 	$(BIN)/python -m scripts.generated_docs --check
 	$(BIN)/python -m scripts.chart --check
+	$(BIN)/python -m deploy.grafana --check
 	$(BIN)/python -m mypy.stubtest lookalike._native
 	$(BIN)/hadolint deploy/docker/*.Dockerfile
 	cargo fmt --manifest-path native/Cargo.toml --all --check
@@ -197,6 +209,10 @@ proto-landed: setup ## Keep the protos as those that later ones must be compatib
 .PHONY: docs
 docs: $(STAMPS)/python ## Build the documentation's site into build/site; a broken link or a page outside the menu fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+.PHONY: dashboards
+dashboards: setup ## Write the Grafana dashboards from deploy/grafana
+	$(BIN)/python -m deploy.grafana
 
 .PHONY: docs-generated
 docs-generated: setup ## Write the pages of settings, metrics and the API, and what the Helm chart has from elsewhere

@@ -1,0 +1,179 @@
+"""Is it all right? What users get, the error budget, and where to look next."""
+
+from __future__ import annotations
+
+from deploy.grafana.panels import Figure, Lines, Page, Query, Row
+from deploy.grafana.queries import IN, quantile, quantiles
+
+_SEARCH = f'grpc_service="lookalike.v1.SearchService",grpc_method=~"Search|MultiSearch",{IN}'
+_WRITE = f'grpc_service="lookalike.v1.CatalogService",grpc_method=~"UpsertItems|DeleteItems|IngestItems",{IN}'
+
+
+OVERVIEW = Page(
+    "lookalike-overview",
+    "Overview",
+    "Whether users get good answers in time, and whether the error budget lasts. Start here.",
+    [
+        Row(
+            "Now",
+            [
+                Figure(
+                    "Searches",
+                    "Searches a second, answered or not.",
+                    Query(f"sum(rate(grpc_server_handled_total{{{_SEARCH}}}[$__rate_interval]))"),
+                    "reqps",
+                ),
+                Figure(
+                    "Answered",
+                    "Share of searches that did not fail through our fault, over the last hour. Objective: 99.9 %.",
+                    Query(f"1 - max(job:lookalike_search_errors:ratio_rate1h{{{IN}}})"),
+                    "percentunit",
+                    bad_below=0.999,
+                    decimals=3,
+                ),
+                Figure(
+                    "In time",
+                    "Share of searches answered within 250 ms, over the last hour. Objective: 99 %.",
+                    Query(f"1 - max(job:lookalike_search_slow:ratio_rate1h{{{IN}}})"),
+                    "percentunit",
+                    bad_below=0.99,
+                    decimals=2,
+                ),
+                Figure(
+                    "p99",
+                    "99 of 100 searches take no longer.",
+                    Query(quantile(0.99, "grpc_server_handling_seconds", _SEARCH)),
+                    "s",
+                    bad_above=0.25,
+                ),
+                Figure(
+                    "Recall",
+                    "Recall of live searches against exact ones of the same queries, as sampled by the recall probe.",
+                    Query(f"min(lookalike_gateway_recall_ratio{{{IN}}})"),
+                    "percentunit",
+                    bad_below=0.95,
+                    decimals=2,
+                ),
+                Figure(
+                    "Missing",
+                    "Services and shards that the gateways miss. See the runbook: LookalikeDependencyDown.",
+                    Query(f"count(lookalike_gateway_dependency_up{{{IN}}} == 0) or vector(0)"),
+                    "none",
+                    bad_above=1,
+                ),
+            ],
+        ),
+        Row(
+            "Searches",
+            [
+                Lines(
+                    "Searches by outcome",
+                    "Searches a second by gRPC code. Everything but OK and the callers' own mistakes is on us.",
+                    [
+                        Query(
+                            f"sum by (grpc_code) (rate(grpc_server_handled_total{{{_SEARCH}}}[$__rate_interval]))",
+                            "{{grpc_code}}",
+                        )
+                    ],
+                    "reqps",
+                    stacked=True,
+                ),
+                Lines(
+                    "Latency of searches",
+                    "What callers wait for, failed searches included. In which stage it goes: dashboard Search latency.",
+                    quantiles("grpc_server_handling_seconds", _SEARCH),
+                    "s",
+                    exemplars=True,
+                    limit=0.25,
+                ),
+                Lines(
+                    "Partial answers",
+                    "Share of searches whose answer lacks a shard, or that failed for it.",
+                    [
+                        Query(
+                            "sum(rate(lookalike_gateway_coverage_ratio_bucket"
+                            f'{{le="0.99",{IN}}}[$__rate_interval]))'
+                            f" / sum(rate(lookalike_gateway_coverage_ratio_count{{{IN}}}[$__rate_interval]))",
+                            "partial",
+                        )
+                    ],
+                    "percentunit",
+                ),
+                Lines(
+                    "Refused",
+                    "Requests a second that were refused because too much was under way, by what and why.",
+                    [
+                        Query(
+                            f"sum by (what, cause) (rate(lookalike_gateway_refused_total{{{IN}}}[$__rate_interval]))",
+                            "{{what}}: {{cause}}",
+                        ),
+                        Query(
+                            f"sum by (kind, cause) (rate(lookalike_calls_refused_total{{{IN}}}[$__rate_interval]))",
+                            "{{kind}}: {{cause}}",
+                        ),
+                    ],
+                    "reqps",
+                ),
+            ],
+        ),
+        Row(
+            "Error budget",
+            [
+                Lines(
+                    "Burn rate of the availability budget",
+                    "1: the budget of 30 days lasts 30 days. An alert pages above 14.4 (1 h) and 6 (6 h).",
+                    [
+                        Query(f"max(job:lookalike_search_errors:ratio_rate{w}{{{IN}}}) / 0.001", w)
+                        for w in ("5m", "1h", "6h")
+                    ],
+                    "none",
+                    limit=14.4,
+                ),
+                Lines(
+                    "Burn rate of the latency budget",
+                    "The same of searches that took longer than 250 ms: 1 of 100 may.",
+                    [
+                        Query(f"max(job:lookalike_search_slow:ratio_rate{w}{{{IN}}}) / 0.01", w)
+                        for w in ("5m", "1h", "6h")
+                    ],
+                    "none",
+                    limit=14.4,
+                ),
+            ],
+        ),
+        Row(
+            "Writes",
+            [
+                Lines(
+                    "Items written",
+                    "Acknowledged items a second: each is on the disk of its shard. And single items that were refused.",
+                    [
+                        Query(
+                            "sum by (operation) "
+                            f"(rate(lookalike_gateway_items_written_total{{{IN}}}[$__rate_interval]))",
+                            "{{operation}}",
+                        ),
+                        Query(
+                            "sum by (operation) "
+                            f"(rate(lookalike_gateway_items_refused_total{{{IN}}}[$__rate_interval]))",
+                            "refused: {{operation}}",
+                        ),
+                    ],
+                    "ops",
+                ),
+                Lines(
+                    "Writes by outcome",
+                    "Write calls a second by gRPC code; a bulk load is one call.",
+                    [
+                        Query(
+                            f"sum by (grpc_code) (rate(grpc_server_handled_total{{{_WRITE}}}[$__rate_interval]))",
+                            "{{grpc_code}}",
+                        )
+                    ],
+                    "reqps",
+                    stacked=True,
+                ),
+            ],
+        ),
+    ],
+)
