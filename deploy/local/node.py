@@ -16,6 +16,7 @@ import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.local.isolated import ADDRESS, IsolatedProcess
@@ -116,11 +117,12 @@ class Node:
         return self.cluster.inside.run(*command, timeout_seconds=300.0).stdout
 
     def _start_servers(self) -> None:
+        started = datetime.now(UTC)
         runtime = self._run("containerd", "containerd", f"--config={self.folder / 'containerd.toml'}")
         runtime.wait_until(self._has_containerd, START_SECONDS)
         self.load(self.folder / "pause.tar")
         kubeconfig = f"--kubeconfig={self.cluster.kubeconfig}"
-        self._run(
+        kubelet = self._run(
             "kubelet",
             *(str(TOOLS / "kubecp"), "kubelet", kubeconfig),
             f"--config={self.folder / 'kubelet.json'}",
@@ -144,7 +146,14 @@ class Node:
         )
         if "coredns" not in self.cluster.processes:
             self._run("coredns", str(TOOLS / "coredns"), f"-conf={self.folder / 'Corefile'}")
-        self.cluster.wait_for(self._is_ready, "readiness of the node", START_SECONDS)
+
+        def is_ready() -> bool:
+            # containerd answers before its part for the kubelet does, without which the kubelet ends.
+            if not kubelet.is_running():
+                kubelet.start()
+            return self._is_ready(started)
+
+        self.cluster.wait_for(is_ready, "readiness of the node", START_SECONDS)
 
     def _run(self, name: str, *command: str) -> IsolatedProcess:
         return self.cluster.run_server(name, *command)
@@ -155,8 +164,12 @@ class Node:
             return True
         return False
 
-    def _is_ready(self) -> bool:
+    def _is_ready(self, since: datetime) -> bool:
         with suppress(RuntimeError):
+            lease = self.cluster.get("lease", NAME, "--namespace=kube-node-lease")
+            # Until the kubelet is back, the node's last state stands.
+            if datetime.fromisoformat(lease["spec"]["renewTime"]) < since:
+                return False
             conditions = self.cluster.get("node", NAME)["status"]["conditions"]
             return {"Ready": "True"}.items() <= {one["type"]: one["status"] for one in conditions}.items()
         return False
