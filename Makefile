@@ -139,10 +139,6 @@ prometheus-install: ## Get prometheus and promtool into build/prometheus where t
 		mkdir -p build/prometheus && cd build/prometheus && apt-get update -qq && \
 		apt-get download -qq prometheus && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb; }
 
-.PHONY: alerts
-alerts: setup prometheus-install triton-install ## Load for ten minutes, then make each alert fire by a fault and resolve (20 minutes; ARGS="--only ALERT")
-	$(BIN)/python -m tests.deploy.alerts $(ARGS)
-
 .PHONY: faults
 faults: setup ## Kill hashers and gateways, cut their power CUTS times, look for lost writes (ARGS="--seed N --service S")
 	$(BIN)/python -m tests.faults --cuts $(CUTS) $(ARGS)
