@@ -1,7 +1,7 @@
 """``helm test``: one collection through its life, by the gateway's public face.
 
-Run as ``python search.py HOST:PORT [SECONDS]`` where the package is installed, as in the gateway's image; the
-seconds are how long embedder and hashers may take to be found.
+Run as ``python search.py HOST:PORT [SECONDS]`` where the package and Pillow are installed, as in the
+embedder's image; the seconds are how long embedder and hashers may take to be found.
 """
 
 from __future__ import annotations
