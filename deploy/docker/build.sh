@@ -43,7 +43,7 @@ wheels() {
     local wheel
     wheel=$(echo "$wheels"/lookalike-*.whl)
     "$python" -m pip download --quiet --dest "$wheels" --only-binary :all: --python-version 3.11 --implementation cp \
-        "${platforms[@]}" -c constraints.txt -c deploy/docker/tools.txt "${wheel}[serve-embedder]" pip cyclonedx-bom
+        "${platforms[@]}" -c constraints.txt -c deploy/docker/tools.txt "${wheel}[serve-embedder,tracing]" pip cyclonedx-bom
 }
 
 # Pulled where a registry answers; else made by debootstrap under the same name.

@@ -21,7 +21,7 @@ RUN dpkg-query --show --showformat '${Package}\t${Version}\t${Architecture}\n' >
     && apt-get update && apt-get install --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
 RUN --mount=type=bind,source=build/images/wheels,target=/wheels \
     --mount=type=bind,source=deploy/docker,target=/docker \
-    /docker/install.sh gateway
+    /docker/install.sh gateway tracing
 
 FROM python
 COPY --from=build /opt/lookalike /opt/lookalike
