@@ -5,90 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 import pytest
 
-from deploy.local.process import ROOT, ServiceProcess
+from deploy.local.process import ROOT
+from deploy.local.stack import Server, Stack
 from lookalike import synth
 from lookalike.catalogue.catalog import Catalog, read_catalog
-from lookalike.client import Client, Item
+from lookalike.client import Item
 
-START_SECONDS = 60.0
-
-
-class Server(ServiceProcess):
-    """One service process, which listens once it is started."""
-
-    def start(self) -> Self:
-        """Starts it on the ports that it had before, if it had any, and waits until it listens."""
-        super().start()
-        self.wait_until_listening()
-        return self
-
-
-@dataclass
-class Stack:
-    """All services of one installation."""
-
-    folder: Path
-    bundle: Path
-    shard_count: int = 2
-    embedder: Server = field(init=False)
-    hashers: list[Server] = field(init=False)
-    gateway: Server = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.embedder = self._server("embedder", f"--bundle={self.bundle}")
-        self.hashers = [
-            self._server(
-                "hasher",
-                f"--shard={shard}",
-                f"--shard-count={self.shard_count}",
-                f"--data-folder={self.folder / f'shard-{shard}'}",
-                name=f"hasher-{shard}",
-            )
-            for shard in range(self.shard_count)
-        ]
-
-    def _server(self, module: str, *arguments: str, name: str = "") -> Server:
-        return Server(module, self.folder, *arguments, name=name)
-
-    @property
-    def servers(self) -> list[Server]:
-        return [self.embedder, *self.hashers, self.gateway]
-
-    def start(self) -> Stack:
-        for server in (self.embedder, *self.hashers):
-            server.start()
-        self.gateway = self._server(
-            "gateway",
-            f"--embedder={self.embedder.target}",
-            f"--hashers={','.join(hasher.target for hasher in self.hashers)}",
-            f"--data-folder={self.folder / 'gateway'}",
-        ).start()
-        self.wait_until_ready()
-        return self
-
-    def wait_until_ready(self) -> None:
-        """Waits until the gateway answers with its model, which needs the embedder's to be loaded."""
-        deadline = time.monotonic() + START_SECONDS
-        with self.client() as client:
-            while not client.server_info().model_version:
-                assert time.monotonic() < deadline, self.gateway.said()
-                time.sleep(0.1)
-
-    def client(self, timeout_seconds: float = 30.0) -> Client:
-        return Client(self.gateway.target, timeout_seconds=timeout_seconds)
-
-    def stop(self) -> None:
-        for server in reversed(self.servers):
-            if server.is_running():
-                server.stop()
+__all__ = ["Server", "Stack"]
 
 
 @pytest.fixture(scope="session")
