@@ -8,7 +8,6 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from PIL import Image
 
 from deploy.local import process
 from lookalike.errors import Reason
+from tests.tiny_bundle import tiny_bundle_in
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -157,77 +157,13 @@ def _refused_photos() -> dict[str, PhotoCase]:
     }
 
 
-TINY_CATEGORIES = (
-    ("clothes", "sport", "running"),
-    ("clothes", "sport", "tennis"),
-    ("shoes", "sport", "running"),
-    ("shoes", "street"),
-)
-
-
 @pytest.fixture(scope="session")
 def make_tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Makes real model bundles whose network is tiny: ``make(categories=..., seed=...)`` → folder."""
-
-    def make(categories: tuple[tuple[str, ...], ...] = TINY_CATEGORIES, seed: int = 0) -> Path:
-        from embedder.backends.onnx import OnnxEncoder
-        from embedder.bundle import write_bundle
-        from embedder.golden import GoldenImages
-        from embedder.model.taxonomy import Taxonomy
-        from embedder.preprocess import PreprocessParams
-
-        folder = tmp_path_factory.mktemp("bundle")
-        taxonomy = Taxonomy.from_categories(categories)
-        _tiny_network(folder / "tiny.onnx", taxonomy.sizes, seed)
-        write = partial(
-            write_bundle,
-            folder / "tiny",
-            folder / "tiny.onnx",
-            dim=16,
-            taxonomy=taxonomy,
-            preprocess=PreprocessParams(size=32),
-            provenance={},
-            metrics={},
-        )
-        bundle = write()
-        return write(golden=GoldenImages.of(OnnxEncoder(bundle, threads=1), bundle.preprocess)).path
-
-    return make
+    return lambda **options: tiny_bundle_in(tmp_path_factory.mktemp("bundle"), **options)
 
 
 @pytest.fixture(scope="session")
 def tiny_bundle(make_tiny_bundle: Callable[..., Path]) -> Path:
     """The folder of a real model bundle that embeds into 16 dimensions, in a fraction of a millisecond."""
     return make_tiny_bundle()
-
-
-def _tiny_network(file: Path, class_counts: tuple[int, ...], seed: int) -> None:
-    """Average colours of a 4x4 grid → a random projection to unit length → a softmax per level."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    rng = np.random.default_rng(seed)
-    weights = {"projection": rng.standard_normal((48, 16))}
-    nodes = [
-        helper.make_node("AveragePool", ["images"], ["grid"], kernel_shape=[8, 8], strides=[8, 8]),
-        helper.make_node("Flatten", ["grid"], ["colours"]),
-        helper.make_node("MatMul", ["colours", "projection"], ["raw"]),
-        helper.make_node("LpNormalization", ["raw"], ["embedding"], axis=1, p=2),
-    ]
-    outputs = {"embedding": 16}
-    for level, count in zip(("meta", "level2", "leaf"), class_counts, strict=False):
-        weights[f"{level}_weights"] = 4 * rng.standard_normal((16, count))
-        nodes.append(helper.make_node("MatMul", ["embedding", f"{level}_weights"], [f"{level}_logits"]))
-        nodes.append(helper.make_node("Softmax", [f"{level}_logits"], [level], axis=1))
-        outputs[level] = count
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 32, 32])],
-        [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
-            for name, width in outputs.items()
-        ],
-        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
