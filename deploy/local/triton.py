@@ -35,12 +35,17 @@ class TritonServer:
         self._grpc, self._http, self._metrics = ports = free_ports(3)
         names = ("TRITON_GRPC_PORT", "TRITON_HTTP_PORT", "TRITON_METRICS_PORT")
         environment = dict(zip(names, map(str, ports), strict=True))
-        self._process = LocalProcess(self._command, folder / "log", environment)
+        self.process = LocalProcess(self._command, folder / "log", environment)
 
     @property
     def url(self) -> str:
         """Its gRPC address."""
         return f"127.0.0.1:{self._grpc}"
+
+    @property
+    def metrics_address(self) -> str:
+        """Where it serves its metrics."""
+        return f"127.0.0.1:{self._metrics}"
 
     def start(self, *models: str) -> None:
         """Starts it and waits until it answers, which it does once it has tried to load these models.
@@ -48,24 +53,37 @@ class TritonServer:
         Raises:
             RuntimeError: It ended, or did not answer in time; the message holds its log.
         """
-        self._process.command = [*self._command, *(f"--load-model={model}" for model in models)]
-        self._process.start()
-        self._process.wait_until(self._is_live, START_SECONDS)
+        self.process.command = [*self._command, *(f"--load-model={model}" for model in models)]
+        self.process.start()
+        self.process.wait_until(self._is_live, START_SECONDS)
 
     def kill(self) -> None:
         """Ends it as the end of its pod would: the processes of its Python models with it."""
-        if self._process.is_running():
-            self._process.kill()
+        if self.process.is_running():
+            self.process.kill()
 
     def stop(self) -> None:
         """Ends it in good order, or as a crash would if it takes too long."""
-        if self._process.is_running():
-            self._process.stop(timeout_seconds=STOP_SECONDS)
+        if self.process.is_running():
+            self.process.stop(timeout_seconds=STOP_SECONDS)
 
     def metrics(self) -> str:
         """Returns what it reports to Prometheus."""
-        with _DIRECT.open(f"http://127.0.0.1:{self._metrics}/metrics", timeout=10) as answer:
+        with _DIRECT.open(f"http://{self.metrics_address}/metrics", timeout=10) as answer:
             return str(answer.read().decode())
+
+    def load(self, model: str) -> None:
+        """Loads a model of the repository, or loads it again."""
+        self._control(model, "load")
+
+    def unload(self, model: str) -> None:
+        """Lets it serve a model no more."""
+        self._control(model, "unload")
+
+    def _control(self, model: str, action: str) -> None:
+        url = f"http://127.0.0.1:{self._http}/v2/repository/models/{model}/{action}"
+        with _DIRECT.open(urllib.request.Request(url, b"{}"), timeout=60):
+            pass
 
     def _is_live(self) -> bool:
         try:
