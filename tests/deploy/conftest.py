@@ -1,4 +1,4 @@
-"""Fixtures of the tests that deploy to a cluster, and the times that its steps took."""
+"""A cluster with the times that steps on it took, and an installation that a real Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,36 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pytest
 
-from deploy.local import kube
+from deploy.local import kube, triton
 from deploy.local.kube import Cluster
+from deploy.local.load import Load
+from deploy.local.observed import Observed
+from deploy.local.prometheus import tool
+from tests.deploy.alerts import photos
+from tests.deploy.queries import ALERTS, RULES
 
 _TIMES = pytest.StashKey[list[tuple[str, float]]]()
 
 Timed = Callable[[str], AbstractContextManager[None]]
+
+
+FLAGS = {
+    "gateway": (
+        "--max-concurrent-rpcs=24",
+        "--max-searches=4",
+        "--max-waiting-searches=4",
+        "--profile-interval-seconds=1",
+        "--recall-probe-interval-seconds=0.2",
+        "--recall-probe-share=1",
+    ),
+    "hasher": ("--checkpoint-interval-seconds=2", "--max-pending-changes=1"),
+    "embedder": ("--max-queue=8",),
+}
+"""Limits that a small load reaches."""
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +79,25 @@ def cluster(kube_tools: None, tmp_path_factory: pytest.TempPathFactory, timed: T
     finally:
         with timed("cluster down"):
             made.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def observed(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
+    """An installation with Triton, and a Prometheus with the rules."""
+    if not (tool("prometheus") and triton.is_installed()):
+        message = "`make prometheus-install triton-install` gets what this needs"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    running = Observed(tmp_path_factory.mktemp("observed"), tiny_bundle, [RULES, ALERTS], flags=FLAGS)
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def load(observed: Observed) -> Iterator[Load]:
+    """A small load of every kind."""
+    with Load(observed.stack.gateway.target, photos()) as running:
+        yield running
