@@ -132,12 +132,21 @@ kube: setup kube-install ## Install the chart on a real node, and count what fai
 fuse-install: ## Install libfuse, for tests that cut the power (Debian and its like, as root)
 	@ldconfig -p | grep -q 'libfuse3\.so' || { apt-get update -qq && apt-get install -qq -y --no-install-recommends libfuse3-3; }
 
+.PHONY: observe
+observe: setup prometheus-install ## Serve under load, watched by Prometheus, and print the addresses, until Ctrl-C (ARGS="--scale 2")
+	@$(MAKE) --no-print-directory triton-install || echo "warning: Triton cannot be installed here; photos are encoded without it" >&2
+	$(BIN)/python -m deploy.local.observe --bundle $(DEFAULT_BUNDLE) $(ARGS)
+
 # Unpacked, and not installed: the package would start a server.
 .PHONY: prometheus-install
 prometheus-install: ## Get prometheus and promtool into build/prometheus where the machine has none (Debian and its like, as root)
 	@command -v prometheus promtool >/dev/null || test -x build/prometheus/usr/bin/promtool || { \
 		mkdir -p build/prometheus && cd build/prometheus && apt-get update -qq && \
 		apt-get download -qq prometheus && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb; }
+
+.PHONY: alerts
+alerts: setup prometheus-install triton-install ## Load for ten minutes, then make each alert fire by a fault and resolve (20 minutes; ARGS="--only ALERT")
+	$(BIN)/python -m tests.deploy.alerts $(ARGS)
 
 .PHONY: faults
 faults: setup ## Kill hashers and gateways, cut their power CUTS times, look for lost writes (ARGS="--seed N --service S")
@@ -205,6 +214,12 @@ proto-landed: setup ## Keep the protos as those that later ones must be compatib
 .PHONY: docs
 docs: $(STAMPS)/python ## Build the documentation's site into build/site; a broken link or a page outside the menu fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+.PHONY: pictures
+pictures: setup prometheus-install triton-install ## Draw the dashboards into build/dashboards with Grafana's own components (needs npm and Chromium; ARGS=--slow-shard)
+	npm --prefix deploy/grafana/page ci --legacy-peer-deps --no-audit --no-fund
+	npm --prefix deploy/grafana/page run build
+	$(BIN)/python -m tests.deploy.pictures $(ARGS)
 
 .PHONY: dashboards
 dashboards: setup ## Write the Grafana dashboards from deploy/grafana
