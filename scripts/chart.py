@@ -22,7 +22,7 @@ CHART = ROOT / "deploy" / "helm" / "lookalike"
 VALUES = CHART / "values.yaml"
 COPIES = {
     "rules": (ROOT / "deploy" / "prometheus", ("rules/*.yaml", "alerts/*.yaml")),
-    "dashboards": (ROOT / "deploy" / "grafana", ("**/*.json",)),
+    "dashboards": (ROOT / "deploy" / "grafana", ("dashboards/*.json",)),
 }
 _HEAD = """# Values of the chart
 
