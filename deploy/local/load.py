@@ -50,7 +50,7 @@ class Load:
         self._bulk(512)
         kinds: tuple[tuple[str, float, Callable[[], object]], ...] = (
             ("search by photo", 4.0, lambda: self._search(image=random.choice(self._photos))),
-            ("search by embedding", 10.0, lambda: self._search(embedding=self._vector())),
+            ("search by embedding", 10.0, lambda: self._search(embedding=self._vector(), effort=0.9)),
             ("search of half", 2.0, lambda: self._search(embedding=self._vector(), min_coverage=0.5)),
             ("search by item", 1.0, lambda: self._search(item_id=_random_id())),
             ("exact search", 1.0, lambda: self._search(embedding=self._vector(), exact=True)),

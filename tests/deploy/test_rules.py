@@ -12,7 +12,9 @@ import pytest
 import yaml
 
 from deploy.local.prometheus import tool
+from tests.deploy.faults import FAULTS
 from tests.deploy.queries import ALERTS, DASHBOARDS, ROOT, RULES, panels, rules
+from tests.deploy.scaled import scaled
 
 TESTS = sorted((ROOT / "deploy" / "prometheus" / "tests").glob("*.yaml"))
 RUNBOOK = ROOT / "docs" / "runbook.md"
@@ -66,6 +68,17 @@ def test_each_alert_is_seen_to_fire_and_to_be_silent(alert: str) -> None:
         if check["alertname"] == alert
     ]
     assert set(checks) == {True, False}
+
+
+def test_each_alert_has_its_fault() -> None:
+    """What `make alerts` does."""
+    assert {alert for fault in FAULTS for alert in fault.alerts} == ALERT_NAMES
+
+
+@pytest.mark.parametrize("file", [RULES, ALERTS], ids=["rules", "alerts"])
+def test_rules_of_short_durations_are_valid(promtool: str, file: Path, tmp_path: Path) -> None:
+    run(promtool, "check", "rules", scaled(file, tmp_path / "short.yaml"))
+    assert not re.search(r"\[\w+[mhd]\]|for: \w+[mhd]", (tmp_path / "short.yaml").read_text())
 
 
 def test_windows_of_a_rule_differ_in_nothing_else() -> None:
