@@ -11,6 +11,7 @@ from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
 
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${source}")
+_SOFT_MAXIMUM = {"percentunit": 0.01, "none": 1, "short": 1, "reqps": 1}
 _STAT_HEIGHT, _LINES_HEIGHT, _WIDTH = 4, 8, 24
 
 
@@ -154,6 +155,9 @@ def _lines(panel: Lines) -> timeseries.Panel:
         .show_points(common_models.VisibilityMode.NEVER)
         .targets(list(_targets(panel.queries, panel.exemplars)))
     )
+    # A flat zero is drawn as such, and not on a scale up to 100.
+    if panel.unit in _SOFT_MAXIMUM:
+        built.axis_soft_max(_SOFT_MAXIMUM[panel.unit])
     if panel.stacked:
         built.stacking(common.StackingConfig().mode(common_models.StackingMode.NORMAL))
     if panel.maximum is not None:

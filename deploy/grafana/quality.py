@@ -40,15 +40,21 @@ ANSWERS = Row(
         ),
         Lines(
             "Probes of recall",
-            "A second, by their end; and how many searches recall rests on.",
+            "A second, by their end. busy: the gateway has no time for them.",
             [
                 Query(rate("lookalike_gateway_recall_probes_total", IN, "ending"), "{{ending}}"),
-                Query(
-                    f"min by (collection) (lookalike_gateway_recall_probed_queries{{{IN}}})",
-                    "{{collection}}: rests on",
-                ),
             ],
             "short",
+        ),
+        Lines(
+            "Searches that recall rests on",
+            "At most the last 100 that were probed; few of them say little.",
+            [
+                Query(
+                    f"min by (collection) (lookalike_gateway_recall_probed_queries{{{IN}}})", "{{collection}}"
+                )
+            ],
+            "none",
         ),
         Lines(
             "Cost of a probe",

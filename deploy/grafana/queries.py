@@ -7,9 +7,9 @@ from deploy.grafana.panels import Query
 IN = 'namespace=~"$namespace"'
 
 
-def rate(metric: str, selector: str = IN, by: str = "") -> str:
+def rate(metric: str, selector: str = IN, by: str = "", window: str = "$__rate_interval") -> str:
     """Returns the sum of the rates of a counter, a second, by labels."""
-    return f"sum{_by(by)} (rate({metric}{{{selector}}}[$__rate_interval]))"
+    return f"sum{_by(by)} (rate({metric}{{{selector}}}[{window}]))"
 
 
 def quantile(q: float, histogram: str, selector: str = IN, by: str = "") -> str:
@@ -23,9 +23,10 @@ def quantiles(histogram: str, selector: str = IN) -> list[Query]:
     return [Query(quantile(q, histogram, selector), f"p{round(q * 100)}") for q in (0.5, 0.95, 0.99)]
 
 
-def mean(histogram: str, selector: str = IN, by: str = "") -> str:
-    """Returns the mean of what a histogram took, by labels."""
-    return f"{rate(f'{histogram}_sum', selector, by)} / {rate(f'{histogram}_count', selector, by)}"
+def mean(histogram: str, selector: str = IN, by: str = "", window: str = "$__rate_interval") -> str:
+    """Returns the mean of what a histogram took, by labels; nothing while it took nothing."""
+    total, number = (rate(f"{histogram}_{part}", selector, by, window) for part in ("sum", "count"))
+    return f"{total} / ({number} > 0)"
 
 
 def _by(labels: str) -> str:

@@ -110,7 +110,6 @@ ROLLOUT = Page(
                         ),
                     ],
                     "none",
-                    stacked=True,
                 ),
                 Lines(
                     "Collections by model",

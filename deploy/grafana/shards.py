@@ -203,8 +203,12 @@ SHARDS = Page(
                 ),
                 Lines(
                     "Time of a checkpoint",
-                    "Mean seconds to save one generation's index.",
-                    [Query(mean("lookalike_hasher_checkpoint_seconds", IN, "instance"), "{{instance}}")],
+                    "Mean seconds to save one generation's index, over the last quarter of an hour.",
+                    [
+                        Query(
+                            mean("lookalike_hasher_checkpoint_seconds", IN, "instance", "15m"), "{{instance}}"
+                        )
+                    ],
                     "s",
                 ),
                 Lines(
