@@ -141,7 +141,8 @@ class Cluster:
             RuntimeError: The time is up: a disruption budget holds one back.
         """
         timeout = f"--timeout={timeout_seconds:g}s"
-        return self.kubectl("drain", node_name, "--ignore-daemonsets", "--delete-emptydir-data", timeout)
+        command = ("drain", node_name, "--ignore-daemonsets", "--delete-emptydir-data", timeout)
+        return self.kubectl(*command, timeout_seconds=timeout_seconds + 30)
 
     def add_nodes(self, count: int) -> None:
         """Adds nodes that kwok runs, each in a zone of its own, and waits until they are ready."""
