@@ -200,7 +200,7 @@ def test_rules_and_dashboards_are_handed_on_as_they_are(tmp_path: Path) -> None:
 def test_everything_committed_for_prometheus_and_grafana_is_in_the_chart() -> None:
     rendered = render(*CASES["production"])
     rules = list((ROOT / "deploy" / "prometheus").glob("[ra][ul][le]*/*.yaml"))
-    dashboards = list((ROOT / "deploy" / "grafana").rglob("*.json"))
+    dashboards = list((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
     assert len(rendered.of_kind("PrometheusRule")) == len(rules)
     found = [one for one in rendered.of_kind("ConfigMap") if "-dashboard-" in one["metadata"]["name"]]
     assert len(found) == len(dashboards)
