@@ -64,6 +64,7 @@ def read_settings(
     """
     parser = _Parser(prog=f"lookalike serve {name}", description=settings_class.__doc__)
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"TOML file with a section [{name}]")
+    # Not pydantic-settings' CliSettingsSource: this help and flags without a value need its private hooks.
     for field, info in settings_class.model_fields.items():
         alone: dict[str, Any] = {"nargs": "?", "const": "true"} if info.annotation is bool else {}
         parser.add_argument(f"--{field.replace('_', '-')}", metavar="VALUE", help=_explained(info), **alone)
