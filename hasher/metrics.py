@@ -27,7 +27,7 @@ _COUNT_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 class HasherMetrics:
-    """Where the time of searches, writes and reads goes, and what is done beside them.
+    """Where the time of searches, writes and reads goes, and what is done meanwhile.
 
     Args:
         metrics: The process's registry.

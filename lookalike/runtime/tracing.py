@@ -146,7 +146,7 @@ class TracedCall:
 
         Args:
             code: The name of its status.
-            error: What the caller is told, if it failed.
+            error: What the caller gets, if it failed.
         """
         from opentelemetry.trace import Status, StatusCode
 
