@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 _V1 = "grpc.reflection.v1.ServerReflection"
+
+
+class _Pool:
+    """The default pool of descriptors, which does not find the file of a method by itself."""
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - protobuf's name
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            return self._pool.FindMethodByName(symbol).containing_service.file
 
 
 def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
@@ -20,7 +39,7 @@ def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
         server: Not started yet.
         services: Full names of what it serves.
     """
-    servicer = reflection.aio.ReflectionServicer((*services, reflection.SERVICE_NAME, _V1))
+    servicer = reflection.aio.ReflectionServicer((*services, reflection.SERVICE_NAME, _V1), _Pool())
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
     handler = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -120,16 +121,39 @@ async def test_liveness_depends_on_no_service(running: Running) -> None:
     watch.cancel()
 
 
-@pytest.mark.parametrize("version", ["v1alpha", "v1"])
-async def test_reflection_lists_the_service(running: Running, version: str) -> None:
-    list_services = running.channel.stream_stream(
+async def _reflected(
+    running: Running, version: str, request: reflection_pb2.ServerReflectionRequest
+) -> reflection_pb2.ServerReflectionResponse:
+    reflect = running.channel.stream_stream(
         f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
         request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
         response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
     )
-    async for reply in list_services(iter([reflection_pb2.ServerReflectionRequest(list_services="")])):
-        names = {service.name for service in reply.list_services_response.service}
+    (reply,) = [reply async for reply in reflect(iter([request]))]
+    return reply
+
+
+@pytest.mark.parametrize("version", ["v1alpha", "v1"])
+async def test_reflection_lists_the_service(running: Running, version: str) -> None:
+    reply = await _reflected(running, version, reflection_pb2.ServerReflectionRequest(list_services=""))
+    names = {service.name for service in reply.list_services_response.service}
     assert {SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"} <= names
+
+
+@pytest.mark.parametrize("version", ["v1alpha", "v1"])
+@pytest.mark.parametrize("symbol", [SERVICE, f"{SERVICE}.Search", "lookalike.v1.SearchRequest.k"])
+async def test_reflection_finds_the_file_of_a_symbol(running: Running, version: str, symbol: str) -> None:
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
+    reply = await _reflected(running, version, request)
+    files = map(FileDescriptorProto.FromString, reply.file_descriptor_response.file_descriptor_proto)
+    assert "lookalike/v1/search.proto" in [file.name for file in files]
+
+
+@pytest.mark.parametrize("symbol", ["", SERVICE + "s", f"{SERVICE}.Nothing", "lookalike.v1.SearchRequest.x"])
+async def test_reflection_knows_no_other_symbols(running: Running, symbol: str) -> None:
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
+    reply = await _reflected(running, "v1", request)
+    assert reply.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
 async def test_stop_says_not_serving_first_and_lets_running_calls_end(serve: Serve) -> None:
