@@ -42,6 +42,8 @@ class Calls:
         self._limits: dict[Kind, int] = {"call": max_calls, "stream": max_streams, "probe": _MAX_PROBES}
         self._max_request_bytes = max_request_bytes
         self._running: dict[asyncio.Task[Any], Kind] = {}
+        self._unanswered: set[asyncio.Task[Any]] = set()
+        """Calls that have not sent all of their answer, or of their refusal."""
         self._counts: dict[Kind, int] = dict.fromkeys(self._limits, 0)
         self._request_bytes = 0
         self._arrived = 0
@@ -69,6 +71,11 @@ class Calls:
             UnavailableError: The server is about to stop (``SHUTTING_DOWN``).
         """
         self._arrived += 1
+        task = asyncio.current_task()
+        assert task
+        self._unanswered.add(task)
+        # A call whose request never arrives has no handler that would say that it ends.
+        task.add_done_callback(self._ended)
         if self._holding and kind != "probe":
             await self.closing.wait()
             self.refused[kind, "stopping"] += 1
@@ -77,17 +84,17 @@ class Calls:
         if too_many or (kind == "call" and self._request_bytes >= self._max_request_bytes):
             self.refused[kind, "too_many" if too_many else "too_large"] += 1
             raise OverloadedError(_REFUSALS[kind], retry_after_seconds=_RETRY_SECONDS)
-        task = asyncio.current_task()
-        assert task
         self._counts[kind] += 1
         self._running[task] = kind
-        # A call whose request never arrives has no handler that would say that it ends.
-        task.add_done_callback(self.leave)
 
     def leave(self, task: asyncio.Task[Any]) -> None:
         """Takes a call off, if it is still counted."""
         if kind := self._running.pop(task, None):
             self._counts[kind] -= 1
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self.leave(task)
+        self._unanswered.discard(task)
 
     def take_bytes(self, size: int) -> None:
         """Counts a request that has arrived; :meth:`give_bytes` takes it off.
@@ -124,6 +131,14 @@ class Calls:
         """Refuses the waiting calls and all that come."""
         self._holding = True
         self.closing.set()
+
+    async def are_answered(self, timeout_seconds: float) -> bool:
+        """Waits until all answers are sent, for some time at most; returns whether they are."""
+        now = asyncio.get_running_loop().time
+        end = now() + timeout_seconds
+        while self._unanswered and now() < end:
+            await asyncio.wait(self._unanswered, timeout=end - now())
+        return not self._unanswered
 
     def cut(self) -> None:
         """Ends the calls that still run."""

@@ -34,6 +34,8 @@ _MAX_UNTAKEN_CALLS = 10_000
 _HEALTH = "grpc.health.v1.Health"
 _BACKSTOP_SECONDS = 1.0
 """After ``stop_grace_seconds`` calls are given this long to end with an error that says why."""
+_LINGER_SECONDS = 2.0
+"""After the last answer connections are given this long to carry it, and to confirm that no call follows."""
 
 log = structlog.get_logger()
 
@@ -54,8 +56,8 @@ class ServerRunner:
     """One gRPC server with health, reflection, metrics and a graceful stop.
 
     The stop goes: health NOT_SERVING → wait ``drain_wait_seconds`` → refuse new calls and give running ones
-    ``stop_grace_seconds`` → refuse those, too → end ``background`` → ``close`` callbacks in order → traces →
-    metrics.
+    ``stop_grace_seconds``, no longer than there are any → refuse those, too → end ``background`` → ``close``
+    callbacks in order → traces → metrics.
 
     Args:
         name: The process's name in logs.
@@ -175,7 +177,10 @@ class ServerRunner:
         stopping = asyncio.create_task(server.stop(grace_seconds + _BACKSTOP_SECONDS))
         await asyncio.sleep(0)
         self._calls.close()
-        await asyncio.wait({stopping}, timeout=grace_seconds)
+        if await self._calls.are_answered(grace_seconds):
+            # A peer that hangs, or whose pings wait behind what it uploads, confirms nothing for long.
+            await asyncio.wait({stopping}, timeout=_LINGER_SECONDS)
+            await server.stop(None)
         self._calls.cut()
         await stopping
 

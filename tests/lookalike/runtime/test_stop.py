@@ -79,6 +79,31 @@ async def test_calls_after_the_drain_wait_for_nothing(serve: Serve) -> None:
     assert await outcome(running) == "UNAVAILABLE"
 
 
+async def test_a_peer_that_hangs_does_not_keep_a_server_without_calls(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await serve(stop_grace_seconds=3600, keepalive_timeout_seconds=3600)
+    assert await outcome(running) == "OK"
+    preface, empty_settings = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.runner.port)
+    writer.write(preface + empty_settings)
+    assert await reader.read(1), "the server waits for the peer to confirm its settings"
+    grpc_server = running.runner._server
+    assert grpc_server
+    graces: list[float | None] = []
+    stop = grpc_server.stop
+
+    async def noted(grace: float | None) -> None:
+        await stop(grace)
+        graces.append(grace)
+
+    monkeypatch.setattr(grpc_server, "stop", noted)
+    await running.runner.stop()
+    # gRPC by itself waits for 20 s.
+    assert graces[0] is None
+    writer.close()
+
+
 async def test_the_first_failure_of_what_runs_beside_ends_all() -> None:
     ended: list[str] = []
     started = asyncio.Event()
