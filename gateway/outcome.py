@@ -65,6 +65,7 @@ _LOST_ADVICE = (
     "retrying does not help: give the shard its volume or a copy of its data back, or repair the collection"
     " (`lookalike collection repair`) and load the catalogue again"
 )
+_DAMAGED_ADVICE = "retrying does not help: give the shard a copy of its data back"
 _MAX_WORDS = 200
 _SHARE_TOLERANCE = 1e-6
 
@@ -99,6 +100,26 @@ class Outcome(Generic[T]):
         """The shards that no longer have the collection that they were asked about."""
         return {shard for shard, error in self.failures.items() if isinstance(error, NotFoundError)}
 
+    def check_data(self, share: float = 1.0) -> None:
+        """Makes sure that shards whose data is missing or damaged are not what an answer fails for.
+
+        Args:
+            share: Of the called shards, 0..1, that the answer needs.
+
+        Raises:
+            DataLossError: Without them the others cannot be enough, however often they are asked
+                (``STORE_DAMAGED``); or the collection has been deleted since the call began, which the caller
+                must find out.
+        """
+        gone = {n for n, error in self.failures.items() if isinstance(error, NotFoundError | DataLossError)}
+        called = len(self.answers) + len(self.failures)
+        if not covers(called - len(gone), called, share):
+            raise DataLossError(
+                f"{self.degraded_reason}; {_LOST_ADVICE if self.lost else _DAMAGED_ADVICE}",
+                reason=Reason.STORE_DAMAGED,
+                metadata={"shards_without_data": ",".join(map(str, sorted(gone)))},
+            )
+
     def complete(self, advice: str) -> dict[int, T]:
         """Returns the answers of all shards.
 
@@ -106,12 +127,10 @@ class Outcome(Generic[T]):
             advice: What the caller should do where that helps, for the message.
 
         Raises:
-            DataLossError: A shard has lost its data (``STORE_DAMAGED``); or the collection has been deleted
-                since the call began, which the caller must find out.
+            DataLossError: See :meth:`check_data`.
             UnavailableError: A shard failed (``SHARD_UNAVAILABLE``).
         """
-        if self.lost:
-            raise DataLossError(f"{self.degraded_reason}; {_LOST_ADVICE}", reason=Reason.STORE_DAMAGED)
+        self.check_data()
         if self.failures:
             raise UnavailableError(
                 f"{self.degraded_reason}; {advice}",

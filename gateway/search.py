@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -140,7 +141,7 @@ class SearchPipeline:
             timing.fanout_seconds = time.perf_counter() - before
         answers = outcome.answers.values()
         response.coverage.CopyFrom(_coverage(outcome, self._shards.count))
-        self._check_coverage(outcome, options)
+        self._check_coverage(outcome, options, collection)
         timing.hash_seconds = max((answer.timing.hash_seconds for answer in answers), default=0.0)
         timing.probe_seconds = max((answer.timing.probe_seconds for answer in answers), default=0.0)
         timing.scan_seconds = max((answer.timing.scan_seconds for answer in answers), default=0.0)
@@ -222,11 +223,8 @@ class SearchPipeline:
         )
         timeout_seconds = deadline.call_timeout_seconds("looking up the item", _LOOKUP_SHARE)
         outcome = await self._shards.ask(Shard.get_rows, {owner: request}, timeout_seconds)
-        try:
+        with self._lost_only_if_current(collection):
             answers = outcome.complete("the item cannot be looked up now: retry")
-        except DataLossError:
-            self._directory.check_current(collection)  # nothing is lost where it was deleted meanwhile
-            raise
         for row in answers[owner].rows:
             return row.vector_f32_le
         raise NotFoundError(
@@ -234,6 +232,14 @@ class SearchPipeline:
             reason=Reason.ITEM_NOT_FOUND,
             field="query.item_id",
         )
+
+    @contextmanager
+    def _lost_only_if_current(self, collection: Collection) -> Iterator[None]:
+        try:
+            yield
+        except DataLossError:
+            self._directory.check_current(collection)  # nothing is lost where it was deleted meanwhile
+            raise
 
     async def _fan_out(
         self, asked: Asked, positions: Mapping[int, Mapping[int, int]], deadline: Deadline
@@ -250,10 +256,15 @@ class SearchPipeline:
         )
 
     def _check_coverage(
-        self, outcome: Outcome[hasher_pb2.HasherServiceSearchResponse], options: SearchOptions
+        self,
+        outcome: Outcome[hasher_pb2.HasherServiceSearchResponse],
+        options: SearchOptions,
+        collection: Collection,
     ) -> None:
         if outcome.covers(options.min_coverage):
             return
+        with self._lost_only_if_current(collection):
+            outcome.check_data(options.min_coverage)
         answered, total = len(outcome.answers), self._shards.count
         behind = any(e.reason is Reason.LOG_POSITION_NOT_REACHED for e in outcome.failures.values())
         raise UnavailableError(

@@ -76,6 +76,8 @@ class SearchServiceServicer:
         UNAVAILABLE: fewer shards answered than `min_coverage` asks for (COVERAGE_TOO_LOW), the embedder
         cannot be reached (EMBEDDER_UNAVAILABLE), or `min_log_position` was not reached in time
         (LOG_POSITION_NOT_REACHED). Retry.
+        DATA_LOSS: so many shards have lost their data that the others cannot be as many as `min_coverage` asks
+        for (STORE_DAMAGED). Do not retry; accept part of the answer with a lower `min_coverage`.
         UNIMPLEMENTED: an option that this version does not have yet (NOT_SUPPORTED_YET names it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import grpc
@@ -9,8 +10,9 @@ import pytest
 import structlog
 
 from gateway.peers import UnreachableError
-from lookalike.errors import Reason, UnavailableError
+from lookalike.errors import DataLossError, Reason, UnavailableError
 from lookalike.v1 import catalog_pb2, collection_pb2, search_pb2
+from lookalike.wire.status import error_from_rpc
 from tests.gateway.searches import (
     CODE,
     IMAGE,
@@ -53,10 +55,44 @@ async def test_one_hasher_in_two_places_is_never_complete(gateway: Gateway) -> N
 async def test_a_shard_without_the_generation_has_lost_data(gateway: Gateway) -> None:
     await gateway.fill(60, products=60)
     gateway.shards[2].generations.clear()
+    for also_down in (False, True):
+        gateway.shards[0].failure = UnreachableError("down") if also_down else None
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await gateway.search.Search(search_request())
+        # No answer of the others would be enough: not worth a retry.
+        assert details_of(caught.value)[:2] == (CODE.DATA_LOSS, "STORE_DAMAGED")
+        assert "shard 2: its data is missing" in caught.value.details()
+        assert error_from_rpc(caught.value).metadata == {"shards_without_data": "2"}
+        result = (
+            await gateway.search.MultiSearch(search_pb2.MultiSearchRequest(searches=[search_request()]))
+        ).results[0]
+        assert result.error.code == CODE.DATA_LOSS.value[0]
+    partial = await gateway.search.Search(search_request(min_coverage=0.3))
+    assert (partial.coverage.shards_answered, partial.coverage.shards_total) == (1, 3)
+
+
+async def test_lost_data_is_not_blamed_for_what_the_other_shards_lack(gateway: Gateway) -> None:
+    await gateway.fill(60, products=60)
+    gateway.shards[2].generations.clear()
+    gateway.shards[0].failure = UnreachableError("down")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await gateway.search.Search(search_request())
+        await gateway.search.Search(search_request(min_coverage=0.6))
     assert details_of(caught.value)[:2] == (CODE.UNAVAILABLE, "COVERAGE_TOO_LOW")
-    assert "shard 2: its data is missing" in caught.value.details()
+
+
+async def test_damaged_data_is_lost_too(gateway: Gateway) -> None:
+    await gateway.fill(60, products=60)
+    gateway.shards[1].failure = DataLossError("page 7")
+    for call in (
+        gateway.search.Search(search_request()),
+        gateway.catalog.CountItems(catalog_pb2.CountItemsRequest(collection="shop")),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert details_of(caught.value)[:2] == (CODE.DATA_LOSS, "STORE_DAMAGED")
+        # A repair would find nothing to do.
+        assert "shard 1: its data is damaged; " in caught.value.details()
+        assert "repair" not in caught.value.details()
 
 
 async def test_for_lost_data_no_retry_is_advised(gateway: Gateway) -> None:
@@ -77,8 +113,17 @@ async def test_for_lost_data_no_retry_is_advised(gateway: Gateway) -> None:
         assert "repair the collection" in caught.value.details()
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda gateway: gateway.catalog.CountItems(catalog_pb2.CountItemsRequest(collection="shop")),
+        lambda gateway: gateway.search.Search(search_request()),
+        lambda gateway: gateway.search.Search(search_request(query=search_pb2.Query(item_id="item-0001"))),
+    ],
+    ids=["count", "search", "search by item"],
+)
 async def test_what_is_deleted_meanwhile_is_not_lost(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, call: Callable[[Gateway], Awaitable[object]]
 ) -> None:
     await gateway.fill(6, products=6)
     found = gateway.directory.resolve("shop")
@@ -90,7 +135,7 @@ async def test_what_is_deleted_meanwhile_is_not_lost(
         answers = iter([found])
         patch.setattr(gateway.directory, "resolve", lambda *names: next(answers, None) or real(*names))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await gateway.catalog.CountItems(catalog_pb2.CountItemsRequest(collection="shop"))
+            await call(gateway)
     assert details_of(caught.value)[:2] == (CODE.NOT_FOUND, "COLLECTION_NOT_FOUND")
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from gateway.outcome import Outcome, is_callers_mistake
@@ -45,7 +47,7 @@ def test_a_failed_shard_is_named_without_internals(failure: LookalikeError, word
     assert not is_callers_mistake(failure)
     outcome = Outcome({0: 0}, {1: failure})
     assert outcome.degraded_reason == f"shard 1: {words}"
-    if isinstance(failure, NotFoundError):
+    if isinstance(failure, NotFoundError | DataLossError):
         return
     with pytest.raises(UnavailableError, match=r"; retry$") as caught:
         outcome.complete("retry")
@@ -57,6 +59,26 @@ def test_for_lost_data_no_retry_is_advised() -> None:
     assert outcome.lost == {1}
     with pytest.raises(DataLossError, match=r"shard 1: its data is missing; .*lookalike collection repair"):
         outcome.complete("retry")
+
+
+@pytest.mark.parametrize(
+    ("failures", "share", "is_lost"),
+    [
+        ({2: NotFoundError("unknown")}, 1.0, True),
+        ({2: DataLossError("bad page")}, 1.0, True),
+        ({2: NotFoundError("unknown")}, 0.6, False),
+        ({1: UnreachableError("down"), 2: NotFoundError("unknown")}, 0.6, False),
+        ({1: UnreachableError("down"), 2: NotFoundError("unknown")}, 0.7, True),
+        ({1: DataLossError("bad page"), 2: NotFoundError("unknown")}, 0.6, True),
+        ({1: UnreachableError("down"), 2: UnreachableError("down")}, 1.0, False),
+    ],
+)
+def test_data_is_lost_where_the_rest_cannot_be_enough(
+    failures: dict[int, LookalikeError], share: float, is_lost: bool
+) -> None:
+    outcome = Outcome(dict.fromkeys(set(range(3)) - failures.keys(), 0), failures)
+    with pytest.raises(DataLossError) if is_lost else nullcontext():
+        outcome.check_data(share)
 
 
 @pytest.mark.parametrize("failure", [InvalidInputError("bad k"), FailedPreconditionError("model")])

@@ -20,8 +20,10 @@ from lookalike.client.health import wait_until_serving
 from lookalike.client.types import SearchFields
 from lookalike.errors import (
     AbortedError,
+    DataLossError,
     DeadlineError,
     InvalidInputError,
+    LookalikeError,
     NotFoundError,
     Reason,
     UnavailableError,
@@ -204,11 +206,20 @@ async def test_an_unavailable_server_is_tried_again(face: Face, store: Any) -> N
         await face.call("search", image=b"a")
 
 
-async def test_a_search_with_too_few_shards_is_not_repeated(face: Face, store: Any) -> None:
-    store.failures = [UnavailableError("1 of 2 shards answered", reason=Reason.COVERAGE_TOO_LOW)]
-    with pytest.raises(UnavailableError, match="1 of 2 shards") as caught:
+@pytest.mark.parametrize(
+    "failure",
+    [
+        UnavailableError("1 of 2 shards answered", reason=Reason.COVERAGE_TOO_LOW),
+        DataLossError("shard 1: its data is missing"),
+    ],
+)
+async def test_a_search_with_too_few_shards_is_not_repeated(
+    face: Face, store: Any, failure: LookalikeError
+) -> None:
+    store.failures = [failure]
+    with pytest.raises(type(failure), match=failure.message) as caught:
         await face.call("search", image=b"a")
-    assert caught.value.reason == Reason.COVERAGE_TOO_LOW
+    assert caught.value.reason == failure.reason
     assert len(store.requests) == 1
 
 
