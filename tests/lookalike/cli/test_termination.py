@@ -79,7 +79,7 @@ def said_after(program: str, number: signal.Signals, ignored: signal.Signals) ->
             [sys.executable, "-c", program],
             stdout=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).resolve().parents[2],
+            cwd=Path(__file__).resolve().parents[3],
         )
     finally:
         signal.signal(ignored, before)
