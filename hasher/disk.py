@@ -1,5 +1,8 @@
 """Whether the disk of the data folder takes writes: for the log, the metrics and whoever asks for the state.
 
+The last of the space is left to deletions: SQLite needs some for its write-ahead log before it can give any
+back, and a disk on which nothing can be deleted stays full.
+
 A full disk does not make the shard unready: searches and reads go on, and neither a restart nor a detour
 around the shard would help those who write. It is what ``Describe`` names as the cause why a generation takes
 no writes.
@@ -13,16 +16,21 @@ from pathlib import Path
 
 import structlog
 
-_ENOUGH_BYTES = 32 * 1024 * 1024
+from lookalike.limits import MIB
+
+_RESERVE_BYTES = 128 * MIB
+_RESERVE_SHARE = 0.05
+_RECOVERED = 1.5
+"""With so many times the reserve free, the disk counts as full no more; less would let that come and go."""
 _QUOTA_SECONDS = 30.0
 log = structlog.get_logger()
 
 
 class DiskWatch:
-    """Remembers that the disk was full until something could be written again, or there is space again.
+    """Keeps a reserve, and remembers that the disk was full until there is space again.
 
-    A quota may be used up where the disk itself has space: after half a minute without a refusal that is
-    over.
+    A quota may be used up where the disk itself has space: when something was written, or after half a minute
+    without a refusal, that is over.
 
     Args:
         folder: The data folder.
@@ -33,16 +41,28 @@ class DiskWatch:
         self._full_at: float | None = None
         self._has_no_space = False
 
+    def has_room(self, needed_bytes: int, *, reused: bool = False) -> bool:
+        """Whether so much can be written without touching the reserve.
+
+        Args:
+            needed_bytes: At most.
+            reused: Whether it goes to what deletions have left in a file. Half of the reserve is enough then:
+                only the write-ahead log grows.
+        """
+        free, size = self.space()
+        # Where there is no folder any more, whoever writes finds that out.
+        return not size or free - needed_bytes >= _reserve(size) / (2 if reused else 1)
+
     def full(self) -> None:
         """Notes that a write found no space."""
         free = self.space()[0]
         if self._full_at is None:
             log.error("disk_full", folder=str(self._folder), free_bytes=free)
-        self._full_at, self._has_no_space = time.monotonic(), free < _ENOUGH_BYTES
+        self._full_at, self._has_no_space = time.monotonic(), self._is_short()
 
     def written(self) -> None:
-        """Notes that something was written."""
-        if self._full_at is not None:
+        """Notes that something was written that takes space."""
+        if self._full_at is not None and not (self._has_no_space and self._is_short()):
             self._full_at = None
             log.info("disk_has_space_again", free_bytes=self.space()[0])
 
@@ -51,10 +71,8 @@ class DiskWatch:
         full_at = self._full_at
         if full_at is None:
             return False
-        if self._has_no_space:
-            over = self.space()[0] >= _ENOUGH_BYTES
-        else:
-            over = time.monotonic() - full_at > _QUOTA_SECONDS
+        quota_is_over = time.monotonic() - full_at > _QUOTA_SECONDS
+        over = not self._is_short() if self._has_no_space else quota_is_over
         if over:
             self.written()
         return not over
@@ -66,3 +84,11 @@ class DiskWatch:
         except OSError:
             return 0, 0
         return state.f_bavail * state.f_frsize, state.f_blocks * state.f_frsize
+
+    def _is_short(self) -> bool:
+        free, size = self.space()
+        return free < _RECOVERED * _reserve(size)
+
+
+def _reserve(disk_bytes: int) -> float:
+    return min(_RESERVE_BYTES, _RESERVE_SHARE * disk_bytes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -135,10 +137,7 @@ class Generation:
             item_count=self.store.item_count,
             product_count=self.store.product_count,
             position=self.position,
-            index_bytes=index["code_bytes"]
-            + index["vector_bytes"]
-            + index["bucket_bytes"]
-            + index["attribute_bytes"],
+            index_bytes=_index_bytes(index),
             log_id=self.store.log_id,
             failure=self.failure or full,
         )
@@ -192,7 +191,7 @@ class Generation:
 
     def _commit(self, records: Sequence[Record]) -> Group:
         try:
-            group = self.store.apply(records)
+            group = self.store.apply(records, only_deletions=not self._fit(records))
         except UnavailableError as error:
             if error.reason is Reason.DISK_FULL:
                 self._disk.full()
@@ -203,10 +202,19 @@ class Generation:
             if concerns_file(error):
                 self.fail("its rows could not be written", error)
             raise
-        self._disk.written()
+        if any(group.entries.values()):
+            self._disk.written()
         if self.has_failed():
             raise self._takes_no_writes()
         return group
+
+    def _fit(self, records: Sequence[Record]) -> bool:
+        """Whether there is space for the rows that records write: in the log, and then in the file."""
+        needed_bytes = 2 * sum(record.change.row_bytes for record in records)
+        if not needed_bytes:
+            return True
+        growth_bytes, unused_bytes = self.store.growth_bytes()
+        return self._disk.has_room(growth_bytes + needed_bytes, reused=unused_bytes >= needed_bytes)
 
     def _bound_wal(self) -> None:
         try:
@@ -286,6 +294,8 @@ class Generation:
             revision = self._revision
             if revision == self.store.index_revision or self._closed or self.has_failed():
                 return
+            if not self._disk.has_room(_index_bytes(self._index.stats())):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder))
             begun = time.monotonic()
             with self._metrics.checkpointing():
                 save_index(self._index, self.store, self._folder, revision)
@@ -307,3 +317,7 @@ class Generation:
     def _close_store(self) -> None:
         self._closed = True
         self.store.close()
+
+
+def _index_bytes(stats: IndexStats) -> int:
+    return stats["code_bytes"] + stats["vector_bytes"] + stats["bucket_bytes"] + stats["attribute_bytes"]

@@ -54,6 +54,12 @@ class Change:
     payload_hash: bytes
     mutations: tuple[Mutation, ...]
 
+    @property
+    def row_bytes(self) -> int:
+        """Size of the rows that it writes, without what is kept to find them."""
+        written = (mutation for mutation in self.mutations if isinstance(mutation, Upsert))
+        return sum(len(upsert.item) + upsert.vector.nbytes for upsert in written)
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

@@ -17,6 +17,7 @@ from hasher.rows import requests
 from hasher.rows.records import IndexEntry
 from hasher.rows.requests import WINDOW_NS, Known, Placed
 from hasher.rows.schema import set_meta
+from hasher.rows.sqlite import disk_full
 from lookalike.errors import InvalidInputError, LookalikeError, Reason
 from lookalike.placement import partition_of
 from lookalike.wire.vectors import to_bytes
@@ -41,6 +42,8 @@ class Group:
     lanes: dict[int, Lane]
     reached: dict[int, int]
     """Lane → position of the last record, whatever became of it."""
+    only_deletions: bool = False
+    """Whether the disk has no space for rows."""
     results: list[Applied | LookalikeError] = field(default_factory=list)
     entries: dict[int, IndexEntry | None] = field(default_factory=dict)
     """Row number to its new index entry; None: the row is gone."""
@@ -76,6 +79,7 @@ class Applier:
         or an error where its content differs.
 
         Raises:
+            UnavailableError: One of them writes a row, for which the disk has no space (``DISK_FULL``).
             ValueError: A record's position is not above the one before in its lane.
         """
         group = self._group
@@ -142,6 +146,8 @@ class Applier:
             if row:
                 self._delete(row[0], row[2])
             return Outcome(0, existed=row is not None)
+        if self._group.only_deletions:
+            raise disk_full("it takes no items, only deletions")
         # The position alone would not grow for a row that came from a shard with a longer log.
         version = max(self._record.position, version + 1)
         self._write(mutation, partition, version, row)

@@ -143,15 +143,17 @@ class RowStore:
 
     # Writing
 
-    def apply(self, records: Sequence[Record]) -> Group:
+    def apply(self, records: Sequence[Record], *, only_deletions: bool = False) -> Group:
         """Applies records in their order, in one transaction; they are on the disk when it returns.
+
+        ``only_deletions`` takes the disk for full where a row is to be written.
 
         Raises:
             UnavailableError: The disk is full; nothing was applied.
             DataLossError: The file is damaged; nothing was applied.
         """
         with self._writing():
-            group = Group(self.revision, dict(self._lanes), dict(self._reached))
+            group = Group(self.revision, dict(self._lanes), dict(self._reached), only_deletions)
             start = applied = time.perf_counter()
             with transaction(self._writer):
                 Applier(self._writer, self.spec.partition_count, group).apply(records)
@@ -185,6 +187,13 @@ class RowStore:
     def file_bytes(self) -> int:
         """Returns the size of the row file, without its write-ahead log."""
         return _size(self._path)
+
+    def growth_bytes(self) -> tuple[int, int]:
+        """Returns by how much the row file will grow by what is in its log, and what it then has unused."""
+        sizes = "SELECT page_size, page_count, freelist_count FROM pragma_page_size, pragma_page_count"
+        with self._writing():
+            size, count, unused = next(self._writer.execute(f"{sizes}, pragma_freelist_count"))
+            return max(0, size * count - self.file_bytes()), size * unused
 
     def in_place(self) -> bool:
         """Whether the files that are written are still those in the folder."""

@@ -6,7 +6,6 @@ import argparse
 import io
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ from deploy.local.prometheus import PrometheusServer
 from tests.deploy.faults import DISK_BYTES, FAULTS, FLAGS, Fault, Site
 from tests.deploy.queries import ALERTS, RULES, rules
 from tests.deploy.scaled import scaled
+from tests.small_disk import small_disk
 from tests.tiny_bundle import tiny_bundle_in
 
 FIRE_SECONDS = 60.0
@@ -58,19 +58,6 @@ def photos(count: int = 20) -> list[bytes]:
         Image.fromarray(np.kron(tiles, np.ones((40, 40, 1), np.uint8))).save(file, "JPEG")
         files.append(file.getvalue())
     return files
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[bool]:
-    """Gives a folder a disk of its own where that is allowed, and says whether it was."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
-    mounted = subprocess.run(mount, check=False, capture_output=True).returncode == 0
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def see(fault: Fault, site: Site) -> Outcome:
@@ -158,7 +145,7 @@ def site_of(folder: Path) -> Iterator[tuple[Site, bool]]:
     bundle, other = tiny_bundle_in(folder / "bundle"), tiny_bundle_in(folder / "other", seed=1)
     files = [scaled(path, folder / f"{path.parent.name}.yaml") for path in (RULES, ALERTS)]
     observed = Observed(folder, bundle, files, flags=FLAGS)
-    with small_disk(observed.stack.shard_folder(1)) as has_disk:
+    with small_disk(observed.stack.shard_folder(1), DISK_BYTES) as has_disk:
         try:
             observed.start()
             with Load(observed.stack.gateway.target, photos()) as load:
