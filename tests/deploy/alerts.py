@@ -20,7 +20,8 @@ from PIL import Image
 from deploy.local.load import Load
 from deploy.local.observed import Observed
 from deploy.local.prometheus import PrometheusServer
-from tests.deploy.faults import DISK_BYTES, FAULTS, FLAGS, Fault, Site
+from tests.deploy.faults.known import FAULTS, FLAGS, Fault
+from tests.deploy.faults.site import DISK_BYTES, Site
 from tests.deploy.queries import ALERTS, RULES, rules
 from tests.deploy.scaled import scaled
 from tests.small_disk import small_disk

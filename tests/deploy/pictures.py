@@ -17,7 +17,7 @@ from deploy.local.load import Load
 from deploy.local.observed import Observed
 from deploy.local.process import ROOT, LocalProcess, free_ports
 from tests.deploy.alerts import photos
-from tests.deploy.faults import slowed
+from tests.deploy.faults.processes import slowed
 from tests.deploy.queries import ALERTS, DASHBOARDS, RULES
 from tests.tiny_bundle import tiny_bundle_in
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from deploy.local.prometheus import tool
-from tests.deploy.faults import FAULTS
+from tests.deploy.faults.known import FAULTS
 from tests.deploy.queries import ALERTS, DASHBOARDS, ROOT, RULES, panels, rules
 from tests.deploy.scaled import scaled
 

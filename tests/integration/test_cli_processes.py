@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -82,6 +83,22 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Command]]:
         command.wait()
 
 
+def checked_report(out: Path, catalog: Catalog) -> Any:
+    """Returns the report of a demo, whose figures, photos and page are as they should be."""
+    report = json.loads((out / "report.json").read_text())
+    assert report["problems"] == []
+    assert report["items"] == len(catalog.index_items())
+    assert report["queries"] == len(catalog.query_items())
+    assert set(report["accuracy"]) == {"meta", "level2", "leaf"}
+    assert 0 < report["backbone_mar@10"] <= 1
+    assert report["mar@10"] >= 0.99 * report["exact_mar@10"] > 0
+    with Image.open(out / "contact-sheet.png") as sheet:
+        assert min(sheet.size) > 1000
+    page = (out / "report.html").read_text()
+    assert set(re.findall(r'(?:src|href)="([a-z]+:)', page)) == {"data:"}
+    return report
+
+
 def test_demo_from_photos_to_a_report_and_a_search(
     start: Callable[..., Command],
     run_cli: RunCli,
@@ -96,17 +113,7 @@ def test_demo_from_photos_to_a_report_and_a_search(
     said = demo.wait_for("lookalike search")
     assert all(f"[{number}/7]" in said for number in range(1, 8))
 
-    report = json.loads((out / "report.json").read_text())
-    assert report["problems"] == []
-    assert report["items"] == len(catalog.index_items())
-    assert report["queries"] == len(catalog.query_items())
-    assert set(report["accuracy"]) == {"meta", "level2", "leaf"}
-    assert 0 < report["backbone_mar@10"] <= 1
-    assert report["mar@10"] >= 0.99 * report["exact_mar@10"] > 0
-    with Image.open(out / "contact-sheet.png") as sheet:
-        assert min(sheet.size) > 1000
-    page = (out / "report.html").read_text()
-    assert set(re.findall(r'(?:src|href)="([a-z]+:)', page)) == {"data:"}
+    report = checked_report(out, catalog)
 
     # The command that the demo prints can be pasted as it is.
     (line,) = [line for line in said.splitlines() if "lookalike search" in line]

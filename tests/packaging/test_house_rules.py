@@ -9,9 +9,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("lookalike", "embedder", "hasher", "gateway")
+OTHERS = ("benchmarks", "deploy", "scripts", "tests")
 GENERATED = ROOT / "lookalike" / "v1"
 MODULES = sorted(
-    path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if GENERATED not in path.parents
+    path
+    for folder in (*PACKAGES, *OTHERS)
+    for path in (ROOT / folder).rglob("*.py")
+    if GENERATED not in path.parents and "node_modules" not in path.parts
 )
 RUST = sorted(path for path in (ROOT / "native").rglob("*.rs") if "target" not in path.parts)
 
