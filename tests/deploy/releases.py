@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
 
-from deploy.local.kube import TOOLS, Cluster
-from deploy.local.process import ROOT
+from deploy.local.kube import Cluster
+from tests.deploy.chart.rendering import CHART, Object, Rendered, render
 
-CHART = ROOT / "deploy" / "helm" / "lookalike"
-EXAMPLES = {
-    "laptop": ["laptop"],
-    "production": ["production"],
-    "small": ["production", "size-small"],
-    "10m": ["production", "size-10m"],
-    "100m": ["production", "size-100m"],
-}
-"""The files of each installation that the chart has an example of."""
 NAME = "r"
 OBJECTS = f"{NAME}-lookalike"
 
 _numbers = itertools.count()
 
-Object = dict[str, Any]
 
-
-def values_of(example: str) -> list[str]:
-    """The arguments of helm for an example."""
-    return [f"--values={CHART / 'examples' / name}.yaml" for name in EXAMPLES[example]]
-
-
-def render(*arguments: str) -> str:
-    """What helm makes of the chart, without a cluster."""
-    command = [str(TOOLS / "helm"), "template", NAME, str(CHART), *arguments]
-    made = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
-    return made.stdout
-
-
-def claims(manifest: str) -> Iterator[Object]:
-    """The specification of each claim that the objects of a manifest make."""
-    for one in yaml.safe_load_all(manifest):
+def claims(rendered: Rendered) -> Iterator[Object]:
+    """The specification of each claim that the objects of a release make."""
+    for one in rendered.objects:
         match one:
             case {"kind": "PersistentVolumeClaim", "spec": spec}:
                 yield spec
@@ -87,7 +62,7 @@ class Release:
 
     def install(self, *arguments: str) -> None:
         """Installs it on new volumes, and waits until everything is ready."""
-        for spec in claims(render(*self._values, *arguments)):
+        for spec in claims(render(*self._values, *arguments, release=NAME)):
             self._add_volume(spec)
         self.helm("install", NAME, str(CHART), "--wait", "--timeout=120s", *self._values, *arguments)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import yaml
 
 from deploy.local.kube import Cluster
 from deploy.local.kube_objects import as_list
+from tests.deploy.chart.rendering import CHART, INSTALLATIONS, render, values_of
 from tests.deploy.conftest import Timed
-from tests.deploy.releases import CHART, EXAMPLES, NAME, OBJECTS, Release, render, values_of
+from tests.deploy.releases import NAME, OBJECTS, Release
 
 SHARDS = 3
 SMALL = (
@@ -35,7 +35,7 @@ def hashers() -> set[str]:
     return {f"{OBJECTS}-hasher-r0-{shard}" for shard in range(SHARDS)}
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", INSTALLATIONS)
 def test_api_server_takes_an_example_without_a_warning(cluster: Cluster, example: str) -> None:
     cluster.apply(
         {
@@ -47,15 +47,14 @@ def test_api_server_takes_an_example_without_a_warning(cluster: Cluster, example
     everything = [
         f"--set=monitoring.{name}.enabled=true" for name in ("serviceMonitors", "rules", "dashboards")
     ]
-    manifest = render(*values_of(example), "--namespace=checked", *everything)
+    rendered = render(*values_of(example), "--namespace=checked", *everything)
     # Pods name them, and are refused without.
-    objects = [one for one in yaml.safe_load_all(manifest) if one]
-    accounts = [one for one in objects if one["kind"] == "ServiceAccount"]
+    accounts = rendered.of_kind("ServiceAccount")
     cluster.kubectl("apply", "--namespace=checked", "--filename=-", stdin=as_list(*accounts))
-    assert cluster.check(manifest, "--namespace=checked") == ""
+    assert cluster.check(rendered.text, "--namespace=checked") == ""
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", INSTALLATIONS)
 def test_example_gets_ready(cluster: Cluster, example: str, timed: Timed) -> None:
     made = Release(cluster, *values_of(example))
     made.add_models()

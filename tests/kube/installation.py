@@ -12,7 +12,8 @@ from typing import Any
 from deploy.local.kube import Cluster
 from deploy.local.node import Node
 from deploy.local.process import ROOT
-from tests.deploy.releases import OBJECTS, Release, values_of
+from tests.deploy.chart.rendering import values_of
+from tests.deploy.releases import OBJECTS, Release
 from tests.kube.load import TIMEOUT_SECONDS, counted
 
 IMAGES = ROOT / "build" / "images"

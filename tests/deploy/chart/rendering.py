@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.local.kube import TOOLS
 from deploy.local.process import ROOT
 from lookalike.addresses import EMBEDDER_PORT, FIRST_HASHER_PORT, GATEWAY_PORT
 from lookalike.runtime.settings import ServerSettings
@@ -20,22 +21,32 @@ from scripts.chart_schema import SERVICES
 
 CHART = ROOT / "deploy" / "helm" / "lookalike"
 EXAMPLES = CHART / "examples"
-TOOLS = ROOT / "build" / "tools"
 RELEASE = "shop"
 
 Object = dict[str, Any]
 
 TRITON = ("embedder.backend=triton", "triton.image.repository=tritonserver", "triton.image.tag=1.0")
 PORTS = {"gateway": GATEWAY_PORT, "embedder": EMBEDDER_PORT, "hasher": FIRST_HASHER_PORT}
+INSTALLATIONS: Mapping[str, Sequence[str]] = {
+    "laptop": ("laptop",),
+    "production": ("production",),
+    "small": ("production", "size-small"),
+    "10m": ("production", "size-10m"),
+    "100m": ("production", "size-100m"),
+}
+"""The files of each installation that the chart has an example of."""
+
+
+def values_of(example: str) -> list[str]:
+    """The arguments of helm for an example."""
+    return [f"--values={EXAMPLES / name}.yaml" for name in INSTALLATIONS[example]]
+
+
 CASES: Mapping[str, Sequence[str]] = {
-    "laptop": ("-f", "laptop.yaml"),
-    "production": ("-f", "production.yaml"),
-    "small": ("-f", "production.yaml", "-f", "size-small.yaml"),
-    "10m": ("-f", "production.yaml", "-f", "size-10m.yaml"),
-    "100m": ("-f", "production.yaml", "-f", "size-100m.yaml"),
-    "triton-in-pod": ("-f", "production.yaml", "--set", ",".join(TRITON)),
+    **{name: values_of(name) for name in INSTALLATIONS},
+    "triton-in-pod": (*values_of("production"), "--set", ",".join(TRITON)),
     "triton-apart": (
-        *("-f", "laptop.yaml", "--set", ",".join(TRITON)),
+        *(*values_of("laptop"), "--set", ",".join(TRITON)),
         *("--set", "triton.placement=deployment,triton.autoscaling.enabled=true"),
         *("--set", "embedder.autoscaling.enabled=true,embedder.autoscaling.metric=queueSeconds"),
         *("--set", "monitoring.serviceMonitors.enabled=true,models.source=imageVolume"),
@@ -57,7 +68,7 @@ def tool(name: str) -> str:
 
 
 def run(*command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, cwd=EXAMPLES, check=False)
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -124,7 +135,7 @@ def parsed(text: str) -> Rendered:
 
 @cache
 def render(*arguments: str, chart: Path = CHART, release: str = RELEASE) -> Rendered:
-    """The chart with some of helm's arguments; paths are relative to the examples."""
+    """What helm makes of the chart with some arguments, without a cluster."""
     result = helm("template", release, str(chart), "--namespace", "search", *arguments)
     assert result.returncode == 0, result.stderr
     return parsed(result.stdout)

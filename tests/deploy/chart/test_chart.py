@@ -19,6 +19,7 @@ from tests.deploy.chart.rendering import (
     CASES,
     CHART,
     EXAMPLES,
+    INSTALLATIONS,
     LAPTOP,
     Rendered,
     helm,
@@ -70,7 +71,7 @@ def test_every_value_is_explained() -> None:
 
 
 def test_every_example_is_rendered_here() -> None:
-    used = {argument for arguments in CASES.values() for argument in arguments if argument.endswith(".yaml")}
+    used = {f"{name}.yaml" for names in INSTALLATIONS.values() for name in names}
     assert used == {path.name for path in EXAMPLES.iterdir()}
 
 
