@@ -167,3 +167,17 @@ def make_tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
 def tiny_bundle(make_tiny_bundle: Callable[..., Path]) -> Path:
     """The folder of a real model bundle that embeds into 16 dimensions, in a fraction of a millisecond."""
     return make_tiny_bundle()
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What was synced, by its name at that moment."""
+    paths: list[Path] = []
+    sync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        paths.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return paths

@@ -9,6 +9,17 @@ _SEARCH = f'grpc_service="lookalike.v1.SearchService",grpc_method=~"Search|Multi
 _WRITE = f'grpc_service="lookalike.v1.CatalogService",grpc_method=~"UpsertItems|DeleteItems|IngestItems",{IN}'
 
 
+def _burn_rate(budget: str, meaning: str, errors: str, allowed: float) -> Lines:
+    windows = ("5m", "1h", "6h")
+    return Lines(
+        f"Burn rate of the {budget} budget",
+        meaning,
+        [Query(f"max(job:lookalike_{errors}:ratio_rate{w}{{{IN}}}) / {allowed}", w) for w in windows],
+        "none",
+        limit=14.4,
+    )
+
+
 OVERVIEW = Page(
     "lookalike-overview",
     "Overview",
@@ -119,25 +130,17 @@ OVERVIEW = Page(
         Row(
             "Error budget",
             [
-                Lines(
-                    "Burn rate of the availability budget",
+                _burn_rate(
+                    "availability",
                     "1: the budget of 30 days lasts 30 days. An alert pages above 14.4 (1 h) and 6 (6 h).",
-                    [
-                        Query(f"max(job:lookalike_search_errors:ratio_rate{w}{{{IN}}}) / 0.001", w)
-                        for w in ("5m", "1h", "6h")
-                    ],
-                    "none",
-                    limit=14.4,
+                    "search_errors",
+                    0.001,
                 ),
-                Lines(
-                    "Burn rate of the latency budget",
+                _burn_rate(
+                    "latency",
                     "The same of searches that took longer than 250 ms: 1 of 100 may.",
-                    [
-                        Query(f"max(job:lookalike_search_slow:ratio_rate{w}{{{IN}}}) / 0.01", w)
-                        for w in ("5m", "1h", "6h")
-                    ],
-                    "none",
-                    limit=14.4,
+                    "search_slow",
+                    0.01,
                 ),
             ],
         ),

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy.local.answers import DIRECT, is_answered
 from deploy.local.process import ROOT, LocalProcess, free_ports
 
 NAMESPACE = "local"
 """What Kubernetes would add to each series."""
-# No proxy of the environment leads to this machine itself.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _UNPACKED = ROOT / "build" / "prometheus" / "usr" / "bin"
 
 
@@ -138,16 +137,12 @@ class PrometheusServer:
         return sum(target["health"] == "up" for target in self._get("targets")["activeTargets"])
 
     def _is_ready(self) -> bool:
-        try:
-            with _DIRECT.open(f"{self.url}/-/ready", timeout=1):
-                return True
-        except OSError:
-            return False
+        return is_answered(f"{self.url}/-/ready")
 
     def _get(self, path: str, **parameters: object) -> Any:
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
-            with _DIRECT.open(url, timeout=30) as answer:
+            with DIRECT.open(url, timeout=30) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             raise QueryError(json.load(error)["error"]) from error

@@ -6,13 +6,13 @@ import os
 import urllib.request
 from pathlib import Path
 
+from deploy.local.answers import DIRECT, is_answered
 from deploy.local.process import ROOT, LocalProcess, free_ports
 
 _SERVE = ROOT / "deploy" / "triton" / "serve.sh"
 START_SECONDS = 300.0
 STOP_SECONDS = 30.0
 # No proxy of the environment leads to this machine itself.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def is_installed() -> bool:
@@ -69,7 +69,7 @@ class TritonServer:
 
     def metrics(self) -> str:
         """Returns what it reports to Prometheus."""
-        with _DIRECT.open(f"http://{self.metrics_address}/metrics", timeout=10) as answer:
+        with DIRECT.open(f"http://{self.metrics_address}/metrics", timeout=10) as answer:
             return str(answer.read().decode())
 
     def load(self, model: str) -> None:
@@ -82,12 +82,8 @@ class TritonServer:
 
     def _control(self, model: str, action: str) -> None:
         url = f"http://127.0.0.1:{self._http}/v2/repository/models/{model}/{action}"
-        with _DIRECT.open(urllib.request.Request(url, b"{}"), timeout=60):
+        with DIRECT.open(urllib.request.Request(url, b"{}"), timeout=60):
             pass
 
     def _is_live(self) -> bool:
-        try:
-            with _DIRECT.open(f"http://127.0.0.1:{self._http}/v2/health/live", timeout=1):
-                return True
-        except OSError:
-            return False
+        return is_answered(f"http://127.0.0.1:{self._http}/v2/health/live")

@@ -17,6 +17,7 @@ from hasher.rows.records import Creation
 from hasher.shard import Shard
 from lookalike.collections import Spec
 from lookalike.v1 import types_pb2
+from tests.hasher.generations import opened
 from tests.hasher.served import Client, serve
 
 DIMENSION = 16
@@ -86,9 +87,7 @@ def rows() -> Rows:
 
 @pytest.fixture
 def shard(tmp_path: Path) -> Iterator[Shard]:
-    shard = Shard(tmp_path / "data", 0, 1)
-    shard.lock()
-    shard.load()
+    shard = opened(tmp_path / "data")
     yield shard
     shard.close()
 

@@ -15,10 +15,10 @@ from hasher.attributes import attributes_of
 from hasher.generation import Generation
 from hasher.log.base import Change, Upsert
 from hasher.rows.records import SearchQuery
-from hasher.shard import Shard
 from lookalike.collections import Rerank, Spec
 from lookalike.filters import Equals, Filter
 from lookalike.v1 import types_pb2
+from tests.hasher.generations import opened
 
 DIMENSION = 32
 Vector = np.ndarray[Any, np.dtype[np.float32]]
@@ -40,10 +40,8 @@ def make(tmp_path: Path) -> Any:
     shards = []
 
     def made(rerank: Rerank, batches: list[list[Upsert]], dimension: int = DIMENSION) -> Generation:
-        shard = Shard(tmp_path / f"data-{len(shards)}", 0, 1)
+        shard = opened(tmp_path / f"data-{len(shards)}")
         shards.append(shard)
-        shard.lock()
-        shard.load()
         shard.create("g", Spec("m", dimension, 64, 16, rerank), "create")
         generation = shard.generation("g")
         for n, rows in enumerate(batches):

@@ -27,14 +27,12 @@ from lookalike.errors import (
     Reason,
     UnavailableError,
 )
+from tests.hasher.generations import opened
 
 
 def reopened(shard: Shard, folder: Path) -> Shard:
     shard.close()
-    again = Shard(folder, shard.identity.shard, shard.identity.shard_count)
-    again.lock()
-    again.load()
-    return again
+    return opened(folder, shard.identity.shard, shard.identity.shard_count)
 
 
 def search(generation: Generation, vector: Any, k: int = 5, **options: Any) -> list[bytes]:
@@ -110,9 +108,7 @@ def test_waiting_changes_share_a_commit(
 
 
 def test_too_many_waiting_changes_are_refused(tmp_path: Path, rows: Any) -> None:
-    shard = Shard(tmp_path, 0, 1, open_log=lambda name: DirectLog(max_pending=3))
-    shard.lock()
-    shard.load()
+    shard = opened(tmp_path, open_log=lambda name: DirectLog(max_pending=3))
     shard.create("g", rows.spec, "create-g")
     generation = shard.generation("g")
     with generation.store._write_lock:

@@ -18,8 +18,8 @@ from hasher.generation import Generation
 from hasher.shard import Shard
 from lookalike.errors import Reason, UnavailableError
 from lookalike.v1 import types_pb2
-from tests.hasher.changes import found, submit
 from tests.hasher.faulty_vfs import faulty_disk
+from tests.hasher.generations import found, opened, submit
 from tests.small_disk import small_disk
 
 DISK_BYTES = 1 << 30
@@ -43,9 +43,7 @@ def test_a_full_disk_stops_writes_only_and_is_said_once(
 ) -> None:
     with faulty_disk() as disk, capture_logs() as logs:
         disk.number = errno.ENOSPC
-        shard = Shard(tmp_path / "data", 0, 1)
-        shard.lock()
-        shard.load()
+        shard = opened(tmp_path / "data")
         shard.create("g", rows.spec, "create-g")
         generation = shard.generation("g")
         submit(generation, rows, "r1", rows.upsert("a")).result(10)
@@ -162,9 +160,7 @@ def test_the_reserve(
 
 def test_a_collection_is_deleted_on_a_full_disk(tmp_path: Path, rows: Any) -> None:
     with faulty_disk() as disk:
-        shard = Shard(tmp_path / "data", 0, 1)
-        shard.lock()
-        shard.load()
+        shard = opened(tmp_path / "data")
         shard.create("g", rows.spec, "create-g")
         submit(shard.generation("g"), rows, "r", rows.upsert("a")).result(10)
         disk.number = errno.ENOSPC
@@ -213,13 +209,6 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         if not mounted:
             (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("mounting a disk needs root")
         yield tmp_path / "disk"
-
-
-def opened(folder: Path) -> Shard:
-    shard = Shard(folder, 0, 1)
-    shard.lock()
-    shard.load()
-    return shard
 
 
 def large(rows: Any, item_id: str) -> Any:

@@ -18,6 +18,7 @@ from lookalike.errors import DataLossError
 from lookalike.filters import Equals, Filter, InCategory, Range
 from lookalike.v1 import types_pb2
 from tests.hasher import oracle
+from tests.hasher.generations import opened
 
 FILTERS = (
     Filter(all=(Equals("colour", "red"),)),
@@ -82,16 +83,9 @@ class Catalogue:
                 assert set(found) == passing, (filter, exact)
 
 
-def start(folder: Path) -> Shard:
-    shard = Shard(folder, 0, 1)
-    shard.lock()
-    shard.load()
-    return shard
-
-
 def test_filters_follow_writes_restarts_and_rebuilds(rows: Any, tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    shard = start(folder)
+    shard = opened(folder)
     shard.create("g1", rows.spec, "create")
     catalogue = Catalogue(rows)
     catalogue.upsert(shard, range(120), 0)
@@ -106,20 +100,20 @@ def test_filters_follow_writes_restarts_and_rebuilds(rows: Any, tmp_path: Path) 
     shutil.copytree(folder, tmp_path / "crashed")
     shard.close()
     folder = tmp_path / "crashed"
-    shard = start(folder)
+    shard = opened(folder)
     catalogue.check(shard)
 
     catalogue.upsert(shard, range(5, 15), 3)
     shard.close()
     for saved in (folder / "g1").glob(f"{INDEX_PREFIX}*"):
         shutil.rmtree(saved)
-    shard = start(folder)
+    shard = opened(folder)
     catalogue.check(shard)
     shard.close()
 
 
 def test_an_item_that_cannot_be_decoded_is_data_loss(rows: Any, tmp_path: Path) -> None:
-    shard = start(tmp_path / "data")
+    shard = opened(tmp_path / "data")
     shard.create("g1", rows.spec, "create")
     Catalogue(rows).upsert(shard, range(3), 0)
     shard.close()

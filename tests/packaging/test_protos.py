@@ -34,14 +34,14 @@ def buf() -> str:
     return str(Path(sys.executable).with_name("buf"))
 
 
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    """Runs buf on the protos that are ours."""
+    command = (*command, "--path", "lookalike/v1")
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 def _lint(buf: str, image: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [buf, "lint", str(image), "--path", "lookalike/v1"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return _run(buf, "lint", str(image))
 
 
 def test_protos_pass_buf_standard_lint(buf: str, tmp_path: Path) -> None:
@@ -66,13 +66,7 @@ def test_lint_finds_a_bad_name(buf: str, tmp_path: Path) -> None:
 
 
 def _breaking(buf: str, image: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [buf, "breaking", str(image), "--against", "protos/landed.binpb", "--path", "lookalike/v1"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return _run(buf, "breaking", str(image), "--against", "protos/landed.binpb")
 
 
 def test_protos_only_grow(buf: str, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import threading
 from pathlib import Path
@@ -63,18 +62,11 @@ def test_what_a_kill_left_unsynced_is_synced_before_a_repeated_write_is_answered
 
 
 def test_a_file_opens_on_a_full_disk_with_its_log_synced(
-    write: Writer, folder: Path, rows: Any, monkeypatch: pytest.MonkeyPatch
+    write: Writer, folder: Path, rows: Any, synced: list[Path]
 ) -> None:
     first = write.one("r", rows.upsert("a"))
     left = left_by_a_kill(write, folder)
-    synced: list[Path] = []
-    sync = os.fsync
-
-    def noted(descriptor: int) -> None:
-        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", noted)
+    synced.clear()
     with faulty_disk() as disk:
         disk.refuse_write = lambda file: file == ""
         again = Writer(left, rows)

@@ -25,6 +25,7 @@ from lookalike.collections import Rerank, Spec
 from lookalike.errors import FailedPreconditionError, Reason
 from lookalike.placement import partition_of
 from lookalike.v1 import types_pb2
+from tests.hasher.generations import opened
 
 ROOT = Path(__file__).parents[3]
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "schema1" / "hashers.tar.gz"
@@ -43,10 +44,7 @@ def folders(tmp_path: Path) -> list[Path]:
 
 
 def load(folder: Path, number: int) -> Shard:
-    shard = Shard(folder, number, 2)
-    shard.lock()
-    shard.load()
-    return shard
+    return opened(folder, number, 2)
 
 
 def vector_of(item_id: str, state: int) -> Any:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 
 import pytest
@@ -33,20 +32,6 @@ def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(PermissionError) as caught, writing(TARGET):
         raise error
     assert caught.value is error
-
-
-@pytest.fixture
-def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """What was synced, by its name at that moment."""
-    paths: list[Path] = []
-    sync = os.fsync
-
-    def noted(descriptor: int) -> None:
-        paths.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", noted)
-    return paths
 
 
 def test_names_of_new_folders_are_synced(tmp_path: Path, synced: list[Path]) -> None:

@@ -1,13 +1,23 @@
-"""Changes to a generation, and whether searches find what they wrote."""
+"""Shards that are open, changes to their generations, and whether searches find what was written."""
 
 from __future__ import annotations
 
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 from hasher.generation import Generation
 from hasher.log.base import Applied
 from hasher.rows.records import SearchQuery
+from hasher.shard import Shard
+
+
+def opened(folder: Path, number: int = 0, count: int = 1, **options: Any) -> Shard:
+    """A shard whose generations are loaded; the caller closes it."""
+    shard = Shard(folder, number, count, **options)
+    shard.lock()
+    shard.load()
+    return shard
 
 
 def submit(generation: Generation, rows: Any, request_id: str, *mutations: Any) -> Future[Applied]:
