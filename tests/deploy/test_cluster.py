@@ -111,6 +111,17 @@ def volumes(release: Release) -> dict[str, str]:
     return {claim["metadata"]["name"]: claim["spec"]["volumeName"] for claim in release.get("pvc")}
 
 
+def test_shards_share_the_nodes_that_are_left_to_them(release: Release) -> None:
+    """A node that is kept for others stays empty, and must not hold all others at one shard."""
+    release.cluster.kubectl("taint", "node", NODES[-1], "kept-for=others:NoSchedule")
+    try:
+        release.install("--set=hasher.shardCount=5,hasher.topologySpread.nodes=DoNotSchedule")
+        places = [pod["spec"]["nodeName"] for pod in release.pods("hasher")]
+    finally:
+        release.cluster.kubectl("taint", "node", NODES[-1], "kept-for-")
+    assert sorted(map(places.count, NODES)) == [0, 2, 3]
+
+
 EVICTED_SECONDS = 180.0
 """More than the two minutes for which a budget counts an evicted pod as away if it missed its end: fake pods
 end at once, and their successors of the same name are there before the budget is looked at."""

@@ -116,6 +116,7 @@ def test_pods_are_spread_by_their_own_labels(case: Rendered) -> None:
         for found in spec["topologySpreadConstraints"]:
             labels = one["spec"]["template"]["metadata"]["labels"]
             assert matches(found["labelSelector"]["matchLabels"], labels)
+            assert found["nodeTaintsPolicy"] == "Honor"
 
 
 def test_what_protects_can_be_switched_off() -> None:

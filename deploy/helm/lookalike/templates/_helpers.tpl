@@ -149,14 +149,16 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{/* Spreads a component's pods over zones and nodes. Arguments: the root context, the component, its values. */}}
+{{/* Spreads a component's pods over zones and nodes. Nodes that the pods may not run on, as they are drained or kept for
+     others, do not count: they would stay empty, and DoNotSchedule would let no other node have more than one pod.
+     Arguments: the root context, the component, its values. */}}
 {{- define "lookalike.spread" -}}
 {{- $selector := include "lookalike.selector" (list (index . 0) (index . 1)) -}}
 {{- $spread := (index . 2).topologySpread -}}
 {{- $constraints := list -}}
 {{- range $key, $when := dict "topology.kubernetes.io/zone" $spread.zones "kubernetes.io/hostname" $spread.nodes -}}
 {{- if ne $when "Off" -}}
-{{- $constraints = append $constraints (dict "maxSkew" 1 "topologyKey" $key "whenUnsatisfiable" $when "labelSelector" (dict "matchLabels" (fromYaml $selector))) -}}
+{{- $constraints = append $constraints (dict "maxSkew" 1 "topologyKey" $key "whenUnsatisfiable" $when "nodeTaintsPolicy" "Honor" "labelSelector" (dict "matchLabels" (fromYaml $selector))) -}}
 {{- end -}}
 {{- end -}}
 {{- with $constraints }}{{ toYaml . }}{{ end -}}
