@@ -92,6 +92,19 @@ def test_triton_answers_until_its_embedder_is_done(monkeypatch: pytest.MonkeyPat
     assert grace >= waits + exit_timeout + ROOM_SECONDS
 
 
+def test_parts_of_seconds_are_waited_for_as_whole_ones() -> None:
+    """Kubernetes takes no others, and a time that is cut short ends a pod too soon."""
+    waits = ("hasher.saveSeconds", "hasher.drainWaitSeconds", "triton.drainWaitSeconds")
+    whole, parts = (
+        render(*CASES["triton-apart"], "--set-json", ",".join(f"{name}={seconds}" for name in waits))
+        for seconds in ("8", "7.5")
+    )
+    assert parts.container("triton")["lifecycle"]["preStop"]["sleep"]["seconds"] == 8
+    for component in ("hasher", "triton"):
+        grace = "terminationGracePeriodSeconds"
+        assert parts.pod(component)["spec"][grace] == whole.pod(component)["spec"][grace]
+
+
 def test_a_changed_setting_rolls_the_pods_of_its_service_alone() -> None:
     def checksums(*arguments: str) -> dict[str, str]:
         rendered = render(*LAPTOP, *arguments)

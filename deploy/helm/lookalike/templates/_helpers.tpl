@@ -85,7 +85,7 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
      + saveSeconds        what it keeps is saved (hashers: their indexes)
      and 5 are spare. */}}
 {{- define "lookalike.graceSeconds" -}}
-{{- add 7 (ceil .drainWaitSeconds) (ceil .stopGraceSeconds) (default 0 .saveSeconds) -}}
+{{- add 7 (ceil .drainWaitSeconds) (ceil .stopGraceSeconds) (ceil (default 0 .saveSeconds)) -}}
 {{- end -}}
 
 {{/* What the settings of every service have in common. Argument: a component's values. */}}

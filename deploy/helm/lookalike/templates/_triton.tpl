@@ -62,7 +62,7 @@
     # Triton refuses new requests as soon as it is to stop, so it begins when those who call it are done.
     preStop:
       sleep:
-        seconds: {{ .outlivesSeconds }}
+        seconds: {{ ceil .outlivesSeconds }}
   resources:
     {{- $resources := deepCopy $triton.resources -}}
     {{- if $triton.gpus -}}
