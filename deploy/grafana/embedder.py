@@ -6,12 +6,11 @@ from deploy.grafana.panels import Lines, Page, Query, Row
 from deploy.grafana.queries import IN, mean, quantile, quantiles, rate
 
 _STAGE = "lookalike_embedder_stage_seconds"
-_TRITON = 'namespace=~"$namespace"'
 
 
 def _triton_mean(counter: str) -> str:
     """Returns seconds per request of one of Triton's counters of microseconds."""
-    return f"{rate(counter, _TRITON)} / {rate('nv_inference_request_success', _TRITON)} / 1e6"
+    return f"{rate(counter)} / {rate('nv_inference_request_success')} / 1e6"
 
 
 EMBEDDER = Page(
@@ -109,7 +108,7 @@ EMBEDDER = Page(
                     "Mean over its executions.",
                     [
                         Query(
-                            f"{rate('nv_inference_count', _TRITON)} / {rate('nv_inference_exec_count', _TRITON)}",
+                            f"{rate('nv_inference_count')} / {rate('nv_inference_exec_count')}",
                             "photos",
                         )
                     ],

@@ -1,7 +1,7 @@
 import { defineConfig } from 'vite';
 import react from '@vitejs/plugin-react';
 
-// PROMETHEUS and PORT are set by `python -m deploy.grafana.pictures`.
+// PROMETHEUS and PORT are set by `python -m tests.deploy.pictures`.
 export default defineConfig({
   plugins: [react()],
   publicDir: '../dashboards',
