@@ -29,7 +29,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help
 help: ## List the targets
-	@grep -E '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -E '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
 ## --- set-up ------------------------------------------------------------------------------------
 
@@ -76,7 +76,7 @@ triton-install: $(STAMPS)/python ## Install a real Triton (Python backend) into 
 .PHONY: triton
 triton: setup triton-install ## Export the default model to build/triton-models and serve it with Triton on 127.0.0.1:8001
 	$(BIN)/lookalike export --bundle $(DEFAULT_BUNDLE) --triton build/triton-models --backend python
-	@echo "Beside it: $(BIN)/lookalike serve embedder --bundle $(DEFAULT_BUNDLE) --backend triton"
+	@echo "Next to it: $(BIN)/lookalike serve embedder --bundle $(DEFAULT_BUNDLE) --backend triton"
 	@deploy/triton/serve.sh build/triton-models --load-model=lookalike $(ARGS)
 
 .PHONY: images-install
@@ -140,7 +140,7 @@ observe: setup prometheus-install ## Serve under load, watched by Prometheus, an
 # Unpacked, and not installed: the package would start a server.
 .PHONY: prometheus-install
 prometheus-install: ## Get prometheus and promtool into build/prometheus where the machine has none (Debian and its like, as root)
-	@command -v prometheus promtool >/dev/null || test -x build/prometheus/usr/bin/promtool || { \
+	@{ command -v prometheus && command -v promtool; } >/dev/null || test -x build/prometheus/usr/bin/promtool || { \
 		mkdir -p build/prometheus && cd build/prometheus && apt-get update -qq && \
 		apt-get download -qq prometheus && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb; }
 
