@@ -8,23 +8,14 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from embedder.config import EmbedderSettings
-from gateway.config import GatewaySettings
-from hasher.config import HasherSettings
 from lookalike.runtime.settings import ServerSettings
 from scripts import declared_metrics
 from scripts.api_docs import api_page
+from scripts.chart_schema import SERVICES
 from scripts.declared_metrics import Declared
 from scripts.metric_uses import USES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-SERVICES: dict[str, type[ServerSettings]] = {
-    "gateway": GatewaySettings,
-    "hasher": HasherSettings,
-    "embedder": EmbedderSettings,
-}
-
-
 _NOTE = "Written by `make docs-generated` from the code; do not edit.\n"
 _SETTINGS_HEAD = f"""# Settings
 

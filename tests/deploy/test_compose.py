@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import tomllib
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import yaml
 
 from lookalike.runtime.settings import ServerSettings
+from scripts.chart_schema import SERVICES as SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -35,9 +35,10 @@ def _settings(compose: dict[str, Any], name: str) -> ServerSettings:
     given = dict(re.findall(rf"({prefix}\w+)=(\S+)", (DEPLOY / f"docker/{service}.Dockerfile").read_text()))
     given |= compose["services"][name]["environment"]
     assert all(variable.startswith(prefix) for variable in given)
-    settings = getattr(importlib.import_module(f"{service}.config"), f"{service.capitalize()}Settings")
     # Unknown names and bad values are refused.
-    return settings(**{variable.removeprefix(prefix).lower(): value for variable, value in given.items()})
+    return SETTINGS[service](
+        **{variable.removeprefix(prefix).lower(): value for variable, value in given.items()}
+    )
 
 
 def test_services_are_all_there(compose: dict[str, Any]) -> None:

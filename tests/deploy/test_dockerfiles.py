@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 from pathlib import Path
 
 import pytest
 
-from lookalike.runtime.settings import ServerSettings
+from scripts.chart_schema import SERVICES
 
 DOCKER = Path(__file__).resolve().parents[2] / "deploy" / "docker"
-SERVICES = ("gateway", "hasher", "embedder")
 
 
 def _file(service: str) -> str:
     return (DOCKER / f"{service}.Dockerfile").read_text()
-
-
-def _settings(service: str) -> type[ServerSettings]:
-    return getattr(importlib.import_module(f"{service}.config"), f"{service.capitalize()}Settings")
 
 
 def _stage(service: str) -> str:
@@ -40,13 +34,13 @@ def test_variables_are_settings(service: str) -> None:
     names = re.findall(r"\b(LOOKALIKE_\w+)=", _file(service))
     assert names
     assert all(name.startswith(prefix) for name in names)
-    assert {name.removeprefix(prefix).lower() for name in names} <= set(_settings(service).model_fields)
+    assert {name.removeprefix(prefix).lower() for name in names} <= set(SERVICES[service].model_fields)
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_exposed_ports_are_those_of_the_settings(service: str) -> None:
     required = {"gateway": {"data_folder": "/data"}, "hasher": {"data_folder": "/data"}}
-    settings = _settings(service)(**required.get(service, {"bundle": "/bundle"}))
+    settings = SERVICES[service](**required.get(service, {"bundle": "/bundle"}))
     assert f"EXPOSE {settings.port} {settings.metrics_port}\n" in _file(service)
 
 
