@@ -28,6 +28,8 @@ _EXPORT_SECONDS = 5
 _OFF: AbstractContextManager[Mapping[str, str]] = nullcontext({})
 _Value = str | int | float
 _current: ContextVar[TracedCall | None] = ContextVar("traced_call", default=None)
+_untraced: ContextVar[AbstractContextManager[Mapping[str, str]]] = ContextVar("untraced", default=_OFF)
+"""What :func:`outgoing` returns where no sampled call is being answered."""
 
 
 def current_call() -> TracedCall | None:
@@ -47,12 +49,14 @@ def exemplar() -> dict[str, str] | None:
 def outgoing(name: str, **attributes: _Value) -> AbstractContextManager[Mapping[str, str]]:
     """Returns a context that is the span of a call to another service; it yields the headers to send along.
 
+    Of a call that is not sampled the headers say so: the other service must not decide again.
+
     Args:
         name: Service and method, such as ``lookalike.v1.HasherService/Search``.
         attributes: Of the span, ``lookalike.`` in front of their names.
     """
     call = _current.get()
-    return _OFF if call is None else call.outgoing(name, attributes)
+    return _untraced.get() if call is None else call.outgoing(name, attributes)
 
 
 def stage(name: str) -> AbstractContextManager[object]:
@@ -126,8 +130,7 @@ class TracedCall:
     @contextmanager
     def outgoing(self, name: str, attributes: Mapping[str, _Value]) -> Iterator[Mapping[str, str]]:
         """See :func:`outgoing`."""
-        from opentelemetry.trace import Link, SpanKind, set_span_in_context
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+        from opentelemetry.trace import Link, SpanKind
 
         span = self._tracer.start_span(
             name,
@@ -136,10 +139,8 @@ class TracedCall:
             attributes={**_rpc(name), **_own(attributes)},
             links=[Link(other.span.get_span_context()) for other in self._links],
         )
-        headers: dict[str, str] = {}
-        TraceContextTextMapPropagator().inject(headers, set_span_in_context(span))
         with _ended(span):
-            yield headers
+            yield _headers(span)
 
     def end(self, code: str, error: LookalikeError | None) -> None:
         """Ends the call's span.
@@ -188,6 +189,7 @@ class Tracing:
         name = path.removeprefix("/")
         span = self._tracer.start_span(name, parent, SpanKind.SERVER, attributes=_rpc(name))
         if not span.is_recording():
+            _untraced.set(nullcontext(_headers(span)))
             return None
         call = TracedCall(self._tracer, span)
         _current.set(call)
@@ -233,6 +235,16 @@ def open_tracing(name: str, settings: ServerSettings, **resource: str | int) -> 
     exporter = OTLPSpanExporter(settings.trace_endpoint, timeout=_EXPORT_SECONDS)
     provider.add_span_processor(BatchSpanProcessor(exporter, export_timeout_millis=1000 * _EXPORT_SECONDS))
     return Tracing(provider)
+
+
+def _headers(span: Span) -> dict[str, str]:
+    """Returns what tells another service of a span, and whether it is sampled."""
+    from opentelemetry.trace import set_span_in_context
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    headers: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(headers, set_span_in_context(span))
+    return headers
 
 
 def _rpc(name: str) -> dict[str, str]:

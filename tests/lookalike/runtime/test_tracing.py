@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 import grpc
@@ -158,6 +159,25 @@ def test_a_call_to_another_service_takes_the_trace_along(traced: Traced) -> None
     assert (out.kind, out.parent_id) == (3, spans[METHOD].span_id)
     assert out.attributes["lookalike.shard"] == 3
     assert not out.failed
+
+
+@pytest.mark.parametrize("parent", ["", PARENT.format("00")])
+def test_other_services_hear_that_a_call_is_not_sampled(collector: Collector, parent: str) -> None:
+    tracing_ = open_tracing("test", ServerSettings(trace_endpoint=collector.endpoint, trace_sample_ratio=0.0))
+    assert tracing_
+
+    def call() -> tuple[TracedCall | None, str]:
+        begun = tracing_.begin(f"/{METHOD}", (("traceparent", parent),) if parent else ())
+        with tracing.outgoing("x.Y/Z") as headers:
+            return begun, headers["traceparent"]
+
+    begun, sent = copy_context().run(call)
+    tracing_.close()
+    assert begun is None
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[02]", sent), sent
+    assert sent.split("-")[1] == parent.split("-")[1] if parent else True
+    assert sent.split("-")[1] != "0" * 32
+    assert not collector.spans
 
 
 def test_what_goes_wrong_on_the_way_is_in_the_span(traced: Traced) -> None:
