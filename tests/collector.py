@@ -59,7 +59,8 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
 def collecting() -> Iterator[Collector]:
     """Serves a collector on a free port."""
     collector = Collector()
-    server = grpc.server(ThreadPoolExecutor(2))
+    # Else another test's server may listen on the same port, and be given spans of this one.
+    server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
     collector.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
