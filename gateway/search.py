@@ -105,6 +105,8 @@ class SearchPipeline:
             stages = ("admit", "embed", "fanout", "merge")
             call.stages(waits.start, [(stage, getattr(timing, f"{stage}_seconds")) for stage in stages])
             call.describe(shards_answered=coverage.shards_answered, codes_scanned=coverage.codes_scanned)
+            if coverage.degraded_reason:  # a shard that is known to be silent is not called, and has no span
+                call.describe(degraded_reason=coverage.degraded_reason)
         slot_seconds = timing.total_seconds if waits.slot_seconds is None else waits.slot_seconds
         self._metrics.searched(timing, slot_seconds=slot_seconds, lookup_seconds=waits.lookup_seconds)
         if coverage.shards_total:

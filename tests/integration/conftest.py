@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -65,12 +65,12 @@ def stack(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
 
 
 @pytest.fixture
-def make_stack(bundle: Path, tmp_path: Path) -> Iterator[Callable[[], Stack]]:
-    """Starts an installation of the test's own."""
+def make_stack(bundle: Path, tmp_path: Path) -> Iterator[Callable[..., Stack]]:
+    """Starts an installation of the test's own, with the default model unless another one is given."""
     stacks: list[Stack] = []
 
-    def make() -> Stack:
-        stacks.append(Stack(tmp_path, bundle))
+    def make(model: Path = bundle, **flags: Sequence[str]) -> Stack:
+        stacks.append(Stack(tmp_path, model, flags=flags))
         return stacks[-1].start()
 
     yield make

@@ -1,4 +1,4 @@
-"""One search by photo as one trace, from the caller through three services, in a real collector's hands."""
+"""Searches by photo as traces, from the caller through all services, in a real collector's hands."""
 
 from __future__ import annotations
 
@@ -11,82 +11,122 @@ import grpc
 import pytest
 
 from deploy.local import otelcol
+from deploy.local.stack import Stack
 from lookalike.client import Item
 from lookalike.client.requests import read_photo
 from lookalike.v1 import search_pb2, search_pb2_grpc, types_pb2
 from tests.collector import Collector, Span, collecting
 
 if TYPE_CHECKING:
-    from conftest import Stack
+    from deploy.local.otelcol import OtelCollector
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
+CALLER = "b7ad6b7169203331"
 SEARCH = "lookalike.v1.SearchService/Search"
 EMBED, SHARD = "lookalike.v1.EmbedderService/Embed", "lookalike.v1.HasherService/Search"
 SERVER, CLIENT = 2, 3
 
 
 @pytest.fixture
-def collector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
-    """Gets the spans of all services that are started in the test, through a real collector."""
+def received() -> Iterator[Collector]:
+    """Gets what the real collector passes on."""
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture
+def otel(received: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OtelCollector]:
+    """A real collector for all services that are started in the test; the gateway alone samples nothing."""
     if reason := otelcol.missing():
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    with collecting() as received:
-        real = otelcol.OtelCollector(tmp_path, received.endpoint.removeprefix("http://"))
-        real.start()
-        try:
-            for service in ("GATEWAY", "HASHER", "EMBEDDER"):
-                monkeypatch.setenv(f"LOOKALIKE_{service}_TRACE_ENDPOINT", real.endpoint)
-                monkeypatch.setenv(f"LOOKALIKE_{service}_TRACE_SAMPLE_RATIO", "0")
-            yield received
-        finally:
-            real.stop()
+    real = otelcol.OtelCollector(tmp_path, received.endpoint.removeprefix("http://"))
+    real.start()
+    try:
+        for service, ratio in (("GATEWAY", "0"), ("HASHER", "1"), ("EMBEDDER", "1")):
+            monkeypatch.setenv(f"LOOKALIKE_{service}_TRACE_ENDPOINT", real.endpoint)
+            monkeypatch.setenv(f"LOOKALIKE_{service}_TRACE_SAMPLE_RATIO", ratio)
+        yield real
+    finally:
+        real.stop()
 
 
-def _search(stack: Stack, item: Item) -> None:
+def _fill(stack: Stack, items: list[Item]) -> None:
+    with stack.client() as client:
+        client.create_collection("traced")
+        client.ingest(items[:20], collection="traced")
+
+
+def _search(stack: Stack, item: Item, parent: str = f"00-{TRACE}-{CALLER}-01") -> None:
     query = search_pb2.Query(image=types_pb2.Image(content=read_photo(item.image or b"", "image")))
     with grpc.insecure_channel(stack.gateway.target) as channel:
         search_pb2_grpc.SearchServiceStub(channel).Search(
             search_pb2.SearchRequest(collection="traced", query=query, k=3),
-            metadata=(("traceparent", f"00-{TRACE}-b7ad6b7169203331-01"),),
+            metadata=(("traceparent", parent),) if parent else (),
             timeout=20,
         )
 
 
+def _named(spans: list[Span], name: str, kind: int) -> list[Span]:
+    return [span for span in spans if (span.trace_id, span.name, span.kind) == (TRACE, name, kind)]
+
+
+def _has(*wanted: tuple[str, int, int]) -> Callable[[list[Span]], bool]:
+    return lambda spans: all(len(_named(spans, name, kind)) == count for name, kind, count in wanted)
+
+
 def test_a_search_by_photo_is_one_trace(
-    collector: Collector, make_stack: Callable[[], Stack], items: list[Item]
+    otel: OtelCollector, received: Collector, make_stack: Callable[..., Stack], items: list[Item]
 ) -> None:
     stack = make_stack()
-    with stack.client() as client:
-        client.create_collection("traced")
-        client.ingest(items[:20], collection="traced")
+    _fill(stack, items)
+    _search(stack, items[0], parent="")
     _search(stack, items[0])
 
-    def named(name: str, kind: int) -> list[Span]:
-        return [span for span in collector.spans if (span.name, span.kind) == (name, kind)]
-
-    def complete(spans: list[Span]) -> bool:
-        wanted = ((SEARCH, SERVER, 1), (EMBED, SERVER, 1), (SHARD, SERVER, 2), (SHARD, CLIENT, 2))
-        return all(len(named(name, kind)) == count for name, kind, count in wanted)
-
-    spans = collector.wait_for(complete)
-    assert {span.trace_id for span in spans} == {TRACE}, "what nobody asked to trace is not traced"
-    (search,) = named(SEARCH, SERVER)
-    assert (search.service, search.parent_id) == ("lookalike-gateway", "b7ad6b7169203331")
+    wanted = ((SEARCH, SERVER, 1), (EMBED, SERVER, 1), (SHARD, SERVER, 2), (SHARD, CLIENT, 2))
+    everything = received.wait_for(_has(*wanted))
+    # Hashers and embedders sample everything, but not what the gateway has decided not to.
+    assert {span.trace_id for span in everything if span.name in (SEARCH, EMBED, SHARD)} == {TRACE}
+    spans = [span for span in everything if span.trace_id == TRACE]
+    (search,) = _named(spans, SEARCH, SERVER)
+    assert (search.service, search.parent_id) == ("lookalike-gateway", CALLER)
     assert search.attributes["lookalike.shards_answered"] == 2
+    assert "lookalike.degraded_reason" not in search.attributes
     below = {span.name for span in spans if span.parent_id == search.span_id}
     assert below == {"admit", "embed", "fanout", "merge", EMBED, SHARD}
 
-    (embed,) = named(EMBED, SERVER)
-    assert (embed.service, embed.parent_id) == ("lookalike-embedder", named(EMBED, CLIENT)[0].span_id)
+    (embed,) = _named(spans, EMBED, SERVER)
+    assert (embed.service, embed.parent_id) == ("lookalike-embedder", _named(spans, EMBED, CLIENT)[0].span_id)
     assert {"preprocess", "encode"} <= {span.name for span in spans if span.parent_id == embed.span_id}
 
-    callers = {span.span_id: span.attributes["lookalike.shard"] for span in named(SHARD, CLIENT)}
+    callers = {span.span_id: span.attributes["lookalike.shard"] for span in _named(spans, SHARD, CLIENT)}
     assert sorted(callers.values()) == [0, 1]
-    for shard in named(SHARD, SERVER):
+    for shard in _named(spans, SHARD, SERVER):
         assert shard.service == "lookalike-hasher"
         assert shard.parent_id in callers
         stages = {span.name for span in spans if span.parent_id == shard.span_id}
         assert {"convert", "hash", "scan", "rerank"} <= stages
     assert all(search.start_ns <= span.start_ns <= span.end_ns <= search.end_ns for span in spans)
+
+
+def test_the_trace_of_a_search_names_the_shard_that_failed(
+    otel: OtelCollector,
+    received: Collector,
+    make_stack: Callable[..., Stack],
+    tiny_bundle: Path,
+    items: list[Item],
+) -> None:
+    stack = make_stack(tiny_bundle)
+    _fill(stack, items)
+    stack.hashers[1].kill()
+    with pytest.raises(grpc.RpcError):
+        _search(stack, items[0])
+    spans = received.wait_for(_has((SEARCH, SERVER, 1), (SHARD, CLIENT, 2), (SHARD, SERVER, 1)))
+    (search,) = _named(spans, SEARCH, SERVER)
+    assert search.failed
+    assert search.attributes["error.type"] == "COVERAGE_TOO_LOW"
+    assert search.attributes["lookalike.degraded_reason"] == "shard 1: unreachable"
+    calls = {span.attributes["lookalike.shard"]: span for span in _named(spans, SHARD, CLIENT)}
+    assert {shard: span.failed for shard, span in calls.items()} == {0: False, 1: True}
+    assert calls[1].attributes["error.type"] == "SHARD_UNAVAILABLE"
