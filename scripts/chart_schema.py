@@ -99,6 +99,7 @@ _NARROWER: dict[str, Schema] = {
     "target": _named("quantity"),
     "tolerations": _OBJECTS,
     "triton.placement": _one_of("pod", "deployment"),
+    "triton.traceEndpoint": {"type": "string", "pattern": "^(https?://[^ ]+)?$"},
     "zones": _SPREAD,
 }
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}

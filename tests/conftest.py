@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from deploy.local import process
+from deploy.local.triton import is_installed
 from lookalike.errors import Reason
 from tests.tiny_bundle import tiny_bundle_in
 
@@ -37,6 +38,16 @@ def shared_data() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def triton_installed() -> None:
+    """Triton's own environment; `make triton-install` makes it, and CI must have it."""
+    if not is_installed():
+        message = "Triton is not installed; `make triton-install` does it"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from deploy.local.process import ROOT
 from deploy.local.prometheus import PrometheusServer
 from deploy.local.stack import Server, Stack
 from deploy.local.triton import TritonServer
 
 START_SECONDS = 30.0
-_MODEL = "lookalike"
 
 
 class Observed:
@@ -43,7 +39,7 @@ class Observed:
         self.triton = TritonServer(folder) if with_triton else None
         if self.triton:
             own = flags.get("embedder", ())
-            flags["embedder"] = ("--backend=triton", f"--triton-url={self.triton.url}", *own)
+            flags["embedder"] = (*self.triton.embedder_flags, *own)
         self.stack = Stack(folder, bundle, flags=flags)
         self.prometheus = PrometheusServer(folder, rules)
         self.further: list[Server] = []
@@ -52,10 +48,7 @@ class Observed:
     def start(self) -> Self:
         """Starts everything, and waits until each target was scraped."""
         if self.triton:
-            export = ["export", f"--bundle={self._bundle}", f"--triton={self.triton.repository}"]
-            command = [sys.executable, "-m", "lookalike.cli", *export, "--backend=python", "--threads=1"]
-            subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-            self.triton.start(_MODEL)
+            self.triton.start(self.triton.export(self._bundle))
         self.stack.start()
         self.prometheus.start()
         self.scrape()

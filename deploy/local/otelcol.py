@@ -11,7 +11,8 @@ from deploy.local.process import ROOT, LocalProcess, free_ports
 PROGRAM = ROOT / "build" / "tools" / "otelcol"
 START_SECONDS = 30.0
 _CONFIG = """\
-receivers: {{otlp: {{protocols: {{grpc: {{endpoint: 127.0.0.1:{port}}}}}}}}}
+receivers:
+  otlp: {{protocols: {{grpc: {{endpoint: 127.0.0.1:{grpc}}}, http: {{endpoint: 127.0.0.1:{http}}}}}}}
 processors: {{batch: {{timeout: 100ms}}}}
 exporters: {{otlp: {{endpoint: "{target}", tls: {{insecure: true}}}}}}
 service:
@@ -34,15 +35,20 @@ class OtelCollector:
     """
 
     def __init__(self, folder: Path, target: str) -> None:
-        (self._port,) = free_ports(1)
+        self._grpc, self._http = free_ports(2)
         settings = folder / "otelcol.yaml"
-        settings.write_text(_CONFIG.format(port=self._port, target=target))
+        settings.write_text(_CONFIG.format(grpc=self._grpc, http=self._http, target=target))
         self._process = LocalProcess([str(PROGRAM), f"--config={settings}"], folder / "otelcol.log")
 
     @property
     def endpoint(self) -> str:
         """What services have as their ``trace_endpoint``."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self._grpc}"
+
+    @property
+    def triton_endpoint(self) -> str:
+        """What Triton has, which speaks OTLP over HTTP alone."""
+        return f"http://127.0.0.1:{self._http}/v1/traces"
 
     def start(self) -> None:
         """Starts it and waits until it takes spans.
@@ -58,5 +64,8 @@ class OtelCollector:
         self._process.stop()
 
     def _listens(self) -> bool:
-        with closing(socket.socket()) as probe:
-            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+        for port in (self._grpc, self._http):
+            with closing(socket.socket()) as probe:
+                if probe.connect_ex(("127.0.0.1", port)):
+                    return False
+        return True

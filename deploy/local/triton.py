@@ -1,8 +1,10 @@
-"""``serve.sh`` as a process on free ports, for the embedder's tests and its benchmark."""
+"""``serve.sh`` as a process on free ports, for tests and benchmarks."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from deploy.local.process import ROOT, LocalProcess, free_ports
 _SERVE = ROOT / "deploy" / "triton" / "serve.sh"
 START_SECONDS = 300.0
 STOP_SECONDS = 30.0
+_MODEL = "lookalike"
 # No proxy of the environment leads to this machine itself.
 
 
@@ -26,15 +29,17 @@ class TritonServer:
 
     Args:
         folder: Gets the folder ``repository`` and the server's log.
+        trace_endpoint: Where its spans go by OTLP over HTTP; empty: nowhere.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, trace_endpoint: str = "") -> None:
         self.repository = folder / "repository"
         self.repository.mkdir(exist_ok=True)
         self._command = [str(_SERVE), str(self.repository), "--exit-timeout-secs=5"]
         self._grpc, self._http, self._metrics = ports = free_ports(3)
         names = ("TRITON_GRPC_PORT", "TRITON_HTTP_PORT", "TRITON_METRICS_PORT")
         environment = dict(zip(names, map(str, ports), strict=True))
+        environment["TRITON_TRACE_ENDPOINT"] = trace_endpoint
         self.process = LocalProcess(self._command, folder / "log", environment)
 
     @property
@@ -46,6 +51,18 @@ class TritonServer:
     def metrics_address(self) -> str:
         """Where it serves its metrics."""
         return f"127.0.0.1:{self._metrics}"
+
+    @property
+    def embedder_flags(self) -> tuple[str, ...]:
+        """Settings of an embedder that encodes here."""
+        return ("--backend=triton", f"--triton-url={self.url}")
+
+    def export(self, bundle: Path) -> str:
+        """Puts a bundle's model into the repository, and returns the model's name."""
+        export = ["export", f"--bundle={bundle}", f"--triton={self.repository}", "--backend=python"]
+        command = [sys.executable, "-m", "lookalike.cli", *export, "--threads=1"]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        return _MODEL
 
     def start(self, *models: str) -> None:
         """Starts it and waits until it answers, which it does once it has tried to load these models.

@@ -7,6 +7,8 @@
 #   PYTHON                a Python 3.10 to 3.13 to make the environment with
 #   LOOKALIKE_TRITON_ENV  where it is kept; default build/triton
 #   TRITON_GRPC_PORT, TRITON_HTTP_PORT, TRITON_METRICS_PORT   8001, 8000, 8002
+#   TRITON_TRACE_ENDPOINT  where its own spans of traced calls go by OTLP over HTTP, such as
+#                          http://127.0.0.1:4318/v1/traces; unset: nowhere
 #
 # The wheel has the Python backend alone: export with `lookalike export --backend python`.
 set -euo pipefail
@@ -49,8 +51,15 @@ site=$("$home/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("p
 libpython=$("$home/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')
 export LD_LIBRARY_PATH=$site/nvidia_pytriton.libs:$libpython${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export PATH=$home/venv/bin:$PATH
+tracing=()
+if [ -n "${TRITON_TRACE_ENDPOINT:-}" ]; then
+    # The rate is that of calls without a traceparent; those with one are all traced.
+    tracing=(--trace-config=mode=opentelemetry --trace-config=level=TIMESTAMPS --trace-config=rate=0
+        "--trace-config=opentelemetry,url=$TRITON_TRACE_ENDPOINT"
+        --trace-config=opentelemetry,resource=service.name=lookalike-triton)
+fi
 exec "$home/bin/tritonserver" --model-repository="$repository" --backend-directory="$home/backends" \
     --model-control-mode=explicit \
     --http-address=127.0.0.1 --http-port="${TRITON_HTTP_PORT:-8000}" \
     --grpc-address=127.0.0.1 --grpc-port="${TRITON_GRPC_PORT:-8001}" \
-    --metrics-address=127.0.0.1 --metrics-port="${TRITON_METRICS_PORT:-8002}" "$@"
+    --metrics-address=127.0.0.1 --metrics-port="${TRITON_METRICS_PORT:-8002}" "${tracing[@]}" "$@"

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from deploy.local.triton import TritonServer, is_installed
+from deploy.local.triton import TritonServer
 from embedder.bundle import Bundle
 from lookalike.catalogue.catalog import Catalog, CatalogItem
 
@@ -94,16 +93,6 @@ def default_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
     out: Path = tmp_path_factory.mktemp("default") / "bundle"
     return export_default_bundle(out)
-
-
-@pytest.fixture(scope="session")
-def triton_installed() -> None:
-    """Triton's own environment; `make triton-install` makes it, and CI must have it."""
-    if not is_installed():
-        message = "Triton is not installed; `make triton-install` does it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
 
 
 @pytest.fixture(scope="module")

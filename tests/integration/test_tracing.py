@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 
 from deploy.local import otelcol
 from deploy.local.stack import Stack
+from deploy.local.triton import TritonServer
 from lookalike.client import Item
 from lookalike.client.requests import read_photo
 from lookalike.v1 import search_pb2, search_pb2_grpc, types_pb2
@@ -24,6 +26,7 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = "b7ad6b7169203331"
 SEARCH = "lookalike.v1.SearchService/Search"
 EMBED, SHARD = "lookalike.v1.EmbedderService/Embed", "lookalike.v1.HasherService/Search"
+INFER = "inference.GRPCInferenceService/ModelInfer"
 SERVER, CLIENT = 2, 3
 
 
@@ -58,12 +61,12 @@ def _fill(stack: Stack, items: list[Item]) -> None:
         client.ingest(items[:20], collection="traced")
 
 
-def _search(stack: Stack, item: Item, parent: str = f"00-{TRACE}-{CALLER}-01") -> None:
+def _search(stack: Stack, item: Item, trace: str = TRACE) -> None:
     query = search_pb2.Query(image=types_pb2.Image(content=read_photo(item.image or b"", "image")))
     with grpc.insecure_channel(stack.gateway.target) as channel:
         search_pb2_grpc.SearchServiceStub(channel).Search(
             search_pb2.SearchRequest(collection="traced", query=query, k=3),
-            metadata=(("traceparent", parent),) if parent else (),
+            metadata=(("traceparent", f"00-{trace}-{CALLER}-01"),) if trace else (),
             timeout=20,
         )
 
@@ -81,7 +84,7 @@ def test_a_search_by_photo_is_one_trace(
 ) -> None:
     stack = make_stack()
     _fill(stack, items)
-    _search(stack, items[0], parent="")
+    _search(stack, items[0], trace="")
     _search(stack, items[0])
 
     wanted = ((SEARCH, SERVER, 1), (EMBED, SERVER, 1), (SHARD, SERVER, 2), (SHARD, CLIENT, 2))
@@ -108,6 +111,47 @@ def test_a_search_by_photo_is_one_trace(
         stages = {span.name for span in spans if span.parent_id == shard.span_id}
         assert {"convert", "hash", "scan", "rerank"} <= stages
     assert all(search.start_ns <= span.start_ns <= span.end_ns <= search.end_ns for span in spans)
+
+
+def _is_whole(spans: list[Span]) -> bool:
+    """Whether Triton has sent the last span of some calls, and what they belong to is here, too."""
+    ids = {span.span_id for span in spans}
+    of_triton = [span for span in spans if span.service == "lookalike-triton"]
+    names = Counter(span.name for span in of_triton)
+    return names["compute"] == names["InferRequest"] > 0 and all(span.parent_id in ids for span in of_triton)
+
+
+def test_a_trace_goes_on_in_triton(
+    otel: OtelCollector,
+    received: Collector,
+    make_stack: Callable[..., Stack],
+    triton_installed: None,
+    tiny_bundle: Path,
+    tmp_path: Path,
+    items: list[Item],
+) -> None:
+    triton = TritonServer(tmp_path, otel.triton_endpoint)
+    # Triton leaves out a few traced calls of a hundred.
+    traces = [TRACE[:-2] + f"{number:02x}" for number in range(10)]
+    try:
+        triton.start(triton.export(tiny_bundle))
+        stack = make_stack(tiny_bundle, embedder=triton.embedder_flags)
+        _fill(stack, items)
+        for trace in ("", *traces):
+            _search(stack, items[0], trace)
+        spans = received.wait_for(_is_whole)
+    finally:
+        triton.stop()
+    by_id = {span.span_id: span for span in spans}
+    requests = [span for span in spans if span.name == "InferRequest"]
+    assert {request.trace_id for request in requests} <= set(traces)
+    for request in requests:
+        caller = by_id[request.parent_id]
+        assert (request.service, caller.service) == ("lookalike-triton", "lookalike-embedder")
+        assert (caller.name, caller.trace_id) == (INFER, request.trace_id)
+        (model,) = [span for span in spans if span.parent_id == request.span_id]
+        assert (model.name, model.attributes["triton.model_name"]) == ("lookalike", "lookalike")
+        assert "compute" in {span.name for span in spans if span.parent_id == model.span_id}
 
 
 def test_the_trace_of_a_search_names_the_shard_that_failed(

@@ -140,6 +140,8 @@ def test_score_finds_nothing(case: Rendered) -> None:
         (["gateway.settings.max_searches=0"], "at '/gateway/settings/max_searches': minimum: got 0, want 1"),
         (["gateway.setting.max_searches=1"], "additional properties 'setting' not allowed"),
         (["hasher.storage.size=ten"], "at '/hasher/storage/size'"),
+        # Triton speaks OTLP over HTTP alone.
+        (["triton.traceEndpoint=collector:4317"], "at '/triton/traceEndpoint'"),
         (
             ["embedder.autoscaling.enabled=true,embedder.autoscaling.maxReplicas=1"],
             "embedder.autoscaling.maxReplicas must be at least minReplicas",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deploy.local.process import ROOT
 from lookalike.addresses import EMBEDDER_PORT, FIRST_HASHER_PORT, METRICS_PORT_OFFSET
 from scripts.chart_schema import SERVICES, SET_BY_CHART
 from tests.deploy.chart.rendering import (
@@ -121,6 +123,21 @@ def test_triton_is_where_the_embedder_looks_for_it(monkeypatch: pytest.MonkeyPat
     there: Any = settings_of(apart, "embedder", monkeypatch)
     assert there.triton_url == "shop-lookalike-triton.search.svc.cluster.local:8001"
     assert apart.container("triton")["resources"]["limits"]["nvidia.com/gpu"] == 1
+
+
+@pytest.mark.parametrize(("name", "component"), [("triton-in-pod", "embedder"), ("triton-apart", "triton")])
+def test_triton_sends_spans_of_traced_calls_where_it_is_told(name: str, component: str) -> None:
+    def flags(*more: str) -> list[str]:
+        command = render(*CASES[name], *more).container(component, "triton")["command"]
+        return [argument for argument in command if argument.startswith("--trace-config")]
+
+    assert flags() == []
+    endpoint = "http://otel:4318/v1/traces"
+    # Those of serve.sh, which the tests of traces run.
+    script = (ROOT / "deploy" / "triton" / "serve.sh").read_text()
+    known = re.findall(r"--trace-config=[^\s)\"]+", script.replace("$TRITON_TRACE_ENDPOINT", endpoint))
+    assert len(known) == 5
+    assert flags("--set", f"triton.traceEndpoint={endpoint}") == known
 
 
 UNITS = {"Mi": 1 << 20, "Gi": 1 << 30}

@@ -20,6 +20,14 @@
     - --model-control-mode=explicit
     - --load-model={{ $triton.model }}
     - --exit-timeout-secs={{ $triton.exitTimeoutSeconds }}
+    {{- with $triton.traceEndpoint }}
+    # The rate is that of calls without a traceparent; those with one are all traced.
+    - --trace-config=mode=opentelemetry
+    - --trace-config=level=TIMESTAMPS
+    - --trace-config=rate=0
+    - {{ printf "--trace-config=opentelemetry,url=%s" . | quote }}
+    - --trace-config=opentelemetry,resource=service.name=lookalike-triton
+    {{- end }}
     {{- range $triton.extraArgs }}
     - {{ . | quote }}
     {{- end }}
