@@ -1,4 +1,4 @@
-// Otelcol is an OpenTelemetry collector of few parts: it receives spans by OTLP, and prints them or passes them on.
+// Otelcol is an OpenTelemetry collector of few parts: it receives spans by OTLP, and passes them on.
 package main
 
 import (
@@ -8,7 +8,6 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/confmap/provider/fileprovider"
 	"go.opentelemetry.io/collector/exporter"
-	"go.opentelemetry.io/collector/exporter/debugexporter"
 	"go.opentelemetry.io/collector/exporter/otlpexporter"
 	"go.opentelemetry.io/collector/otelcol"
 	"go.opentelemetry.io/collector/processor"
@@ -26,7 +25,7 @@ func factories() (made otelcol.Factories, err error) {
 	if made.Processors, err = otelcol.MakeFactoryMap[processor.Factory](batchprocessor.NewFactory()); err != nil {
 		return made, err
 	}
-	made.Exporters, err = otelcol.MakeFactoryMap[exporter.Factory](debugexporter.NewFactory(), otlpexporter.NewFactory())
+	made.Exporters, err = otelcol.MakeFactoryMap[exporter.Factory](otlpexporter.NewFactory())
 	return made, err
 }
 
