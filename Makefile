@@ -148,6 +148,11 @@ prometheus-install: ## Get prometheus and promtool into build/prometheus where t
 alerts: setup prometheus-install triton-install ## Load for ten minutes, then make each alert fire by a fault and resolve (20 minutes; ARGS="--only ALERT")
 	$(BIN)/python -m tests.deploy.alerts $(ARGS)
 
+.PHONY: traces
+traces: setup triton-install ## Build Jaeger (needs Go; 6 to 8 minutes of CPU, once), serve for a while, and look at the traces there
+	@deploy/tools/build.sh jaeger
+	LOOKALIKE_TRACES_TEST=1 $(BIN)/python -m pytest tests/integration/test_jaeger.py $(ARGS)
+
 .PHONY: faults
 faults: setup ## Kill hashers and gateways, cut their power CUTS times, look for lost writes (ARGS="--seed N --service S")
 	$(BIN)/python -m tests.faults --cuts $(CUTS) $(ARGS)
