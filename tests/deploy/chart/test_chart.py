@@ -23,6 +23,7 @@ from tests.deploy.chart.rendering import (
     Rendered,
     helm,
     matches,
+    pods_of,
     refused,
     render,
     run,
@@ -174,6 +175,21 @@ def test_monitors_find_the_ports_of_metrics() -> None:
         ]
         found = [port for one in services for port in one["spec"]["ports"] if port["name"] in names]
         assert len(found) == 1, monitor["metadata"]["name"]
+
+
+@pytest.mark.parametrize("case", ["production", "triton-in-pod", "triton-apart"])
+def test_series_are_named_by_pods_and_no_two_targets_alike(case: str) -> None:
+    rendered = render(*CASES[case])
+    targets = []
+    for monitor in rendered.of_kind("ServiceMonitor"):
+        pods = pods_of(rendered, monitor["spec"]["selector"]["matchLabels"])
+        assert pods
+        for endpoint in monitor["spec"]["endpoints"]:
+            steps = {step["targetLabel"]: step for step in endpoint["relabelings"]}
+            assert steps["instance"]["sourceLabels"] == ["__meta_kubernetes_pod_name"]
+            # One pod that serves metrics on two ports needs two jobs.
+            targets += [(steps["job"]["replacement"], str(pod)) for pod in pods]
+    assert len(set(targets)) == len(targets)
 
 
 def test_callers_do_not_find_metrics_at_the_gateway() -> None:
