@@ -187,7 +187,7 @@ class HashIndex:
             lookalike.errors.NotSupportedError: An option that this version does not have.
         """
         queries = arguments.checked_vectors(queries, "queries")
-        ids, products, scores, scanned, seconds = self._native.search(
+        ids, products, scores, scanned, probed, reranked, seconds = self._native.search(
             queries,
             k=arguments.checked_k(k, len(queries)),
             probes=None if probes is None else arguments.checked_integer(probes, "probes", 1, 2**31 - 1),
@@ -201,7 +201,7 @@ class HashIndex:
             estimate=arguments.checked_name(estimate, "estimate", ESTIMATES),
             threads=arguments.checked_integer(threads, "threads", 0, 1024),
         )
-        return SearchResult(ids, products, scores, scanned, seconds)
+        return SearchResult(ids, products, scores, scanned, probed, reranked, seconds)
 
     def exact_candidates(
         self,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Literal
 
 from prometheus_client import Histogram
 
+from hasher.rows.records import SearchAnswer
 from lookalike.runtime.metrics import Metrics
 
 SearchStage = Literal["position", "queue", "convert", "hash", "probe", "scan", "rerank", "fetch"]
@@ -54,6 +54,16 @@ class HasherMetrics:
         self._codes_scanned = metrics.counter(
             "lookalike_hasher_codes_scanned_total", "Codes compared with query codes."
         )
+        self._buckets_probed = metrics.counter(
+            "lookalike_hasher_buckets_probed_total",
+            "Buckets that searches looked into; those that score all that may be found look into none.",
+        )
+        reranked = metrics.counter(
+            "lookalike_hasher_candidates_reranked_total",
+            "Candidates scored from the vectors that the index keeps; exact searches score all there are.",
+            ("exact",),
+        )
+        self._reranked = {exact: reranked.labels(str(exact).lower()) for exact in (False, True)}
         read_seconds = metrics.histogram(
             "lookalike_hasher_read_seconds",
             "Seconds that reads, descriptions and the checks of writes waited for a thread (queue), and took"
@@ -105,12 +115,14 @@ class HasherMetrics:
             "Saved indexes that could not be used, so that they were built again.",
         )
 
-    def searched(self, seconds: Mapping[str, float], codes_scanned: int, *, exact: bool) -> None:
-        """Takes the figures of one search, by stage."""
+    def searched(self, answer: SearchAnswer, *, exact: bool) -> None:
+        """Takes the times of one search, by stage, and the work that it was."""
         stages = self._stages[exact]
-        for stage, value in seconds.items():
+        for stage, value in answer.seconds.items():
             stages[stage].observe(value)
-        self._codes_scanned.inc(codes_scanned)
+        self._codes_scanned.inc(sum(answer.codes_scanned))
+        self._buckets_probed.inc(answer.buckets_probed)
+        self._reranked[exact].inc(answer.candidates_reranked)
 
     def search_took(self, stage: SearchStage, seconds: float, *, exact: bool) -> None:
         """Takes the time of one stage of a search."""

@@ -91,6 +91,10 @@ class SearchResult:
             id; short rows end with ``-inf``.
         codes_scanned: ``(q,)`` uint64, rows each query was compared with: removed ones, and those of each
             table, count too.
+        buckets_probed: ``(q,)`` uint64, buckets that were looked into for each query; 0 where every row that
+            may be found is scored, as in exact searches.
+        candidates_reranked: ``(q,)`` uint64, rows that each query was scored with from the vectors that the
+            index keeps.
         seconds: Time by stage (``hash``, ``probe``, ``scan``, ``rerank``), summed over the queries.
     """
 
@@ -98,6 +102,8 @@ class SearchResult:
     products: NDArray[np.uint64]
     scores: NDArray[np.float32]
     codes_scanned: NDArray[np.uint64]
+    buckets_probed: NDArray[np.uint64]
+    candidates_reranked: NDArray[np.uint64]
     seconds: dict[str, float]
 
 

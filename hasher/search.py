@@ -37,6 +37,8 @@ class _Found(NamedTuple):
     rows: list[list[tuple[float, int]]]
     """Scores and row numbers."""
     codes_scanned: NDArray[np.uint64]
+    buckets_probed: int
+    candidates_reranked: int
     seconds: dict[str, float]
 
 
@@ -55,7 +57,8 @@ def search(index: HashIndex, store: RowStore, query: SearchQuery, position: int)
     found.seconds["fetch"] = time.perf_counter() - start
     # Rows that are no longer found are looked at too.
     scanned = np.minimum(found.codes_scanned, codes_total).tolist()
-    return SearchAnswer(hits, scanned, codes_total, position, found.seconds)
+    work = (scanned, found.buckets_probed, found.candidates_reranked)
+    return SearchAnswer(hits, *work, codes_total, position, found.seconds)
 
 
 def _indexed(
@@ -90,7 +93,8 @@ def _indexed(
             rows.append(_best(candidates, query))
         else:
             rows.append(list(zip(scores, numbers, strict=True)))
-    return _Found(rows, found.codes_scanned, dict(found.seconds))
+    probed, reranked = sum(found.buckets_probed.tolist()), sum(found.candidates_reranked.tolist())
+    return _Found(rows, found.codes_scanned, probed, reranked, dict(found.seconds))
 
 
 def _has_ties(found: SearchResult) -> NDArray[np.bool_]:
@@ -123,7 +127,8 @@ def _exact(
         rows.append(_best(candidates, query))
     seconds = dict(found.seconds)
     seconds["rerank"] = seconds.get("rerank", 0.0) + time.perf_counter() - start
-    return _Found(rows, found.codes_scanned, seconds)
+    # The index scores whatever may be found to know what can be among the best.
+    return _Found(rows, found.codes_scanned, 0, sum(found.codes_scanned.tolist()), seconds)
 
 
 def _best(candidates: Iterable[_Candidate], query: SearchQuery) -> list[tuple[float, int]]:

@@ -150,7 +150,7 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
                 answer = generation.search(query)
             finally:
                 start += time.perf_counter() - before  # was no conversion
-            self._metrics.searched(answer.seconds, sum(answer.codes_scanned), exact=query.exact)
+            self._metrics.searched(answer, exact=query.exact)
             if call:
                 own = (("queue", begun - queued), ("convert", before - begun))
                 call.stages(queued, (*own, *answer.seconds.items()))

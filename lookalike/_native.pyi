@@ -90,7 +90,13 @@ class NativeIndex:
         exact: bool,
         threads: int,
     ) -> tuple[
-        NDArray[np.uint64], NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint64], dict[str, float]
+        NDArray[np.uint64],
+        NDArray[np.uint64],
+        NDArray[np.float32],
+        NDArray[np.uint64],
+        NDArray[np.uint64],
+        NDArray[np.uint64],
+        dict[str, float],
     ]: ...
     def exact_candidates(
         self,

@@ -52,6 +52,8 @@ GATEWAY = {
     "lookalike_gateway_write_seconds": "In which stage the time of writes goes.",
 }
 HASHER = {
+    "lookalike_hasher_buckets_probed_total": "Work per search: effort, and cells that are small.",
+    "lookalike_hasher_candidates_reranked_total": "Work per search: how many kept vectors are read.",
     "lookalike_hasher_checkpoint_failures_total": "Saving that fails: starts take longer with each change.",
     "lookalike_hasher_checkpoint_seconds": "How long saving takes, against its interval.",
     "lookalike_hasher_codes_scanned_total": "Work per search, over the searches of the same time.",

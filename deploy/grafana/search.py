@@ -12,6 +12,8 @@ _INNER = f'stage=~"hash|probe|scan|rerank",{IN}'
 _SEARCH_CALL = f'call="search",{IN}'
 _APPROXIMATE = f'exact="false",{IN}'
 _WAITED_OR_WORKED = f'exact="false",stage=~"queue|scan|fetch",{IN}'
+_IN_SHARDS = rate(f"{_SHARD_STAGE}_count", f'exact="false",stage="scan",{IN}')
+"""Searches in the shards a second, each shard's by itself; exact ones, such as probes of recall, apart."""
 _SEARCHES = f'grpc_service="lookalike.v1.SearchService",grpc_method="Search",{IN}'
 
 
@@ -140,6 +142,23 @@ SEARCH = Page(
                             f"{rate('lookalike_hasher_codes_scanned_total')} / "
                             f"{rate('lookalike_gateway_coverage_ratio_count')}",
                             "with probes of recall",
+                        ),
+                    ],
+                    "short",
+                ),
+                Lines(
+                    "Buckets probed and candidates reranked per search",
+                    "Mean of a search in one shard, exact ones apart. Buckets grow with effort, candidates with k;"
+                    " searches whose filter lets few items pass probe none and score all of these.",
+                    [
+                        Query(
+                            f"{rate('lookalike_hasher_buckets_probed_total')} / ({_IN_SHARDS} > 0)",
+                            "buckets probed",
+                        ),
+                        Query(
+                            f"{rate('lookalike_hasher_candidates_reranked_total', _APPROXIMATE)}"
+                            f" / ({_IN_SHARDS} > 0)",
+                            "candidates reranked",
                         ),
                     ],
                     "short",

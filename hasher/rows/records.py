@@ -98,11 +98,14 @@ class Hit:
 class SearchAnswer:
     """The hits of each vector, best first, and what finding them took.
 
-    ``seconds`` has the keys hash, probe, scan, rerank and fetch, summed over the vectors.
+    ``buckets_probed``, ``candidates_reranked`` and ``seconds``, with the keys hash, probe, scan, rerank and
+    fetch, are summed over the vectors.
     """
 
     hits: list[list[Hit]]
     codes_scanned: list[int]
+    buckets_probed: int
+    candidates_reranked: int
     codes_total: int
     position: int
     seconds: dict[str, float]

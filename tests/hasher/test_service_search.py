@@ -109,11 +109,13 @@ async def test_metrics_show_stages_items_and_work(client: Client, rows: Any) -> 
     value = client.metrics.registry.get_sample_value
     assert value("lookalike_hasher_items") == 2
     assert value("lookalike_hasher_codes_scanned_total") == 2
+    assert value("lookalike_hasher_buckets_probed_total") == 1
     for stage in ("position", "queue", "convert", "hash", "probe", "scan", "rerank", "fetch"):
         assert value("lookalike_hasher_stage_seconds_count", {"stage": stage, "exact": "false"}) == 1
     await client.search(rows.vector("a"), exact=True)
     for exact in ("false", "true"):
         assert value("lookalike_hasher_stage_seconds_count", {"stage": "scan", "exact": exact}) == 1
+        assert value("lookalike_hasher_candidates_reranked_total", {"exact": exact}) == 2
         assert value("lookalike_hasher_stage_seconds_count", {"stage": "queue", "exact": exact}) == 1
 
 

@@ -62,6 +62,7 @@ def test_answer_reports_what_it_rests_on(generation: Generation, rows: Any) -> N
     answer = generation.search(SearchQuery(query, 3, exact=True))
     assert (answer.codes_total, answer.position) == (20, 2)
     assert answer.codes_scanned == [20, 20]
+    assert (answer.buckets_probed, answer.candidates_reranked) == (0, 40)
     assert set(answer.seconds) == {"hash", "probe", "scan", "rerank", "fetch"}
     assert [len(hits) for hits in answer.hits] == [3, 3]
 

@@ -69,6 +69,8 @@ fn queries_together_find_what_each_finds_alone() {
                     assert_eq!(alone.products, together.products[rows.clone()]);
                     assert_eq!(alone.scores, together.scores[rows]);
                     assert_eq!(alone.codes_scanned[0], together.codes_scanned[at]);
+                    assert_eq!(alone.buckets_probed[0], together.buckets_probed[at]);
+                    assert_eq!(alone.candidates_reranked[0], together.candidates_reranked[at]);
                 }
             }
         }

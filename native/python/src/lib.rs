@@ -56,11 +56,13 @@ where
     PyArray1::from_vec(py, values).reshape([rows, columns])
 }
 
-/// `(ids, products, scores, codes_scanned, seconds by stage)`.
+/// `(ids, products, scores, codes_scanned, buckets_probed, candidates_reranked, seconds by stage)`.
 type SearchTuple<'py> = (
     Bound<'py, PyArray2<u64>>,
     Bound<'py, PyArray2<u64>>,
     Bound<'py, PyArray2<f32>>,
+    Bound<'py, PyArray1<u64>>,
+    Bound<'py, PyArray1<u64>>,
     Bound<'py, PyArray1<u64>>,
     Bound<'py, PyDict>,
 );
@@ -175,6 +177,8 @@ impl NativeIndex {
             matrix(out.products, out.width, py)?,
             matrix(out.scores, out.width, py)?,
             PyArray1::from_vec(py, out.codes_scanned),
+            PyArray1::from_vec(py, out.buckets_probed),
+            PyArray1::from_vec(py, out.candidates_reranked),
             seconds_of(out.seconds, py)?,
         ))
     }

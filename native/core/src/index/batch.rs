@@ -65,7 +65,7 @@ fn answer_together(
         // While the vectors of the next query are on their way, those of this one are scored.
         let rows =
             std::mem::replace(&mut next, scratches.get_mut(at + 1).map(|scratch| search.locate(scratch)));
-        let found = search.conclude(queries[at], &scratches[at], &rows.unwrap_or_default());
+        let found = search.conclude(queries[at], &mut scratches[at], &rows.unwrap_or_default());
         answers.push(found.unwrap_or_else(|| widen(search, queries[at], &mut scratches[at], order)));
     }
     seconds.rerank += clock.lap();

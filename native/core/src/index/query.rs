@@ -47,6 +47,9 @@ pub struct QueryScratch {
     /// Rows looked at with the current effort, and in all.
     pub scanned_now: usize,
     pub scanned: usize,
+    /// Buckets looked into, and rows scored with their kept vectors, in all.
+    pub probed: usize,
+    pub reranked: usize,
 }
 
 /// Buffers of one thread.
@@ -143,7 +146,7 @@ impl<'a> Search<'a> {
             }
         }
         scratch.effort = Effort::of(self.options, self.state, self.matches);
-        scratch.scanned = 0;
+        (scratch.scanned, scratch.probed, scratch.reranked) = (0, 0, 0);
     }
 
     /// Chooses the buckets that the effort of the query allows for.
@@ -242,7 +245,8 @@ impl<'a> Search<'a> {
 
     /// Estimates the rows of the query's bucket number `at` and keeps the best as candidates.
     pub fn scan_bucket(&self, scratch: &mut QueryScratch, at: usize, ahead: &mut ReadAhead) {
-        let QueryScratch { table, probes, candidates, scanned_now, scanned, .. } = scratch;
+        let QueryScratch { table, probes, candidates, scanned_now, scanned, probed, .. } = scratch;
+        *probed += 1;
         let BucketProbe { bucket, base, rows: mut most } = probes[at];
         let block_size = block_bytes(self.state.layout().bits);
         let (mut estimates, mut above) = ([[0.0; BLOCK]; PIECE], [0; PIECE]);

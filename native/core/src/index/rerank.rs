@@ -15,6 +15,10 @@ pub struct Answer {
     pub hits: Vec<Hit>,
     /// Rows it was compared with.
     pub scanned: u64,
+    /// Buckets that were looked into for it.
+    pub probed: u64,
+    /// Rows whose kept vectors it was compared with.
+    pub reranked: u64,
 }
 
 /// A candidate's row, to be scored.
@@ -46,7 +50,12 @@ impl<'a> Search<'a> {
     }
 
     /// Scores the candidates; none if too few were found and more buckets should be probed.
-    pub fn conclude(&self, query: &[f32], scratch: &QueryScratch, rows: &[CandidateRow]) -> Option<Answer> {
+    pub fn conclude(
+        &self,
+        query: &[f32],
+        scratch: &mut QueryScratch,
+        rows: &[CandidateRow],
+    ) -> Option<Answer> {
         let mut hits = self.rerank(query, scratch, rows);
         let enough = self.keep_best(&mut hits) == self.options.k.min(self.matches);
         let cut = scratch.candidates.is_full();
@@ -55,14 +64,21 @@ impl<'a> Search<'a> {
             let all = self.options.probes.is_some() || self.takes_all(&scratch.effort);
             all || scratch.scanned_now >= self.state.rows()
         };
-        (enough || !cut && at_end()).then_some(Answer { hits, scanned: scratch.scanned as u64 })
+        let (scanned, probed, reranked) = (scratch.scanned, scratch.probed, scratch.reranked);
+        (enough || !cut && at_end()).then_some(Answer {
+            hits,
+            scanned: scanned as u64,
+            probed: probed as u64,
+            reranked: reranked as u64,
+        })
     }
 
-    fn rerank(&self, query: &[f32], scratch: &QueryScratch, rows: &[CandidateRow]) -> Vec<Hit> {
+    fn rerank(&self, query: &[f32], scratch: &mut QueryScratch, rows: &[CandidateRow]) -> Vec<Hit> {
         let score = |row: &CandidateRow| score_of(self.product(query, scratch, row));
         let mut scored: Vec<(f32, &CandidateRow)> = Vec::with_capacity(rows.len());
         let found = rows.iter().filter(|row| !self.excludes() || !self.is_excluded(row.record.id()));
         scored.extend(found.map(|row| (score(row), row)));
+        scratch.reranked += scored.len();
         let several_tables = self.state.codebook.tables() > 1;
         let k = self.options.k;
         if !self.options.group && !several_tables && scored.len() > k {
@@ -102,7 +118,7 @@ impl<'a> Search<'a> {
         self.keep_best(&mut hits);
         // Otherwise thousands of queries would each keep room for all rows until the last is answered.
         hits.shrink_to_fit();
-        Answer { hits, scanned }
+        Answer { hits, scanned, probed: scratch.probed as u64, reranked: scratch.reranked as u64 + scanned }
     }
 
     /// Adds to `out` what `make` makes of every row that passes the filter, and of its inner product with the query.

@@ -28,6 +28,10 @@ pub struct SearchOutput {
     pub scores: Vec<f32>,
     /// Rows each query was compared with.
     pub codes_scanned: Vec<u64>,
+    /// Buckets that were looked into for each query; none where every row that may be found is scored.
+    pub buckets_probed: Vec<u64>,
+    /// Rows whose kept vectors each query was compared with.
+    pub candidates_reranked: Vec<u64>,
     /// Time per stage over all queries.
     pub seconds: StageSeconds,
 }
@@ -87,5 +91,7 @@ impl SearchOutput {
         self.scores.extend(answer.hits.iter().map(|hit| hit.score));
         self.scores.extend(std::iter::repeat_n(f32::NEG_INFINITY, padding));
         self.codes_scanned.push(answer.scanned);
+        self.buckets_probed.push(answer.probed);
+        self.candidates_reranked.push(answer.reranked);
     }
 }
