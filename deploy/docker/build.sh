@@ -3,6 +3,8 @@
 #
 #   deploy/docker/build.sh wheels       this package's wheel and every other that the images need, into build/images/wheels
 #   deploy/docker/build.sh images       the base image where it is missing, then gateway, hasher and embedder
+#   deploy/docker/build.sh update       both, unless what the images are made of has stayed as it was
+#   deploy/docker/build.sh models BUNDLE [TAG]   an image with a model bundle in /models, for the chart; tag 1
 #   deploy/docker/build.sh buildah ...  buildah on the storage of these images, such as `images`, `push` or `rmi`
 #
 #   PYTHON                the interpreter of the environment that `make setup` makes
@@ -16,6 +18,7 @@ cd "$root"
 python=${PYTHON:-.venv/bin/python}
 storage=${LOOKALIKE_IMAGES:-$root/build/images/storage}
 wheels=build/images/wheels
+built=build/images/sources
 base=docker.io/library/debian:12-slim
 services=(gateway hasher embedder)
 
@@ -30,13 +33,20 @@ buildah() {
 
 version=$("$python" -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')
 
+# What the images are made of, as one hash.
+sources() {
+    find gateway hasher embedder lookalike native deploy/docker pyproject.toml constraints.txt README.md LICENSE \
+        -type f ! -path '*/target/*' ! -name '*.pyc' ! -name '*.so' -print0 | sort -z | xargs -0 sha256sum | sha256sum
+}
+
 # The images have Debian 12's Python, 3.11, and glibc, 2.36, whatever builds them.
 wheels() {
     echo "Building and fetching wheels ..." >&2
     local machine platforms=() minor
     machine=$(uname -m)
-    rm -rf "$wheels"
+    rm -rf "$wheels" "$wheels.sources"
     mkdir -p "$wheels"
+    sources >"$wheels.sources.part"
     "${python%/*}/maturin" build --quiet --release --out "$wheels" --interpreter "$python" --compatibility manylinux_2_36
     for minor in {36..5}; do platforms+=(--platform "manylinux_2_${minor}_$machine"); done
     for name in 2014 2010 1; do platforms+=(--platform "manylinux${name}_$machine"); done
@@ -44,6 +54,7 @@ wheels() {
     wheel=$(echo "$wheels"/lookalike-*.whl)
     "$python" -m pip download --quiet --dest "$wheels" --only-binary :all: --python-version 3.11 --implementation cp \
         "${platforms[@]}" -c constraints.txt -c deploy/docker/tools.txt "${wheel}[serve-embedder,tracing]" pip cyclonedx-bom
+    mv "$wheels.sources.part" "$wheels.sources"
 }
 
 # Pulled where a registry answers; else made by debootstrap under the same name.
@@ -79,8 +90,9 @@ build() {
 
 images() {
     command -v buildah >/dev/null || fail "buildah is missing; run make images-install"
-    [ -n "$(ls "$wheels" 2>/dev/null)" ] || fail "there are no wheels; run $0 wheels"
+    [ -f "$wheels.sources" ] || fail "there are no wheels; run $0 wheels"
     ensure_base
+    rm -f "$built"
     # All three start with the same stage. Without --layers buildah would build it for each of them; with it, every step
     # costs a copy of the whole image where the storage driver is vfs.
     build lookalike-python --file deploy/docker/gateway.Dockerfile --target python
@@ -90,14 +102,38 @@ images() {
         export_image "lookalike-$service"
     done
     buildah rmi --prune >/dev/null
+    cp "$wheels.sources" "$built"
     sizes
 }
 
-# For `docker load`, `ctr images import` and the like, and the list of parts by itself.
+update() {
+    [ "$(sources)" = "$(cat "$built" 2>/dev/null)" ] && return
+    wheels
+    images
+}
+
+# On the stage that all images share, for its `cp`.
+models() {
+    local bundle=${1:?usage: build.sh models BUNDLE [TAG]} image=localhost/lookalike-models:${2:-1} container
+    [ -f "$bundle/bundle.json" ] || fail "$bundle is no model bundle: it has no bundle.json"
+    container=$(buildah from --pull-never "localhost/lookalike-python:$version") || fail "there are no images; run make images"
+    buildah copy --quiet --chown 0:0 "$container" "$bundle" /models/bundle >/dev/null
+    buildah commit --quiet --rm "$container" "$image" >/dev/null
+    archive "$image"
+}
+
+# For `docker load`, `ctr images import` and the like: archive localhost/NAME:TAG
+archive() {
+    local name=${1#localhost/}
+    local file=build/images/${name%:*}.tar
+    rm -f "$file"
+    buildah push --quiet "$1" "docker-archive:$file:$1"
+}
+
+# The archive, and the list of parts by itself.
 export_image() {
     local name=$1 container
-    rm -f "build/images/$name.tar"
-    buildah push --quiet "localhost/$name:$version" "docker-archive:build/images/$name.tar:localhost/$name:$version"
+    archive "localhost/$name:$version"
     container=$(buildah from --pull-never "localhost/$name:$version")
     cp "$(buildah mount "$container")/opt/lookalike/sbom.cdx.json" "build/images/$name.cdx.json"
     buildah rm "$container" >/dev/null
@@ -115,7 +151,8 @@ sizes() {
 command=${1:-}
 [ $# -gt 0 ] && shift
 case $command in
-wheels | images | sizes) "$command" ;;
+wheels | images | update | sizes) "$command" ;;
+models) models "$@" ;;
 buildah) buildah "$@" ;;
-*) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+*) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac
