@@ -65,7 +65,7 @@ class Generation:
         self._owns_folder = owns_folder
         self._metrics = metrics
         start = time.perf_counter()
-        self.store = RowStore(folder, name)
+        self.store = RowStore(folder, name, metrics.synced)
         metrics.loaded("rows", time.perf_counter() - start)
         try:
             self._index: HashIndex = load_index(self.store, folder, name, metrics)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Literal
+from typing import Literal, get_args
 
 from prometheus_client import Histogram
 
 from hasher.rows.records import SearchAnswer
+from hasher.rows.syncs import SyncedFile
 from lookalike.runtime.metrics import Metrics
 
 SearchStage = Literal["position", "queue", "convert", "hash", "probe", "scan", "rerank", "fetch"]
@@ -77,10 +78,17 @@ class HasherMetrics:
             "lookalike_hasher_write_seconds",
             "Seconds of a change in a stage: convert (checks), queue (waiting for its commit); and of a group"
             " of changes: sql (statements), sync (COMMIT: the write-ahead log is written and fsynced, and now"
-            " and then copied into the file), index.",
+            " and then copied into the file; lookalike_hasher_fsync_seconds has the fsyncs), index.",
             ("stage",),
         )
         self._writes = {stage: write_seconds.labels(stage) for stage in WRITE_STAGES}
+        fsync_seconds = metrics.histogram(
+            "lookalike_hasher_fsync_seconds",
+            "Seconds of one fsync, also of one that failed: of the write-ahead log (log), which each commit"
+            " waits for, and of the row file (rows), into which the log is copied now and then.",
+            ("file",),
+        )
+        self._fsyncs = {file: fsync_seconds.labels(file) for file in get_args(SyncedFile)}
         self._group_changes = metrics.histogram(
             "lookalike_hasher_group_changes", "Changes that shared one commit.", buckets=_COUNT_BUCKETS
         )
@@ -136,6 +144,10 @@ class HasherMetrics:
     def write_took(self, stage: WriteStage, seconds: float) -> None:
         """Takes the time of one stage of a write."""
         self._writes[stage].observe(seconds)
+
+    def synced(self, file: SyncedFile, seconds: float) -> None:
+        """Takes the time of one fsync."""
+        self._fsyncs[file].observe(seconds)
 
     def grouped(self, changes: int, mutations: int) -> None:
         """Takes the size of one commit."""

@@ -63,6 +63,7 @@ HASHER = {
     "lookalike_hasher_disk_full": "Writes are refused now.",
     "lookalike_hasher_disk_size_bytes": "The free share of the disk.",
     "lookalike_hasher_failed_rebuilds": "An index that goes on with buckets that no longer fit it.",
+    "lookalike_hasher_fsync_seconds": "A slow disk; against sync, what of a commit is not the disk's.",
     "lookalike_hasher_generations": "Generations that take no writes and need a restart.",
     "lookalike_hasher_group_changes": "How well concurrent writes share fsyncs.",
     "lookalike_hasher_group_mutations": "How much one fsync makes durable.",
@@ -82,7 +83,7 @@ HASHER = {
     "lookalike_hasher_unsaved_changes": "How much a start after a crash would have to replay.",
     "lookalike_hasher_unsaved_seconds": "A checkpoint that is stuck: above the interval of checkpoints.",
     "lookalike_hasher_wal_bytes": "A write-ahead log that readers keep from being brought back to its start.",
-    "lookalike_hasher_write_seconds": "In which stage the time of writes goes; slow fsyncs are in sync.",
+    "lookalike_hasher_write_seconds": "In which stage the time of writes goes; sync holds their fsyncs.",
 }
 EMBEDDER = {
     "lookalike_embedder_batch_photos": "Whether batches form.",

@@ -5,6 +5,14 @@ from __future__ import annotations
 from deploy.grafana.panels import Figure, Lines, Page, Query, Row
 from deploy.grafana.queries import IN, mean, quantile, rate
 
+_COMMITS = f'stage="sync",{IN}'
+
+
+def _of_commit(selector: str) -> str:
+    """Returns the seconds of some fsyncs for each commit."""
+    seconds = rate("lookalike_hasher_fsync_seconds_sum", f"{selector},{IN}")
+    return f"{seconds} / ({rate('lookalike_hasher_write_seconds_count', _COMMITS)} > 0)"
+
 
 def _of_shard(metric: str, selector: str = IN) -> list[Query]:
     return [Query(f"sum by (instance) ({metric}{{{selector}}})", "{{instance}}")]
@@ -63,7 +71,7 @@ SHARDS = Page(
             [
                 Lines(
                     "Time of a change, by stage",
-                    "Mean seconds: convert, queue (waiting for its commit), and for a group of changes sql, sync (fsync), index.",
+                    "Mean seconds: convert, queue (waiting for its commit), and for a group of changes sql, sync (COMMIT), index.",
                     [Query(mean("lookalike_hasher_write_seconds", IN, "stage"), "{{stage}}")],
                     "s",
                     stacked=True,
@@ -71,13 +79,17 @@ SHARDS = Page(
                 Lines(
                     "p99 of fsync",
                     "By shard. A disk that is slow or shared shows here first.",
+                    [Query(quantile(0.99, "lookalike_hasher_fsync_seconds", IN, "instance"), "{{instance}}")],
+                    "s",
+                ),
+                Lines(
+                    "Time of a commit, and its fsyncs",
+                    "Mean seconds of a COMMIT, and of the fsyncs that there are for each: of the write-ahead log, and of"
+                    " the row file when the log has been copied into it. What is left is writing to the page cache.",
                     [
-                        Query(
-                            quantile(
-                                0.99, "lookalike_hasher_write_seconds", f'stage="sync",{IN}', "instance"
-                            ),
-                            "{{instance}}",
-                        )
+                        Query(mean("lookalike_hasher_write_seconds", _COMMITS), "COMMIT"),
+                        Query(_of_commit('file="log"'), "fsync of the log"),
+                        Query(_of_commit('file="rows"'), "fsync of the row file"),
                     ],
                     "s",
                 ),

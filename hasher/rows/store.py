@@ -29,6 +29,7 @@ from hasher.rows.sqlite import (
     restart_wal,
     storage_errors,
 )
+from hasher.rows.syncs import Synced, SyncWatch, unwatched
 from lookalike.collections import Spec
 from lookalike.errors import NotFoundError, Reason, UnavailableError
 from lookalike.files.disk import WrittenFiles
@@ -53,6 +54,7 @@ class RowStore:
     Args:
         folder: The generation's folder.
         generation: Its name, for errors.
+        synced: Takes the time of each fsync once the file is open.
 
     Raises:
         DataLossError: The file is missing or damaged.
@@ -60,9 +62,10 @@ class RowStore:
         UnavailableError: The disk is full, or another process uses the file.
     """
 
-    def __init__(self, folder: Path, generation: str) -> None:
+    def __init__(self, folder: Path, generation: str, synced: Synced = unwatched) -> None:
         self._path = folder / ROWS_FILE
         self._generation = generation
+        self._synced = synced
         self._write_lock = threading.Lock()
         self._closed = False
         if not self._path.is_file():
@@ -120,6 +123,7 @@ class RowStore:
         self._wal = Path(self._writer.filename_wal)
         self._restart_above = WAL_LIMIT_BYTES
         self._files = WrittenFiles(self._path, self._wal)
+        self._syncs = SyncWatch(self._writer, self._synced)
 
     @property
     def spec(self) -> Spec:
@@ -228,8 +232,11 @@ class RowStore:
         with self._write_lock:
             if self._closed:
                 raise UnavailableError("the generation is closing", reason=Reason.SHUTTING_DOWN)
-            with storage_errors(self._generation, self._writer):
-                yield
+            try:
+                with storage_errors(self._generation, self._writer):
+                    yield
+            finally:
+                self._syncs.report()
 
     # Reading
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ class Faults:
         self.refuse_write: Callable[[str], bool] = lambda file: False
         """Takes the ending of a file's name."""
         self.refuse_sync = False
+        self.sync_seconds = 0.0
+        """What each sync takes more."""
         self.number = errno.EDQUOT
         """Of the errors."""
 
@@ -54,6 +57,7 @@ class _File(apsw.VFSFile):
         if self._faults.refuse_sync:
             raise _error(apsw.IOError, apsw.SQLITE_IOERR_FSYNC)
         self._faults.synced.append(self._ending)
+        time.sleep(self._faults.sync_seconds)
         super().xSync(flags)
 
 

@@ -78,6 +78,14 @@ def test_stages_of_writes_and_sizes_of_groups(watched: Watched, rows: Any) -> No
     for stage in ("sql", "sync", "index"):
         assert watched.sample("write_seconds_count", stage=stage) == groups
         assert watched.sample("write_seconds_sum", stage=stage) > 0
+    # Each commit syncs the log, and the first one its header, too; nothing is copied into the file so soon.
+    assert watched.sample("fsync_seconds_count", file="log") == groups + 1
+    assert (
+        0
+        < watched.sample("fsync_seconds_sum", file="log")
+        < watched.sample("write_seconds_sum", stage="sync")
+    )
+    assert watched.sample("fsync_seconds_count", file="rows") == 0
     assert watched.sample("items") == 2 * len(futures)
 
 

@@ -44,6 +44,7 @@ pub mod rank;
 pub mod rng;
 pub mod rotation;
 mod spectrum;
+pub mod syncs;
 pub mod threads;
 
 pub use error::Error;

@@ -5,6 +5,7 @@
 mod filters;
 mod panics;
 mod signals;
+mod syncs;
 mod textbook;
 
 use std::io;
@@ -289,6 +290,8 @@ fn force_isa(name: Option<&str>) -> PyResult<()> {
 mod _native {
     #[pymodule_export]
     use super::panics::EnginePanicError;
+    #[pymodule_export]
+    use super::syncs::SyncTimes;
     #[pymodule_export]
     use super::textbook::{dot_product, encode, hamming_distances, hamming_top_k, rotate};
     #[pymodule_export]
