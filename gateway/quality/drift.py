@@ -28,6 +28,8 @@ SAMPLE_SECONDS = 0.05
 """Between two queries that are looked at; others pass."""
 _PROFILE_SECONDS = 10.0
 """For all shards to describe their rows."""
+_SOON_SECONDS = 10.0
+"""Until the next look, where the last one did not see all catalogues."""
 _PREFIX = "lookalike_gateway_"
 _READ = (
     Read(
@@ -68,6 +70,8 @@ class _Watched:
     collection: Collection
     queries: QueryProfile
     catalogue: CatalogueProfile | None = None
+    is_answered: bool = False
+    """Whether all shards have described it, also where they had no rows of it."""
 
 
 class Drift:
@@ -116,9 +120,13 @@ class Drift:
         """Looks at the catalogue for ever."""
         while self._interval_seconds:
             await self.look()
-            # Soon, where a collection was searched for the first time.
-            new = any(one.catalogue is None for one in self._watched.values()) or not self._watched
-            await asyncio.sleep(min(self._interval_seconds, 10.0) if new else self._interval_seconds)
+            await asyncio.sleep(self.pause_seconds)
+
+    @property
+    def pause_seconds(self) -> float:
+        """Until the next look: short where a collection is new here, or a shard was away."""
+        known = self._watched and all(one.is_answered for one in self._watched.values())
+        return self._interval_seconds if known else min(self._interval_seconds, _SOON_SECONDS)
 
     async def look(self) -> None:
         """Asks the shards what their rows are like, for each collection that was searched."""
@@ -135,7 +143,10 @@ class Drift:
             except LookalikeError:
                 continue
             parts = [info for answer in outcome.answers.values() for info in answer.generations]
-            if not outcome.failures and any(part.HasField("profile") for part in parts):
+            if outcome.failures:
+                continue
+            watched.is_answered = True
+            if any(part.HasField("profile") for part in parts):
                 watched.catalogue = CatalogueProfile(parts)
 
     def _values(self) -> Iterator[Value]:

@@ -17,8 +17,9 @@ from gateway.fanout import Shards
 from gateway.quality.bounds import MOST_COLLECTIONS
 from gateway.quality.drift import SAMPLE_SECONDS, Drift
 from lookalike.collections import Spec
+from lookalike.errors import UnavailableError
 from lookalike.runtime.metrics import Metrics
-from lookalike.v1 import catalog_pb2, types_pb2
+from lookalike.v1 import catalog_pb2, collection_pb2, hasher_pb2, types_pb2
 from tests.gateway.searches import photo_query, search_request, vector_query
 
 if TYPE_CHECKING:
@@ -89,8 +90,6 @@ async def test_predicted_categories_and_those_of_the_catalogue(gateway: Gateway)
 
 
 async def test_a_collection_that_is_gone_is_watched_no_more(gateway: Gateway) -> None:
-    from lookalike.v1 import collection_pb2
-
     await fill(gateway, "shoes")
     await gateway.search.Search(search_request(query=vector_query(NORTH)))
     await until(gateway, "embedding_mean_cosine_ratio", collection="shop")
@@ -153,3 +152,30 @@ async def test_it_can_be_turned_off(make_drift: Callable[..., tuple[Drift, Metri
     drift.take(asked("shop"))
     await drift.run()
     assert seen(metrics, "shop") is None
+
+
+async def test_an_empty_collection_is_asked_about_as_seldom_as_others(
+    directory: SqliteDirectory, fan_out: Callable[..., Shards], make_shards: Callable[[int], list[FakeShard]]
+) -> None:
+    (shard,) = shards = make_shards(1)
+    drift = Drift(directory, fan_out(shards), Metrics(), 300)
+    await directory.begin_create("shop", Spec("m", DIMENSION, 64, 1024))
+    created = await directory.finish_create("shop")
+    identity = hasher_pb2.ShardIdentity(
+        installation_id="installation", shard=0, shard_count=1, layout_epoch=1
+    )
+    create = hasher_pb2.ApplyRequest(
+        target=identity,
+        request_id="create",
+        generation=created.generation,
+        create=collection_pb2.CollectionSpec(),
+    )
+    await shard.apply(create, timeout_seconds=1)
+    drift.take(Asked(created, ANYTHING, np.array(NORTH, np.float32).tobytes()))
+    assert drift.pause_seconds == 10, "it was not looked at"
+    shard.failure = UnavailableError("away")
+    await drift.look()
+    assert drift.pause_seconds == 10, "its shard was away"
+    shard.failure = None
+    await drift.look()
+    assert drift.pause_seconds == 300, "it has no rows"
