@@ -105,6 +105,12 @@ def test_parts_of_seconds_are_waited_for_as_whole_ones() -> None:
         assert parts.pod(component)["spec"][grace] == whole.pod(component)["spec"][grace]
 
 
+def test_a_triton_that_waits_for_nobody_has_no_hook() -> None:
+    """A sleep of 0 is refused by Kubernetes before 1.33."""
+    rendered = render(*CASES["triton-apart"], "--set", "triton.drainWaitSeconds=0")
+    assert "lifecycle" not in rendered.container("triton")
+
+
 def test_a_changed_setting_rolls_the_pods_of_its_service_alone() -> None:
     def checksums(*arguments: str) -> dict[str, str]:
         rendered = render(*LAPTOP, *arguments)

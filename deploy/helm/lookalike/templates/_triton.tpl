@@ -66,11 +66,14 @@
     periodSeconds: 2
     timeoutSeconds: 5
     failureThreshold: 3
+  {{- with ceil .outlivesSeconds }}
   lifecycle:
     # Triton refuses new requests as soon as it is to stop, so it begins when those who call it are done.
+    # Kubernetes before 1.33 refuses a sleep of 0.
     preStop:
       sleep:
-        seconds: {{ ceil .outlivesSeconds }}
+        seconds: {{ . }}
+  {{- end }}
   resources:
     {{- $resources := deepCopy $triton.resources -}}
     {{- if $triton.gpus -}}
