@@ -111,6 +111,22 @@ def test_a_triton_that_waits_for_nobody_has_no_hook() -> None:
     assert "lifecycle" not in rendered.container("triton")
 
 
+def test_the_copy_of_the_models_may_take_what_its_volume_holds() -> None:
+    rendered = render(
+        *CASES["laptop"],
+        *("--set", "models.source=image,models.image.repository=models,models.image.tag=v1"),
+        *("--set", "models.sizeLimit=7Gi,models.resources.limits.memory=99Mi"),
+        # As from a file of values that sets both.
+        *("--set", "models.resources.requests.ephemeral-storage=1Gi"),
+    )
+    spec = rendered.pod("embedder")["spec"]
+    (copy,) = spec["initContainers"]
+    assert copy["resources"]["limits"] == {"memory": "99Mi", "ephemeral-storage": "7Gi"}
+    assert copy["resources"]["requests"]["ephemeral-storage"] == "7Gi"
+    (volume,) = [one for one in spec["volumes"] if one["name"] == "models"]
+    assert volume["emptyDir"] == {"sizeLimit": "7Gi"}
+
+
 def test_a_changed_setting_rolls_the_pods_of_its_service_alone() -> None:
     def checksums(*arguments: str) -> dict[str, str]:
         rendered = render(*LAPTOP, *arguments)

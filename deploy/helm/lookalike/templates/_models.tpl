@@ -36,7 +36,11 @@
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   command: [cp, -r, "{{ $models.image.path | trimSuffix "/" }}/.", /copy/]
   resources:
-    {{- toYaml $models.resources | nindent 4 }}
+    {{- $resources := deepCopy $models.resources -}}
+    {{- range list "requests" "limits" -}}
+    {{- $_ := set $resources . (mergeOverwrite (dict) (default dict (index $resources .)) (dict "ephemeral-storage" $models.sizeLimit)) -}}
+    {{- end -}}
+    {{- toYaml $resources | nindent 4 }}
   securityContext:
     {{- include "lookalike.containerSecurity" . | nindent 4 }}
   volumeMounts:
