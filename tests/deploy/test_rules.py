@@ -85,7 +85,7 @@ def test_windows_of_a_rule_differ_in_nothing_else() -> None:
     """The expressions of a family are the same, and each is of the window that its name says."""
     families: dict[str, set[str]] = {}
     for rule in rules(RULES):
-        family, window = re.fullmatch(r"(.*rate)(\w+)", rule["record"]).groups()  # type: ignore[union-attr]
+        family, window = re.fullmatch(r"(.*(?:rate|increase))(\w+)", rule["record"]).groups()  # type: ignore[union-attr]
         assert set(re.findall(r"\[(\w+)\]", rule["expr"])) == {window}
         families.setdefault(family, set()).add(rule["expr"].replace(f"[{window}]", "[]"))
     assert all(len(expressions) == 1 for expressions in families.values())
