@@ -71,10 +71,11 @@ class Observed:
             "embedder": [self.stack.embedder, *self.further],
         }
         targets = {
-            job: [f"127.0.0.1:{server.metrics_port}" for server in of_job] for job, of_job in servers.items()
+            f"lookalike-{service}": [f"127.0.0.1:{server.metrics_port}" for server in of_service]
+            for service, of_service in servers.items()
         }
         if self.triton:
-            targets["triton"] = [self.triton.metrics_address]
+            targets["lookalike-triton"] = [self.triton.metrics_address]
         return targets
 
     def stop(self) -> None:

@@ -17,6 +17,7 @@ SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_co
 TARGET_LABELS = {"namespace", "job", "instance"}
 """What Prometheus adds to each series."""
 OF_OTHERS: dict[str, set[str]] = {
+    "up": set(),
     "process_cpu_seconds_total": set(),
     "process_resident_memory_bytes": set(),
     "process_start_time_seconds": set(),
@@ -26,7 +27,7 @@ OF_OTHERS: dict[str, set[str]] = {
     "nv_inference_count": {"model", "version"},
     "nv_inference_exec_count": {"model", "version"},
 }
-"""Metrics of the Prometheus client and of Triton → their labels."""
+"""Metrics of Prometheus, of its client and of Triton → their labels."""
 DECLARED = [one for makers in SERVICES.values() for one in declared_by(makers)]
 EXPORTED = {
     f"{one.name}{suffix}": {*one.labels, *(["le"] if suffix == "_bucket" else [])}

@@ -40,7 +40,12 @@ FAULTS = (
         ("LookalikeDependencyDown", "LookalikePartialAnswers", "LookalikeSearchErrorBudgetBurn"),
         lambda site: processes.killed(site.hasher),
     ),
-    Fault("a shard hangs (SIGSTOP)", ("LookalikeShardSilent",), lambda site: processes.stopped(site.hasher)),
+    Fault(
+        "a shard hangs (SIGSTOP)",
+        ("LookalikeShardSilent", "LookalikeTargetDown"),
+        lambda site: processes.stopped(site.hasher),
+    ),
+    Fault("a shard is scraped where nobody answers", ("LookalikeTargetDown",), processes.unscraped),
     Fault(
         "a shard gets a fifth of its CPU time",
         ("LookalikeShardSlow",),

@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
 
-from deploy.local.process import LocalProcess
+from deploy.local.process import LocalProcess, free_ports
 from deploy.local.stack import Server
 from tests.deploy.faults.site import Site, at_work, until_end
 
@@ -45,3 +45,12 @@ def restarts(site: Site) -> AbstractContextManager[object]:
         site.hasher.start()
         time.sleep(1.5)
     return nullcontext()
+
+
+def unscraped(site: Site) -> AbstractContextManager[object]:
+    """A shard that is well, and whose metrics are looked for at a port that nobody serves."""
+    targets = site.observed.targets()
+    (port,) = free_ports(1)
+    targets["lookalike-hasher"][-1] = f"127.0.0.1:{port}"
+    site.observed.prometheus.scrape(targets)
+    return until_end(site.observed.scrape)
