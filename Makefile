@@ -69,6 +69,10 @@ $(STAMPS)/bench: $(STAMPS)/python
 	$(BIN)/pip install --quiet -c constraints.txt -r $(STAMPS)/bench.txt
 	@touch $@
 
+.PHONY: load-generator
+load-generator: ## Build the load generator of the benchmark of the served system
+	cargo build --quiet --release --locked --manifest-path native/Cargo.toml -p lookalike-load --features postgres
+
 .PHONY: triton-install
 triton-install: $(STAMPS)/python ## Install a real Triton (Python backend) into build/triton, an environment of its own
 	@PYTHON=$(CURDIR)/$(BIN)/python deploy/triton/serve.sh install
@@ -111,6 +115,7 @@ bench-engine: setup $(STAMPS)/bench ## Measure the hash index against other libr
 test: setup ## Run every test, Rust and Python (ARGS go to pytest)
 	@$(MAKE) --no-print-directory triton-install || echo "warning: Triton cannot be installed here; its tests are skipped" >&2
 	cargo test --quiet --release --manifest-path native/Cargo.toml -p lookalike-core -p lookalike-textbook
+	cargo test --quiet --manifest-path native/Cargo.toml -p lookalike-load
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: kube-tools
@@ -185,7 +190,7 @@ lint: setup ## Run every static check, Python, Rust and protobuf
 	$(BIN)/python -m mypy.stubtest lookalike._native
 	$(BIN)/hadolint deploy/docker/*.Dockerfile
 	cargo fmt --manifest-path native/Cargo.toml --all --check
-	cargo clippy --quiet --release --manifest-path native/Cargo.toml --workspace --all-targets -- -D warnings
+	cargo clippy --quiet --release --manifest-path native/Cargo.toml --workspace --all-targets --features lookalike-load/postgres -- -D warnings
 	@$(MAKE) --no-print-directory lint-protos
 
 # buf cannot fetch google/rpc/status.proto without a network, so it lints what protoc has compiled.
