@@ -64,7 +64,7 @@ demo: setup ## Simulate a catalogue, train, serve, search, report (ARGS=--once: 
 	$(BIN)/lookalike demo $(ARGS)
 
 $(STAMPS)/bench: $(STAMPS)/python
-	@echo "Installing the libraries that the engine is compared with ..."
+	@echo "Installing what benchmarks compare with ..."
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")' > $(STAMPS)/bench.txt
 	$(BIN)/pip install --quiet -c constraints.txt -r $(STAMPS)/bench.txt
 	@touch $@
@@ -108,6 +108,11 @@ bench-models: setup ## Train and measure losses and baselines side by side (ARGS
 .PHONY: bench-engine
 bench-engine: setup $(STAMPS)/bench ## Measure the hash index against other libraries (ARGS=--help shows the options)
 	$(BIN)/python -m benchmarks.engine $(ARGS)
+
+.PHONY: bench-service
+bench-service: setup $(STAMPS)/bench load-generator ## Measure the served system and other vector servers from outside (ARGS=--help shows the options)
+	@deploy/tools/build.sh weaviate || echo "warning: Weaviate cannot be built here; it is left out" >&2
+	$(BIN)/python -m benchmarks.service $(ARGS)
 
 ## --- checks ------------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Measures the served system from outside of Python; see docs/benchmarks/method.md."""

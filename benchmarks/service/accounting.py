@@ -1,0 +1,45 @@
+"""CPU time of processes, as the kernel accounts for it."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["cpu_seconds", "cpu_seconds_of"]
+
+TICKS = os.sysconf("SC_CLK_TCK")
+# Counted after the name, which is in parentheses and may hold anything.
+PARENT, FIRST_TIME, LAST_TIME = 1, 11, 15
+
+
+def cpu_seconds_of(processes: Mapping[str, int]) -> dict[str, float]:
+    """User and system time of each named process with all that it has started, so far."""
+    return {name: cpu_seconds(pid) for name, pid in processes.items()}
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and all its descendants, those included that have ended."""
+    children: dict[int, list[int]] = defaultdict(list)
+    ticks: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (fields := _fields(entry)):
+            children[int(fields[PARENT])].append(int(entry.name))
+            # Own user and system time, then those of children that have ended and been waited for.
+            ticks[int(entry.name)] = sum(map(int, fields[FIRST_TIME:LAST_TIME]))
+    if pid not in ticks:
+        raise ProcessLookupError(f"process {pid} has ended")
+    total, waiting = 0, [pid]
+    while waiting:
+        one = waiting.pop()
+        total += ticks[one]
+        waiting += children[one]
+    return total / TICKS
+
+
+def _fields(process: Path) -> list[str]:
+    try:
+        return (process / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
