@@ -80,7 +80,7 @@ triton-install: $(STAMPS)/python ## Install a real Triton (Python backend) into 
 .PHONY: triton
 triton: setup triton-install ## Export the default model to build/triton-models and serve it with Triton on 127.0.0.1:8001
 	$(BIN)/lookalike export --bundle $(DEFAULT_BUNDLE) --triton build/triton-models --backend python
-	@echo "Next to it: $(BIN)/lookalike serve embedder --bundle $(DEFAULT_BUNDLE) --backend triton"
+	@echo "In another terminal: $(BIN)/lookalike serve embedder --bundle $(DEFAULT_BUNDLE) --backend triton"
 	@deploy/triton/serve.sh build/triton-models --load-model=lookalike $(ARGS)
 
 .PHONY: images-install

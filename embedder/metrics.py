@@ -77,7 +77,7 @@ class EmbedderMetrics:
         self._photos[ok].inc()
 
     def queued(self, photos: int, size_bytes: int) -> None:
-        """Adds photos to those under way, or takes them off where both are negative."""
+        """Adds photos to those under way, or subtracts them where both are negative."""
         self._queue_depth.inc(photos)
         self._queue_bytes.inc(size_bytes)
 

@@ -31,7 +31,7 @@ def default_signals() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real photos beside the repository; absent on most machines, required in CI."""
+    """The folder of real photos next to the repository; absent on most machines, required in CI."""
     if not SHARED_DATA.is_dir():
         message = "the real photos (../shared/data) are not on this machine"
         if os.environ.get("CI") == "true":
@@ -140,8 +140,8 @@ def _accepted_photos() -> dict[str, PhotoCase]:
 def _refused_photos() -> dict[str, PhotoCase]:
     scene = _scene()
     png, jpeg = _file(scene, "PNG"), _file(scene, "JPEG")
-    spoilt = bytearray(png)
-    spoilt[png.index(b"IDAT") + 4] ^= 0xFF  # the first byte of the compressed pixels
+    damaged = bytearray(png)
+    damaged[png.index(b"IDAT") + 4] ^= 0xFF  # the first byte of the compressed pixels
     empty_rows = _png_chunk(b"IDAT", zlib.compress(bytes(1000)))
     huge_text = _png_chunk(b"zTXt", b"note\0\0" + zlib.compress(bytes(1 << 27), 9))
     frame = jpeg.index(b"\xff\xc0")
@@ -158,7 +158,7 @@ def _refused_photos() -> dict[str, PhotoCase]:
         "truncated jpeg": PhotoCase(jpeg[: len(jpeg) // 2], Reason.IMAGE_DAMAGED),
         "jpeg signature alone": PhotoCase(jpeg[:4], Reason.IMAGE_DAMAGED),
         "truncated png": PhotoCase(png[: len(png) // 2], Reason.IMAGE_DAMAGED),
-        "spoilt png": PhotoCase(bytes(spoilt), Reason.IMAGE_DAMAGED),
+        "damaged png": PhotoCase(bytes(damaged), Reason.IMAGE_DAMAGED),
         "truncated webp": PhotoCase(_file(scene, "WEBP")[:60], Reason.IMAGE_DAMAGED),
         "png without pixels": PhotoCase(_png(0, 0, empty_rows), Reason.IMAGE_DAMAGED),
         "png text bomb": PhotoCase(_png(8, 8, huge_text, empty_rows), Reason.IMAGE_DAMAGED),

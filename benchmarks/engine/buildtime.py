@@ -22,7 +22,7 @@ __all__ = ["run"]
 def run(
     catalogue: Catalogue, engines: Sequence[str], rounds: int, options: Options
 ) -> tuple[dict[str, Any], str]:
-    """Builds every contender of the section `build` afresh; returns the figures and a table."""
+    """Builds every contender of the section `build` again; returns the figures and a table."""
     count, dim = catalogue.vectors.shape
     chosen = [c for c in contenders("build", dim, count, engines) if installed(c.adapter)]
     cores = sorted(os.sched_getaffinity(0))

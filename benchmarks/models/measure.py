@@ -36,7 +36,7 @@ def measured(
 
     A fine-tuning that was stopped goes on from its last checkpoint.
     """
-    run = TrainingRun(task.catalog(), config, _told(note))
+    run = TrainingRun(task.catalog(), config, _reported(note))
     key = _key(task, run.provenance(), options)
     file = folder / f"{key}.json"
     if file.is_file():
@@ -85,7 +85,7 @@ def _photo_hash(photo: Path) -> str:
     return hashlib.sha256(photo.read_bytes()).hexdigest()
 
 
-def _told(note: Callable[[str], None]) -> Callable[[str, int, int, Mapping[str, float]], None]:
+def _reported(note: Callable[[str], None]) -> Callable[[str, int, int, Mapping[str, float]], None]:
     def progress(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         if done == total or done % 20 == 0:
             rate = figures.get("photos_per_second")

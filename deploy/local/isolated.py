@@ -32,7 +32,7 @@ class Isolated:
         self._holder: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
-        """Makes the namespaces, with one address beside loopback's."""
+        """Makes the namespaces, with one address besides those of loopback."""
         # bash and not cat: as the first process it has to wait for the children of others that ended.
         self._holder = subprocess.Popen(
             ["unshare", "--net", "--pid", "--fork", "--mount-proc", "bash", "-c", "echo; read"],

@@ -41,7 +41,7 @@ def _declared_size(data: bytes) -> tuple[int, int]:
     """Returns width and height as the first chunk has them.
 
     Raises:
-        ValueError: It is none that a WebP file begins with.
+        ValueError: A WebP file does not begin with it.
     """
     kind, chunk = data[12:16], data[20:30]
     if len(chunk) == 10:

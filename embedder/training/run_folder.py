@@ -74,7 +74,7 @@ def open_run_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> 
 
     Raises:
         InvalidInputError: The run that is there had another identity or cannot be removed, or the folder
-            is none of a run.
+            is not one of a run.
     """
     check_run_folder(folder)
     file = folder / _IDENTITY

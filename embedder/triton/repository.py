@@ -194,7 +194,7 @@ def delete_model(repository: Path, model: str) -> None:
 def read_config(repository: Path, model: str) -> Any | None:
     """Returns the ``inference.ModelConfig`` of a model; None if the repository has no such model.
 
-    A folder that an interrupted first export left is none.
+    A folder that an interrupted first export left does not count.
 
     Raises:
         InvalidInputError: The configuration is damaged, or not one of ours.

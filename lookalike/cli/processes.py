@@ -65,7 +65,7 @@ class ServiceProcess:
 
     @property
     def unavailable(self) -> Reason:
-        """The reason of errors for want of it."""
+        """The reason of errors where it is missing."""
         return _UNAVAILABLE[self.name.partition("-")[0]]
 
     def log_tail(self) -> list[str]:

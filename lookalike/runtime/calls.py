@@ -64,7 +64,7 @@ class Calls:
         return self._request_bytes
 
     async def enter(self, kind: Kind) -> None:
-        """Counts the present task as a call; :meth:`leave` or its end takes it off.
+        """Counts the present task as a call, until :meth:`leave` or its end.
 
         Raises:
             OverloadedError: There are too many.
@@ -88,7 +88,7 @@ class Calls:
         self._running[task] = kind
 
     def leave(self, task: asyncio.Task[Any]) -> None:
-        """Takes a call off, if it is still counted."""
+        """Counts a call no more, if it is still counted."""
         if kind := self._running.pop(task, None):
             self._counts[kind] -= 1
 
@@ -97,7 +97,7 @@ class Calls:
         self._unanswered.discard(task)
 
     def take_bytes(self, size: int) -> None:
-        """Counts a request that has arrived; :meth:`give_bytes` takes it off.
+        """Counts a request that has arrived, until :meth:`give_bytes`.
 
         Raises:
             OverloadedError: The requests in progress are too large together.
@@ -110,7 +110,7 @@ class Calls:
         self._request_bytes += size
 
     def give_bytes(self, size: int) -> None:
-        """Takes a request off."""
+        """Counts a request no more."""
         self._request_bytes -= size
 
     async def hold(self) -> None:

@@ -65,7 +65,7 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        # When each series began doubles their number, and nobody asks.
+        # When each series began doubles their number, and nobody needs it.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.exemplar: Exemplar = no_exemplar

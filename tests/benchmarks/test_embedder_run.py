@@ -70,7 +70,9 @@ def test_backends_agree_with_the_network_in_memory(report: dict[str, Any], secti
 
 
 def test_what_cannot_be_measured_is_left_out_with_its_reason(tiny_bundle: Path) -> None:
-    told = measure(load_bundle(tiny_bundle), options(backends=("onnxruntime f32", "torch f32"), batches=(1,)))
-    assert set(told["left_out"]) == {"torch f32", "training"}
-    assert "does not name its backbone" in told["left_out"]["training"]
-    assert "Left out: torch f32: " in markdown(told)
+    figures = measure(
+        load_bundle(tiny_bundle), options(backends=("onnxruntime f32", "torch f32"), batches=(1,))
+    )
+    assert set(figures["left_out"]) == {"torch f32", "training"}
+    assert "does not name its backbone" in figures["left_out"]["training"]
+    assert "Left out: torch f32: " in markdown(figures)

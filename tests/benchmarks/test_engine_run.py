@@ -76,7 +76,7 @@ def test_the_result_names_the_machine_and_the_command(result: dict[str, Any]) ->
     assert "processor" in result["machine"]
 
 
-def test_the_table_is_written_beside_it(result: dict[str, Any], cache: Path) -> None:
+def test_the_table_is_written_next_to_it(result: dict[str, Any], cache: Path) -> None:
     report = (cache / "out/report.md").read_text()
     assert "## 2,000 × 32" in report
     assert "| Lookalike |" in report
@@ -214,7 +214,7 @@ def test_a_child_keeps_its_state_and_its_core() -> None:
         assert child.call(where) == ({core}, "1")
 
 
-def test_failures_in_a_child_are_told_apart() -> None:
+def test_failures_in_a_child_keep_their_kinds() -> None:
     with Child(os.sched_getaffinity(0)) as child:
         with pytest.raises(UnavailableError, match="not on this machine"):
             child.call(fail, "unavailable")

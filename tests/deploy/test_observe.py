@@ -91,7 +91,7 @@ def test_every_recording_rule_has_a_value(watched: Observed) -> None:
 
 
 def test_each_selector_of_an_alert_finds_series(watched: Observed) -> None:
-    """An alert that is silent for want of data is no alert."""
+    """An alert that is silent because it has no data is useless."""
     selectors = {selector for rule in rules(ALERTS) for selector in promql_selectors(rule["expr"])}
     assert {selector for selector in selectors if not watched.prometheus.query(selector)} <= UNTIL_IT_FAILS
 

@@ -37,7 +37,7 @@ def test_broken_weights_are_named(value: float, tmp_path: Path) -> None:
         load_backbone(BackboneSpec("test_resnet", tmp_path / "broken.pth"))
 
 
-def test_missing_weights_are_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_weights_are_reported_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InvalidInputError, match=r"there is no weights file .*gone\.pth"):
         load_backbone(BackboneSpec("test_resnet", tmp_path / "gone.pth"))
     assert capsys.readouterr().out == ""

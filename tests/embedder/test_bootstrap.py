@@ -31,7 +31,7 @@ def test_the_interval_equals_a_naive_version(
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
 
 
-def test_a_clear_difference_is_told_from_chance() -> None:
+def test_a_clear_difference_is_not_taken_for_chance() -> None:
     random = np.random.default_rng(0)
     hardness = random.random(200)
     noise = random.normal(0, 0.1, 200)

@@ -148,7 +148,7 @@ def test_preprocessing_that_cannot_be_done_is_refused(
     assert_refused(copy, words)
 
 
-def test_a_copy_is_the_bundle_and_nothing_beside_it(copy: Path, tmp_path: Path) -> None:
+def test_a_copy_is_the_bundle_and_nothing_else(copy: Path, tmp_path: Path) -> None:
     (copy / "notes.txt").touch()
     for _ in range(2):
         assert (
@@ -157,7 +157,7 @@ def test_a_copy_is_the_bundle_and_nothing_beside_it(copy: Path, tmp_path: Path) 
     assert {file.name for file in (tmp_path / "new").iterdir()} == {"bundle.json", "golden.npz", "model.onnx"}
 
 
-def test_a_full_disk_is_told_by_the_folder_that_cannot_be_written(
+def test_a_full_disk_is_reported_by_the_folder_that_cannot_be_written(
     copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full_disk(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Training in several processes, which Lightning starts by running the command anew."""
+"""Training in several processes, which Lightning starts by running the command again."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def photo(red: int) -> Photo:
 
 
 class Gate:
-    """An encoder that encodes a batch only when told to."""
+    """An encoder that encodes a batch only when a test lets it."""
 
     def __init__(self, inner: Encoder) -> None:
         self._inner = inner
@@ -67,8 +67,8 @@ async def running(
     bundle: Bundle, encoder: Encoder, metrics: Metrics | None = None, **settings: Any
 ) -> AsyncIterator[EmbedPipeline]:
     in_thread = ThreadEncoder(encoder, 1e-4)
-    told = EmbedderMetrics(metrics or Metrics())
-    pipeline = EmbedPipeline(bundle, in_thread, told, preprocess_workers=2, **settings)
+    watched = EmbedderMetrics(metrics or Metrics())
+    pipeline = EmbedPipeline(bundle, in_thread, watched, preprocess_workers=2, **settings)
     pipeline.start()
     try:
         yield pipeline
@@ -300,7 +300,7 @@ async def test_a_photo_of_a_cancelled_call_is_not_decoded(
 async def test_closing_does_not_hold_the_event_loop(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    """What a cancelled call leaves in a thread is waited for beside the calls of the model that follows."""
+    """What a cancelled call leaves in a thread is waited for during the calls of the model that follows."""
     entered, gate, ticks = threading.Event(), threading.Event(), 0
 
     def held(*arguments: object) -> Array:

@@ -36,7 +36,7 @@ def test_a_new_run_finds_nothing_of_the_last_one(tmp_path: Path) -> None:
     assert (elsewhere / "train.ckpt").read_text() == "of seed 0"
 
 
-def test_what_cannot_be_removed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_removed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_run_folder(tmp_path, {"seed": 0}, resume=False)
     (tmp_path / "checkpoints").mkdir()
 
@@ -118,11 +118,11 @@ def test_folders_that_the_end_would_refuse_are_refused_at_the_start(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("dangling").symlink_to("nowhere")
-    told: list[str] = []
+    reported: list[str] = []
     settings = config.model_copy(update={"run_folder": Path(run)})
     with pytest.raises(InvalidInputError, match=problem):
-        train(toy_catalog, Path(out), settings, lambda stage, *_: told.append(stage))
-    assert told == []
+        train(toy_catalog, Path(out), settings, lambda stage, *_: reported.append(stage))
+    assert reported == []
     assert os.listdir() == ["dangling"]
 
 

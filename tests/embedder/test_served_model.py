@@ -272,7 +272,7 @@ async def test_a_network_that_fails_its_golden_images_at_start_is_loaded_once(
     await model.close()
 
 
-async def test_a_successor_that_may_be_had_later_is_tried_ever_more_rarely_and_told_once(
+async def test_a_successor_that_may_load_later_is_tried_ever_more_rarely_and_reported_once(
     make_tiny_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = load_bundle(make_tiny_bundle(seed=1)), load_bundle(make_tiny_bundle(seed=2))

@@ -78,28 +78,30 @@ def test_equal_runs_give_the_same_model(
     assert other.bundle.model_version != trained.bundle.model_version
 
 
-def test_progress_is_told_and_features_are_computed_once(
+def test_progress_is_reported_and_features_are_computed_once(
     trained: TrainResult, toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
 ) -> None:
-    told: list[tuple[str, int, int]] = []
+    reported: list[tuple[str, int, int]] = []
     speeds: list[float] = []
 
     def on_progress(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-        told.append((stage, done, total))
+        reported.append((stage, done, total))
         assert all(np.isfinite(value) for value in figures.values())
         if stage == "features" and "photos_per_second" in figures:
             speeds.append(figures["photos_per_second"])
 
     fresh = config.model_copy(update={"cache_folder": tmp_path / "cache", "epochs": 1})
     train(toy_catalog, tmp_path / "bundle", fresh, on_progress)
-    assert told[:2] == [("features", 0, 72), ("features", 16, 72)]
+    assert reported[:2] == [("features", 0, 72), ("features", 16, 72)]
     assert len(speeds) == 5 + 1
-    told.clear()
+    reported.clear()
     train(toy_catalog, tmp_path / "bundle", config, on_progress)
-    assert told[0] == ("features", 72, 72)  # at once: they were kept
+    assert reported[0] == ("features", 72, 72)  # at once: they were kept
     steps = 20 * (36 // 8)
-    assert [entry[1:] for entry in told if entry[0] == "train"] == [(n, steps) for n in range(1, steps + 1)]
-    assert told[-1] == ("export", 1, 1)
+    assert [entry[1:] for entry in reported if entry[0] == "train"] == [
+        (n, steps) for n in range(1, steps + 1)
+    ]
+    assert reported[-1] == ("export", 1, 1)
 
 
 def with_splits(catalog: Catalog, split: str) -> Catalog:
@@ -155,15 +157,15 @@ def test_what_cannot_be_trained_with_is_refused_before_any_photo_is_read(
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").write_text("diary")
-    told: list[str] = []
+    reported: list[str] = []
     for settings, problem in (
         ({"devices": 2}, "fewer than 2 GPUs"),
         ({"run_folder": tmp_path / "letters"}, "other than a training run"),
     ):
         wrong = config.model_copy(update=settings)
         with pytest.raises(InvalidInputError, match=problem):
-            train(toy_catalog, tmp_path / "bundle", wrong, lambda stage, *_: told.append(stage))
-    assert told == []
+            train(toy_catalog, tmp_path / "bundle", wrong, lambda stage, *_: reported.append(stage))
+    assert reported == []
 
 
 @pytest.mark.usefixtures("default_signals")

@@ -1,4 +1,4 @@
-"""What training is told: its settings, the command that gives them, and the texts that explain both."""
+"""Training's settings, the command that gives them, and the texts that explain both."""
 
 from __future__ import annotations
 
@@ -125,20 +125,20 @@ def test_the_documentation_names_every_setting() -> None:
 
 def test_the_documentation_tells_the_defaults_that_training_has() -> None:
     fields = TrainConfig.model_fields
-    told = {}
+    documented = {}
     for left, right in re.findall(r"^\| (`[^|]+) \| ([^|]+) \|$", PAGE, re.MULTILINE):
         names = [name for name in re.findall(r"`(\w+)`", left) if name in fields]
         if names:
-            told |= zip(names, yaml.safe_load(f"[{right}]"), strict=True)
+            documented |= zip(names, yaml.safe_load(f"[{right}]"), strict=True)
     paragraph = PAGE[PAGE.index("These have options") :].split("\n\n")[0]
     words = {"off": False, "all": None, "none": "none"}
     for name, value in re.findall(r"`(\w+)`(?: \(`--\w+`\))? ([\w.]+)[,.]", paragraph.replace("\n", " ")):
-        told[name] = words.get(value, yaml.safe_load(value))
-    told["patience"] = None if told["patience"] is False else told["patience"]
-    actual = {name: fields[name].default for name in told}
-    assert told == actual | {"level_weights": list(actual["level_weights"])}
-    untold = {"backbone", "cache_folder", "run_folder"}
-    assert set(fields) - set(told) == untold
+        documented[name] = words.get(value, yaml.safe_load(value))
+    documented["patience"] = None if documented["patience"] is False else documented["patience"]
+    actual = {name: fields[name].default for name in documented}
+    assert documented == actual | {"level_weights": list(actual["level_weights"])}
+    undocumented = {"backbone", "cache_folder", "run_folder"}
+    assert set(fields) - set(documented) == undocumented
 
 
 def test_the_help_tells_the_defaults_that_training_has(capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,7 +100,7 @@ async def test_a_failed_load_with_other_options_leaves_the_models_own(
 async def test_a_bundle_joins_a_model_as_that_is_and_leaves_alone(
     triton: TritonServer, make_tiny_bundle: Callable[..., Path]
 ) -> None:
-    """What ``model switch`` does in Triton, beside a version that somebody else loaded and uses."""
+    """What ``model switch`` does in Triton, next to a version that somebody else loaded and uses."""
     old, third, new = (load_bundle(make_tiny_bundle(seed=seed)) for seed in (35, 36, 37))
     for bundle in (old, third):
         await load(triton, bundle, "joined")

@@ -24,7 +24,7 @@ HANGS = 60.0
 
 
 class FakeTriton:
-    """Stands in for the connection; every call takes as long as it is told, and at most its timeout."""
+    """Stands in for the connection; every call takes as long as a test says, and at most its timeout."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
@@ -41,7 +41,7 @@ class FakeTriton:
     async def is_model_ready(self, model: str, version: str, client_timeout: float) -> bool:
         return True
 
-    async def register_system_shared_memory(self, *told: Any, client_timeout: float) -> None:
+    async def register_system_shared_memory(self, *given: Any, client_timeout: float) -> None:
         self.timeouts["register"].append(client_timeout)
         await _take(self.register_seconds, client_timeout)
 
@@ -51,7 +51,7 @@ class FakeTriton:
         self.unregistering -= 1
         self.unregistered.append(name)
 
-    async def infer(self, model: str, inputs: Any, client_timeout: float, **told: Any) -> Any:
+    async def infer(self, model: str, inputs: Any, client_timeout: float, **given: Any) -> Any:
         self.timeouts["infer"].append(client_timeout)
         await _take(self.infer_seconds, client_timeout)
         rows = inputs[0].shape()[0]
@@ -130,7 +130,7 @@ async def test_a_server_that_hangs_does_not_hold_a_call_beyond_its_deadline(bund
         fake.infer_seconds = fake.unregister_seconds = HANGS
         assert isinstance(await failure(encoder, 0.1), DeadlineError)
         await asyncio.sleep(0)
-        assert fake.unregistering == 1, "the region is given back beside the call"
+        assert fake.unregistering == 1, "the region is given back during the call"
         fake.infer_seconds = 0.0
         assert await failure(encoder, 1.0) is None
         fake.unregister_seconds = 0.0
@@ -155,7 +155,7 @@ async def test_a_region_that_is_gone_does_not_keep_the_connection_open(bundle: B
 async def test_the_connection_is_closed_whatever_becomes_of_the_memory(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*told: Any) -> Any:
+    def broken(*given: Any) -> Any:
         raise RuntimeError("out of order")
 
     fake = FakeTriton(bundle)
@@ -174,7 +174,7 @@ async def test_the_connection_is_closed_whatever_becomes_of_the_memory(
 async def test_memory_that_cannot_be_had_loses_no_region(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*told: Any, **more: Any) -> Any:
+    def full(*given: Any, **more: Any) -> Any:
         raise SharedMemoryException("unable to create the shared memory region")
 
     fake = FakeTriton(bundle)

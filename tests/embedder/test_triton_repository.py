@@ -216,8 +216,8 @@ def test_a_full_disk_leaves_a_repository_as_it_was_and_is_named(
         with monkeypatch.context() as patched:
             patched.setattr(Path, "replace", full_disk)
             assert run(["export", f"--bundle={folder}", f"--triton={tmp_path}"]) == 1
-        told = capsys.readouterr().err
-        assert f"the disk is full: cannot write {tmp_path / 'lookalike'};" in told
+        printed = capsys.readouterr().err
+        assert f"the disk is full: cannot write {tmp_path / 'lookalike'};" in printed
         present = {entry.name for entry in (tmp_path / "lookalike").glob("*")}
         assert present == ({"config.pbtxt", "1"} if expected else set())
         assert (tmp_path / "lookalike").exists() is bool(expected)
@@ -225,7 +225,7 @@ def test_a_full_disk_leaves_a_repository_as_it_was_and_is_named(
     assert set(naming.versions(config_of(tmp_path))) == {"1", "2"}
 
 
-def test_a_version_that_cannot_be_written_anew_stays(
+def test_a_version_that_cannot_be_written_again_stays(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = load_bundle(tiny_bundle)
@@ -277,8 +277,8 @@ def test_the_command_line_exports(
     version = load_bundle(tiny_bundle).model_version
     flags = ["export", f"--bundle={tiny_bundle}", f"--triton={tmp_path}", "--backend=python", "--json"]
     assert run(flags) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["version"], told["model_version"]) == (1, version)
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["version"], printed["model_version"]) == (1, version)
     assert naming.versions(config_of(tmp_path)) == {"1": version}
     assert run(["export", f"--bundle={tiny_bundle}"]) == 2
     assert "--triton DIR" in capsys.readouterr().err
@@ -311,16 +311,16 @@ def test_int8_is_a_bundle_of_its_own_with_its_cost(
         "--json",
     ]
     assert run(flags) == 0
-    told = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
     for name, folder in (("float32", tiny_bundle), ("int8", tmp_path / "int8")):
         figures = evaluate_bundle(read_catalog(table), folder, update=lambda done, total: None).figures
         assert figures["queries_without_answer"] > 0
-        assert told[f"int8_recall_at_1_{name}"] == figures["recall@1"]
+        assert printed[f"int8_recall_at_1_{name}"] == figures["recall@1"]
     exact, int8 = load_bundle(tiny_bundle), load_bundle(tmp_path / "int8")
-    assert int8.model_version == told["model_version"] != exact.model_version
+    assert int8.model_version == printed["model_version"] != exact.model_version
     assert int8.manifest.provenance["quantised_from"] == exact.model_version
-    assert 0.9 < told["int8_cosine_min"] <= told["int8_cosine_mean"] <= 1.0 + 1e-6
-    assert told["int8_cosine_min"] < 1.0 - 1e-9
+    assert 0.9 < printed["int8_cosine_min"] <= printed["int8_cosine_mean"] <= 1.0 + 1e-6
+    assert printed["int8_cosine_min"] < 1.0 - 1e-9
     golden, exact_golden = int8.golden(), exact.golden()
     assert golden is not None
     assert exact_golden is not None
@@ -349,9 +349,9 @@ def test_int8_never_replaces_the_bundle_that_it_is_made_of(
     (tmp_path / "link").symlink_to(exact)
     for out in (exact, tmp_path / "x" / ".." / "exact", tmp_path / "link"):
         assert run(["export", f"--bundle={exact}", f"--int8={out}"]) == 2
-        told = capsys.readouterr().err
-        assert "is the float32 bundle itself" in told
-        assert "Simulating" not in told
+        printed = capsys.readouterr().err
+        assert "is the float32 bundle itself" in printed
+        assert "Simulating" not in printed
     assert load_bundle(exact) == before
 
 

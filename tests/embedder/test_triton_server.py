@@ -66,8 +66,8 @@ async def load(triton: TritonServer, bundle: Bundle, model: str) -> int:
 async def encoding(
     triton: TritonServer, bundle: Bundle, model: str, metrics: Metrics | None = None, **target: Any
 ) -> AsyncIterator[TritonEncoder]:
-    told = TritonMetrics(metrics or Metrics())
-    encoder = TritonEncoder(bundle, TritonTarget(triton.url, model, **target), told)
+    watched = TritonMetrics(metrics or Metrics())
+    encoder = TritonEncoder(bundle, TritonTarget(triton.url, model, **target), watched)
     try:
         await encoder.open()
         yield encoder
@@ -87,7 +87,7 @@ async def test_torch_onnx_runtime_openvino_and_triton_agree_on_200_photos_of_a_t
     tmp_path: Path,
 ) -> None:
     """The network as it lies in memory after training, and its bundle in every backend."""
-    run = TrainingRun(toy_catalog, config.model_copy(update={"epochs": 3}), lambda *told: None)
+    run = TrainingRun(toy_catalog, config.model_copy(update={"epochs": 3}), lambda *_: None)
     head, _ = run.train()
     network = EmbeddingNetwork(run.backbone.module, head.cpu()).cpu().eval()
     bundle = export_bundle(
@@ -201,8 +201,8 @@ async def test_memory_that_triton_maps_too_late_is_unmapped(
         assert memory is not None
         register = client.register_system_shared_memory
 
-        async def too_late(*told: Any, client_timeout: float) -> None:
-            await register(*told, client_timeout=30.0)
+        async def too_late(*given: Any, client_timeout: float) -> None:
+            await register(*given, client_timeout=30.0)
             assert len((await client.get_system_shared_memory_status()).regions) == 1
             raise InferenceServerException("Deadline Exceeded", "StatusCode.DEADLINE_EXCEEDED")
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("default_signals")
 
 @dataclass
 class Embedder(embedder_pb2_grpc.EmbedderServiceServicer):
-    """Serves at once what is in the folder, unless it is stubborn, and drains as told, one entry a call."""
+    """Serves at once what is in the folder, unless it is stubborn; drains as a test says, an entry a call."""
 
     folder: Path
     stubborn: str = ""
@@ -119,10 +119,10 @@ def test_a_bundle_that_not_every_embedder_takes_is_taken_back(
     assert switch(embedder, new, "--timeout=1") == code
     assert load_bundle(embedder.folder).model_version == old.model_version
     assert triton == ["load"]
-    told = capsys.readouterr().err
-    assert f"The old bundle {old.model_version} is back" in told
-    assert "Triton has both; `lookalike model retire" in told
-    assert (f"still serves {old.model_version}, not {new.model_version}" in told) is (how == "time is up")
+    printed = capsys.readouterr().err
+    assert f"The old bundle {old.model_version} is back" in printed
+    assert "Triton has both; `lookalike model retire" in printed
+    assert (f"still serves {old.model_version}, not {new.model_version}" in printed) is (how == "time is up")
 
 
 def test_an_interruption_while_calls_end_leaves_the_new_bundle_and_both_versions(
@@ -138,9 +138,9 @@ def test_an_interruption_while_calls_end_leaves_the_new_bundle_and_both_versions
     assert switch(embedder, new) == EXIT_INTERRUPTED
     assert load_bundle(embedder.folder).model_version == new.model_version
     assert triton == ["load"]
-    told = capsys.readouterr().err
-    assert "The new bundle stays" in told
-    assert "--keep 2" in told
+    printed = capsys.readouterr().err
+    assert "The new bundle stays" in printed
+    assert "--keep 2" in printed
 
 
 def test_a_second_switch_of_the_same_folder_is_refused(
@@ -175,9 +175,9 @@ def test_what_another_put_into_the_folder_meanwhile_stays(
     )
     assert switch(embedder, bundles[1], "--timeout=1") == EXIT_FAILED
     assert load_bundle(embedder.folder).model_version == third.model_version
-    told = capsys.readouterr().err
-    assert f"holds {third.model_version} by now, which stays" in told
-    assert "Triton has both" in told
+    printed = capsys.readouterr().err
+    assert f"holds {third.model_version} by now, which stays" in printed
+    assert "Triton has both" in printed
 
 
 def test_a_folder_that_cannot_be_replaced_is_refused_before_triton_is_touched(
@@ -199,14 +199,14 @@ def test_a_folder_that_an_embedder_does_not_follow_is_refused_before_anything_ch
     monkeypatch.setattr("lookalike.cli.model._FOLLOW_SECONDS", 0.0)
     embedder.stubborn = "0123456789abcdef"
     assert switch(embedder, bundles[1]) == EXIT_FAILED
-    told = capsys.readouterr().err
-    assert f"serves 0123456789abcdef, but {embedder.folder} holds {bundles[0].model_version}: name" in told
-    assert "nothing was changed" in told
+    printed = capsys.readouterr().err
+    assert f"serves 0123456789abcdef, but {embedder.folder} holds {bundles[0].model_version}: name" in printed
+    assert "nothing was changed" in printed
     assert triton == []
     assert load_bundle(embedder.folder).model_version == bundles[0].model_version
 
 
-def test_an_embedder_that_does_not_answer_is_told_of_before_anything_changes(
+def test_an_embedder_that_does_not_answer_is_reported_before_anything_changes(
     bundles: tuple[Bundle, Bundle],
     embedder: Embedder,
     triton: list[str],
@@ -215,8 +215,8 @@ def test_an_embedder_that_does_not_answer_is_told_of_before_anything_changes(
 ) -> None:
     monkeypatch.setattr("lookalike.cli.model._FOLLOW_SECONDS", 0.0)
     assert switch(embedder, bundles[1], "--embedder=127.0.0.1:1") == EXIT_FAILED
-    told = capsys.readouterr().err
-    assert "the embedder at 127.0.0.1:1 answers UNAVAILABLE; nothing was changed" in told
+    printed = capsys.readouterr().err
+    assert "the embedder at 127.0.0.1:1 answers UNAVAILABLE; nothing was changed" in printed
     assert triton == []
 
 
@@ -273,7 +273,7 @@ def full_disk(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> Callable[[
     return fill
 
 
-def test_a_bundle_that_does_not_fit_on_the_disk_is_told_in_one_line(
+def test_a_bundle_that_does_not_fit_on_the_disk_is_reported_in_one_line(
     bundles: tuple[Bundle, Bundle],
     embedder: Embedder,
     triton: list[str],
@@ -282,13 +282,13 @@ def test_a_bundle_that_does_not_fit_on_the_disk_is_told_in_one_line(
 ) -> None:
     full_disk()
     assert switch(embedder, bundles[1]) == EXIT_FAILED
-    told = capsys.readouterr().err
-    assert "Triton has both; `lookalike model retire" in told
-    assert f"{embedder.folder} holds the old bundle {bundles[0].model_version} as before" in told
-    assert f"error: the disk is full: cannot write {embedder.folder};" in told
+    printed = capsys.readouterr().err
+    assert "Triton has both; `lookalike model retire" in printed
+    assert f"{embedder.folder} holds the old bundle {bundles[0].model_version} as before" in printed
+    assert f"error: the disk is full: cannot write {embedder.folder};" in printed
 
 
-def test_an_old_bundle_that_cannot_be_put_back_is_kept_and_triton_told_of(
+def test_an_old_bundle_that_cannot_be_put_back_is_kept_and_triton_named(
     bundles: tuple[Bundle, Bundle],
     embedder: Embedder,
     triton: list[str],
@@ -304,9 +304,9 @@ def test_an_old_bundle_that_cannot_be_put_back_is_kept_and_triton_told_of(
     monkeypatch.setattr("lookalike.cli.model.time.sleep", lambda seconds: full_disk())
     assert switch(embedder, new, "--timeout=1") == EXIT_FAILED
     assert load_bundle(embedder.folder).model_version == new.model_version
-    told = capsys.readouterr().err
-    assert "Triton has both; `lookalike model retire" in told
-    kept = re.search(r"could not be put back into .*; it is in (\S+)\.\n", told)
+    printed = capsys.readouterr().err
+    assert "Triton has both; `lookalike model retire" in printed
+    kept = re.search(r"could not be put back into .*; it is in (\S+)\.\n", printed)
     assert kept is not None
     assert load_bundle(Path(kept[1])).model_version == old.model_version
 

@@ -87,8 +87,8 @@ class GatewayLoad(Load):
             one.name: one.collection for one in aliases.aliases
         }
 
-    def start_afresh(self) -> None:
-        super().start_afresh()
+    def start_over(self) -> None:
+        super().start_over()
         self._era += 1
 
 

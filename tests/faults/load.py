@@ -140,9 +140,9 @@ class Load(ABC):
                 lost.append(f"{name} was acknowledged as {expected} and is {is_}")
         self._states = found
         if lost:
-            self.start_afresh()
+            self.start_over()
         return lost + self.wrong(found)
 
-    def start_afresh(self) -> None:
+    def start_over(self) -> None:
         """Makes it possible to go on after a loss."""
         self._unanswered = [] if self._states else list(self.first_calls)

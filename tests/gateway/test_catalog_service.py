@@ -70,7 +70,7 @@ BAD_UPSERTS = {
 }
 
 
-async def test_too_much_at_once_is_told_the_limit(gateway: Gateway) -> None:
+async def test_too_much_at_once_is_answered_with_the_limit(gateway: Gateway) -> None:
     await gateway.create()
     calls = {
         "256": gateway.catalog.UpsertItems(BAD_UPSERTS["too many"][0]),

@@ -148,7 +148,7 @@ async def test_answers_that_are_too_large_fail_alone(start_gateway: StartGateway
     assert response.ByteSize() <= SMALL_MESSAGES
 
 
-async def test_every_limit_is_told(gateway: Gateway) -> None:
+async def test_every_limit_is_reported(gateway: Gateway) -> None:
     limits = (await gateway.search.GetServerInfo(search_pb2.GetServerInfoRequest())).limits
     assert {field.name for field, _ in limits.ListFields()} == set(limits.DESCRIPTOR.fields_by_name)
     assert (limits.max_item_ids, limits.max_page_size, limits.max_images_per_query) == (1000, 1000, 8)

@@ -100,7 +100,7 @@ def test_a_signal_ends_a_build() -> None:
     assert len(HashIndex.build(vectors[:500], ids[:500], threads=1)) == 500
 
 
-def test_searches_run_beside_adds_and_removes() -> None:
+def test_searches_run_during_adds_and_removes() -> None:
     dim, stable, moving = 32, 400, 1500
     vectors = random_vectors(stable + moving, dim, 1)
     ids = np.arange(stable + moving, dtype=np.uint64)

@@ -142,7 +142,7 @@ def test_a_panic_of_the_engine_is_an_ordinary_exception() -> None:
         "exact": False,
         "threads": 1,
     }
-    # The face refuses so many results: there is no memory to be had for them.
+    # The face refuses so many results: there is no memory for them.
     with pytest.raises(EnginePanicError, match="panicked: capacity overflow") as caught:
         index._native.search(vectors, k=2**62, **how)
     assert isinstance(caught.value, RuntimeError)

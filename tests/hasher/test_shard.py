@@ -136,14 +136,14 @@ def test_everything_is_back_after_a_restart(shard: Shard, rows: Any, tmp_path: P
         shard.create(name, rows.spec, f"create-{name}")
         write(shard.generation(name), rows, *(rows.upsert(f"{name}-{i}", f"p{i % 7}") for i in range(30)))
 
-    def told(shard: Shard) -> list[Any]:
+    def reported(shard: Shard) -> list[Any]:
         # What changed lately takes other room until it is saved.
         return [replace(generation.stats(), index_bytes=0) for generation in shard.generations()]
 
-    before = told(shard)
+    before = reported(shard)
     found = search(shard.generation("g2"), rows.vector(3), k=10)
     again = reopened(shard, tmp_path / "data")
-    assert told(again) == before
+    assert reported(again) == before
     assert search(again.generation("g2"), rows.vector(3), k=10) == found
     again.close()
 
@@ -306,7 +306,7 @@ def test_after_a_failed_write_nothing_more_is_taken(
     assert search(generation, kept.vector, k=1) == [kept.item]
 
 
-def test_checkpoints_run_beside_writes(
+def test_checkpoints_run_during_writes(
     shard: Shard, generation: Generation, rows: Any, tmp_path: Path
 ) -> None:
     stop = threading.Event()

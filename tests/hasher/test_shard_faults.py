@@ -313,9 +313,9 @@ def test_the_limit_of_open_files_is_named(tmp_path: Path, limit: int) -> None:
         text=True,
         cwd=Path(__file__).parents[2],
     )
-    told = [line for line in done.stdout.splitlines() if "Error" in line]
-    assert len(told) == 2, done.stdout
-    assert int(told[0].split()[0]) > 2
-    for line in told:
+    reported = [line for line in done.stdout.splitlines() if "Error" in line]
+    assert len(reported) == 2, done.stdout
+    assert int(reported[0].split()[0]) > 2
+    for line in reported:
         assert "UnavailableError" in line
         assert f"all {limit} files open" in line

@@ -116,7 +116,7 @@ def test_many_large_photos_at_once_take_no_more_than_the_budget(tiny_bundle: Pat
         assert running.peak_memory_bytes() - before < DECODING_GROWTH_BYTES
 
 
-def test_bad_photos_do_not_spoil_the_good_ones_beside_them(
+def test_bad_photos_do_not_harm_the_good_ones_next_to_them(
     embedder: Running, photo_cases: dict[str, Any]
 ) -> None:
     cases = [case for name, case in photo_cases.items() if name != "large file"]

@@ -151,7 +151,7 @@ def write_all(folder: Path, cache: Path) -> None:
 
 
 def main() -> None:
-    """Makes the files in a folder beside their place, and then moves them there all at once."""
+    """Makes the files in a folder next to their place, and then moves them there all at once."""
     home = Path(sys.argv[1])
     if (home / "stages.yaml").exists():
         return

@@ -76,7 +76,7 @@ fn a_build_that_is_stopped_gives_nothing() {
 }
 
 #[test]
-fn an_index_that_grows_is_rebuilt_beside_its_writer() {
+fn an_index_that_grows_is_rebuilt_while_it_is_written() {
     for (family, tables, rerank, tolerance) in [
         (Family::Learned, 1, Rerank::Int8, 0.01),
         (Family::Hyperplane, 2, Rerank::F32, 1e-6),

@@ -125,7 +125,7 @@ fn check_one_search(index: &HashIndex, progress: &Progress, rng: &mut SplitMix64
 }
 
 #[test]
-fn searches_beside_a_writer_see_whole_batches_and_never_the_past() {
+fn searches_during_writes_see_whole_batches_and_never_the_past() {
     for (family, tables, rerank) in [
         (Family::Learned, 1, Rerank::Int8),
         (Family::Hyperplane, 2, Rerank::F32),

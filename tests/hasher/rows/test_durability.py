@@ -92,7 +92,7 @@ def test_a_quota_that_is_used_up_is_a_full_disk(folder: Path, rows: Any) -> None
 
 @pytest.mark.parametrize("fault", ["write", "sync"])
 def test_other_failures_of_the_disk_are_not_taken_for_a_full_one(folder: Path, rows: Any, fault: str) -> None:
-    """A failed fsync is none even where it says so: nobody knows what it left."""
+    """A failed fsync is not one, even where it says so: nobody knows what it left."""
     with faulty_disk() as disk:
         write = Writer(folder, rows)
         disk.number = errno.EIO if fault == "write" else errno.ENOSPC
@@ -160,7 +160,7 @@ class BusyReaders:
             thread.join()
 
 
-def test_the_log_stays_bounded_beside_readers_that_never_pause(
+def test_the_log_stays_bounded_under_readers_that_never_pause(
     write: Writer, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = 128 * 1024

@@ -1,4 +1,4 @@
-"""What commands say, and exit with, where what fails is none of Lookalike's own errors."""
+"""What commands say, and exit with, where the error is not one of Lookalike's own."""
 
 from __future__ import annotations
 

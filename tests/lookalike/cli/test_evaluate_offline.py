@@ -120,7 +120,7 @@ def test_categories_that_the_model_never_saw_are_mistakes(
     assert found["unknown_categories"] == found["queries"]
 
 
-def test_each_option_is_measured_beside_the_plain_search(
+def test_each_option_is_measured_against_the_plain_search(
     shop: Path, tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = figures_of(

@@ -20,7 +20,7 @@ TARGET = Path("target")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_told_by_what_was_to_be_written(number: int) -> None:
+def test_a_full_disk_is_reported_by_what_was_to_be_written(number: int) -> None:
     assert number in FULL
     with pytest.raises(OSError, match="no room") as caught, writing(TARGET):
         raise OSError(number, "no room", "source", None, "scratch")
@@ -86,7 +86,7 @@ def test_a_file_of_others_is_synced_before_it_is_put_in_place(tmp_path: Path, sy
 
 @pytest.fixture
 def new(tmp_path: Path) -> Path:
-    """A folder to be put in place, in one of its own."""
+    """A folder that gets the name of another, in one of its own."""
     folder = tmp_path / "scratch" / "new"
     (folder / "inner").mkdir(parents=True)
     (folder / "inner" / "file").write_text("new")

@@ -27,8 +27,8 @@ def test_help_explains_every_setting(
     with pytest.raises(SystemExit) as ended:
         serve_main("probe", settings, serve, ["--help"])
     assert ended.value.code == 0
-    told = " ".join(capsys.readouterr().out.partition("options:")[2].split())
-    explained = dict(re.findall(r"--([a-z-]+) \[?VALUE\]? (.*?)(?= --[a-z-]+ \[?VALUE|$)", told))
+    printed = " ".join(capsys.readouterr().out.partition("options:")[2].split())
+    explained = dict(re.findall(r"--([a-z-]+) \[?VALUE\]? (.*?)(?= --[a-z-]+ \[?VALUE|$)", printed))
     assert {name.replace("-", "_") for name in explained} == settings.model_fields.keys()
     for name, setting in settings.model_fields.items():
         words = explained[name.replace("_", "-")]

@@ -104,7 +104,7 @@ async def test_a_peer_that_hangs_does_not_keep_a_server_without_calls(
     writer.close()
 
 
-async def test_the_first_failure_of_what_runs_beside_ends_all() -> None:
+async def test_the_first_failure_in_the_background_ends_all() -> None:
     ended: list[str] = []
     started = asyncio.Event()
 

@@ -84,7 +84,7 @@ class Failure(grpc.RpcError):
         return self._metadata
 
 
-def test_what_a_service_itself_describes_is_told_from_what_lies_between() -> None:
+def test_what_a_service_itself_describes_differs_from_what_lies_between() -> None:
     ours = error_details_pb2.ErrorInfo(reason="DISK_FULL", domain="lookalike")
     retry = error_details_pb2.RetryInfo()
     error = described_error(Failure(retry, ours))

@@ -20,7 +20,7 @@
   {{- end }}
 {{- end -}}
 
-{{/* The whole source is mounted, and a bundle is a folder in it: a bundle that is put in place of another one by
+{{/* The whole source is mounted, and a bundle is a folder in it: a bundle that replaces another one by
      a rename would not be seen through a mount of that folder. */}}
 {{- define "lookalike.modelMount" -}}
 - name: models

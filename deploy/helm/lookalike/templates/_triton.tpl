@@ -7,7 +7,7 @@
 {{- if and (eq .Values.embedder.backend "triton") (eq .Values.triton.placement "deployment") }}true{{ end -}}
 {{- end -}}
 
-{{/* Arguments: root; outlivesSeconds: how long it goes on after the pod was told to stop. */}}
+{{/* Arguments: root; outlivesSeconds: how long it goes on after the pod got the signal to stop. */}}
 {{- define "lookalike.tritonContainer" -}}
 {{- $root := .root -}}
 {{- $triton := $root.Values.triton -}}
