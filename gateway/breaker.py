@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,10 @@ class Breaker:
         self._seconds = seconds
         self.given_up = 0
         """Calls in a row that were given up without an answer."""
+        self.silences = 0
+        """How often in a row it was waited for in vain; calls that were under way together count once."""
+        self._silent_until = -math.inf
+        """When the last of them ended."""
         self._silent_since = self._answered_at = clock()
         self._waiting: set[asyncio.Task[Any]] = set()
         self._kept: asyncio.Task[Any] | None = None
@@ -59,7 +64,7 @@ class Breaker:
 
     def answered(self) -> None:
         """Takes note of an answer of whatever kind."""
-        self.given_up = 0
+        self.given_up = self.silences = 0
         self._answered_at = self._clock()
         if self.is_open:
             self.is_open = False
@@ -75,7 +80,11 @@ class Breaker:
         since = max(sent_at, self._answered_at)
         self._silent_since = min(self._silent_since, since) if self.given_up else since
         self.given_up += 1
-        long_enough = self._clock() - self._silent_since >= self._seconds
+        now = self._clock()
+        if sent_at >= self._silent_until:
+            self.silences += 1
+            self._silent_until = now
+        long_enough = now - self._silent_since >= self._seconds
         if not self.is_open and self.given_up >= self._calls and long_enough:
             self.is_open = True
             self._on_change(True)

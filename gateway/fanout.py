@@ -25,6 +25,8 @@ T = TypeVar("T")
 R = TypeVar("R", bound=ShardRequest)
 
 _PASSING = (Reason.LOG_POSITION_NOT_REACHED, Reason.OVERLOADED, Reason.SHUTTING_DOWN)
+_HELD_UP_SECONDS = 0.005
+"""How late a timer is at least where the process got no CPU, or its event loop was blocked."""
 _shard_of = lru_cache(maxsize=2 * MAX_PARTITION_COUNT)(shard_of)
 log = structlog.get_logger()
 
@@ -117,10 +119,11 @@ class Shards:
             call = asyncio.ensure_future(self._timed(method, number, request, timeout_seconds, aside))
             self._breakers[number].watch(call)
             calls[call] = number
-        end = sent_at + timeout_seconds
         late: Collection[asyncio.Task[T]] = ()
         try:
-            late = await self._collect(method.__name__, calls, outcome, end, enough, needed)
+            late = await self._collect(
+                method.__name__, calls, outcome, sent_at, timeout_seconds, enough, needed
+            )
         finally:
             for call, number in calls.items():
                 call.add_done_callback(_forget)
@@ -170,25 +173,32 @@ class Shards:
         call_name: str,
         calls: Mapping[asyncio.Task[T], int],
         outcome: Outcome[T],
-        end: float,
+        sent_at: float,
+        timeout_seconds: float,
         enough: float,
         needed: Collection[int],
     ) -> Collection[asyncio.Task[T]]:
         """Waits, and returns the calls that were given up."""
         pending = set(calls)
+        end = limit = sent_at + timeout_seconds
         called = len(calls) + len(outcome.failures)
-        in_grace = False
+        in_grace = was_held_up = False
         while pending:
             still_needed = not outcome.answers or any(calls[call] in needed for call in pending)
             if not in_grace and not still_needed and covers(len(outcome.answers), called, enough):
-                given_up = min(self._breakers[calls[call]].given_up for call in pending)
-                end = min(end, self._clock() + self._patience.grace_seconds(call_name, given_up))
+                silences = min(self._breakers[calls[call]].silences for call in pending)
+                grace_end = self._clock() + self._patience.grace_seconds(call_name, silences)
+                end = min(limit, max(grace_end, sent_at + self._patience.usual_seconds(call_name)))
                 in_grace = True
             done, pending = await asyncio.wait(
                 pending, timeout=max(end - self._clock(), 0), return_when=asyncio.FIRST_COMPLETED
             )
             if not done:
-                break
+                held_up = self._clock() - end
+                if was_held_up or end == limit or held_up < _HELD_UP_SECONDS:
+                    break
+                # Answers may have come while the gateway itself stood still; nobody has looked at them yet.
+                was_held_up, end = True, min(limit, self._clock() + held_up)
             for call in done:
                 self._take(call, calls[call], outcome)
         return pending
