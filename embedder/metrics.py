@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from lookalike.runtime.metrics import Metrics
+from lookalike.errors import Reason
+from lookalike.runtime.metrics import Metrics, show_from_the_start
 
+_TRITON_FAILURES = (
+    Reason.MODEL_SERVER_UNAVAILABLE,
+    Reason.DEADLINE_EXCEEDED,
+    Reason.OVERLOADED,
+    Reason.MODEL_PARITY_FAILED,
+    Reason.INTERNAL,
+)
 _BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -46,6 +54,7 @@ class EmbedderMetrics:
             "Calls refused because too much was under way: photos or bytes.",
             ("cause",),
         )
+        show_from_the_start(self._refused, ("photos", "bytes"))
         self._model = metrics.gauge(
             "lookalike_embedder_model_info", "The model that is served.", ("model_version", "backend")
         )
@@ -108,6 +117,7 @@ class TritonMetrics:
             "Requests to Triton by their outcome, that of the last attempt.",
             ("result",),
         )
+        show_from_the_start(self._requests, ("ok", *(reason.value.lower() for reason in _TRITON_FAILURES)))
         self._seconds = metrics.histogram(
             "lookalike_embedder_triton_request_seconds",
             "Seconds that one answered request to Triton took, retries included.",

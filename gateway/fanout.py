@@ -64,6 +64,7 @@ class Shards:
             for number in range(self.count)
         ]
         self._breakers = [self._breaker(number) for number in range(self.count)]
+        metrics.watch_shards(self.count)
 
     @property
     def count(self) -> int:

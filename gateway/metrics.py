@@ -8,7 +8,8 @@ from typing import Literal
 
 from prometheus_client import Histogram
 
-from lookalike.runtime.metrics import Metrics
+from gateway.outcome import CAUSES
+from lookalike.runtime.metrics import Metrics, show_from_the_start
 from lookalike.v1 import types_pb2
 
 Requests = Literal["searches", "writes"]
@@ -19,6 +20,8 @@ _SEARCH_STAGES = (
 )  # fmt: skip
 _WRITE_STAGES: tuple[WriteStage, ...] = ("slot", "check", "embed", "convert", "append")
 _INGEST_STAGES: tuple[IngestStage, ...] = ("prepare", "wait", "write")
+_EMBEDDER_CALLS = ("embed", "classify", "get_model")
+_EMBEDDER_CAUSES = ("late", "unreachable", "overloaded", "stopping", "failed")
 _RATIO_BUCKETS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 # Fewer than for other times: there is a histogram for each call and shard.
 _SHARD_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0)
@@ -88,6 +91,8 @@ class GatewayMetrics:
             "Items of acknowledged writes that were refused one by one.",
             ("operation",),
         )
+        for counter in (self._items_written, self._items_refused):
+            show_from_the_start(counter, ("upsert", "delete"))
 
     def _watch_slots(self, metrics: Metrics) -> None:
         self._refused = metrics.counter(
@@ -127,6 +132,8 @@ class GatewayMetrics:
             "Calls to the embedder that failed, by cause as those to shards.",
             ("call", "cause"),
         )
+        show_from_the_start(self._embedder_seconds, _EMBEDDER_CALLS)
+        show_from_the_start(self._embedder_failures, _EMBEDDER_CALLS, _EMBEDDER_CAUSES)
         self._embedder_model = metrics.gauge(
             "lookalike_gateway_embedder_model_info", "The model that the embedder serves.", ("model_version",)
         )
@@ -211,10 +218,17 @@ class GatewayMetrics:
 
     def watch_slots(self, what: Requests, running: Callable[[], int], waiting: Callable[[], int]) -> None:
         """Takes the number of requests of one kind whenever the metrics are read."""
+        show_from_the_start(self._refused, (what,), ("full", "late"))
         self._running.labels(what).set_function(running)
         self._waiting.labels(what).set_function(waiting)
 
     # What the gateway calls
+
+    def watch_shards(self, count: int) -> None:
+        """Shows shards that were not called yet, and neither failed nor fell silent."""
+        shards = tuple(map(str, range(count)))
+        show_from_the_start(self._silent, shards)
+        show_from_the_start(self._shard_failures, shards, CAUSES)
 
     def shard_took(self, call: str, shard: int, seconds: float) -> None:
         """Takes how long a call to a shard took; ``call`` is its name."""

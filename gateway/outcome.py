@@ -61,6 +61,9 @@ _CAUSES: tuple[tuple[type[LookalikeError], str], ...] = (
     (NotFoundError, "data"),
     (DataLossError, "data"),
 )
+_OTHER_CAUSE = "failed"
+CAUSES = tuple(sorted({*_CAUSES_BY_REASON.values(), *(cause for _, cause in _CAUSES), _OTHER_CAUSE}))
+"""What :func:`cause_of` may return."""
 _LOST_ADVICE = (
     "retrying does not help: give the shard its volume or a copy of its data back, or repair the collection"
     " (`lookalike collection repair`) and load the catalogue again"
@@ -163,7 +166,7 @@ def cause_of(error: LookalikeError) -> str:
     """Returns a label for why a service did not answer: one of few."""
     if error.reason in _CAUSES_BY_REASON:
         return _CAUSES_BY_REASON[error.reason]
-    return next((cause for kind, cause in _CAUSES if isinstance(error, kind)), "failed")
+    return next((cause for kind, cause in _CAUSES if isinstance(error, kind)), _OTHER_CAUSE)
 
 
 def is_callers_mistake(error: LookalikeError) -> bool:

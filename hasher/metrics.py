@@ -9,7 +9,7 @@ from prometheus_client import Histogram
 
 from hasher.rows.records import SearchAnswer
 from hasher.rows.syncs import SyncedFile
-from lookalike.runtime.metrics import Metrics
+from lookalike.runtime.metrics import Metrics, show_from_the_start
 
 SearchStage = Literal["position", "queue", "convert", "hash", "probe", "scan", "rerank", "fetch"]
 SEARCH_STAGES: tuple[SearchStage, ...] = (
@@ -115,6 +115,7 @@ class HasherMetrics:
             " open (the saved index), replay (changes since it was saved), build (an index from the rows).",
             ("step",),
         )
+        show_from_the_start(self._load_seconds, get_args(LoadStep))
         self._replayed = metrics.counter(
             "lookalike_hasher_replayed_rows_total", "Rows that a saved index lacked when it was opened."
         )

@@ -35,12 +35,19 @@ class Declared:
 
 
 def _every_service(metrics: Metrics) -> None:
-    ProcessMetrics(metrics, "any", Calls(1, 1, 1))
+    ProcessMetrics(metrics, "any", Calls(1, 1, 1)).serves([("unary", "Any", "Call")])
 
 
 def _hasher_state(metrics: Metrics) -> None:
     # Nothing is read from the folder, which is not there.
     watch_shard(Shard(Path("none"), 0, 1), metrics)
+
+
+def _gateway_work(metrics: Metrics) -> None:
+    measured = GatewayMetrics(metrics)
+    measured.watch_shards(1)
+    Admission("searches", 1, 0, measured)
+    Admission("writes", 1, 0, measured)
 
 
 def _gateway_state(metrics: Metrics) -> None:
@@ -70,7 +77,7 @@ class _NoDirectory(Directory):
 
 SERVICES: dict[str, tuple[Callable[[Metrics], object], ...]] = {
     "Every service": (_every_service,),
-    "gateway": (GatewayMetrics, _gateway_state, _gateway_quality),
+    "gateway": (_gateway_work, _gateway_state, _gateway_quality),
     "hasher": (HasherMetrics, _hasher_state),
     "embedder": (EmbedderMetrics, TritonMetrics),
 }

@@ -12,7 +12,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import structlog
 
@@ -26,7 +26,7 @@ from gateway.peers import Shard
 from gateway.quality.bounds import MOST_CATEGORIES, MOST_COLLECTIONS, NONE, OTHER, Labels
 from gateway.quality.intervals import wilson
 from lookalike.errors import LookalikeError
-from lookalike.runtime.metrics import Metrics, Read, Value
+from lookalike.runtime.metrics import Metrics, Read, Value, show_from_the_start
 from lookalike.v1 import hasher_pb2, search_pb2
 
 WINDOW = 100
@@ -50,6 +50,7 @@ class RecallMetrics:
             " found), failed (a shard did not answer in time).",
             ("ending",),
         )
+        show_from_the_start(self._probes, get_args(Ending))
         labels = ("collection", "category")
         self._wanted = metrics.counter(
             "lookalike_gateway_recall_wanted_hits_total",

@@ -22,6 +22,15 @@ _QUIET_SECONDS = 0.02
 _QUIET_TURNS = 20
 """Of the event loop, which takes one waiting call of each method in a few of its turns."""
 _MAX_QUIET_SECONDS = 1.0
+_REFUSED: tuple[tuple[Kind, str], ...] = (
+    ("call", "too_many"),
+    ("call", "too_large"),
+    ("call", "stopping"),
+    ("stream", "too_many"),
+    ("stream", "stopping"),
+    ("probe", "too_many"),
+)
+"""Which calls can be refused, and why."""
 _REFUSALS: dict[Kind, str] = {
     "call": "the server has too many calls in progress",
     "stream": "the server has too many streams open",
@@ -48,7 +57,7 @@ class Calls:
         self._request_bytes = 0
         self._arrived = 0
         self._holding = False
-        self.refused: Counter[tuple[Kind, str]] = Counter()
+        self.refused: Counter[tuple[Kind, str]] = Counter(dict.fromkeys(_REFUSED, 0))
         """(Kind, cause) → calls that were refused."""
         self.closing = asyncio.Event()
         """Set when calls are taken no more; those that never end by themselves end now."""

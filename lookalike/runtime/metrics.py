@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from threading import Thread
 from typing import Literal
 from wsgiref.simple_server import WSGIServer
@@ -141,6 +142,20 @@ def _own(name: str) -> str:
     if not name.startswith("lookalike_"):
         raise ValueError(f"metric {name} must start with lookalike_")
     return name
+
+
+def show_from_the_start(metric: Counter | Gauge | Histogram, *values: Iterable[str]) -> None:
+    """Shows a metric's series before anything has happened.
+
+    A series that appears with its first event has not grown, for whoever asks for its rate; and panels and
+    rules cannot tell that nothing happened from nobody saying so.
+
+    Args:
+        metric: With labels.
+        values: What each label can be; series are shown of all combinations.
+    """
+    for labels in product(*values):
+        metric.labels(*labels)
 
 
 class MetricsServer:

@@ -73,6 +73,15 @@ class Method:
             return cls("/unknown/unknown", "unary", "call")
         return cls(path, _TYPES[method.client_streaming, method.server_streaming], "call")
 
+    @classmethod
+    def all_of(cls, service: str) -> list[Self]:
+        """Returns the methods of a service, by its full name; none of one that no proto describes."""
+        try:
+            methods = descriptor_pool.Default().FindServiceByName(service).methods
+        except KeyError:
+            return []
+        return [cls.described(f"/{service}/{method.name}") for method in methods]
+
 
 class ObservedCall:
     """The context of one call: what is raised inside becomes its status.

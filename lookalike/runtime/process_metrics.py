@@ -6,7 +6,7 @@ import asyncio
 import gc
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import grpc
@@ -19,6 +19,15 @@ from lookalike.runtime.metrics import LATENCY_BUCKETS, Metrics, Read, Value
 
 LAG_SECONDS = 0.25
 """Between two looks at how late the event loop is."""
+OUR_FAULTS = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.DATA_LOSS,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+)
+"""What counts against the objectives; see ``deploy/prometheus/rules``."""
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
 _READ = (
     Read("lookalike_build_info", "The build that runs; always 1.", ("service", "version", "python")),
@@ -87,6 +96,16 @@ class ProcessMetrics:
         )
         metrics.read(_READ, self._values)
         self._ends: dict[tuple[tuple[str, str, str], str], tuple[Counter, Histogram]] = {}
+
+    def serves(self, methods: Iterable[tuple[str, str, str]]) -> None:
+        """Shows how methods end, by type, service and name, before the first of their calls has ended.
+
+        Times are left: each method has twenty series of them.
+        """
+        for labels in methods:
+            for code in (grpc.StatusCode.OK, *OUR_FAULTS):
+                self._handled.labels(*labels, code.name)
+            self._retried.labels(labels[-1])
 
     def ended(self, labels: tuple[str, str, str], code: grpc.StatusCode, seconds: float) -> None:
         """Counts a call that has ended.

@@ -23,6 +23,7 @@ from lookalike.runtime.health import HealthMonitor, ReadinessCheck
 from lookalike.runtime.interceptors import CallInterceptor
 from lookalike.runtime.listen import listen
 from lookalike.runtime.metrics import Metrics, MetricsServer
+from lookalike.runtime.observed import Method
 from lookalike.runtime.process_metrics import ProcessMetrics
 from lookalike.runtime.reflection import add_reflection
 from lookalike.runtime.settings import ServerSettings
@@ -129,6 +130,7 @@ class ServerRunner:
         )
         for service in self._services:
             service.add_to(server)
+            self._process_metrics.serves(method.labels for method in Method.all_of(service.full_name))
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
         add_reflection(server, [*(service.full_name for service in self._services), _HEALTH])
         calls, *metrics = settings.listens_on

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
-from gateway.outcome import cause_of
+from gateway.outcome import CAUSES, cause_of
 from gateway.peers import SilentError, UnreachableError
 from lookalike.errors import (
     DataLossError,
@@ -70,6 +70,22 @@ async def test_each_shard_shows_how_long_it_takes_and_how_it_fails(gateway: Gate
     assert gateway.sample("shard_failures_total", shard="2", cause="disk_full") == 1
 
 
+async def test_failures_and_silence_show_before_the_first(gateway: Gateway) -> None:
+    for shard in ("0", "1", "2"):
+        assert gateway.sample("shard_silent", shard=shard) == 0
+        for cause in CAUSES:
+            assert gateway.sample("shard_failures_total", shard=shard, cause=cause) == 0
+    for what in ("searches", "writes"):
+        for cause in ("full", "late"):
+            assert gateway.sample("refused_total", what=what, cause=cause) == 0
+    for operation in ("upsert", "delete"):
+        assert gateway.sample("items_refused_total", operation=operation) == 0
+    handled = gateway.runner._metrics.registry.get_sample_value
+    method = {"grpc_type": "unary", "grpc_service": "lookalike.v1.SearchService", "grpc_method": "Search"}
+    for code in ("OK", "UNAVAILABLE", "DEADLINE_EXCEEDED"):
+        assert handled("grpc_server_handled_total", method | {"grpc_code": code}) == 0
+
+
 async def test_calls_that_were_given_up_are_timed(gateway: Gateway) -> None:
     await gateway.fill(30, products=30)
     gateway.shards[0].hangs = True
@@ -98,6 +114,7 @@ async def test_calls_that_were_given_up_are_timed(gateway: Gateway) -> None:
 )
 def test_causes_of_failures(error: LookalikeError, cause: str) -> None:
     assert cause_of(error) == cause
+    assert cause in CAUSES
 
 
 async def test_the_embedder_shows_how_it_answers(gateway: Gateway) -> None:
@@ -113,7 +130,7 @@ async def test_the_embedder_shows_how_it_answers(gateway: Gateway) -> None:
     gateway.embedder.failure, gateway.embedder.model_version = None, "model-b"
     with pytest.raises(grpc.aio.AioRpcError):
         await gateway.search.Search(search_request(query=IMAGE))
-    assert gateway.sample("embedder_failures_total", call="embed", cause="failed") is None
+    assert gateway.sample("embedder_failures_total", call="embed", cause="failed") == 0
 
 
 async def test_stages_of_writes_also_of_failed_ones(gateway: Gateway) -> None:

@@ -92,11 +92,11 @@ class Running:
         return {family.name: family for family in text_string_to_metric_families(text)}
 
     async def handled(self) -> dict[str, float]:
-        """Calls by their code."""
+        """Calls by their code; codes that no call had are left out."""
         samples = (await self.metrics())["grpc_server_handled"].samples
         counts: dict[str, float] = {}
         for sample in samples:
-            if sample.name.endswith("_total"):
+            if sample.name.endswith("_total") and sample.value:
                 code = sample.labels["grpc_code"]
                 counts[code] = counts.get(code, 0) + sample.value
         return counts

@@ -191,7 +191,7 @@ async def test_further_interceptors_refuse_with_domain_errors(serve: Serve) -> N
         if sample.name.endswith("_total"):
             labels = sample.labels
             counted[labels["grpc_type"], labels["grpc_method"], labels["grpc_code"]] += int(sample.value)
-    assert counted == {
+    assert +counted == {
         ("unary", "GetServerInfo", "PERMISSION_DENIED"): 1,
         ("bidi_stream", "IngestItems", "PERMISSION_DENIED"): 1,
         ("unary", "GetServerInfo", "INTERNAL"): 1,
