@@ -134,7 +134,7 @@ async def hasher(folder: Path) -> Callable[[bool], Coroutine[Any, Any, None]]:
     )
 
     async def search(measured: bool) -> None:
-        servicers[measured]._search(generation, request)
+        servicers[measured]._search(generation, request, None, time.perf_counter())
         if measured:
             own.search_took("position", 1e-6, exact=False)
             own.search_took("queue", 1e-5, exact=False)
