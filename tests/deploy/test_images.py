@@ -23,7 +23,7 @@ SERVICES = ("gateway", "hasher", "embedder")
 BUNDLE = ROOT / "build" / "bundles" / "efficientnet-lite0"
 SEARCH = "lookalike.v1.SearchService"
 START_SECONDS = 60.0
-# Building them takes minutes, so `make test` leaves them out, in CI, too.
+# Building them takes minutes, so `make test` leaves them out; CI runs them after it.
 pytestmark = pytest.mark.skipif(
     os.environ.get("LOOKALIKE_IMAGES_TEST") != "1",
     reason="`make images images-test` builds the images and runs this",
@@ -148,7 +148,10 @@ def test_sigterm_ends_it_in_good_order(images: dict[str, Image], tmp_path: Path,
 def triton(tmp_path: Path) -> Iterator[TritonServer]:
     """A real Triton with the default model, outside of containers."""
     if not is_installed():
-        pytest.skip("Triton is not installed (make triton-install)")
+        message = "Triton is not installed (make triton-install)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
     server = TritonServer(tmp_path)
     options = RepositoryOptions(backend="python", model="lookalike", threads=1, max_batch=2)
     write_version(server.repository, load_bundle(BUNDLE), options)
