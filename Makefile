@@ -128,14 +128,15 @@ kube-tools: $(STAMPS)/python ## Build Kubernetes, helm and what checks the chart
 	@PYTHON=$(CURDIR)/$(BIN)/python deploy/tools/build.sh
 
 .PHONY: kube-install
-kube-install: kube-tools ## Install what a node runs containers with: containerd, runc, CoreDNS (Debian and its like, as root)
+kube-install: kube-tools images-install ## Install what a node runs containers with, and h2load, which calls it (Debian and its like, as root)
 	@PYTHON=$(CURDIR)/$(BIN)/python deploy/tools/build.sh pause coredns
-	@{ command -v containerd && command -v runc && command -v nft && command -v /usr/lib/cni/bridge; } >/dev/null || { \
-		apt-get update -qq && apt-get install -qq -y --no-install-recommends \
-			containerd containernetworking-plugins nftables runc; }
+	@{ command -v containerd && command -v runc && command -v nft && command -v h2load && command -v /usr/lib/cni/bridge; } \
+		>/dev/null || { apt-get update -qq && apt-get install -qq -y --no-install-recommends \
+			containerd containernetworking-plugins nftables nghttp2-client runc; }
 
 .PHONY: kube
 kube: setup kube-install ## Install the chart on a real node, and count what fails while things are done to it (as root)
+	@PYTHON=$(BIN)/python deploy/docker/build.sh update
 	$(BIN)/python -m tests.kube $(ARGS)
 
 .PHONY: fuse-install

@@ -26,13 +26,17 @@ class Isolated:
 
     The first process in them waits for the end of a pipe that this process holds. However this process ends,
     the kernel then kills everything in there, and drops its network and mounts.
+
+    Args:
+        address: Its address beside loopback's; empty: none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = ADDRESS) -> None:
+        self._address = address
         self._holder: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
-        """Makes the namespaces, with one address besides those of loopback."""
+        """Makes the namespaces."""
         # bash and not cat: as the first process it has to wait for the children of others that ended.
         self._holder = subprocess.Popen(
             ["unshare", "--net", "--pid", "--fork", "--mount-proc", "bash", "-c", "echo; read"],
@@ -43,8 +47,27 @@ class Isolated:
         assert self._holder.stdout
         self._holder.stdout.readline()
         self.run("ip", "link", "set", "lo", "up")
-        self.run("ip", "addr", "add", f"{ADDRESS}/24", "dev", "lo")
+        if self._address:
+            self.run("ip", "addr", "add", f"{self._address}/24", "dev", "lo")
         return self
+
+    def connect(self, other: Isolated, address: str, others: str) -> None:
+        """Lays a cable to other ones, and gives an address (``IP/BITS``) to each end."""
+        ends = (("cable0", self, address), ("cable1", other, others))
+        (near, _, _), (far, _, _) = ends
+        # By this machine itself: in there processes have other numbers.
+        pair = ["ip", "link", "add", near, "netns", str(self.pid), "type", "veth"]
+        pair += ["peer", "name", far, "netns", str(other.pid)]
+        subprocess.run(pair, check=True)
+        for name, where, own in ends:
+            where.run("ip", "addr", "add", own, "dev", name)
+            where.run("ip", "link", "set", name, "up")
+
+    @property
+    def pid(self) -> int:
+        """The process whose namespaces they are."""
+        assert self._holder, "it was not started"
+        return self._holder.pid
 
     def stop(self) -> None:
         """Ends all processes in there, and drops their network and mounts."""
@@ -53,8 +76,7 @@ class Isolated:
 
     def command(self, *command: str) -> list[str]:
         """Returns the command line that runs a command in there."""
-        assert self._holder, "it was not started"
-        spaces = f"/proc/{self._holder.pid}/ns"
+        spaces = f"/proc/{self.pid}/ns"
         return [
             "nsenter",
             f"--net={spaces}/net",

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploy.local.isolated import ADDRESS, IsolatedProcess
+from deploy.local.isolated import ADDRESS, Isolated, IsolatedProcess
 from deploy.local.kube import START_SECONDS, TOOLS, Cluster
 from deploy.local.kube_objects import Object, volume
 from deploy.local.node_files import PAUSE, PODS, bridge, containerd, corefile, kubelet
@@ -29,6 +29,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _PREFIX = "lookalike-kube-"
 _BRIDGE = "10.244.0.1/24"
 _SERVICES = "10.96.0.0/16"
+_CABLE = ("198.51.100.1", "198.51.100.2")
 
 
 def problem() -> str:
@@ -47,10 +48,14 @@ class Node:
 
     Args:
         cluster: Gets it.
+
+    Attributes:
+        outside: As if it were another machine: over a cable it reaches the node's address, no service or pod.
     """
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
+        self.outside = Isolated(address="")
         self.folder = cluster.folder / "node"
         self.volumes = self.folder / "volumes"
         # Of no other cluster that runs at the same time.
@@ -70,8 +75,9 @@ class Node:
         self._start_servers()
 
     def stop(self) -> None:
-        """Ends what runs in its pods; the rest ends with the cluster."""
+        """Ends what runs in its pods and outside; the rest ends with the cluster."""
         self.lose()
+        self.outside.stop()
         remove_cgroups()
 
     def lose(self) -> None:
@@ -185,6 +191,10 @@ class Node:
         # Services then answer in here, too, and not only in pods.
         run("ip", "route", "add", _SERVICES, "dev", "cni0")
         run("sysctl", "-q", "net.ipv4.ip_forward=1")
+        self.outside.start()
+        here, there = _CABLE
+        self.cluster.inside.connect(self.outside, f"{here}/24", f"{there}/24")
+        self.outside.run("ip", "route", "add", f"{ADDRESS}/32", "via", here)
 
     def _write_files(self) -> None:
         (self.folder / "containerd.toml").write_text(containerd(self.folder))
@@ -213,7 +223,7 @@ def real_cluster(folder: Path) -> Iterator[tuple[Cluster, Node]]:
         node.start()
         yield made, node
     finally:
-        node.lose()
+        node.stop()
         made.stop()
         remove_cgroups()
 

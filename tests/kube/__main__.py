@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
 import tempfile
 import time
-import tomllib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +16,9 @@ from pathlib import Path
 import pytest
 
 from deploy.local import kube, node
-from deploy.local.process import ROOT
 from tests.deploy.releases import NAME, OBJECTS
-from tests.kube import installation
-from tests.kube.installation import COLLECTION, Installation
+from tests.kube import h2load, images
+from tests.kube.installation import COLLECTION, WAYS, Installation
 
 # Each takes less than the server, which so is the largest when the memory is gone.
 _ALLOCATE = """
@@ -32,18 +31,20 @@ time.sleep(60)
 """
 
 
+def restart(made: Installation, kind: str, name: str) -> Callable[[], object]:
+    """Makes all pods of a Deployment or StatefulSet again."""
+    what = f"{kind}/{OBJECTS}-{name}"
+    release = made.release
+
+    def act() -> None:
+        release.kubectl("rollout", "restart", what)
+        release.kubectl("rollout", "status", what, "--timeout=230s")
+
+    return act
+
+
 def actions(made: Installation) -> dict[str, Callable[[], object]]:
-    """What is done, by name."""
-
-    def restart(kind: str, name: str) -> Callable[[], object]:
-        what = f"{kind}/{OBJECTS}-{name}"
-        release = made.release
-
-        def act() -> None:
-            release.kubectl("rollout", "restart", what)
-            release.kubectl("rollout", "status", what, "--timeout=180s")
-
-        return act
+    """What is done to the installation, by name."""
 
     def kill(component: str) -> Callable[[], object]:
         def act() -> None:
@@ -63,9 +64,9 @@ def actions(made: Installation) -> dict[str, Callable[[], object]]:
             made.wait_until_restarted(pod)
 
     return {
-        "rolling restart of the embedders": restart("deployment", "embedder"),
-        "rolling restart of the hashers": restart("statefulset", "hasher-r0"),
-        "restart of the gateway": restart("deployment", "gateway"),
+        "rolling restart of the embedders": restart(made, "deployment", "embedder"),
+        "rolling restart of the hashers": restart(made, "statefulset", "hasher-r0"),
+        "restart of the gateway": restart(made, "deployment", "gateway"),
         "SIGKILL of an embedder": kill("embedder"),
         "SIGKILL of a hasher": kill("hasher"),
         "SIGKILL of the gateway": kill("gateway"),
@@ -85,6 +86,14 @@ def exhaust(made: Installation, component: str) -> None:
     assert made.wait_until_restarted(pod)["reason"] == "OOMKilled"
 
 
+def search(made: Installation) -> None:
+    """Runs the chart's own test, a search by photo."""
+    try:
+        made.release.helm("test", NAME, "--timeout=120s")
+    except RuntimeError as error:
+        raise RuntimeError(f"{error}\n{made.release.kubectl('logs', f'{OBJECTS}-test')}") from error
+
+
 def look(made: Installation) -> None:
     """Does what the docs say about looking into pods."""
     gateway = f"deployment/{OBJECTS}-gateway"
@@ -94,8 +103,17 @@ def look(made: Installation) -> None:
     forward = ["port-forward", f"service/{OBJECTS}-gateway", "17700:7700"]
     process = made.cluster.run_server("port-forward", str(kube.TOOLS / "kubecp"), *command, *forward)
     process.wait_until(lambda: "Forwarding from" in process.said())
-    made.python("tests.kube.fill", "127.0.0.1:17700", COLLECTION)
+    made.python("tests.kube.fill", "127.0.0.1:17700", COLLECTION, where=made.cluster.inside)
     process.stop()
+
+
+def compare_counts(made: Installation) -> None:
+    """Checks that what is counted of h2load's searches is what the gateway counts, failures included."""
+    for collection, outcome, code in ((COLLECTION, "complete", "OK"), ("absent", "NOT_FOUND", "NOT_FOUND")):
+        before = made.handled()
+        found = made.python("tests.kube.h2load", made.target, collection, "--once")
+        assert json.loads(found)["outcomes"] == {outcome: h2load.COUNT}, found
+        assert made.handled() - before == {code: h2load.COUNT}
 
 
 def timed(step: str, action: Callable[[], object]) -> None:
@@ -105,45 +123,55 @@ def timed(step: str, action: Callable[[], object]) -> None:
     print(f"{time.monotonic() - start:6.1f} s  {step}", flush=True)
 
 
-def cells_of(outcomes: Counter[str]) -> list[str]:
-    """How many searches were sent, failed, and were answered in part."""
+def cells_of(how: str, outcomes: Counter[str]) -> list[str]:
+    """How many searches were sent, failed, and were answered in part, which h2load does not see."""
     failed = {code: count for code, count in outcomes.items() if code not in ("complete", "partial")}
     codes = ", ".join(f"{code} {count}" for code, count in sorted(failed.items()))
-    return [str(outcomes.total()), codes or "0", str(outcomes["partial"])]
+    parts = [] if how == "h2load" else [str(outcomes["partial"])]
+    return [str(outcomes.total()), codes or "0", *parts]
+
+
+def measure(made: Installation, name: str, action: Callable[[], object]) -> None:
+    """Does something while searches go on, and prints what became of them."""
+    seconds, found = made.measure(action)
+    cells = [cell for how in WAYS for cell in cells_of(how, found[how])]
+    print(f"| {name} | {seconds:.1f} s | {' | '.join(cells)} |", flush=True)
 
 
 def run(made: Installation, only: str) -> None:
     """Installs, looks, does everything, and looks whether all data are still there."""
+    timed("images built where that was due, and loaded", made.load_images)
     timed("install, until the pods' own probes let them be ready", made.install)
-    timed("helm test: search by photo", lambda: made.release.helm("test", NAME, "--timeout=120s"))
-    timed("fill a collection", made.start_searches)
+    timed("helm test: search by photo", lambda: search(made))
+    timed("a collection filled from outside", made.fill)
     timed("kubectl logs, exec and port-forward", lambda: look(made))
-    print("\n| action | ready after | sent once | failed | in part | by the client | failed | in part |")
-    print("|---|---|---|---|---|---|---|---|")
+    timed("h2load counts what the gateway counts", lambda: compare_counts(made))
+    made.start_searches()
+    print("\n| action | ready after | by h2load | failed | sent once | failed | in part ", end="")
+    print("| by the client | failed | in part |\n|---|---|---|---|---|---|---|---|---|---|")
     for name, action in actions(made).items():
         if only in name:
-            seconds, found = made.measure(action)
-            cells = [cell for how in ("once", "client") for cell in cells_of(found[how])]
-            print(f"| {name} | {seconds:.1f} s | {' | '.join(cells)} |", flush=True)
+            measure(made, name, action)
+    made.stop_searches()
     print()
-    timed("all items are there and find themselves", made.stop_searches)
+    timed("all items are there and find themselves", made.fill)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.kube", description=__doc__)
     parser.add_argument("--only", default="", help="actions with this in their names")
     arguments = parser.parse_args()
-    if reason := kube.problem() or node.problem() or installation.problem():
+    if reason := kube.problem() or node.problem() or h2load.problem() or images.problem():
         print(f"error: {reason}", file=sys.stderr)
         return 2
-    tag = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     start = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="kube-") as folder,
         node.real_cluster(Path(folder)) as (cluster, made),
     ):
         print(f"{time.monotonic() - start:6.1f} s  a cluster with one node")
-        run(Installation(cluster, made, tag), arguments.only)
+        run(Installation(cluster, made), arguments.only)
+    print("unpacked:", ", ".join(f"{name} {size} MB" for name, size in images.sizes().items()))
     return 0
 
 

@@ -2,90 +2,100 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.local.isolated import ADDRESS, Isolated, IsolatedProcess
 from deploy.local.kube import Cluster
 from deploy.local.node import Node
 from deploy.local.process import ROOT
 from tests.deploy.chart.rendering import values_of
 from tests.deploy.releases import OBJECTS, Release
+from tests.kube import h2load, images
 from tests.kube.load import TIMEOUT_SECONDS, counted
 
-IMAGES = ROOT / "build" / "images"
-BUNDLE = ROOT / "build" / "bundles" / "efficientnet-lite0"
-SERVICES = ("gateway", "hasher", "embedder")
 COLLECTION = "photos"
+WAYS = ("h2load", "once", "client")
+"""How searches are sent."""
 _SETTLE_SECONDS = 5.0
 
 Object = dict[str, Any]
 
 
-def problem() -> str:
-    """Why there is nothing to install, or nothing."""
-    for service in SERVICES:
-        if not (IMAGES / f"lookalike-{service}.tar").exists():
-            return f"build/images lacks lookalike-{service}.tar, which `make images` builds"
-    return "" if BUNDLE.exists() else f"{BUNDLE} is missing, which `make setup` exports"
-
-
 class Installation:
-    """The laptop example with two shards and two embedders, and searches that go on all the time.
+    """The laptop example with two shards and two embedders, and searches from outside that go on and on.
 
     Args:
         cluster: Where.
         node: The node that runs the pods.
-        tag: Of the images.
     """
 
-    def __init__(self, cluster: Cluster, node: Node, tag: str) -> None:
+    def __init__(self, cluster: Cluster, node: Node) -> None:
         self.cluster = cluster
         self.node = node
         self.release = Release(
             cluster,
             *values_of("laptop"),
-            "--set=image.registry=localhost,image.pullPolicy=Never",
-            f"--set-string=image.tag={tag}",
-            "--set=models.source=claim,models.claim=lookalike-models",
+            "--set=gateway.service.type=NodePort",
             "--set=hasher.shardCount=2,embedder.replicas=2",
             add_volume=node.add_volume,
         )
+        self._wanted = {"gateway": 1, "hasher": 2, "embedder": 2}
         self._searches = cluster.folder / "searches.jsonl"
+        self._senders: list[IsolatedProcess] = []
+
+    def load_images(self) -> None:
+        """Makes all images known to the node."""
+        for archive in (*images.services(), images.models()):
+            self.node.load(archive)
 
     def install(self) -> None:
         """Installs it, and waits until the pods' own probes let them be ready."""
-        for service in SERVICES:
-            self.node.load(IMAGES / f"lookalike-{service}.tar")
-        self.release.add_models()
-        shutil.copytree(BUNDLE, self.node.volumes / "volume-1" / "bundle")
         self.release.install()
 
     @property
     def target(self) -> str:
-        """The gateway's address in the cluster."""
-        return f"{self.release.get('service', f'{OBJECTS}-gateway')['spec']['clusterIP']}:7700"
+        """The gateway's address outside of the cluster."""
+        [port] = self.release.get("service", f"{OBJECTS}-gateway")["spec"]["ports"]
+        return f"{ADDRESS}:{port['nodePort']}"
 
-    def python(self, *arguments: str) -> str:
-        """Runs a module of the tests where services can be reached."""
-        return self.cluster.inside.run(sys.executable, "-m", *arguments, timeout_seconds=120.0).stdout
+    def python(self, *arguments: str, where: Isolated | None = None) -> str:
+        """Runs a module of the tests, outside of the node unless told where."""
+        where = where or self.node.outside
+        return where.run(sys.executable, "-m", *arguments, timeout_seconds=120.0).stdout
+
+    def fill(self) -> None:
+        """Fills a collection, if it is not there, and checks that every product finds itself."""
+        self.python("tests.kube.fill", self.target, COLLECTION)
 
     def start_searches(self) -> None:
-        """Fills a collection, and searches it from now on."""
-        self.python("tests.kube.fill", self.target, COLLECTION)
-        self.cluster.run_server(
-            "searches",
-            sys.executable,
-            *("-m", "tests.kube.load", self.target, COLLECTION, str(self._searches)),
-        )
+        """Searches the collection from now on."""
+        for module in ("load", "h2load"):
+            command = [sys.executable, "-m", f"tests.kube.{module}"]
+            command += [self.target, COLLECTION, str(self._searches)]
+            sender = IsolatedProcess(self.node.outside, command, self.cluster.folder / f"{module}.log")
+            self._senders.append(sender.start())
 
     def stop_searches(self) -> None:
-        """Ends the searches, and checks that every product still finds itself."""
-        self.cluster.processes["searches"].kill()
-        self.python("tests.kube.fill", self.target, COLLECTION)
+        """Ends the searches."""
+        for sender in self._senders:
+            sender.kill()
+
+    def handled(self) -> Counter[str]:
+        """How many searches the gateway has answered with each code, as it counts them itself."""
+        pod = self.pod("gateway")["metadata"]
+        path = f"/api/v1/namespaces/{pod['namespace']}/pods/{pod['name']}:9700/proxy/metrics"
+        found: Counter[str] = Counter()
+        for family in text_string_to_metric_families(self.release.kubectl("get", f"--raw={path}")):
+            for sample in family.samples:
+                if sample.name == "grpc_server_handled_total" and sample.labels["grpc_method"] == "Search":
+                    found[sample.labels["grpc_code"]] += round(sample.value)
+        return +found
 
     def pod(self, component: str) -> Object:
         """One of a component's pods."""
@@ -96,8 +106,7 @@ class Installation:
         self.cluster.wait_for(self._is_ready, "readiness of all pods", timeout_seconds)
 
     def _is_ready(self) -> bool:
-        wanted = {"gateway": 1, "hasher": 2, "embedder": 2}
-        return all(len(self.release.ready(name)) == count for name, count in wanted.items())
+        return all(len(self.release.ready(name)) == count for name, count in self._wanted.items())
 
     def wait_until_restarted(self, before: Object) -> Object:
         """Waits until a pod's container has been started once more, and returns how the last one ended."""
@@ -115,7 +124,7 @@ class Installation:
         """Does something while searches go on, and waits until all is well again.
 
         Returns:
-            Seconds until all pods were ready, and by how they were sent what became of the searches that were
+            Seconds until all pods were ready, and for each of ``WAYS`` what became of the searches that were
             sent until 5 s later.
         """
         start = time.monotonic()
@@ -124,6 +133,9 @@ class Installation:
         ready = time.monotonic()
         time.sleep(_SETTLE_SECONDS)
         end = time.monotonic()
-        time.sleep(TIMEOUT_SECONDS)
+        # A run of h2load has further requests, and may have to be ended.
+        time.sleep(h2load.SECONDS + TIMEOUT_SECONDS + 2.0)
+        for sender in self._senders:
+            assert sender.is_running(), sender.said()
         lines = self._searches.read_text().splitlines()
-        return ready - start, {how: counted(lines, how, start, end) for how in ("once", "client")}
+        return ready - start, {how: counted(lines, how, start, end) for how in WAYS}
