@@ -135,7 +135,7 @@ kube-install: kube-tools images-install ## Install what a node runs containers w
 			containerd containernetworking-plugins nftables nghttp2-client runc; }
 
 .PHONY: kube
-kube: setup kube-install ## Install the chart on a real node, and count what fails while things are done to it (as root)
+kube: setup kube-install triton-install ## Install the chart on a real node, and count what fails while things are done to it (as root)
 	@PYTHON=$(BIN)/python deploy/docker/build.sh update
 	$(BIN)/python -m tests.kube $(ARGS)
 
@@ -194,7 +194,7 @@ lint: setup ## Run every static check, Python, Rust and protobuf
 	$(BIN)/python -m scripts.chart --check
 	$(BIN)/python -m deploy.grafana --check
 	$(BIN)/python -m mypy.stubtest lookalike._native
-	$(BIN)/hadolint deploy/docker/*.Dockerfile
+	$(BIN)/hadolint deploy/docker/*.Dockerfile tests/kube/*.Dockerfile
 	cargo fmt --manifest-path native/Cargo.toml --all --check
 	cargo clippy --quiet --release --manifest-path native/Cargo.toml --workspace --all-targets --features lookalike-load/postgres -- -D warnings
 	@$(MAKE) --no-print-directory lint-protos

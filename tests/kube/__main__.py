@@ -75,6 +75,18 @@ def actions(made: Installation) -> dict[str, Callable[[], object]]:
     }
 
 
+def actions_with_triton(made: Installation) -> dict[str, Callable[[], object]]:
+    """What is done when the embedders compute in Triton, by name and in this order."""
+    return {
+        "upgrade to Triton in the embedders' pods": lambda: made.use_triton("pod"),
+        "search by photo through Triton in the embedders' pods": lambda: search(made),
+        "rolling restart of the embedders with Triton": restart(made, "deployment", "embedder"),
+        "upgrade to Triton in a pod of its own": lambda: made.use_triton("deployment"),
+        "search by photo through Triton in a pod of its own": lambda: search(made),
+        "rolling restart of Triton": restart(made, "deployment", "triton"),
+    }
+
+
 def exhaust(made: Installation, component: str) -> None:
     """Takes all memory that a pod may have; the kernel then ends its server."""
     pod = made.pod(component)
@@ -147,9 +159,10 @@ def run(made: Installation, only: str) -> None:
     timed("kubectl logs, exec and port-forward", lambda: look(made))
     timed("h2load counts what the gateway counts", lambda: compare_counts(made))
     made.start_searches()
+    made.add_model_volume()
     print("\n| action | ready after | by h2load | failed | sent once | failed | in part ", end="")
     print("| by the client | failed | in part |\n|---|---|---|---|---|---|---|---|---|---|")
-    for name, action in actions(made).items():
+    for name, action in (actions(made) | actions_with_triton(made)).items():
         if only in name:
             measure(made, name, action)
     made.stop_searches()

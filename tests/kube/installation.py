@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -23,6 +25,12 @@ COLLECTION = "photos"
 WAYS = ("h2load", "once", "client")
 """How searches are sent."""
 _SETTLE_SECONDS = 5.0
+_TRITON = (
+    "--set=models.source=claim,models.claim=lookalike-models,embedder.backend=triton",
+    f"--set=triton.image.repository=tritonserver,triton.image.tag={images.TRITON_TAG}",
+    # A small part of a node without GPUs, as in the laptop example.
+    "--set=triton.gpus=0,triton.resources.requests.cpu=100m,triton.resources.requests.memory=512Mi",
+)
 
 Object = dict[str, Any]
 
@@ -51,12 +59,27 @@ class Installation:
 
     def load_images(self) -> None:
         """Makes all images known to the node."""
-        for archive in (*images.services(), images.models()):
+        for archive in (*images.services(), images.models(), images.triton()):
             self.node.load(archive)
 
     def install(self) -> None:
         """Installs it, and waits until the pods' own probes let them be ready."""
         self.release.install()
+
+    def add_model_volume(self) -> None:
+        """Makes a volume with the bundle and a repository for Triton, and the claim for it."""
+        self.release.add_models()
+        [volume] = [one for one in self.cluster.get("pv") if "ReadOnlyMany" in one["spec"]["accessModes"]]
+        folder = self.node.volumes / volume["metadata"]["name"]
+        shutil.copytree(images.BUNDLE, folder / "bundle")
+        export = ["export", f"--bundle={folder / 'bundle'}", f"--triton={folder / 'triton'}"]
+        command = [sys.executable, "-m", "lookalike.cli", *export, "--backend=python", "--threads=1"]
+        subprocess.run([*command, "--max-batch=2"], cwd=ROOT, check=True, capture_output=True)
+
+    def use_triton(self, placement: str) -> None:
+        """Lets the embedders compute in Triton from now on, in their pods or in its own."""
+        self.release.upgrade(*_TRITON, f"--set=triton.placement={placement}", timeout="230s")
+        self._wanted["triton"] = 1 if placement == "deployment" else 0
 
     @property
     def target(self) -> str:
