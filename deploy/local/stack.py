@@ -33,6 +33,8 @@ class Stack:
     shard_count: int = 2
     flags: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Service → further settings."""
+    through: Sequence[str] = ()
+    """Modules and arguments that start the services' own modules."""
     embedder: Server = field(init=False)
     hashers: list[Server] = field(init=False)
     gateway: Server = field(init=False)
@@ -51,7 +53,8 @@ class Stack:
         ]
 
     def _server(self, module: str, *arguments: str, name: str = "") -> Server:
-        return Server(module, self.folder, *arguments, *self.flags.get(module, ()), name=name)
+        flags = (*arguments, *self.flags.get(module, ()))
+        return Server(module, self.folder, *flags, name=name, through=self.through)
 
     def shard_folder(self, shard: int) -> Path:
         """Returns the data folder of a shard."""
