@@ -166,3 +166,11 @@ class ReaderPool:
         with suppress(queue.Empty):
             while True:
                 self._idle.get_nowait().close()
+
+
+def size_of(file: Path) -> int:
+    """Returns the bytes of a file; 0: there is none."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0

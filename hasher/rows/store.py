@@ -27,6 +27,7 @@ from hasher.rows.sqlite import (
     damaged,
     open_writer,
     restart_wal,
+    size_of,
     storage_errors,
 )
 from hasher.rows.syncs import Synced, SyncWatch, unwatched
@@ -186,11 +187,11 @@ class RowStore:
 
     def wal_bytes(self) -> int:
         """Returns the size of the write-ahead log."""
-        return _size(self._wal)
+        return size_of(self._wal)
 
     def file_bytes(self) -> int:
         """Returns the size of the row file, without its write-ahead log."""
-        return _size(self._path)
+        return size_of(self._path)
 
     def growth_bytes(self) -> tuple[int, int]:
         """Returns by how much the row file will grow by what is in its log, and what it then has unused."""
@@ -397,10 +398,3 @@ class RowStore:
             self._closed = True
             self._readers.close()
             self._writer.close()
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return 0
