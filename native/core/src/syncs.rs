@@ -3,7 +3,7 @@
 //! SQLite calls the methods of a file through a table, whose address is the first field of the file
 //! ([`sqlite3_file`](https://sqlite.org/c3ref/file.html)). [`watch`] gives a file a table of its own: the same methods,
 //! but that the one that syncs notes how long it took, and the one that closes puts the first table back. What is
-//! synced, when, and what SQLite is told of it stay as they were.
+//! synced, when, and what SQLite learns of it stay as they were.
 //!
 //! It is done here as a file system (VFS) in Python would hold the interpreter's lock during each fsync.
 
