@@ -49,5 +49,5 @@ pub mod threads;
 
 pub use error::Error;
 pub use index::options::{Estimate, IndexOptions, SearchOptions};
-pub use index::{ExactCandidates, HashIndex, SearchOutput, Stats};
+pub use index::{Batch, ExactCandidates, HashIndex, SearchOutput, Stats};
 pub use partition::Family;

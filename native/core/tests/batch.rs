@@ -5,7 +5,7 @@ use lookalike_core::chunk::Rerank;
 use lookalike_core::filter::{Condition, Filter};
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::RotationKind;
-use lookalike_core::{Family, HashIndex, IndexOptions, SearchOptions};
+use lookalike_core::{Batch, Family, HashIndex, IndexOptions, SearchOptions};
 
 const DIM: usize = 24;
 
@@ -34,11 +34,13 @@ fn built(family: Family, tables: usize, rerank: Rerank) -> HashIndex {
     let products: Vec<u64> = ids.iter().map(|id| id / 4).collect();
     let colour = |id: &u64| vec![("colour".to_owned(), format!("c{}", id % 3))];
     let attributes = ids.iter().map(|id| ItemAttributes::new(vec![], colour(id)).unwrap()).collect();
-    let index = HashIndex::build(options, &vectors, &ids, &products, attributes, 1).unwrap();
+    let index =
+        HashIndex::build(options, Batch::new(&vectors, &ids, &products).with_attributes(attributes), 1)
+            .unwrap();
     index.remove(&(0..12_000).step_by(7).collect::<Vec<u64>>());
     let late = catalogue(200, 2);
     let late_ids: Vec<u64> = (20_000..20_200).collect();
-    index.add(&late, &late_ids, &late_ids, vec![]).unwrap();
+    index.add(Batch::new(&late, &late_ids, &late_ids)).unwrap();
     index
 }
 
@@ -108,7 +110,7 @@ fn effort_finds_what_was_measured_at_build() {
             rotation: RotationKind::Random,
             seed: 9,
         };
-        let index = HashIndex::build(options, &vectors, &ids, &ids, vec![], 0).unwrap();
+        let index = HashIndex::build(options, Batch::new(&vectors, &ids, &ids), 0).unwrap();
         let promised = index.stats().recall_by_effort;
         assert!(promised.is_sorted() && promised[0] < 0.999, "{promised:?}");
         let truth = search(&index, &queries, None).0;

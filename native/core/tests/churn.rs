@@ -11,7 +11,7 @@ use lookalike_core::chunk::Rerank;
 use lookalike_core::filter::{Condition, Filter};
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::RotationKind;
-use lookalike_core::{Family, HashIndex, IndexOptions, SearchOptions, Stats};
+use lookalike_core::{Batch, Family, HashIndex, IndexOptions, SearchOptions, Stats};
 
 const DIM: usize = 32;
 const ITEMS: u64 = 5000;
@@ -33,7 +33,7 @@ fn upsert(index: &HashIndex, ids: &[u64], round: u64) {
         ItemAttributes::new(vec!["all".to_owned(), format!("round {round}")], values).unwrap()
     });
     let attributes = attributes.collect();
-    index.add(&vectors, ids, ids, attributes).unwrap();
+    index.add(Batch::new(&vectors, ids, ids).with_attributes(attributes)).unwrap();
 }
 
 fn row_bytes(stats: &Stats) -> usize {
@@ -77,7 +77,7 @@ fn replacing_items_takes_no_more_and_more_memory() {
             rotation: RotationKind::Random,
             seed: 1,
         };
-        let index = HashIndex::build(options, &[], &[], &[], Vec::new(), 1).unwrap();
+        let index = HashIndex::build(options, Batch::default(), 1).unwrap();
         let ids: Vec<u64> = (0..ITEMS).collect();
         upsert(&index, &ids, 0);
         let fresh = index.stats();

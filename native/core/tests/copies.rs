@@ -7,7 +7,7 @@ use lookalike_core::chunk::Rerank;
 use lookalike_core::filter::{Condition, Filter};
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::RotationKind;
-use lookalike_core::{Family, HashIndex, IndexOptions, SearchOptions};
+use lookalike_core::{Batch, Family, HashIndex, IndexOptions, SearchOptions};
 
 const DIM: usize = 32;
 const LEAVES: u64 = 60;
@@ -56,7 +56,12 @@ fn options(family: Family, tables: usize, rerank: Rerank) -> IndexOptions {
 fn build(options: IndexOptions, ids: impl Iterator<Item = u64>) -> HashIndex {
     let ids: Vec<u64> = ids.collect();
     let vectors: Vec<f32> = ids.iter().flat_map(|id| vector(*id)).collect();
-    HashIndex::build(options, &vectors, &ids, &ids, ids.iter().map(|id| item(*id)).collect(), 0).unwrap()
+    HashIndex::build(
+        options,
+        Batch::new(&vectors, &ids, &ids).with_attributes(ids.iter().map(|id| item(*id)).collect()),
+        0,
+    )
+    .unwrap()
 }
 
 /// Mean share of the best 10 scores that a search finds, and the most rows that one query looked at.
@@ -125,7 +130,7 @@ fn copies_that_come_later_lead_to_one_training() {
         let copies: Vec<u64> = SAME.take(if start < 20_000 { 190 } else { 2_900 }).collect();
         for batch in copies.chunks(copies.len() / 19) {
             let vectors = photo().repeat(batch.len());
-            index.add(&vectors, batch, batch, Vec::new()).unwrap();
+            index.add(Batch::new(&vectors, batch, batch)).unwrap();
             index.wait_for_rebuild();
             trained.push(index.stats().trained_on);
         }

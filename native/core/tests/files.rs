@@ -6,12 +6,12 @@ use std::path::Path;
 use lookalike_core::chunk::Rerank;
 use lookalike_core::format::FILE_NAME;
 use lookalike_core::rotation::RotationKind;
-use lookalike_core::{Error, Family, HashIndex, IndexOptions};
+use lookalike_core::{Batch, Error, Family, HashIndex, IndexOptions};
 
 fn index() -> HashIndex {
     let (family, rerank, rotation) = (Family::Learned, Rerank::F32, RotationKind::Random);
     let options = IndexOptions { dim: 2, bits: 64, family, tables: 1, rerank, rotation, seed: 1 };
-    HashIndex::build(options, &[1.0, 0.0, 0.0, 1.0], &[1, 2], &[1, 2], Vec::new(), 1).unwrap()
+    HashIndex::build(options, Batch::new(&[1.0, 0.0, 0.0, 1.0], &[1, 2], &[1, 2]), 1).unwrap()
 }
 
 fn names(folder: &Path) -> Vec<String> {

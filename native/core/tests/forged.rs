@@ -18,7 +18,7 @@ use lookalike_core::chunk::Rerank;
 use lookalike_core::format::FILE_NAME;
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::RotationKind;
-use lookalike_core::{Error, Family, HashIndex, IndexOptions};
+use lookalike_core::{Batch, Error, Family, HashIndex, IndexOptions};
 use parts::{Parts, parts};
 use survives::{ABSURD_BYTES, survives};
 
@@ -38,7 +38,7 @@ fn marked_as(folder: &Path, (family, tables): (Family, usize), rerank: Rerank) -
     let mut rng = SplitMix64::new(5);
     let vectors: Vec<f32> = (0..300 * 10).map(|_| rng.next_bell()).collect();
     let ids: Vec<u64> = (MARK..MARK + 300).collect();
-    HashIndex::build(options, &vectors, &ids, &[5; 300], Vec::new(), 1).unwrap().save(folder).unwrap();
+    HashIndex::build(options, Batch::new(&vectors, &ids, &[5; 300]), 1).unwrap().save(folder).unwrap();
     fs::read(folder.join(FILE_NAME)).unwrap()
 }
 

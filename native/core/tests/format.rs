@@ -19,7 +19,7 @@ use lookalike_core::chunk::Rerank;
 use lookalike_core::format::{FILE_NAME, VERSION};
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::RotationKind;
-use lookalike_core::{Error, Family, HashIndex, IndexOptions, SearchOptions};
+use lookalike_core::{Batch, Error, Family, HashIndex, IndexOptions, SearchOptions};
 use parts::{Parts, parts};
 use stored::{FAMILIES, varied};
 use survives::survives;
@@ -38,7 +38,7 @@ fn saved(folder: &Path, items: u64, (family, tables): (Family, usize)) -> HashIn
     let mut rng = SplitMix64::new(5);
     let vectors: Vec<f32> = (0..items * 10).map(|_| rng.next_bell()).collect();
     let ids: Vec<u64> = (0..items).collect();
-    let index = HashIndex::build(options, &vectors, &ids, &ids, Vec::new(), 1).unwrap();
+    let index = HashIndex::build(options, Batch::new(&vectors, &ids, &ids), 1).unwrap();
     index.save(folder).unwrap();
     index
 }

@@ -10,7 +10,7 @@ use lookalike_core::chunk::Rerank;
 use lookalike_core::filter::Filter;
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::RotationKind;
-use lookalike_core::{Estimate, Family, HashIndex, IndexOptions, SearchOptions, SearchOutput};
+use lookalike_core::{Batch, Estimate, Family, HashIndex, IndexOptions, SearchOptions, SearchOutput};
 use proptest::prelude::*;
 
 const DIM: usize = 24;
@@ -96,7 +96,7 @@ fn version(id: u64, seed: u64, with_attributes: bool) -> Item {
 
 fn add(index: &HashIndex, model: &mut Model, items: Model) {
     let (vectors, ids, products, attributes) = columns(&items);
-    index.add(&vectors, &ids, &products, attributes).unwrap();
+    index.add(Batch::new(&vectors, &ids, &products).with_attributes(attributes)).unwrap();
     model.extend(items);
 }
 
@@ -275,7 +275,11 @@ fn built(combination: usize, items: &Model) -> (HashIndex, f64) {
     let options =
         IndexOptions { dim: DIM, bits, family, tables, rerank, rotation: RotationKind::Random, seed: 1 };
     let (vectors, ids, products, attributes) = columns(items);
-    (HashIndex::build(options, &vectors, &ids, &products, attributes, 1).unwrap(), tolerance)
+    (
+        HashIndex::build(options, Batch::new(&vectors, &ids, &products).with_attributes(attributes), 1)
+            .unwrap(),
+        tolerance,
+    )
 }
 
 proptest! {
@@ -363,7 +367,7 @@ fn losing_most_items_retrains() {
     let count = 70_000;
     let vectors: Vec<f32> = (0..count).flat_map(|id| vector(id)[..4].to_vec()).collect();
     let ids: Vec<u64> = (0..count).collect();
-    let index = HashIndex::build(options, &vectors, &ids, &ids, Vec::new(), 0).unwrap();
+    let index = HashIndex::build(options, Batch::new(&vectors, &ids, &ids), 0).unwrap();
     index.remove(&ids[10_000..]);
     assert_eq!((index.snapshot().ordinals, index.stats().trained_on), (70_000, 70_000));
     index.remove(&ids[5_000..]);

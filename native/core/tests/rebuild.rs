@@ -7,7 +7,7 @@ use lookalike_core::chunk::Rerank;
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::RotationKind;
 use lookalike_core::threads::Stop;
-use lookalike_core::{Family, HashIndex, IndexOptions, SearchOptions};
+use lookalike_core::{Batch, Family, HashIndex, IndexOptions, SearchOptions};
 
 const DIM: usize = 16;
 const START: u64 = 24_000;
@@ -34,7 +34,7 @@ fn columns(items: &Model) -> (Vec<f32>, Vec<u64>, Vec<u64>, Vec<ItemAttributes>)
 fn add(index: &HashIndex, model: &mut Model, ids: impl Iterator<Item = u64>, version: u64) {
     let items: Model = ids.map(|id| (id, version)).collect();
     let (vectors, ids, products, attributes) = columns(&items);
-    index.add(&vectors, &ids, &products, attributes).unwrap();
+    index.add(Batch::new(&vectors, &ids, &products).with_attributes(attributes)).unwrap();
     model.extend(items);
 }
 
@@ -66,7 +66,13 @@ fn a_build_that_is_stopped_gives_nothing() {
         let options = IndexOptions { dim: DIM, bits: 64, family, tables: 1, rerank, rotation, seed: 1 };
         let build = |stop: &Stop| {
             let (options, attributes) = (options.clone(), attributes.clone());
-            HashIndex::build_until(stop, options, &vectors, &ids, &products, attributes, 1).unwrap()
+            HashIndex::build_until(
+                stop,
+                options,
+                Batch::new(&vectors, &ids, &products).with_attributes(attributes),
+                1,
+            )
+            .unwrap()
         };
         let stop = Stop::default();
         assert_eq!(build(&stop).unwrap().stats().items, 300);
@@ -93,7 +99,9 @@ fn an_index_that_grows_is_rebuilt_while_it_is_written() {
         };
         let mut model: Model = (0..START).map(|id| (id, 0)).collect();
         let (vectors, ids, products, attributes) = columns(&model);
-        let index = HashIndex::build(options, &vectors, &ids, &products, attributes, 0).unwrap();
+        let index =
+            HashIndex::build(options, Batch::new(&vectors, &ids, &products).with_attributes(attributes), 0)
+                .unwrap();
         add(&index, &mut model, START..START + NEW, 1);
         assert!(index.stats().rebuilding, "the write does not wait for it");
         let folder = tempfile::tempdir().unwrap();
@@ -136,7 +144,9 @@ fn an_index_may_go_while_it_is_rebuilt() {
     };
     let mut model: Model = (0..START).map(|id| (id, 0)).collect();
     let (vectors, ids, products, attributes) = columns(&model);
-    let index = HashIndex::build(options, &vectors, &ids, &products, attributes, 0).unwrap();
+    let index =
+        HashIndex::build(options, Batch::new(&vectors, &ids, &products).with_attributes(attributes), 0)
+            .unwrap();
     add(&index, &mut model, START..START + NEW, 1);
     let snapshot = index.snapshot();
     drop(index);
@@ -158,7 +168,9 @@ fn what_is_stored_before_a_rebuild_is_through_can_be_opened() {
     };
     let mut model: Model = (0..70_000).map(|id| (id, 0)).collect();
     let (vectors, ids, products, attributes) = columns(&model);
-    let index = HashIndex::build(options, &vectors, &ids, &products, attributes, 0).unwrap();
+    let index =
+        HashIndex::build(options, Batch::new(&vectors, &ids, &products).with_attributes(attributes), 0)
+            .unwrap();
     add(&index, &mut model, 70_000..300_000, 1);
     assert!(index.stats().rebuilding);
     let gone: Vec<u64> = (100..300_000).collect();

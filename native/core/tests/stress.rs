@@ -12,7 +12,7 @@ use lookalike_core::chunk::Rerank;
 use lookalike_core::filter::{Condition, Filter};
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::RotationKind;
-use lookalike_core::{Family, HashIndex, IndexOptions, SearchOptions};
+use lookalike_core::{Batch, Family, HashIndex, IndexOptions, SearchOptions};
 
 const DIM: usize = 16;
 const READERS: usize = 3;
@@ -57,7 +57,12 @@ fn write_version(index: &HashIndex, group: u64, version: u64) {
     let values = vec![("version".to_owned(), version.to_string()), ("group".to_owned(), group.to_string())];
     let attributes = ItemAttributes::new(vec!["all".to_owned()], values).unwrap();
     let products = vec![product(group, version); GROUP as usize];
-    index.add(&vectors(group, version), &ids(group), &products, vec![attributes; GROUP as usize]).unwrap();
+    index
+        .add(
+            Batch::new(&vectors(group, version), &ids(group), &products)
+                .with_attributes(vec![attributes; GROUP as usize]),
+        )
+        .unwrap();
 }
 
 /// Takes groups through their versions until `BATCHES` are written; new groups make the index grow
@@ -140,7 +145,7 @@ fn searches_during_writes_see_whole_batches_and_never_the_past() {
             rotation: RotationKind::Random,
             seed: 1,
         };
-        let index = HashIndex::build(options, &[], &[], &[], Vec::new(), 1).unwrap();
+        let index = HashIndex::build(options, Batch::default(), 1).unwrap();
         let counters = |start: u64| {
             (0..MOST_GROUPS).map(|g| AtomicU64::new(u64::from(g < START_GROUPS) * start)).collect()
         };

@@ -5,7 +5,7 @@ use lookalike_core::chunk::Rerank;
 use lookalike_core::filter::{Condition, Filter};
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::RotationKind;
-use lookalike_core::{Family, HashIndex, IndexOptions, SearchOptions};
+use lookalike_core::{Batch, Family, HashIndex, IndexOptions, SearchOptions};
 
 const DIM: usize = 16;
 const ITEMS: u64 = 3_000;
@@ -19,7 +19,12 @@ fn index(family: Family, tables: usize) -> HashIndex {
     let parity =
         |id: &u64| ItemAttributes::new(vec![], vec![("parity".into(), (id % 2).to_string())]).unwrap();
     let attributes = ids.iter().map(parity).collect();
-    let index = HashIndex::build(options, &vectors(7, ids.len()), &ids, &products, attributes, 1).unwrap();
+    let index = HashIndex::build(
+        options,
+        Batch::new(&vectors(7, ids.len()), &ids, &products).with_attributes(attributes),
+        1,
+    )
+    .unwrap();
     assert_eq!(index.remove(&(0..500).collect::<Vec<u64>>()), 500);
     index
 }

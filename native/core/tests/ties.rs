@@ -5,7 +5,7 @@
 use lookalike_core::chunk::Rerank;
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::RotationKind;
-use lookalike_core::{Error, Family, HashIndex, IndexOptions, SearchOptions, isa};
+use lookalike_core::{Batch, Error, Family, HashIndex, IndexOptions, SearchOptions, isa};
 
 const RERANKS: [Rerank; 3] = [Rerank::Int8, Rerank::F16, Rerank::F32];
 const FAMILIES: [(Family, usize); 3] =
@@ -25,10 +25,10 @@ fn with_copies(options: IndexOptions, copy: &[f32], rng: &mut SplitMix64) -> (Ha
     let ids: Vec<u64> = (0..700).collect();
     let mut vectors: Vec<f32> = (0..700).flat_map(|_| random(rng, dim)).collect();
     vectors.chunks_exact_mut(dim).step_by(3).for_each(|vector| vector.copy_from_slice(copy));
-    let index = HashIndex::build(options, &vectors, &ids, &ids, Vec::new(), 1).unwrap();
+    let index = HashIndex::build(options, Batch::new(&vectors, &ids, &ids), 1).unwrap();
     index.remove(&[0, 30, 31]);
     let late: Vec<u64> = (0..20).map(|at| 17 * at).collect();
-    index.add(&copy.repeat(20), &late, &late, Vec::new()).unwrap();
+    index.add(Batch::new(&copy.repeat(20), &late, &late)).unwrap();
     let copies = (0..700).filter(|id| (id % 3 == 0 && *id != 30) || late.contains(id)).collect();
     (index, copies)
 }
@@ -81,7 +81,7 @@ fn scores_are_from_minus_one_to_one() {
         let mut vectors: Vec<f32> = (0..50 * dim).map(|_| rng.next_bell()).collect();
         vectors[..3].copy_from_slice(&[2.0, 1.0, 2.0]);
         let ids: Vec<u64> = (0..50).collect();
-        let index = HashIndex::build(options(dim, FAMILIES[0], rerank), &vectors, &ids, &ids, Vec::new(), 1);
+        let index = HashIndex::build(options(dim, FAMILIES[0], rerank), Batch::new(&vectors, &ids, &ids), 1);
         let index = index.unwrap();
         let opposite: Vec<f32> = vectors.iter().map(|v| -v).collect();
         for exact in [true, false] {
@@ -102,7 +102,7 @@ fn copies_of_several_products_come_with_all_their_items() {
     let ids = [5, 4, 3, 2, 1, 0];
     let products = [1, 1, 2, 3, 3, 4];
     let index =
-        HashIndex::build(options(8, FAMILIES[0], Rerank::F32), &vectors, &ids, &products, Vec::new(), 1);
+        HashIndex::build(options(8, FAMILIES[0], Rerank::F32), Batch::new(&vectors, &ids, &products), 1);
     let index = index.unwrap();
     let search = |k, exclude: &[u64], exact| {
         let exclude = exclude.to_vec();
@@ -123,10 +123,7 @@ fn copies_of_several_products_come_with_all_their_items() {
 fn far_too_many_ties_and_exclusions_are_refused() {
     let index = HashIndex::build(
         options(2, FAMILIES[0], Rerank::F32),
-        &[1.0, 0.0].repeat(5_000),
-        &(0..5_000).collect::<Vec<u64>>(),
-        &[7; 5_000],
-        Vec::new(),
+        Batch::new(&[1.0, 0.0].repeat(5_000), &(0..5_000).collect::<Vec<u64>>(), &[7; 5_000]),
         1,
     );
     let index = index.unwrap();

@@ -5,7 +5,7 @@ use lookalike_core::chunk::Rerank;
 use lookalike_core::filter::{Condition, Filter};
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::RotationKind;
-use lookalike_core::{Family, HashIndex, IndexOptions, SearchOptions};
+use lookalike_core::{Batch, Family, HashIndex, IndexOptions, SearchOptions};
 
 const DIM: usize = 16;
 const FAMILIES: [(Family, usize); 3] =
@@ -24,7 +24,8 @@ fn built(family: Family, tables: usize, items: u64) -> HashIndex {
     let products: Vec<u64> = ids.iter().map(|id| id / 4).collect();
     let price = |id: &u64| vec![("price".to_owned(), id.to_string())];
     let attributes = ids.iter().map(|id| ItemAttributes::new(vec![], price(id)).unwrap()).collect();
-    HashIndex::build(options, &vectors(items as usize, 1), &ids, &products, attributes, 1).unwrap()
+    let vectors = vectors(items as usize, 1);
+    HashIndex::build(options, Batch::new(&vectors, &ids, &products).with_attributes(attributes), 1).unwrap()
 }
 
 /// Codes scanned, buckets probed and candidates reranked of one query.
@@ -120,7 +121,7 @@ fn a_search_that_goes_on_counts_all_it_did() {
         .for_each(|(at, value)| *value = near[at % DIM] + 0.1 * rng.next_bell());
     let ids: Vec<u64> = (0..6_000).collect();
     let products: Vec<u64> = ids.iter().map(|id| if *id < 3_000 { 0 } else { *id }).collect();
-    let index = HashIndex::build(options, &all, &ids, &products, vec![], 1).unwrap();
+    let index = HashIndex::build(options, Batch::new(&all, &ids, &products), 1).unwrap();
     let wanted = SearchOptions { k: 10, rerank: Some(20), effort: Some(0.0), ..Default::default() };
     let (scanned, probed, reranked) = work(&index, &near, &wanted);
     let (scanned_g, probed_g, reranked_g) = work(&index, &near, &SearchOptions { group: true, ..wanted });

@@ -17,7 +17,7 @@ use lookalike_core::chunk::Rerank;
 use lookalike_core::index::StageSeconds;
 use lookalike_core::rotation::RotationKind;
 use lookalike_core::threads::Stop;
-use lookalike_core::{Error, Estimate, Family, HashIndex, IndexOptions, SearchOptions, isa};
+use lookalike_core::{Batch, Error, Estimate, Family, HashIndex, IndexOptions, SearchOptions, isa};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use panics::detached;
 use pyo3::create_exception;
@@ -102,8 +102,8 @@ impl NativeIndex {
         check_rows(&vectors, &ids)?;
         let (vectors, ids, products) = (vectors.as_slice()?, ids.as_slice()?, products.as_slice()?);
         let attributes = attributes_of(attributes, ids.len())?;
-        let build =
-            |stop: &Stop| HashIndex::build_until(stop, options, vectors, ids, products, attributes, threads);
+        let items = Batch::new(vectors, ids, products).with_attributes(attributes);
+        let build = |stop: &Stop| HashIndex::build_until(stop, options, items, threads);
         let built = interruptible(py, build)?.map_err(to_py)?;
         Ok(Self(built.expect("one that is stopped has returned already")))
     }
@@ -130,7 +130,8 @@ impl NativeIndex {
         check_rows(&vectors, &ids)?;
         let (vectors, ids, products) = (vectors.as_slice()?, ids.as_slice()?, products.as_slice()?);
         let attributes = attributes_of(attributes, ids.len())?;
-        detached(py, || self.0.add(vectors, ids, products, attributes))?.map_err(to_py)
+        let items = Batch::new(vectors, ids, products).with_attributes(attributes);
+        detached(py, || self.0.add(items))?.map_err(to_py)
     }
 
     fn remove(&self, py: Python<'_>, ids: PyReadonlyArray1<'_, u64>) -> PyResult<usize> {

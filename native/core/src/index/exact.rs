@@ -198,7 +198,7 @@ mod tests {
     use crate::partition::Family;
     use crate::rng::SplitMix64;
     use crate::rotation::RotationKind;
-    use crate::{HashIndex, IndexOptions};
+    use crate::{Batch, HashIndex, IndexOptions};
 
     fn cosine(a: &[f32], b: &[f32]) -> f64 {
         let dot = |x: &[f32], y: &[f32]| -> f64 {
@@ -241,9 +241,9 @@ mod tests {
                 let added = vectors(700, dim, 1);
                 let ids: Vec<u64> = (0..700).collect();
                 // Growing, it is retrained again and again, each time from the vectors as it kept them.
-                let index = HashIndex::build(options, &[], &[], &[], Vec::new(), 1).unwrap();
+                let index = HashIndex::build(options, Batch::default(), 1).unwrap();
                 for (vectors, ids) in added.chunks(50 * dim).zip(ids.chunks(50)) {
-                    index.add(vectors, ids, ids, Vec::new()).unwrap();
+                    index.add(Batch::new(vectors, ids, ids)).unwrap();
                 }
                 assert!(index.stats().trained_on > 600);
                 let state = index.snapshot();

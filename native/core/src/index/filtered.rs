@@ -66,7 +66,7 @@ mod tests {
     use crate::partition::Family;
     use crate::rng::SplitMix64;
     use crate::rotation::RotationKind;
-    use crate::{HashIndex, IndexOptions};
+    use crate::{Batch, HashIndex, IndexOptions};
 
     const DIM: usize = 12;
 
@@ -90,7 +90,7 @@ mod tests {
         let ids: Vec<u64> = (0..items).collect();
         let price = |id: &u64| vec![("price".to_owned(), id.to_string())];
         let attributes = ids.iter().map(|id| ItemAttributes::new(vec![], price(id)).unwrap()).collect();
-        HashIndex::build(options, vectors, &ids, &ids, attributes, 1).unwrap()
+        HashIndex::build(options, Batch::new(vectors, &ids, &ids).with_attributes(attributes), 1).unwrap()
     }
 
     #[test]
@@ -130,7 +130,7 @@ mod tests {
         let vectors: Vec<f32> = (0..3_000 * DIM).map(|_| rng.next_bell()).collect();
         let index = priced(Family::Learned, 3_000, &vectors);
         index.remove(&[5, 6]);
-        index.add(&vectors[..2 * DIM], &[5, 4_000], &[9, 9], Vec::new()).unwrap();
+        index.add(Batch::new(&vectors[..2 * DIM], &[5, 4_000], &[9, 9])).unwrap();
         let state = index.snapshot();
         let passing = state.attributes.evaluate(&less_than(40.0).unwrap());
         let mut allowed = Bitset::default();

@@ -6,8 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use super::items::Items;
 use super::options::IndexOptions;
-use super::state::{Items, State};
+use super::state::State;
 use super::writer::Writer;
 use crate::error::{Result, invalid};
 use crate::threads::Stop;

@@ -14,6 +14,7 @@ mod effort;
 mod exact;
 mod filtered;
 pub mod item_buckets;
+mod items;
 mod live;
 pub mod options;
 pub(crate) mod policy;
@@ -28,17 +29,17 @@ mod writer;
 
 use std::sync::Arc;
 
-use crate::attributes::ItemAttributes;
-use crate::error::{Result, invalid};
-use crate::input::{check_ids, unit_vectors};
+use crate::error::Result;
+use crate::input::unit_vectors;
 use crate::threads::{self, Stop};
 use bucket::Bucket;
 use live::Live;
 use options::{IndexOptions, SearchOptions};
-use state::{Items, State};
+use state::State;
 
 pub use clock::StageSeconds;
 pub use exact::ExactCandidates;
+pub use items::{Batch, Items};
 pub use search::SearchOutput;
 
 /// Figures about an index.
@@ -76,19 +77,12 @@ pub struct HashIndex {
 }
 
 impl HashIndex {
-    /// Builds an index of `ids.len()` vectors, with the attributes of each or of none, on `threads` threads (0: all cores).
+    /// Builds an index of some items on `threads` threads (0: all cores).
     ///
     /// # Errors
     /// [`crate::Error::Invalid`] if an option, a vector or an id is not acceptable.
-    pub fn build(
-        options: IndexOptions,
-        vectors: &[f32],
-        ids: &[u64],
-        products: &[u64],
-        attributes: Vec<ItemAttributes>,
-        threads: usize,
-    ) -> Result<Self> {
-        let built = Self::build_until(&Stop::default(), options, vectors, ids, products, attributes, threads);
+    pub fn build(options: IndexOptions, items: Batch, threads: usize) -> Result<Self> {
+        let built = Self::build_until(&Stop::default(), options, items, threads);
         Ok(built?.expect("nobody stops it"))
     }
 
@@ -99,14 +93,11 @@ impl HashIndex {
     pub fn build_until(
         stop: &Stop,
         options: IndexOptions,
-        vectors: &[f32],
-        ids: &[u64],
-        products: &[u64],
-        attributes: Vec<ItemAttributes>,
+        items: Batch,
         threads: usize,
     ) -> Result<Option<Self>> {
         options.check()?;
-        let items = checked_items(options.dim, vectors, ids, products, attributes)?;
+        let items = items.checked(options.dim)?;
         let state = threads::pool(threads)?.install(|| State::train_until(stop, &options, &items));
         Ok(state.map(|state| Self::from_state(options, state)))
     }
@@ -169,14 +160,8 @@ impl HashIndex {
     ///
     /// # Errors
     /// [`crate::Error::Invalid`] if a vector or an id is not acceptable; nothing is added then.
-    pub fn add(
-        &self,
-        vectors: &[f32],
-        ids: &[u64],
-        products: &[u64],
-        attributes: Vec<ItemAttributes>,
-    ) -> Result<()> {
-        let items = checked_items(self.options.dim, vectors, ids, products, attributes)?;
+    pub fn add(&self, items: Batch) -> Result<()> {
+        let items = items.checked(self.options.dim)?;
         self.live.write(&items.ids, &items).map(|_| ())
     }
 
@@ -223,21 +208,4 @@ impl Drop for HashIndex {
     fn drop(&mut self) {
         self.live.stop_rebuild();
     }
-}
-
-fn checked_items(
-    dim: usize,
-    vectors: &[f32],
-    ids: &[u64],
-    products: &[u64],
-    mut attributes: Vec<ItemAttributes>,
-) -> Result<Items> {
-    check_ids(ids, products)?;
-    let vectors = unit_vectors("vector", vectors, ids.len(), dim)?;
-    if !attributes.is_empty() && attributes.len() != ids.len() {
-        return invalid(format!("{} ids but attributes of {} items", ids.len(), attributes.len()));
-    }
-    attributes.resize(ids.len(), ItemAttributes::default());
-    let errors = vec![0.0; ids.len()];
-    Ok(Items { ids: ids.to_vec(), products: products.to_vec(), vectors, errors, attributes })
 }

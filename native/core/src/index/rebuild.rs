@@ -133,11 +133,11 @@ mod tests {
 
     use super::*;
     use crate::chunk::Rerank;
-    use crate::index::state::Items;
+    use crate::index::Items;
     use crate::partition::Family;
     use crate::rng::SplitMix64;
     use crate::rotation::RotationKind;
-    use crate::{HashIndex, IndexOptions, SearchOptions};
+    use crate::{Batch, HashIndex, IndexOptions, SearchOptions};
 
     const DIM: usize = 8;
 
@@ -152,7 +152,7 @@ mod tests {
 
     fn add(index: &HashIndex, ids: impl IntoIterator<Item = u64>, version: u64) {
         let ids: Vec<u64> = ids.into_iter().collect();
-        index.add(&vectors(&ids, version), &ids, &vec![version; ids.len()], Vec::new()).unwrap();
+        index.add(Batch::new(&vectors(&ids, version), &ids, &vec![version; ids.len()])).unwrap();
     }
 
     fn index(items: u64) -> HashIndex {
@@ -167,7 +167,7 @@ mod tests {
             seed: 1,
         };
         let ids: Vec<u64> = (0..items).collect();
-        HashIndex::build(options, &vectors(&ids, 1), &ids, &vec![1; ids.len()], Vec::new(), 1).unwrap()
+        HashIndex::build(options, Batch::new(&vectors(&ids, 1), &ids, &vec![1; ids.len()]), 1).unwrap()
     }
 
     fn start(index: &HashIndex, train: impl FnOnce(Arc<State>, &Stop) -> Option<State> + Send + 'static) {

@@ -5,29 +5,15 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
-use super::bucket::{Bucket, NewRow, write_live};
+use super::bucket::{Bucket, write_live};
 use super::calibration::Calibration;
 use super::item_buckets::ItemBuckets;
-use crate::attributes::{Attributes, ItemAttributes};
+use super::items::Items;
+use crate::attributes::Attributes;
 use crate::chunk::{Chunk, ChunkWriter, Layout, View};
 use crate::codebook::Codebook;
 use crate::memory::BufferMut;
 use crate::threads::Stop;
-
-/// Items in columns: ids, products, unit vectors laid out (item, dim), attributes.
-#[derive(Clone, Debug, Default)]
-pub struct Items {
-    /// Item ids, each once.
-    pub ids: Vec<u64>,
-    /// Product of each item.
-    pub products: Vec<u64>,
-    /// Unit vectors.
-    pub vectors: Vec<f32>,
-    /// How far each vector is at most from the one that the item was added with.
-    pub errors: Vec<f32>,
-    /// Categories and attribute values.
-    pub attributes: Vec<ItemAttributes>,
-}
 
 /// A snapshot. Clones share the codebook and all rows.
 #[derive(Clone, Debug)]
@@ -170,19 +156,6 @@ struct RowLocation<'a> {
     bucket: u32,
     view: View<'a>,
     at: usize,
-}
-
-impl Items {
-    /// Item number `at` as a row with this ordinal.
-    pub fn row(&self, dim: usize, at: usize, ordinal: u32) -> NewRow<'_> {
-        NewRow {
-            ordinal,
-            id: self.ids[at],
-            product: self.products[at],
-            vector: &self.vectors[at * dim..][..dim],
-            error: self.errors[at],
-        }
-    }
 }
 
 /// Buckets of `counts` rows, which `write` writes, next to each other in memory; nothing once `stop` is set.

@@ -10,10 +10,11 @@ use rayon::prelude::*;
 
 use super::bucket::write_new;
 use super::calibration::{Calibration, RESULTS, STEPS, STOPS, effort};
+use super::items::Items;
 use super::options::{IndexOptions, SearchOptions};
 use super::policy::{BRUTE_FORCE_ITEMS, cell_count, cross_polytope_buckets, planes_per_table};
 use super::search::search_here;
-use super::state::{Items, State, packed};
+use super::state::{State, packed};
 use crate::attributes::Attributes;
 use crate::cells::Cells;
 use crate::codebook::Codebook;

@@ -7,8 +7,9 @@ use rayon::prelude::*;
 
 use super::bucket::{Bucket, NewRow};
 use super::item_buckets::ItemBuckets;
+use super::items::Items;
 use super::policy;
-use super::state::{Items, State};
+use super::state::State;
 use crate::bitset::Bitset;
 use crate::partition::{Partition, ProbeOrder};
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use lookalike_core::attributes::ItemAttributes;
 use lookalike_core::filter::{Condition, Filter};
 use lookalike_core::format::{FILE_NAME, VERSION};
-use lookalike_core::{Error, HashIndex, SearchOptions};
+use lookalike_core::{Batch, Error, HashIndex, SearchOptions};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Gives the bytes the start and the checksum of an index file, so that all between is looked at.
@@ -33,7 +33,9 @@ pub fn open_and_use(folder: &Path, bytes: &[u8]) -> bool {
     let vectors: Vec<f32> = (0..2 * dim).map(|i| ((i * 7 % 11) as f32) - 4.5).collect();
     let search = || search_in_every_way(&index, &vectors);
     search();
-    index.add(&vectors, &[1, 7], &[2, 2], vec![ItemAttributes::default(); 2]).unwrap();
+    index
+        .add(Batch::new(&vectors, &[1, 7], &[2, 2]).with_attributes(vec![ItemAttributes::default(); 2]))
+        .unwrap();
     index.remove(&[7, 8, 9, 10, 20]);
     search();
     true

@@ -8,7 +8,7 @@ use lookalike_core::chunk::Rerank;
 use lookalike_core::format::FILE_NAME;
 use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::RotationKind;
-use lookalike_core::{Family, HashIndex, IndexOptions};
+use lookalike_core::{Batch, Family, HashIndex, IndexOptions};
 
 /// Families, and tables for each.
 pub const FAMILIES: [(Family, usize); 3] =
@@ -33,7 +33,12 @@ pub fn varied(folder: &Path, kept: usize) -> Vec<Vec<u8>> {
             let category = ["a", "b", "c"].map(str::to_owned)[..*id as usize % 4].to_vec();
             ItemAttributes::new(category, values[..*id as usize % 3].to_vec()).unwrap()
         });
-        let index = HashIndex::build(options, &vectors, &ids, &ids, attributes.collect(), 1).unwrap();
+        let index = HashIndex::build(
+            options,
+            Batch::new(&vectors, &ids, &ids).with_attributes(attributes.collect()),
+            1,
+        )
+        .unwrap();
         if index.stats().buckets_per_table > 0 {
             index.remove(&ids[..ids.len().saturating_sub(kept)]);
         }
