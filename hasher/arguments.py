@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lookalike.errors import NotSupportedError
 
 __all__ = [
+    "checked_documents",
     "checked_ids",
     "checked_integer",
     "checked_k",
@@ -76,6 +77,18 @@ def checked_vectors(array: object, name: str) -> NDArray[np.float32]:
     if not array.flags.aligned:
         raise ValueError(f"{name} must be aligned to its items of 4 bytes; its copy() is")
     return array
+
+
+def checked_documents(documents: object) -> Sequence[bytes] | None:
+    """Returns a sequence of byte strings, or None, or raises a ValueError."""
+    if documents is None:
+        return None
+    if not isinstance(documents, list | tuple):
+        raise ValueError(f"documents must be a list of bytes, not {type(documents).__name__}")
+    wrong = next((at for at, one in enumerate(documents) if not isinstance(one, bytes)), None)
+    if wrong is not None:
+        raise ValueError(f"documents[{wrong}] must be bytes, not {type(documents[wrong]).__name__}")
+    return documents
 
 
 def checked_ids(array: object, name: str) -> NDArray[np.uint64]:

@@ -15,6 +15,7 @@ open the index in each.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from typing import Final, Self, Unpack
 
@@ -76,6 +77,7 @@ class HashIndex:
         products: NDArray[np.uint64] | None = None,
         *,
         attributes: Attributes | None = None,
+        documents: Sequence[bytes] | None = None,
         bits: int = 256,
         family: str = "learned",
         tables: int | None = None,
@@ -90,21 +92,19 @@ class HashIndex:
         the training of a learned rotation of many dimensions. All other calls see signals when they return.
 
         Args:
-            vectors: ``(n, d)`` float32, C-contiguous, finite, no zero rows; scaled to unit length.
-                ``n`` may be 0.
+            vectors: ``(n, d)`` float32, C-contiguous, finite, no zero rows, or empty; scaled to unit length.
             ids: ``(n,)`` uint64, each once.
             products: ``(n,)`` uint64, the product of each item; by default each item is its own.
             attributes: Categories and attribute values of the items, for filters; by default none has any.
+            documents: n byte strings of at most 16 MiB, which searches return; by default none has any.
             bits: Code width, a multiple of 64 from 64 to 2,048.
             family: Hash family of the buckets: ``"learned"`` cells, ``"hyperplane"`` or ``"cross_polytope"``.
             tables: Bucket tables, 1 to 64, by default 1 (cross-polytopes 4). Each further table keeps all
                 rows once more. Learned cells have 1.
-            rerank: What the final scores are computed from: ``"int8"``, a byte a coordinate, scores within
-                about 0.005 of the cosine; ``"f16"``, twice that memory, within about 0.0005; ``"f32"``, four
-                times, the vectors as they are. ``exact`` searches and rebuilds know no more than that.
-            rotation: What turns vectors before their signs are taken: ``"random"``; or ``"learned"``, which
-                lets codes of fewer bits than dimensions look along the directions in which vectors differ
-                most.
+            rerank: What final scores, ``exact`` searches and rebuilds rest on: ``"int8"``, bytes,
+                within about 0.005 of the cosine; ``"f16"``, two, within 0.0005; ``"f32"``, the vectors.
+            rotation: What turns vectors before their signs are taken: ``"random"``; or ``"learned"``: codes
+                of fewer bits than dimensions look along the directions in which vectors differ most.
             seed: Seed of the rotation and the buckets, 0 to 2**64-1.
             threads: Threads of the build; 0 means one per core.
 
@@ -118,6 +118,7 @@ class HashIndex:
             arguments.checked_ids(ids, "ids"),
             arguments.checked_ids(ids if products is None else products, "products"),
             attributes=attributes,
+            documents=arguments.checked_documents(documents),
             bits=arguments.checked_integer(bits, "bits", 64, 2048),
             family=family,
             tables=arguments.checked_integer(
@@ -154,6 +155,7 @@ class HashIndex:
         exclude: NDArray[np.uint64] | None = None,
         group: bool = False,
         ties: bool = False,
+        documents: bool = False,
         threads: int = 1,
         exact: bool = False,
         estimate: str = "asymmetric",
@@ -168,15 +170,13 @@ class HashIndex:
                 early when calibration predicts no gain, and becomes exhaustive at half of the index.
             rerank: Candidates that are scored, at least ``k``; by default ``max(128, 8 k)``, at efforts 0
                 and 1 a quarter and four times as many.
-            effort: How much work to do where ``probes`` or ``rerank`` do not say, 0 to 1; by default what
-                :meth:`tune` has set, else 0.5. 0 scans a sixteenth of the items that 0.5 does, 1 sixteen
-                times as many; ``recall_by_effort`` of :meth:`stats` says what to expect.
+            effort: Work where ``probes`` or ``rerank`` do not say, 0 to 1; by default as :meth:`tune` set, or
+                0.5. 0 scans a sixteenth of it, 1 sixteen times as much: ``stats().recall_by_effort``.
             filter: Which items may be found. Where at most 2,000 pass, all of them are scored.
-            exclude: ``(n,)`` uint64, up to 1,024 ids that are not to be found, in the index or not. Another
-                item of the same product still is.
+            exclude: ``(n,)`` uint64, up to 1,024 ids not to be found, in the index or not; products are.
             group: Return the best item of each of the ``k`` best products.
-            ties: Return, in addition, what equals the last of the ``k`` results; with ``group`` also what
-                equals the best of its product. Exact searches return all of it, others what they score.
+            ties: Return also what equals the last result or, with ``group``, its product's best, if scored.
+            documents: Return the documents of the results, as they were when the scores were computed.
             threads: Threads over the queries; 0 means one per core.
             exact: Compare with every stored vector; ``probes`` and ``rerank`` are then without effect.
             estimate: What chooses candidates: ``"asymmetric"``, the query's coordinates against the codes'
@@ -187,7 +187,7 @@ class HashIndex:
             lookalike.errors.NotSupportedError: An option that this version does not have.
         """
         queries = arguments.checked_vectors(queries, "queries")
-        ids, products, scores, scanned, probed, reranked, seconds = self._native.search(
+        ids, products, scores, found, scanned, probed, reranked, seconds = self._native.search(
             queries,
             k=arguments.checked_k(k, len(queries)),
             probes=None if probes is None else arguments.checked_integer(probes, "probes", 1, 2**31 - 1),
@@ -197,11 +197,12 @@ class HashIndex:
             exclude=None if exclude is None else arguments.checked_ids(exclude, "exclude"),
             group=bool(group),
             ties=bool(ties),
+            documents=bool(documents),
             exact=bool(exact),
             estimate=arguments.checked_name(estimate, "estimate", ESTIMATES),
             threads=arguments.checked_integer(threads, "threads", 0, 1024),
         )
-        return SearchResult(ids, products, scores, scanned, probed, reranked, seconds)
+        return SearchResult(ids, products, scores, scanned, probed, reranked, seconds, found)
 
     def exact_candidates(
         self,
@@ -302,6 +303,7 @@ class HashIndex:
         products: NDArray[np.uint64] | None = None,
         *,
         attributes: Attributes | None = None,
+        documents: Sequence[bytes] | None = None,
     ) -> None:
         """Adds items, which can be found when this returns; an id that is present is replaced.
 
@@ -318,6 +320,7 @@ class HashIndex:
             ids: ``(n,)`` uint64, each once in the batch.
             products: ``(n,)`` uint64; by default each item is its own product.
             attributes: As in :meth:`build`; a replaced item keeps none of its old ones.
+            documents: As in :meth:`build`; a replaced item does not keep its old one.
 
         Raises:
             ValueError: As in :meth:`build`; nothing is added then.
@@ -327,7 +330,15 @@ class HashIndex:
             arguments.checked_ids(ids, "ids"),
             arguments.checked_ids(ids if products is None else products, "products"),
             attributes=attributes,
+            documents=arguments.checked_documents(documents),
         )
+
+    def documents(self, ids: NDArray[np.uint64]) -> list[bytes | None]:
+        """Returns the documents of items ``(n,)`` uint64, empty ones included; None for unknown ids.
+
+        It waits for writes, which searches never do.
+        """
+        return self._native.documents(arguments.checked_ids(ids, "ids"))
 
     def remove(self, ids: NDArray[np.uint64]) -> int:
         """Removes items ``(n,)`` uint64 and returns how many there were; unknown ids are passed over.

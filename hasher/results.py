@@ -34,7 +34,7 @@ discard it and build it again from the stored vectors.
 
 
 class IndexStats(TypedDict):
-    """Figures about an index; ``*_bytes`` count the native arrays.
+    """Figures about an index; ``*_bytes`` count the native arrays, also where they are mapped from a file.
 
     ``recall_by_effort`` is the recall of searches for 10 at efforts 0, 1/8, …, 1, measured when the buckets
     were trained, on vectors that they were trained without and against what effort 1 finds.
@@ -55,6 +55,7 @@ class IndexStats(TypedDict):
     vector_bytes: int
     bucket_bytes: int
     attribute_bytes: int
+    document_bytes: int
     recall_by_effort: tuple[float, ...]
     rebuilding: bool
     failed_rebuilds: int
@@ -74,6 +75,7 @@ class SearchOptions(TypedDict, total=False):
     exclude: NDArray[np.uint64] | None
     group: bool
     ties: bool
+    documents: bool
     threads: int
     exact: bool
     estimate: str
@@ -96,6 +98,8 @@ class SearchResult:
         candidates_reranked: ``(q,)`` uint64, rows that each query was scored with from the vectors that the
             index keeps.
         seconds: Time by stage (``hash``, ``probe``, ``scan``, ``rerank``), summed over the queries.
+        documents: Of each query the documents of what was found, without padding; an empty one: the item has
+            none. Empty where they were not asked for.
     """
 
     ids: NDArray[np.uint64]
@@ -105,6 +109,7 @@ class SearchResult:
     buckets_probed: NDArray[np.uint64]
     candidates_reranked: NDArray[np.uint64]
     seconds: dict[str, float]
+    documents: list[list[bytes]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
 # The private native extension. Arrays are C-contiguous; see `hasher.index` for the documented face.
+from collections.abc import Sequence
 from os import PathLike
 from typing import TypedDict, final
 
@@ -38,6 +39,7 @@ class _Stats(TypedDict):
     vector_bytes: int
     bucket_bytes: int
     attribute_bytes: int
+    document_bytes: int
     recall_by_effort: tuple[float, ...]
     rebuilding: bool
     failed_rebuilds: int
@@ -54,6 +56,7 @@ class NativeIndex:
         products: NDArray[np.uint64],
         *,
         attributes: Attributes | None,
+        documents: Sequence[bytes] | None,
         bits: int,
         family: str,
         tables: int,
@@ -72,8 +75,10 @@ class NativeIndex:
         products: NDArray[np.uint64],
         *,
         attributes: Attributes | None,
+        documents: Sequence[bytes] | None,
     ) -> None: ...
     def remove(self, ids: NDArray[np.uint64]) -> int: ...
+    def documents(self, ids: NDArray[np.uint64]) -> list[bytes | None]: ...
     def wait_for_rebuild(self) -> None: ...
     def search(
         self,
@@ -87,6 +92,7 @@ class NativeIndex:
         exclude: NDArray[np.uint64] | None,
         group: bool,
         ties: bool,
+        documents: bool,
         estimate: str,
         exact: bool,
         threads: int,
@@ -94,6 +100,7 @@ class NativeIndex:
         NDArray[np.uint64],
         NDArray[np.uint64],
         NDArray[np.float32],
+        list[list[bytes]],
         NDArray[np.uint64],
         NDArray[np.uint64],
         NDArray[np.uint64],

@@ -138,6 +138,7 @@ def test_a_panic_of_the_engine_is_an_ordinary_exception() -> None:
         "exclude": None,
         "group": False,
         "ties": False,
+        "documents": False,
         "estimate": "asymmetric",
         "exact": False,
         "threads": 1,

@@ -10,6 +10,7 @@
 //! | buckets in query-directed order | [`partition`] ([`cells`], [`planes`] or [`cross_polytope`]), [`probe`] |
 //! | estimates from the sign codes | [`kernels::scan`], [`codebook`] |
 //! | scores of the best, top k | [`kernels::dot`], [`rank`] |
+//! | their documents | [`documents`] |
 //!
 //! [`index`] puts them together and keeps the index live under adds and removals; its rows lie in
 //! [`chunk`]s of shared [`memory`], and [`format`] stores them. All arithmetic in bulk is done by [`kernels`], for
@@ -27,6 +28,7 @@ pub mod cells;
 pub mod chunk;
 pub mod codebook;
 pub mod cross_polytope;
+pub mod documents;
 pub mod error;
 pub mod filter;
 pub mod format;

@@ -60,6 +60,11 @@ impl Buffer {
         })
     }
 
+    /// Whether it lies in a mapped file.
+    pub fn is_mapped(&self) -> bool {
+        matches!(*self.owner, Owner::File(_))
+    }
+
     /// A copy of `bytes` in memory.
     pub fn copy_of(bytes: &[u8]) -> Self {
         let mut copy = BufferMut::zeroed(bytes.len());

@@ -11,6 +11,8 @@ pub struct Hit {
     pub id: u64,
     /// The product it belongs to.
     pub product: u64,
+    /// Where whoever ranks it has its row.
+    pub place: u32,
 }
 
 fn by_rank(a: &Hit, b: &Hit) -> Ordering {
@@ -72,7 +74,7 @@ mod tests {
     use super::*;
 
     fn hit(score: f32, id: u64, product: u64) -> Hit {
-        Hit { score, id, product }
+        Hit { score, id, product, place: 0 }
     }
 
     #[test]

@@ -21,6 +21,10 @@ const ROUNDS: u64 = 40;
 /// 65,536 of them, 13 rounds' worth: each span sees the most and the least of that.
 const WARM_UP: u64 = 10;
 
+fn hash(round: u64, id: u64) -> u64 {
+    SplitMix64::new(round << 32 | id).next_u64()
+}
+
 /// Version `round` of some items: each round they are others, and have values that no other round has.
 fn upsert(index: &HashIndex, ids: &[u64], round: u64) {
     let mut rng = SplitMix64::new(round << 32 | ids[0]);
@@ -33,7 +37,10 @@ fn upsert(index: &HashIndex, ids: &[u64], round: u64) {
         ItemAttributes::new(vec!["all".to_owned(), format!("round {round}")], values).unwrap()
     });
     let attributes = attributes.collect();
-    index.add(Batch::new(&vectors, ids, ids).with_attributes(attributes)).unwrap();
+    let documents: Vec<Vec<u8>> =
+        ids.iter().map(|id| vec![round as u8; (hash(round, *id) % 400) as usize]).collect();
+    let documents = documents.iter().map(Vec::as_slice).collect();
+    index.add(Batch::new(&vectors, ids, ids).with_attributes(attributes).with_documents(documents)).unwrap();
 }
 
 fn row_bytes(stats: &Stats) -> usize {
@@ -91,6 +98,12 @@ fn replacing_items_takes_no_more_and_more_memory() {
             }
             let stats = index.stats();
             assert_eq!(stats.items, ids.len());
+            let documents: u64 = ids.iter().map(|id| hash(round, *id) % 400).sum();
+            let places = 4096 * (index.snapshot().ordinals as usize).div_ceil(512);
+            assert!(
+                (0..=places).contains(&(stats.document_bytes - documents as usize)),
+                "those of this round"
+            );
             if round <= WARM_UP {
                 continue;
             }
@@ -120,6 +133,7 @@ fn replacing_items_takes_no_more_and_more_memory() {
         assert_eq!(index.remove(&ids), ids.len());
         let empty = index.stats();
         assert_eq!((empty.items, empty.dead_rows, row_bytes(&empty)), (0, 0, 0));
+        assert_eq!(empty.document_bytes, 0);
         assert_eq!(matching(&index, is("kept", "yes".into())), 0);
     }
 }

@@ -119,6 +119,67 @@ fn attributes_of_items_that_are_not_there_take_no_memory() {
     assert!(!survives(folder.path(), &with(299_999 * 1024 + 1, &stored), "scattered items"));
 }
 
+/// Lengths of documents that add up, but to others than those of the items that there are.
+#[test]
+fn documents_are_those_of_items_that_are_there_and_no_longer_than_one_may_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = IndexOptions {
+        dim: 10,
+        bits: 128,
+        family: Family::Learned,
+        tables: 1,
+        rerank: Rerank::F32,
+        rotation: RotationKind::Random,
+        seed: 3,
+    };
+    let mut rng = SplitMix64::new(5);
+    let vectors: Vec<f32> = (0..300 * 10).map(|_| rng.next_bell()).collect();
+    let ids: Vec<u64> = (0..300).collect();
+    let documents: Vec<Vec<u8>> = ids.iter().map(|id| vec![*id as u8; 5]).collect();
+    let batch =
+        Batch::new(&vectors, &ids, &ids).with_documents(documents.iter().map(Vec::as_slice).collect());
+    let index = HashIndex::build(options, batch, 1).unwrap();
+    index.remove(&[1, 2]);
+    index.save(folder.path()).unwrap();
+    let good = fs::read(folder.path().join(FILE_NAME)).unwrap();
+    let at = parts(&good).documents;
+    assert_eq!(good.len() - 8, at + 300 * 4 + 298 * 5);
+    let with = |lengths: &[(usize, u32)]| {
+        let mut bytes = good.clone();
+        for (ordinal, length) in lengths {
+            bytes[at + 4 * ordinal..][..4].copy_from_slice(&length.to_le_bytes());
+        }
+        seal(&mut bytes);
+        fs::write(folder.path().join(FILE_NAME), &bytes).unwrap();
+        match HashIndex::open(folder.path()) {
+            Ok(index) => Ok(index),
+            Err(Error::Damaged(message)) => Err(message),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let refused = |lengths: &[(usize, u32)], why: &str| {
+        let message = with(lengths).expect_err("it is opened");
+        assert!(message.contains(why), "{message}");
+    };
+    let index = with(&[]).unwrap();
+    assert_eq!(index.documents(&[0, 1, 299]), [Some(vec![0; 5]), None, Some(vec![43; 5])]);
+    // The bytes of two neighbours, divided otherwise.
+    let index = with(&[(0, 0), (3, 10)]).unwrap();
+    assert_eq!(index.documents(&[0, 3]), [Some(vec![]), Some(vec![0, 0, 0, 0, 0, 3, 3, 3, 3, 3])]);
+    refused(&[(0, 0), (1, 5)], "an item that does not exist");
+    refused(&[(0, 4)], "not the length");
+    refused(&[(0, 6)], "not the length");
+    refused(&[(7, u32::MAX), (8, 10)], "too long");
+    refused(&[(7, (1 << 24) + 1)], "too long");
+    let mut bytes = good.clone();
+    bytes.splice(at + 300 * 4..at + 300 * 4, [1, 2, 3]);
+    seal(&mut bytes);
+    assert!(!survives(folder.path(), &bytes, "three more bytes"));
+    bytes.truncate(at + 299 * 4);
+    seal(&mut bytes);
+    assert!(!survives(folder.path(), &bytes, "without the last lengths"));
+}
+
 /// A file like `good` with other contents between two parts, and as many lists of which only the first have rows.
 fn with_lists(good: &[u8], per_table: u64, partition: &[u8], lists: usize) -> Vec<u8> {
     let at = parts(good);

@@ -177,11 +177,15 @@ const INTERESTING: [u32; 14] = [
 
 /// One random alteration of a kind that fuzzers make.
 fn alter(bytes: &mut Vec<u8>, other: &[u8], rng: &mut SplitMix64) {
-    let rows = parts(other).rows;
+    let Parts { rows, documents, .. } = parts(other);
     let mut below = |n: usize| rng.next_u64() as usize % n.max(1);
-    // Mostly in what describes the rows, else in the rows.
-    let length = if below(4) > 0 { bytes.len().min(rows) } else { bytes.len() };
-    let at = 16 + below(length.saturating_sub(32));
+    // Mostly in what describes the rows or the documents, else in these.
+    let (start, length) = match below(8) {
+        0 => (16, bytes.len()),
+        1 => (documents.min(bytes.len().saturating_sub(32)).max(16), bytes.len()),
+        _ => (16, bytes.len().min(rows)),
+    };
+    let at = start + below(length.saturating_sub(start + 16));
     match below(7) {
         0 => bytes[at] ^= 1 << below(8),
         1 => bytes[at] = below(256) as u8,
@@ -231,7 +235,7 @@ fn random_damage_behind_a_right_checksum_is_refused_or_harmless() {
 fn absurd_parts_behind_a_right_checksum_are_refused_or_harmless() {
     let folder = tempfile::tempdir().unwrap();
     for (file, good) in varied(folder.path(), usize::MAX).iter().enumerate() {
-        let Parts { mean, partition, lists, attributes, rows } = parts(good);
+        let Parts { mean, partition, lists, attributes, rows, documents } = parts(good);
         let altered = |at: usize, value: &[u8]| {
             let mut bytes = good.clone();
             bytes[at..at + value.len()].copy_from_slice(value);
@@ -269,6 +273,11 @@ fn absurd_parts_behind_a_right_checksum_are_refused_or_harmless() {
             }
             for at in (attributes + 8..rows).step_by(4).take(60) {
                 survives(folder.path(), &altered(at, &(value as u32).to_le_bytes()), "attributes");
+            }
+            for at in (documents..good.len() - 8).step_by(4).take(12) {
+                let bytes = altered(at, &(value as u32).to_le_bytes());
+                let opened = survives(folder.path(), &bytes, "the length of a document");
+                assert!(!opened || bytes == *good, "file {file}, length at {at}");
             }
         }
     }

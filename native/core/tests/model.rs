@@ -63,6 +63,7 @@ fn search_options() -> impl Strategy<Value = SearchOptions> {
             estimate,
             exclude,
             ties,
+            documents: false,
         },
     )
 }

@@ -45,6 +45,10 @@ fn vectors(group: u64, version: u64) -> Vec<f32> {
     (0..GROUP).flat_map(|_| centre.iter().map(|c| c + 0.05 * rng.next_bell()).collect::<Vec<f32>>()).collect()
 }
 
+fn document(id: u64, version: u64) -> Vec<u8> {
+    format!("version {version} of {id}, {}", "x".repeat((id * version % 50) as usize)).into_bytes()
+}
+
 fn ids(group: u64) -> Vec<u64> {
     (GROUP * group..GROUP * (group + 1)).collect()
 }
@@ -57,12 +61,12 @@ fn write_version(index: &HashIndex, group: u64, version: u64) {
     let values = vec![("version".to_owned(), version.to_string()), ("group".to_owned(), group.to_string())];
     let attributes = ItemAttributes::new(vec!["all".to_owned()], values).unwrap();
     let products = vec![product(group, version); GROUP as usize];
-    index
-        .add(
-            Batch::new(&vectors(group, version), &ids(group), &products)
-                .with_attributes(vec![attributes; GROUP as usize]),
-        )
-        .unwrap();
+    let documents: Vec<Vec<u8>> = ids(group).iter().map(|id| document(*id, version)).collect();
+    let (ids, vectors) = (ids(group), vectors(group, version));
+    let batch = Batch::new(&vectors, &ids, &products)
+        .with_attributes(vec![attributes; GROUP as usize])
+        .with_documents(documents.iter().map(Vec::as_slice).collect());
+    index.add(batch).unwrap();
 }
 
 /// Takes groups through their versions until `BATCHES` are written; new groups make the index grow
@@ -96,6 +100,7 @@ fn check_one_search(index: &HashIndex, progress: &Progress, rng: &mut SplitMix64
         probes: everything.then_some(1 << 24),
         rerank: everything.then_some(1 << 16),
         filter: filter.map(|condition| Filter::new(vec![condition], vec![], vec![]).unwrap()),
+        documents: true,
         ..Default::default()
     };
     let out = index.search(&vectors(group, 0)[..DIM], &options, 1).unwrap();
@@ -106,8 +111,9 @@ fn check_one_search(index: &HashIndex, progress: &Progress, rng: &mut SplitMix64
     let unique: HashSet<u64> = out.ids[..hits].iter().copied().collect();
     assert_eq!(unique.len(), hits, "no item twice");
     let mut of_group = HashSet::new();
-    for (id, found) in out.ids[..hits].iter().zip(&out.products) {
+    for (at, (id, found)) in out.ids[..hits].iter().zip(&out.products).enumerate() {
         let (own, version) = (id / GROUP, found / 1000);
+        assert_eq!(out.document(at), document(*id, version), "that of what was scored");
         assert_eq!(found % 1000, own, "the product is one that the item had");
         assert!(!removes(version) && version > 0, "a version that was written");
         let range = before[own as usize]..=after[own as usize];

@@ -15,15 +15,19 @@ use filters::{attributes_from_py, filter_from_py};
 use lookalike_core::attributes::ItemAttributes;
 use lookalike_core::chunk::Rerank;
 use lookalike_core::index::StageSeconds;
+use lookalike_core::input::NO_ID;
 use lookalike_core::rotation::RotationKind;
 use lookalike_core::threads::Stop;
-use lookalike_core::{Batch, Error, Estimate, Family, HashIndex, IndexOptions, SearchOptions, isa};
+use lookalike_core::{
+    Batch, Error, Estimate, Family, HashIndex, IndexOptions, SearchOptions, SearchOutput, isa,
+};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use panics::detached;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 use signals::interruptible;
 
 create_exception!(lookalike._native, DamagedError, PyValueError, "A stored index cannot be used.");
@@ -57,11 +61,13 @@ where
     PyArray1::from_vec(py, values).reshape([rows, columns])
 }
 
-/// `(ids, products, scores, codes_scanned, buckets_probed, candidates_reranked, seconds by stage)`.
+/// `(ids, products, scores, documents of the hits of each query, codes_scanned, buckets_probed, candidates_reranked,
+/// seconds by stage)`.
 type SearchTuple<'py> = (
     Bound<'py, PyArray2<u64>>,
     Bound<'py, PyArray2<u64>>,
     Bound<'py, PyArray2<f32>>,
+    Vec<Vec<Bound<'py, PyBytes>>>,
     Bound<'py, PyArray1<u64>>,
     Bound<'py, PyArray1<u64>>,
     Bound<'py, PyArray1<u64>>,
@@ -78,7 +84,7 @@ struct NativeIndex(HashIndex);
 #[pymethods]
 impl NativeIndex {
     #[staticmethod]
-    #[pyo3(signature = (vectors, ids, products, *, attributes, bits, family, tables, rerank, rotation, seed, threads))]
+    #[pyo3(signature = (vectors, ids, products, *, attributes, documents, bits, family, tables, rerank, rotation, seed, threads))]
     #[allow(clippy::too_many_arguments)]
     fn build(
         py: Python<'_>,
@@ -86,6 +92,7 @@ impl NativeIndex {
         ids: PyReadonlyArray1<'_, u64>,
         products: PyReadonlyArray1<'_, u64>,
         attributes: Option<&Bound<'_, PyAny>>,
+        documents: Option<Vec<PyBackedBytes>>,
         bits: usize,
         family: &str,
         tables: usize,
@@ -102,7 +109,8 @@ impl NativeIndex {
         check_rows(&vectors, &ids)?;
         let (vectors, ids, products) = (vectors.as_slice()?, ids.as_slice()?, products.as_slice()?);
         let attributes = attributes_of(attributes, ids.len())?;
-        let items = Batch::new(vectors, ids, products).with_attributes(attributes);
+        let documents = borrowed(documents.as_ref());
+        let items = Batch::new(vectors, ids, products).with_attributes(attributes).with_documents(documents);
         let build = |stop: &Stop| HashIndex::build_until(stop, options, items, threads);
         let built = interruptible(py, build)?.map_err(to_py)?;
         Ok(Self(built.expect("one that is stopped has returned already")))
@@ -117,7 +125,7 @@ impl NativeIndex {
         detached(py, || self.0.save(&folder))?.map_err(to_py)
     }
 
-    #[pyo3(signature = (vectors, ids, products, *, attributes))]
+    #[pyo3(signature = (vectors, ids, products, *, attributes, documents))]
     fn add(
         &self,
         py: Python<'_>,
@@ -125,18 +133,30 @@ impl NativeIndex {
         ids: PyReadonlyArray1<'_, u64>,
         products: PyReadonlyArray1<'_, u64>,
         attributes: Option<&Bound<'_, PyAny>>,
+        documents: Option<Vec<PyBackedBytes>>,
     ) -> PyResult<()> {
         check_dim(self.0.options().dim, vectors.shape()[1])?;
         check_rows(&vectors, &ids)?;
         let (vectors, ids, products) = (vectors.as_slice()?, ids.as_slice()?, products.as_slice()?);
         let attributes = attributes_of(attributes, ids.len())?;
-        let items = Batch::new(vectors, ids, products).with_attributes(attributes);
+        let documents = borrowed(documents.as_ref());
+        let items = Batch::new(vectors, ids, products).with_attributes(attributes).with_documents(documents);
         detached(py, || self.0.add(items))?.map_err(to_py)
     }
 
     fn remove(&self, py: Python<'_>, ids: PyReadonlyArray1<'_, u64>) -> PyResult<usize> {
         let ids = ids.as_slice()?;
         detached(py, || self.0.remove(ids))
+    }
+
+    fn documents<'py>(
+        &self,
+        py: Python<'py>,
+        ids: PyReadonlyArray1<'_, u64>,
+    ) -> PyResult<Vec<Option<Bound<'py, PyBytes>>>> {
+        let ids = ids.as_slice()?;
+        let documents = detached(py, || self.0.documents(ids))?;
+        Ok(documents.into_iter().map(|one| one.map(|bytes| PyBytes::new(py, &bytes))).collect())
     }
 
     fn wait_for_rebuild(&self, py: Python<'_>) -> PyResult<()> {
@@ -148,7 +168,7 @@ impl NativeIndex {
         matrix(vectors, self.0.options().dim, py)
     }
 
-    #[pyo3(signature = (queries, *, k, probes, rerank, effort, filter, exclude, group, ties, estimate, exact, threads))]
+    #[pyo3(signature = (queries, *, k, probes, rerank, effort, filter, exclude, group, ties, documents, estimate, exact, threads))]
     #[allow(clippy::too_many_arguments)]
     fn search<'py>(
         &self,
@@ -162,6 +182,7 @@ impl NativeIndex {
         exclude: Option<PyReadonlyArray1<'py, u64>>,
         group: bool,
         ties: bool,
+        documents: bool,
         estimate: &str,
         exact: bool,
         threads: usize,
@@ -170,14 +191,27 @@ impl NativeIndex {
         let filter = filter.map(filter_from_py).transpose()?;
         let estimate = known(Estimate::named(estimate), "estimate", estimate)?;
         let exclude = ids_of(exclude.as_ref())?;
-        let options =
-            SearchOptions { k, probes, rerank, group, exact, effort, filter, exclude, ties, estimate };
+        let options = SearchOptions {
+            k,
+            probes,
+            rerank,
+            group,
+            exact,
+            effort,
+            filter,
+            exclude,
+            ties,
+            estimate,
+            documents,
+        };
         let queries = queries.as_slice()?;
         let out = detached(py, || self.0.search(queries, &options, threads))?.map_err(to_py)?;
+        let found = if documents { documents_of(&out, py) } else { Vec::new() };
         Ok((
             matrix(out.ids, out.width, py)?,
             matrix(out.products, out.width, py)?,
             matrix(out.scores, out.width, py)?,
+            found,
             PyArray1::from_vec(py, out.codes_scanned),
             PyArray1::from_vec(py, out.buckets_probed),
             PyArray1::from_vec(py, out.candidates_reranked),
@@ -225,6 +259,7 @@ impl NativeIndex {
         out.set_item("vector_bytes", stats.vector_bytes)?;
         out.set_item("bucket_bytes", stats.bucket_bytes)?;
         out.set_item("attribute_bytes", stats.attribute_bytes)?;
+        out.set_item("document_bytes", stats.document_bytes)?;
         out.set_item("recall_by_effort", PyTuple::new(py, stats.recall_by_effort)?)?;
         out.set_item("rebuilding", stats.rebuilding)?;
         out.set_item("failed_rebuilds", stats.failed_rebuilds)?;
@@ -247,6 +282,19 @@ fn known<T>(found: Option<T>, what: &str, name: &str) -> PyResult<T> {
 
 fn attributes_of(attributes: Option<&Bound<'_, PyAny>>, items: usize) -> PyResult<Vec<ItemAttributes>> {
     attributes.map_or(Ok(Vec::new()), |attributes| attributes_from_py(attributes, items))
+}
+
+fn borrowed(documents: Option<&Vec<PyBackedBytes>>) -> Vec<&[u8]> {
+    documents.map_or(Vec::new(), |documents| documents.iter().map(|document| &**document).collect())
+}
+
+fn documents_of<'py>(found: &SearchOutput, py: Python<'py>) -> Vec<Vec<Bound<'py, PyBytes>>> {
+    let rows = found.ids.chunks(found.width).enumerate();
+    let documents = rows.map(|(row, ids)| {
+        let hits = ids.iter().take_while(|id| **id != NO_ID).count();
+        (0..hits).map(|at| PyBytes::new(py, found.document(row * found.width + at))).collect()
+    });
+    documents.collect()
 }
 
 fn ids_of(ids: Option<&PyReadonlyArray1<'_, u64>>) -> PyResult<Vec<u64>> {

@@ -11,6 +11,7 @@
 //! | … | learned: directions, groups + 1 or 0 (u64) · centroids f32 (cells, dim) · directions f32 (directions, dim) · groups u32; hyperplane: normals f32 (tables, planes, dim) · offsets f32 (tables, planes) |
 //! | … | rows of each bucket, u32 (tables × buckets) · ordinals of removed rows, u32 · length u64 and bytes of the attributes, see [`crate::attributes`]; zeros up to a multiple of 64 bytes |
 //! | … | the blocks of the buckets, one after another, then their columns; see [`crate::chunk`] |
+//! | … | bytes of the document of each ordinal, u32; the documents, one after another; see [`crate::documents`] |
 //! | 8 | XXH3-64 of all bytes before |
 //!
 //! With few items there are no buckets, nor what makes them.
@@ -40,7 +41,7 @@ use write::write_file;
 pub const FILE_NAME: &str = "index.lkx";
 const MAGIC: &[u8; 8] = b"LKHASHIX";
 /// Raised whenever older readers could misread a file.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 const PREFIX: usize = 16;
 const HEADER_FIELDS: usize = 13;
 

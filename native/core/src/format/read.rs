@@ -14,6 +14,7 @@ use crate::cells::{Cells, CellsParts};
 use crate::chunk::{Chunk, Rerank};
 use crate::codebook::Codebook;
 use crate::cross_polytope::CrossPolytopes;
+use crate::documents::{Documents, MAX_DOCUMENT_BYTES};
 use crate::error::{Result, damaged};
 use crate::index::bucket::Bucket;
 use crate::index::calibration::{Calibration, STEPS};
@@ -107,7 +108,7 @@ fn read_calibration(input: &mut Input) -> Result<Calibration> {
 
 fn read_body(
     mut input: Input,
-    map: impl FnOnce(Range<usize>) -> Result<Buffer>,
+    map: impl Fn(Range<usize>) -> Result<Buffer>,
 ) -> Result<(IndexOptions, State)> {
     let Header { options, live, removed, ordinals, trained_on, per_table } = read_header(&mut input)?;
     let calibration = read_calibration(&mut input)?;
@@ -126,10 +127,11 @@ fn read_body(
     }
     let length = usize::try_from(input.u64s(1)?[0]).unwrap_or(usize::MAX);
     let attributes = input.take::<1>(length)?.as_flattened();
-    let buckets = read_buckets(input, map, &codebook, &sizes, &dead)?;
+    let buckets = read_buckets(&mut input, &map, &codebook, &sizes, &dead)?;
     let tables: Vec<&[Bucket]> = buckets.chunks(buckets.len() / codebook.tables()).collect();
     let findable = findable(&tables, &codebook.layout, live, ordinals)?;
     let attributes = Attributes::deserialise(attributes, &findable)?;
+    let documents = read_documents(&mut input, &map, ordinals, &findable)?;
     let removed = buckets.iter().map(Bucket::removed).sum();
     let codebook = Arc::new(codebook);
     let item_buckets = OnceLock::new();
@@ -142,6 +144,7 @@ fn read_body(
         ordinals,
         item_buckets,
         attributes,
+        documents,
         calibration,
     };
     // What is sized by the ordinals would be far larger than the items need, or a damaged file may ask for.
@@ -192,8 +195,8 @@ fn read_cells(input: &mut Input, dim: usize, count: usize) -> Result<Cells> {
 }
 
 fn read_buckets(
-    mut input: Input,
-    map: impl FnOnce(Range<usize>) -> Result<Buffer>,
+    input: &mut Input,
+    map: impl Fn(Range<usize>) -> Result<Buffer>,
     codebook: &Codebook,
     sizes: &[u32],
     dead: &RoaringBitmap,
@@ -204,10 +207,9 @@ fn read_buckets(
     input.take::<1>(input.place().next_multiple_of(ALIGN) - input.place())?;
     // Scattered over the pages of a file, codes are read a third slower.
     let blocks = Buffer::copy_of(input.take::<1>(blocks)?.as_flattened());
-    if input.bytes.len() != columns {
-        return damaged(format!("{FILE_NAME} has not the length that its header says"));
-    }
-    let columns = map(input.place()..input.end)?;
+    let start = input.place();
+    input.take::<1>(columns)?;
+    let columns = map(start..input.place())?;
     let [block_sizes, column_sizes] = [0, 1].map(|part| sizes_of(part).collect::<Vec<_>>());
     let parts = blocks.cut(&block_sizes).zip(columns.cut(&column_sizes));
     let mut buckets = Vec::with_capacity(sizes.len());
@@ -219,4 +221,23 @@ fn read_buckets(
         buckets.push(Bucket::of(main).without(&layout, dead));
     }
     Ok(buckets)
+}
+
+fn read_documents(
+    input: &mut Input,
+    map: impl Fn(Range<usize>) -> Result<Buffer>,
+    ordinals: u32,
+    findable: &RoaringBitmap,
+) -> Result<Documents> {
+    let lengths = input.u32s(ordinals as usize)?;
+    if lengths.iter().any(|length| *length as usize > MAX_DOCUMENT_BYTES) {
+        return damaged(format!("{FILE_NAME} has a document that is too long"));
+    }
+    if lengths.iter().map(|length| *length as usize).sum::<usize>() != input.bytes.len() {
+        return damaged(format!("{FILE_NAME} has not the length that its header says"));
+    }
+    if (0..).zip(&lengths).any(|(ordinal, length)| *length > 0 && !findable.contains(ordinal)) {
+        return damaged(format!("{FILE_NAME} has the document of an item that does not exist"));
+    }
+    Ok(Documents::in_buffer(&lengths, &map(input.place()..input.end)?))
 }

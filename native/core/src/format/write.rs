@@ -20,18 +20,26 @@ use crate::rotation::{Rotation, RotationKind};
 pub fn write_file(options: &IndexOptions, state: &State, file: &File) -> io::Result<()> {
     let mut out = Checked { file: io::BufWriter::new(file), hash: Xxh3::new(), length: 0 };
     let removed = removed_ordinals(state);
-    write_header(&mut out, options, state, removed.len())?;
+    let ordinals = ordinals_in_use(state);
+    write_header(&mut out, options, state, removed.len(), ordinals)?;
     write_codebook(&mut out, state)?;
     out.put_all(state.buckets.iter().map(|bucket| (bucket.rows() as u32).to_le_bytes()))?;
     out.put_all(removed.into_iter().map(u32::to_le_bytes))?;
     write_attributes(&mut out, state)?;
     write_rows(&mut out, state)?;
+    write_documents(&mut out, state, ordinals)?;
     let hash = out.hash.digest();
     out.put(&hash.to_le_bytes())?;
     out.file.into_inner()?.sync_all()
 }
 
-fn write_header(out: &mut Checked, options: &IndexOptions, state: &State, removed: usize) -> io::Result<()> {
+fn write_header(
+    out: &mut Checked,
+    options: &IndexOptions,
+    state: &State,
+    removed: usize,
+    ordinals: u32,
+) -> io::Result<()> {
     out.put(MAGIC)?;
     out.put(&VERSION.to_le_bytes())?;
     out.put(&[0; 4])?;
@@ -49,7 +57,7 @@ fn write_header(out: &mut Checked, options: &IndexOptions, state: &State, remove
         0,
         state.live as u64,
         removed as u64,
-        u64::from(ordinals_in_use(state)),
+        u64::from(ordinals),
         state.codebook.trained_on as u64,
         match &state.codebook.partition {
             None => 0,
@@ -113,6 +121,12 @@ fn write_rows(out: &mut Checked, state: &State) -> io::Result<()> {
         put_columns(&views, |bytes| out.put(bytes))?;
     }
     Ok(())
+}
+
+fn write_documents(out: &mut Checked, state: &State, ordinals: u32) -> io::Result<()> {
+    let document = |ordinal| state.documents.get(ordinal);
+    out.put_all((0..ordinals).map(|ordinal| (document(ordinal).len() as u32).to_le_bytes()))?;
+    (0..ordinals).try_for_each(|ordinal| out.put(document(ordinal)))
 }
 
 /// One more than the highest ordinal in the buckets.

@@ -34,12 +34,15 @@ fn is_cheaper(options: &SearchOptions, state: &State, matches: usize) -> bool {
     SCORE * matches as f64 + LOOK * looked_at <= scan
 }
 
-/// The rows of the items that pass, each with its bucket of the first table.
+/// A row with its bucket of the first table and its ordinal.
+pub type MatchingRow<'a> = (u32, &'a u32, Record<'a>);
+
+/// The rows of the items that pass.
 pub fn matching_rows<'a>(
     state: &'a State,
     passing: &RoaringBitmap,
     allowed: &Bitset,
-) -> Vec<(u32, Record<'a>)> {
+) -> Vec<MatchingRow<'a>> {
     let item_buckets = state.item_buckets();
     let mut used = Bitset::default();
     passing.iter().for_each(|ordinal| {
@@ -51,7 +54,7 @@ pub fn matching_rows<'a>(
             let view = run.chunk().view(state.layout());
             let found = view.ordinals.iter().enumerate().filter(|(_, ordinal)| allowed.contains(**ordinal));
             let found = found.filter(|(row, _)| run.is_live(*row));
-            rows.extend(found.map(|(row, _)| (number, view.record(state.layout(), row))));
+            rows.extend(found.map(|(row, ordinal)| (number, ordinal, view.record(state.layout(), row))));
         }
     }
     rows
@@ -136,7 +139,7 @@ mod tests {
         let mut allowed = Bitset::default();
         passing.iter().for_each(|ordinal| assert!(allowed.insert(ordinal)));
         let mut ids: Vec<u64> =
-            matching_rows(&state, &passing, &allowed).iter().map(|(_, record)| record.id()).collect();
+            matching_rows(&state, &passing, &allowed).iter().map(|(.., record)| record.id()).collect();
         ids.sort_unstable();
         assert_eq!(ids, (0..40).filter(|id| ![5, 6].contains(id)).collect::<Vec<u64>>());
         // A set that says that more is allowed than passes is asked in those buckets alone.

@@ -2,6 +2,7 @@
 
 use super::bucket::NewRow;
 use crate::attributes::ItemAttributes;
+use crate::documents::{Documents, MAX_DOCUMENT_BYTES};
 use crate::error::{Result, invalid};
 use crate::input::{check_ids, unit_vectors};
 
@@ -12,6 +13,7 @@ pub struct Batch<'a> {
     ids: &'a [u64],
     products: &'a [u64],
     attributes: Vec<ItemAttributes>,
+    documents: Vec<&'a [u8]>,
 }
 
 impl<'a> Batch<'a> {
@@ -25,17 +27,37 @@ impl<'a> Batch<'a> {
         Self { attributes, ..self }
     }
 
+    /// With the document of each item, of at most [`MAX_DOCUMENT_BYTES`] bytes, an empty one being none; none: no item
+    /// has any.
+    pub fn with_documents(self, documents: Vec<&'a [u8]>) -> Self {
+        Self { documents, ..self }
+    }
+
     /// The items, or why they are not acceptable.
     pub(super) fn checked(self, dim: usize) -> Result<Items> {
-        let Self { vectors, ids, products, mut attributes } = self;
+        let Self { vectors, ids, products, mut attributes, documents } = self;
         check_ids(ids, products)?;
         let vectors = unit_vectors("vector", vectors, ids.len(), dim)?;
         if !attributes.is_empty() && attributes.len() != ids.len() {
             return invalid(format!("{} ids but attributes of {} items", ids.len(), attributes.len()));
         }
         attributes.resize(ids.len(), ItemAttributes::default());
-        let errors = vec![0.0; ids.len()];
-        Ok(Items { ids: ids.to_vec(), products: products.to_vec(), vectors, errors, attributes })
+        check_documents(&documents, ids.len())?;
+        let (errors, documents) = (vec![0.0; ids.len()], Documents::of(documents));
+        Ok(Items { ids: ids.to_vec(), products: products.to_vec(), vectors, errors, attributes, documents })
+    }
+}
+
+fn check_documents(documents: &[&[u8]], items: usize) -> Result<()> {
+    if !documents.is_empty() && documents.len() != items {
+        return invalid(format!("{items} ids but documents of {} items", documents.len()));
+    }
+    match documents.iter().position(|document| document.len() > MAX_DOCUMENT_BYTES) {
+        Some(at) => invalid(format!(
+            "document {at} has {} bytes; a document has at most {MAX_DOCUMENT_BYTES}",
+            documents[at].len()
+        )),
+        None => Ok(()),
     }
 }
 
@@ -52,6 +74,8 @@ pub struct Items {
     pub errors: Vec<f32>,
     /// Categories and attribute values.
     pub attributes: Vec<ItemAttributes>,
+    /// Documents, by the place of their item here.
+    pub documents: Documents,
 }
 
 impl Items {

@@ -89,6 +89,15 @@ impl Live {
         Ok(removed)
     }
 
+    /// Copies of the documents of the items with these ids; none for ids that are not there.
+    pub fn documents(&self, ids: &[u64]) -> Vec<Option<Vec<u8>>> {
+        let mut writing = self.lock();
+        let state = self.snapshot();
+        let writer = writing.writer.get_or_insert_with(|| Writer::of(&state));
+        let document = |id: &u64| Some(state.documents.get(writer.ordinal(*id)?).to_vec());
+        ids.iter().map(document).collect()
+    }
+
     /// Waits for the turn of the caller.
     pub fn lock(&self) -> MutexGuard<'_, Writing> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)

@@ -61,6 +61,8 @@ pub struct Stats {
     pub bucket_bytes: usize,
     /// Bytes of categories and attributes.
     pub attribute_bytes: usize,
+    /// Bytes of documents, in memory or in a mapped file.
+    pub document_bytes: usize,
     /// What searches of each of [`calibration::STEPS`] efforts find; see [`calibration::Calibration::recall`].
     pub recall_by_effort: Vec<f32>,
     /// Whether a new codebook is being trained, or the rows are being compacted, in the background.
@@ -125,7 +127,16 @@ impl HashIndex {
         options.check()?;
         let dim = self.options.dim;
         let queries = unit_vectors("query", queries, queries.len() / dim, dim)?;
-        search::search(&self.snapshot(), &queries, options, threads)
+        let snapshot = self.snapshot();
+        let found = search::search(&snapshot, &queries, options, threads)?;
+        Ok(found.with(snapshot, options))
+    }
+
+    /// Copies of the documents of items, empty ones included; none for ids that are not there.
+    ///
+    /// It takes its turn with the writers. Searches return documents without waiting.
+    pub fn documents(&self, ids: &[u64]) -> Vec<Option<Vec<u8>>> {
+        self.live.documents(ids)
     }
 
     /// Ids of the items that can be among the `k` best (with `group`, the best of the `k` best products) of an exact
@@ -196,6 +207,7 @@ impl HashIndex {
             vector_bytes,
             bucket_bytes: bytes - code_bytes - vector_bytes,
             attribute_bytes: state.attributes.bytes(),
+            document_bytes: state.documents.bytes(),
             recall_by_effort: state.calibration.recall.to_vec(),
             rebuilding: self.live.is_rebuilding(),
             failed_rebuilds: self.live.failed_rebuilds(),

@@ -120,6 +120,8 @@ pub struct SearchOptions {
     pub ties: bool,
     /// What rows are estimated from before the best are scored.
     pub estimate: Estimate,
+    /// Whether to return the documents of the results.
+    pub documents: bool,
 }
 
 impl SearchOptions {

@@ -11,14 +11,13 @@ use super::bucket::Run;
 use super::calibration::{self, FARTHEST_STOP};
 use super::candidates::{Candidate, Candidates};
 use super::effort::{self, Effort};
-use super::filtered;
+use super::filtered::{self, MatchingRow};
 use super::options::{Estimate, SearchOptions};
 use super::read_ahead::{AHEAD, ReadAhead};
 use super::state::State;
 use crate::attributes::to_words;
 use crate::bitset::Bitset;
 use crate::cells;
-use crate::chunk::Record;
 use crate::kernels::dot::dot;
 use crate::kernels::scan::{self, BLOCK, QueryTable, block_bytes};
 use crate::partition::{Partition, ProbeOrder};
@@ -77,8 +76,8 @@ pub struct Search<'a> {
     pub options: &'a SearchOptions,
     /// The items that the filter lets through, by ordinal.
     pub allowed: Option<Bitset>,
-    /// Their rows, where all of them are scored, each with its bucket.
-    pub matching: OnceLock<Vec<(u32, Record<'a>)>>,
+    /// Their rows, where all of them are scored.
+    pub matching: OnceLock<Vec<MatchingRow<'a>>>,
     pub passing: RoaringBitmap,
     exact: bool,
     /// Items that pass the filter.

@@ -13,6 +13,8 @@ use crate::rank::{Hit, keep_best};
 pub struct Answer {
     /// The best, in order.
     pub hits: Vec<Hit>,
+    /// The ordinals of their items, where their documents are asked for.
+    pub ordinals: Vec<u32>,
     /// Rows it was compared with.
     pub scanned: u64,
     /// Buckets that were looked into for it.
@@ -25,12 +27,14 @@ pub struct Answer {
 pub struct CandidateRow<'a> {
     /// Inner product of the query with the centre of its bucket.
     base: f32,
+    /// Read only of those that are found: it lies apart from the record.
+    ordinal: &'a u32,
     pub record: Record<'a>,
 }
 
 impl CandidateRow<'_> {
-    fn hit(&self, score: f32) -> Hit {
-        Hit { score, id: self.record.id(), product: self.record.product() }
+    fn hit(&self, score: f32, place: u32) -> Hit {
+        Hit { score, id: self.record.id(), product: self.record.product(), place }
     }
 }
 
@@ -42,9 +46,10 @@ impl<'a> Search<'a> {
         let rows = candidates.best().iter().map(|candidate| {
             let BucketProbe { bucket, base, .. } = probes[candidate.run as usize / 2];
             let run = self.runs(bucket).nth(candidate.run as usize % 2).expect("a run that was visited");
-            let record = run.chunk().view(layout).record(layout, candidate.row as usize);
+            let (view, row) = (run.chunk().view(layout), candidate.row as usize);
+            let record = view.record(layout, row);
             prefetch(record.bytes());
-            CandidateRow { base, record }
+            CandidateRow { base, ordinal: &view.ordinals[row], record }
         });
         rows.collect()
     }
@@ -65,8 +70,10 @@ impl<'a> Search<'a> {
             all || scratch.scanned_now >= self.state.rows()
         };
         let (scanned, probed, reranked) = (scratch.scanned, scratch.probed, scratch.reranked);
+        let ordinals = self.ordinals(&hits, |hit| *rows[hit.place as usize].ordinal);
         (enough || !cut && at_end()).then_some(Answer {
             hits,
+            ordinals,
             scanned: scanned as u64,
             probed: probed as u64,
             reranked: reranked as u64,
@@ -75,9 +82,9 @@ impl<'a> Search<'a> {
 
     fn rerank(&self, query: &[f32], scratch: &mut QueryScratch, rows: &[CandidateRow]) -> Vec<Hit> {
         let score = |row: &CandidateRow| score_of(self.product(query, scratch, row));
-        let mut scored: Vec<(f32, &CandidateRow)> = Vec::with_capacity(rows.len());
-        let found = rows.iter().filter(|row| !self.excludes() || !self.is_excluded(row.record.id()));
-        scored.extend(found.map(|row| (score(row), row)));
+        let mut scored: Vec<(f32, u32)> = Vec::with_capacity(rows.len());
+        let found = (0..).zip(rows).filter(|(_, row)| !self.excludes() || !self.is_excluded(row.record.id()));
+        scored.extend(found.map(|(place, row)| (score(row), place)));
         scratch.reranked += scored.len();
         let several_tables = self.state.codebook.tables() > 1;
         let k = self.options.k;
@@ -85,7 +92,8 @@ impl<'a> Search<'a> {
             let enough = scored.select_nth_unstable_by(k - 1, |a, b| b.0.total_cmp(&a.0)).1.0;
             scored.retain(|(score, _)| *score >= enough);
         }
-        let mut hits: Vec<Hit> = scored.into_iter().map(|(score, row)| row.hit(score)).collect();
+        let hit = |(score, place): (f32, u32)| rows[place as usize].hit(score, place);
+        let mut hits: Vec<Hit> = scored.into_iter().map(hit).collect();
         if several_tables {
             hits.sort_unstable_by_key(|hit| hit.id);
             hits.dedup_by_key(|hit| hit.id);
@@ -110,7 +118,7 @@ impl<'a> Search<'a> {
     /// Scores every row that may be found.
     pub fn exact(&self, query: &[f32], scratch: &QueryScratch) -> Answer {
         let mut hits = Vec::with_capacity(self.matches);
-        self.score_all(query, scratch, &mut hits, |row, product| row.hit(score_of(product)));
+        self.score_all(query, scratch, &mut hits, |row, product| row.hit(score_of(product), *row.ordinal));
         let scanned = hits.len() as u64;
         if self.excludes() {
             hits.retain(|hit| !self.is_excluded(hit.id));
@@ -118,7 +126,19 @@ impl<'a> Search<'a> {
         self.keep_best(&mut hits);
         // Otherwise thousands of queries would each keep room for all rows until the last is answered.
         hits.shrink_to_fit();
-        Answer { hits, scanned, probed: scratch.probed as u64, reranked: scratch.reranked as u64 + scanned }
+        let ordinals = self.ordinals(&hits, |hit| hit.place);
+        Answer {
+            hits,
+            ordinals,
+            scanned,
+            probed: scratch.probed as u64,
+            reranked: scratch.reranked as u64 + scanned,
+        }
+    }
+
+    /// The ordinals of what was found, where they are needed.
+    fn ordinals(&self, hits: &[Hit], ordinal: impl Fn(&Hit) -> u32) -> Vec<u32> {
+        if self.options.documents { hits.iter().map(ordinal).collect() } else { Vec::new() }
     }
 
     /// Adds to `out` what `make` makes of every row that passes the filter, and of its inner product with the query.
@@ -134,7 +154,7 @@ impl<'a> Search<'a> {
             for (number, bucket) in (0..).zip(state.first_table()) {
                 let live = |run: &'a Run| {
                     let view = run.chunk().view(state.layout());
-                    run.live_rows().map(move |row| view.record(state.layout(), row))
+                    run.live_rows().map(move |row| (&view.ordinals[row], view.record(state.layout(), row)))
                 };
                 out.extend(self.made(query, scratch, number, bucket.runs().flat_map(live), make));
             }
@@ -142,8 +162,8 @@ impl<'a> Search<'a> {
         };
         let matching = || filtered::matching_rows(state, &self.passing, allowed);
         for rows in self.matching.get_or_init(matching).chunk_by(|a, b| a.0 == b.0) {
-            let records = rows.iter().map(|(_, record)| *record);
-            out.extend(self.made(query, scratch, rows[0].0, records, make));
+            let rows_of_bucket = rows.iter().map(|(_, ordinal, record)| (*ordinal, *record));
+            out.extend(self.made(query, scratch, rows[0].0, rows_of_bucket, make));
         }
     }
 
@@ -153,12 +173,12 @@ impl<'a> Search<'a> {
         query: &[f32],
         scratch: &QueryScratch,
         bucket: u32,
-        records: impl Iterator<Item = Record<'a>>,
+        rows: impl Iterator<Item = (&'a u32, Record<'a>)>,
         make: impl Fn(CandidateRow<'a>, f32) -> T,
     ) -> impl Iterator<Item = T> {
         let base = dot(query, self.state.codebook.centre(bucket));
-        records.map(move |record| {
-            let row = CandidateRow { base, record };
+        rows.map(move |(ordinal, record)| {
+            let row = CandidateRow { base, ordinal, record };
             let product = self.product(query, scratch, &row);
             make(row, product)
         })

@@ -1,5 +1,7 @@
 //! What a search answers; the queries go one by one, or many together.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use super::batch;
@@ -14,6 +16,8 @@ use crate::threads;
 
 /// Most results of one call, padding included, where ties make its rows longer than `k`.
 const MOST_RESULTS: usize = 1 << 24;
+/// In place of the ordinal of a result that pads a row: an index has fewer of them.
+const NO_ORDINAL: u32 = u32::MAX;
 
 /// Results in rows of equal width, padded with [`NO_ID`] and negative infinity.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +38,10 @@ pub struct SearchOutput {
     pub candidates_reranked: Vec<u64>,
     /// Time per stage over all queries.
     pub seconds: StageSeconds,
+    /// Ordinals of the items, laid out (query, width), where their documents are asked for.
+    ordinals: Vec<u32>,
+    /// What was searched, in that case.
+    snapshot: Option<Arc<State>>,
 }
 
 /// Answers unit-length `queries` from one snapshot, on `threads` threads (0: all cores).
@@ -64,6 +72,22 @@ fn several(search: &Search, queries: &[f32]) -> (Vec<Answer>, StageSeconds) {
 }
 
 impl SearchOutput {
+    /// The document of result number `at` of all, as it was when the score was computed; empty where the item has none,
+    /// where nothing was found, and where documents were not asked for.
+    ///
+    /// It lies in the snapshot that was searched, which the output keeps: drop it soon.
+    pub fn document(&self, at: usize) -> &[u8] {
+        match (&self.snapshot, self.ordinals.get(at)) {
+            (Some(snapshot), Some(ordinal)) => snapshot.documents.get(*ordinal),
+            _ => &[],
+        }
+    }
+
+    /// Keeps the snapshot that was searched, if the documents are in demand.
+    pub(super) fn with(self, snapshot: Arc<State>, options: &SearchOptions) -> Self {
+        Self { snapshot: options.documents.then_some(snapshot), ..self }
+    }
+
     fn of(parts: Vec<(Vec<Answer>, StageSeconds)>, k: usize) -> Result<Self> {
         let answers = || parts.iter().flat_map(|(answers, _)| answers);
         let (count, longest) = (answers().count(), answers().map(|answer| answer.hits.len()).max());
@@ -90,6 +114,10 @@ impl SearchOutput {
         self.products.extend(std::iter::repeat_n(NO_ID, padding));
         self.scores.extend(answer.hits.iter().map(|hit| hit.score));
         self.scores.extend(std::iter::repeat_n(f32::NEG_INFINITY, padding));
+        if !answer.ordinals.is_empty() {
+            self.ordinals.extend(answer.ordinals);
+            self.ordinals.resize(self.ids.len(), NO_ORDINAL);
+        }
         self.codes_scanned.push(answer.scanned);
         self.buckets_probed.push(answer.probed);
         self.candidates_reranked.push(answer.reranked);

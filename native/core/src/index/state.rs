@@ -12,6 +12,7 @@ use super::items::Items;
 use crate::attributes::Attributes;
 use crate::chunk::{Chunk, ChunkWriter, Layout, View};
 use crate::codebook::Codebook;
+use crate::documents::Documents;
 use crate::memory::BufferMut;
 use crate::threads::Stop;
 
@@ -34,6 +35,8 @@ pub struct State {
     pub item_buckets: OnceLock<ItemBuckets>,
     /// Categories and attribute values by ordinal.
     pub attributes: Attributes,
+    /// Documents by ordinal.
+    pub documents: Documents,
     /// What searches of each effort find.
     pub calibration: Calibration,
 }
@@ -139,6 +142,8 @@ impl State {
             self.codebook.decode(*bucket, view.record(layout, *at), vector);
             out.copy_from_slice(vector);
         });
+        items.documents =
+            Documents::of(locations.iter().map(|location| self.documents.get(location.ordinal)));
         for RowLocation { ordinal, view, at, .. } in locations {
             items.attributes.push(self.attributes.get(ordinal));
             let record = view.record(layout, at);

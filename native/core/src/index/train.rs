@@ -96,6 +96,7 @@ impl State {
         })?;
         let mut attributes = Attributes::default();
         attributes.insert((0..).zip(&items.attributes));
+        let documents = items.documents.clone();
         let (ordinals, codebook, calibration) = (count as u32, Arc::new(codebook), Calibration::default());
         let item_buckets = OnceLock::new();
         let (live, removed, changes) = (count, 0, 0);
@@ -108,6 +109,7 @@ impl State {
             ordinals,
             item_buckets,
             attributes,
+            documents,
             calibration,
         })
     }

@@ -58,6 +58,7 @@ impl Writer {
         let count = removed.len();
         state.live = state.live - count + new.ids.len();
         state.changes += count + new.ids.len();
+        state.documents.remove(&removed);
         state.attributes.remove(removed);
         let placed = self.place_all(state, new);
         self.rewrite(state, &killed, &placed);
@@ -79,6 +80,11 @@ impl Writer {
         }
         by_bucket.values_mut().for_each(|ordinals| ordinals.sort_unstable());
         by_bucket
+    }
+
+    /// Ordinal of the item with an id.
+    pub fn ordinal(&self, id: u64) -> Option<u32> {
+        self.ordinal_of.get(&id).copied()
     }
 
     /// Removes items; their ordinals by bucket, ascending, and all of them.
@@ -141,6 +147,7 @@ impl Writer {
             ordinals.push(ordinal);
             buckets.iter().for_each(|bucket| new.entry(*bucket).or_default().push(row));
         }
+        state.documents.insert((0..).zip(&ordinals).map(|(at, ordinal)| (*ordinal, items.documents.get(at))));
         state.attributes.insert(ordinals.into_iter().zip(&items.attributes));
         new
     }

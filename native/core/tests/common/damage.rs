@@ -33,11 +33,13 @@ pub fn open_and_use(folder: &Path, bytes: &[u8]) -> bool {
     let vectors: Vec<f32> = (0..2 * dim).map(|i| ((i * 7 % 11) as f32) - 4.5).collect();
     let search = || search_in_every_way(&index, &vectors);
     search();
-    index
-        .add(Batch::new(&vectors, &[1, 7], &[2, 2]).with_attributes(vec![ItemAttributes::default(); 2]))
-        .unwrap();
+    let batch = Batch::new(&vectors, &[1, 7], &[2, 2])
+        .with_attributes(vec![ItemAttributes::default(); 2])
+        .with_documents(vec![b"one", b"seven"]);
+    index.add(batch).unwrap();
     index.remove(&[7, 8, 9, 10, 20]);
     search();
+    assert_eq!(index.documents(&[1, 7]), [Some(b"one".to_vec()), None]);
     true
 }
 
@@ -47,7 +49,7 @@ fn search_in_every_way(index: &HashIndex, queries: &[f32]) {
     let none_of = |condition| Filter::new(vec![], vec![], vec![condition]).unwrap();
     let filters = [None, Some(none_of(price)), Some(none_of(brand)), Some(Filter::default())];
     for filter in filters {
-        let automatic = SearchOptions { k: 5, filter, ..Default::default() };
+        let automatic = SearchOptions { k: 5, filter, documents: true, ..Default::default() };
         for options in [
             SearchOptions { group: true, effort: Some(0.9), ..automatic.clone() },
             SearchOptions { probes: Some(3), rerank: Some(20), ..automatic.clone() },
@@ -56,6 +58,9 @@ fn search_in_every_way(index: &HashIndex, queries: &[f32]) {
         ] {
             let out = index.search(queries, &options, 1).unwrap();
             assert_eq!(out.ids.len(), 10);
+            // Every byte of a document can be read.
+            let sum = (0..10).flat_map(|at| out.document(at)).map(|byte| u64::from(*byte)).sum::<u64>();
+            assert!(sum < u64::MAX);
             index.exact_candidates(queries, &options, 1).unwrap();
         }
     }

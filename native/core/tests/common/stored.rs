@@ -14,7 +14,7 @@ use lookalike_core::{Batch, Family, HashIndex, IndexOptions};
 pub const FAMILIES: [(Family, usize); 3] =
     [(Family::Learned, 1), (Family::Hyperplane, 2), (Family::CrossPolytope, 2)];
 
-/// The files of indexes of every family and form, with attributes and removed rows; `folder` is overwritten.
+/// The files of indexes of every family and form, with attributes, documents and removed rows; `folder` is overwritten.
 ///
 /// Of those with buckets, about the `kept` last items are left.
 pub fn varied(folder: &Path, kept: usize) -> Vec<Vec<u8>> {
@@ -33,12 +33,11 @@ pub fn varied(folder: &Path, kept: usize) -> Vec<Vec<u8>> {
             let category = ["a", "b", "c"].map(str::to_owned)[..*id as usize % 4].to_vec();
             ItemAttributes::new(category, values[..*id as usize % 3].to_vec()).unwrap()
         });
-        let index = HashIndex::build(
-            options,
-            Batch::new(&vectors, &ids, &ids).with_attributes(attributes.collect()),
-            1,
-        )
-        .unwrap();
+        let documents: Vec<Vec<u8>> = ids.iter().map(|id| vec![*id as u8; *id as usize % 4 * 5]).collect();
+        let batch = Batch::new(&vectors, &ids, &ids)
+            .with_attributes(attributes.collect())
+            .with_documents(documents.iter().map(Vec::as_slice).collect());
+        let index = HashIndex::build(options, batch, 1).unwrap();
         if index.stats().buckets_per_table > 0 {
             index.remove(&ids[..ids.len().saturating_sub(kept)]);
         }
