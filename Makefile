@@ -241,8 +241,9 @@ pictures: setup prometheus-install triton-install ## Draw the dashboards into bu
 dashboards: setup ## Write the Grafana dashboards from deploy/grafana
 	$(BIN)/python -m deploy.grafana
 
+# The chart has copies of the dashboards.
 .PHONY: docs-generated
-docs-generated: setup ## Write the pages of settings, metrics and the API, and what the Helm chart has from elsewhere
+docs-generated: setup dashboards ## Write the pages of settings, metrics and the API, and what the Helm chart has from elsewhere
 	$(BIN)/python -m scripts.generated_docs
 	$(BIN)/python -m scripts.chart
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy.grafana.panels import Figure, Lines, Page, Query, Row
-from deploy.grafana.queries import IN, quantile, quantiles
+from deploy.grafana.queries import IN, quantile, quantiles, rate
 
 _SEARCH = f'grpc_service="lookalike.v1.SearchService",grpc_method=~"Search|MultiSearch",{IN}'
 _WRITE = f'grpc_service="lookalike.v1.CatalogService",grpc_method=~"UpsertItems|DeleteItems|IngestItems",{IN}'
@@ -31,7 +31,7 @@ OVERVIEW = Page(
                 Figure(
                     "Searches",
                     "Searches a second, answered or not.",
-                    Query(f"sum(rate(grpc_server_handled_total{{{_SEARCH}}}[$__rate_interval]))"),
+                    Query(rate("grpc_server_handled_total", _SEARCH)),
                     "reqps",
                 ),
                 Figure(
@@ -80,12 +80,7 @@ OVERVIEW = Page(
                 Lines(
                     "Searches by outcome",
                     "Searches a second by gRPC code. Everything but OK and the callers' own mistakes is on us.",
-                    [
-                        Query(
-                            f"sum by (grpc_code) (rate(grpc_server_handled_total{{{_SEARCH}}}[$__rate_interval]))",
-                            "{{grpc_code}}",
-                        )
-                    ],
+                    [Query(rate("grpc_server_handled_total", _SEARCH, "grpc_code"), "{{grpc_code}}")],
                     "reqps",
                     stacked=True,
                 ),
@@ -102,9 +97,8 @@ OVERVIEW = Page(
                     "Share of searches whose answer lacks a shard, or that failed for it.",
                     [
                         Query(
-                            "sum(rate(lookalike_gateway_coverage_ratio_bucket"
-                            f'{{le="0.99",{IN}}}[$__rate_interval]))'
-                            f" / sum(rate(lookalike_gateway_coverage_ratio_count{{{IN}}}[$__rate_interval]))",
+                            rate("lookalike_gateway_coverage_ratio_bucket", f'le="0.99",{IN}')
+                            + f" / {rate('lookalike_gateway_coverage_ratio_count')}",
                             "partial",
                         )
                     ],
@@ -115,11 +109,11 @@ OVERVIEW = Page(
                     "Requests a second that were refused because too much was under way, by what and why.",
                     [
                         Query(
-                            f"sum by (what, cause) (rate(lookalike_gateway_refused_total{{{IN}}}[$__rate_interval]))",
+                            rate("lookalike_gateway_refused_total", IN, "what, cause"),
                             "{{what}}: {{cause}}",
                         ),
                         Query(
-                            f"sum by (kind, cause) (rate(lookalike_calls_refused_total{{{IN}}}[$__rate_interval]))",
+                            rate("lookalike_calls_refused_total", IN, "kind, cause"),
                             "{{kind}}: {{cause}}",
                         ),
                     ],
@@ -152,13 +146,11 @@ OVERVIEW = Page(
                     "Acknowledged items a second: each is on the disk of its shard. And single items that were refused.",
                     [
                         Query(
-                            "sum by (operation) "
-                            f"(rate(lookalike_gateway_items_written_total{{{IN}}}[$__rate_interval]))",
+                            rate("lookalike_gateway_items_written_total", IN, "operation"),
                             "{{operation}}",
                         ),
                         Query(
-                            "sum by (operation) "
-                            f"(rate(lookalike_gateway_items_refused_total{{{IN}}}[$__rate_interval]))",
+                            rate("lookalike_gateway_items_refused_total", IN, "operation"),
                             "refused: {{operation}}",
                         ),
                     ],
@@ -167,12 +159,7 @@ OVERVIEW = Page(
                 Lines(
                     "Writes by outcome",
                     "Write calls a second by gRPC code; a bulk load is one call.",
-                    [
-                        Query(
-                            f"sum by (grpc_code) (rate(grpc_server_handled_total{{{_WRITE}}}[$__rate_interval]))",
-                            "{{grpc_code}}",
-                        )
-                    ],
+                    [Query(rate("grpc_server_handled_total", _WRITE, "grpc_code"), "{{grpc_code}}")],
                     "reqps",
                     stacked=True,
                 ),

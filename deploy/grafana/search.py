@@ -188,11 +188,11 @@ SEARCH = Page(
                     "Cores in use by each process, and the share of time that Python's collector stopped it.",
                     [
                         Query(
-                            f"sum by (job, instance) (rate(process_cpu_seconds_total{{{IN}}}[$__rate_interval]))",
+                            rate("process_cpu_seconds_total", IN, "job, instance"),
                             "{{job}} {{instance}}",
                         ),
                         Query(
-                            f"sum by (job) (rate(lookalike_gc_pause_seconds_sum{{{IN}}}[$__rate_interval]))",
+                            rate("lookalike_gc_pause_seconds_sum", IN, "job"),
                             "{{job}} collecting",
                         ),
                     ],
