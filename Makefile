@@ -184,7 +184,7 @@ fuzz: ## Fuzz the reader of stored indexes for FUZZ_SECONDS (needs cargo-fuzz)
 		-max_total_time=$(FUZZ_SECONDS) -timeout=60 -malloc_limit_mb=256
 
 .PHONY: lint
-lint: setup ## Run every static check, Python, Rust and protobuf
+lint: setup ## Run every static check, Python, Rust, protobuf, images and shell
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -195,6 +195,7 @@ lint: setup ## Run every static check, Python, Rust and protobuf
 	$(BIN)/python -m deploy.grafana --check
 	$(BIN)/python -m mypy.stubtest lookalike._native
 	$(BIN)/hadolint deploy/docker/*.Dockerfile tests/kube/*.Dockerfile
+	$(BIN)/shellcheck $$(git ls-files '*.sh') .ci/run
 	cargo fmt --manifest-path native/Cargo.toml --all --check
 	cargo clippy --quiet --release --manifest-path native/Cargo.toml --workspace --all-targets --features lookalike-load/postgres -- -D warnings
 	@$(MAKE) --no-print-directory lint-protos

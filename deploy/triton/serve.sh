@@ -56,7 +56,7 @@ if [ -n "${TRITON_TRACE_ENDPOINT:-}" ]; then
     # The rate is that of calls without a traceparent; those with one are all traced.
     tracing=(--trace-config=mode=opentelemetry --trace-config=level=TIMESTAMPS --trace-config=rate=0
         "--trace-config=opentelemetry,url=$TRITON_TRACE_ENDPOINT"
-        --trace-config=opentelemetry,resource=service.name=lookalike-triton)
+        "--trace-config=opentelemetry,resource=service.name=lookalike-triton")
 fi
 exec "$home/bin/tritonserver" --model-repository="$repository" --backend-directory="$home/backends" \
     --model-control-mode=explicit \
