@@ -12,12 +12,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from deploy.local import kube, node
 from tests.deploy.releases import NAME, OBJECTS
 from tests.kube import h2load, images
+from tests.kube import limits as may
 from tests.kube.installation import COLLECTION, WAYS, Installation
 
 # Each takes less than the server, which so is the largest when the memory is gone.
@@ -29,6 +31,13 @@ for _ in range(60):
         break
 time.sleep(60)
 """
+
+
+class Action(NamedTuple):
+    """Something that is done to the installation, and what it may cost."""
+
+    act: Callable[[], object]
+    limits: may.Limits
 
 
 def restart(made: Installation, kind: str, name: str) -> Callable[[], object]:
@@ -43,7 +52,7 @@ def restart(made: Installation, kind: str, name: str) -> Callable[[], object]:
     return act
 
 
-def actions(made: Installation) -> dict[str, Callable[[], object]]:
+def actions(made: Installation) -> dict[str, Action]:
     """What is done to the installation, by name."""
 
     def kill(component: str) -> Callable[[], object]:
@@ -63,27 +72,37 @@ def actions(made: Installation) -> dict[str, Callable[[], object]]:
         for pod in before:
             made.wait_until_restarted(pod)
 
+    embedders = restart(made, "deployment", "embedder")
+    hashers = restart(made, "statefulset", "hasher-r0")
+    gateway = restart(made, "deployment", "gateway")
     return {
-        "rolling restart of the embedders": restart(made, "deployment", "embedder"),
-        "rolling restart of the hashers": restart(made, "statefulset", "hasher-r0"),
-        "restart of the gateway": restart(made, "deployment", "gateway"),
-        "SIGKILL of an embedder": kill("embedder"),
-        "SIGKILL of a hasher": kill("hasher"),
-        "SIGKILL of the gateway": kill("gateway"),
-        "an embedder out of memory": lambda: exhaust(made, "embedder"),
-        "loss of the node, and its return": lose_node,
+        "rolling restart of the embedders": Action(embedders, may.NOTHING_FAILS),
+        "rolling restart of the hashers": Action(hashers, may.SHARDS_ARE_AWAY),
+        "restart of the gateway": Action(gateway, may.ONE_GATEWAY),
+        "SIGKILL of an embedder": Action(kill("embedder"), may.KILLED),
+        "SIGKILL of a hasher": Action(kill("hasher"), may.SHARDS_ARE_AWAY),
+        "SIGKILL of the gateway": Action(kill("gateway"), may.ONE_GATEWAY),
+        "an embedder out of memory": Action(lambda: exhaust(made, "embedder"), may.STARVED),
+        "loss of the node, and its return": Action(lose_node, may.ONE_NODE),
     }
 
 
-def actions_with_triton(made: Installation) -> dict[str, Callable[[], object]]:
+def actions_with_triton(made: Installation) -> dict[str, Action]:
     """What is done when the embedders compute in Triton, by name and in this order."""
+
+    def use(placement: str) -> Action:
+        return Action(lambda: made.use_triton(placement), may.NOTHING_FAILS)
+
+    look_at = Action(lambda: search(made), may.NOTHING_FAILS)
+    embedders = restart(made, "deployment", "embedder")
+    triton = restart(made, "deployment", "triton")
     return {
-        "upgrade to Triton in the embedders' pods": lambda: made.use_triton("pod"),
-        "search by photo through Triton in the embedders' pods": lambda: search(made),
-        "rolling restart of the embedders with Triton": restart(made, "deployment", "embedder"),
-        "upgrade to Triton in a pod of its own": lambda: made.use_triton("deployment"),
-        "search by photo through Triton in a pod of its own": lambda: search(made),
-        "rolling restart of Triton": restart(made, "deployment", "triton"),
+        "upgrade to Triton in the embedders' pods": use("pod"),
+        "search by photo through Triton in the embedders' pods": look_at,
+        "rolling restart of the embedders with Triton": Action(embedders, may.NOTHING_FAILS),
+        "upgrade to Triton in a pod of its own": use("deployment"),
+        "search by photo through Triton in a pod of its own": look_at,
+        "rolling restart of Triton": Action(triton, may.ONE_TRITON),
     }
 
 
@@ -137,21 +156,26 @@ def timed(step: str, action: Callable[[], object]) -> None:
 
 def cells_of(how: str, outcomes: Counter[str]) -> list[str]:
     """How many searches were sent, failed, and were answered in part, which h2load does not see."""
-    failed = {code: count for code, count in outcomes.items() if code not in ("complete", "partial")}
+    failed = {code: count for code, count in outcomes.items() if code not in may.ANSWERED}
     codes = ", ".join(f"{code} {count}" for code, count in sorted(failed.items()))
     parts = [] if how == "h2load" else [str(outcomes["partial"])]
     return [str(outcomes.total()), codes or "0", *parts]
 
 
-def measure(made: Installation, name: str, action: Callable[[], object]) -> None:
-    """Does something while searches go on, and prints what became of them."""
-    seconds, found = made.measure(action)
+def measure(made: Installation, name: str, action: Action) -> list[str]:
+    """Does something while searches go on, prints what became of them, and returns what should not have."""
+    seconds, found = made.measure(action.act)
     cells = [cell for how in WAYS for cell in cells_of(how, found[how])]
     print(f"| {name} | {seconds:.1f} s | {' | '.join(cells)} |", flush=True)
+    return [f"{name}: {problem}" for problem in may.problems(action.limits, found)]
 
 
-def run(made: Installation, only: str) -> None:
-    """Installs, looks, does everything, and looks whether all data are still there."""
+def run(made: Installation, only: str) -> list[str]:
+    """Installs, looks, does everything, and looks whether all data are still there.
+
+    Returns:
+        Which searches should not have failed.
+    """
     timed("images built where that was due, and loaded", made.load_images)
     timed("install, until the pods' own probes let them be ready", made.install)
     timed("helm test: search by photo", lambda: search(made))
@@ -162,12 +186,14 @@ def run(made: Installation, only: str) -> None:
     made.add_model_volume()
     print("\n| action | ready after | by h2load | failed | sent once | failed | in part ", end="")
     print("| by the client | failed | in part |\n|---|---|---|---|---|---|---|---|---|---|")
+    problems: list[str] = []
     for name, action in (actions(made) | actions_with_triton(made)).items():
         if only in name:
-            measure(made, name, action)
+            problems += measure(made, name, action)
     made.stop_searches()
     print()
     timed("all items are there and find themselves", made.fill)
+    return problems
 
 
 def main() -> int:
@@ -183,9 +209,11 @@ def main() -> int:
         node.real_cluster(Path(folder)) as (cluster, made),
     ):
         print(f"{time.monotonic() - start:6.1f} s  a cluster with one node")
-        run(Installation(cluster, made), arguments.only)
+        problems = run(Installation(cluster, made), arguments.only)
     print("unpacked:", ", ".join(f"{name} {size} MB" for name, size in images.sizes().items()))
-    return 0
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":
