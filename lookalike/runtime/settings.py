@@ -21,6 +21,7 @@ from pydantic_settings import (
 from lookalike.addresses import METRICS_PORT_OFFSET
 from lookalike.errors import InvalidInputError, Reason
 from lookalike.limits import MAX_MESSAGE_BYTES, MIB
+from lookalike.wire.channel import FAR_PING_SECONDS
 
 _MAX_PORT = 65535
 _MAX_COUNT = 1_000_000
@@ -95,8 +96,9 @@ class ServerSettings(BaseSettings):
     """A stream on which neither side has sent anything for so long is ended."""
     keepalive_seconds: PositiveSeconds = 30.0
     """Time after which a silent peer is asked whether it is still there."""
-    keepalive_timeout_seconds: PositiveSeconds = 10.0
-    """Time that such a peer has to answer; then its connection is closed and its calls end."""
+    keepalive_timeout_seconds: PositiveSeconds = FAR_PING_SECONDS
+    """Time that such a peer has to answer; then its connection is closed and its calls end. Over a
+    slow link the answer waits behind an upload: 16 MiB take a minute at 280 KB/s."""
     max_connection_age_seconds: Seconds = 3600.0
     """Clients are asked to connect again after about so long, which spreads them over replicas; 0: never."""
     max_connection_age_grace_seconds: Seconds = 600.0

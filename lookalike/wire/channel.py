@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import structlog
 
-from lookalike.limits import MAX_MESSAGE_BYTES
+from lookalike.limits import MAX_DEADLINE_SECONDS, MAX_MESSAGE_BYTES
 from lookalike.wire.proxies import DIRECT
 
 REQUEST_ID_KEY = "x-request-id"
@@ -22,15 +22,27 @@ _BALANCED = (
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
 )
 
+# gRPC pings a peer that it receives much from, to measure the connection, and ends it if the answer is late:
+# behind all that the peer was already sending. Between services a hung one is to be noticed soon, and 10 s
+# are enough for a full message at 1.7 MB/s.
+_NEAR_PING_SECONDS = 10.0
+FAR_PING_SECONDS = MAX_DEADLINE_SECONDS
+"""How long a peer on a slow link has for that: a call that takes longer is over by its deadline anyway. A
+full message takes so long at 280 KB/s, and not all of it is ahead: 13 MB arrived at 100 KB/s, not at 70."""
+
 
 def channel_options(
-    max_message_bytes: int = MAX_MESSAGE_BYTES, *, direct: bool = True
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
+    *,
+    direct: bool = True,
+    ping_seconds: float = _NEAR_PING_SECONDS,
 ) -> list[tuple[str, int | str]]:
     """Returns the channel options that every client of Lookalike uses.
 
     Args:
         max_message_bytes: Limit of one message in either direction.
         direct: Use no proxy, whatever the environment says: so the services reach each other.
+        ping_seconds: How long the server may leave a ping unanswered; then its connection is closed.
     """
     return [
         *(DIRECT if direct else ()),
@@ -39,11 +51,13 @@ def channel_options(
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         # What gRPC really waits for: a minute by default, whatever the option above says.
-        ("grpc.http2.ping_timeout_ms", 10_000),
+        ("grpc.http2.ping_timeout_ms", round(ping_seconds * 1000)),
         # A restarted peer is found again within a second, not after gRPC's default of up to two minutes.
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1_000),
+        # In spite of its name, how long one attempt to connect may take: two round trips to a peer that may
+        # be busy, and a second more where a packet is lost.
+        ("grpc.min_reconnect_backoff_ms", 2_000),
         # Each channel has its own connection, so that one slow peer's bytes never wait behind another's.
         ("grpc.use_local_subchannel_pool", 1),
     ]

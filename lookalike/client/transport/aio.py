@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from lookalike.wire.channel import channel_options
+from lookalike.wire.channel import FAR_PING_SECONDS, channel_options
 from lookalike.wire.proxies import is_loopback
 
 __all__ = ["Outbox", "in_thread", "open_channel", "sleep"]
@@ -21,7 +21,8 @@ def open_channel(target: str) -> grpc.aio.Channel:
 
     Only to another machine may a proxy of the environment lead.
     """
-    return grpc.aio.insecure_channel(target, options=channel_options(direct=is_loopback(target)))
+    options = channel_options(direct=is_loopback(target), ping_seconds=FAR_PING_SECONDS)
+    return grpc.aio.insecure_channel(target, options=options)
 
 
 class Outbox:

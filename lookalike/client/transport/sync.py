@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from lookalike.wire.channel import channel_options
+from lookalike.wire.channel import FAR_PING_SECONDS, channel_options
 from lookalike.wire.proxies import is_loopback
 
 __all__ = ["Outbox", "in_thread", "open_channel", "sleep"]
@@ -19,7 +19,8 @@ T = TypeVar("T")
 
 def open_channel(target: str) -> grpc.Channel:
     """Opens a channel to a gateway; only to another machine may a proxy of the environment lead."""
-    return grpc.insecure_channel(target, options=channel_options(direct=is_loopback(target)))
+    options = channel_options(direct=is_loopback(target), ping_seconds=FAR_PING_SECONDS)
+    return grpc.insecure_channel(target, options=options)
 
 
 def in_thread(work: Callable[[], T]) -> T:

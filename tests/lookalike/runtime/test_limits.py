@@ -10,8 +10,11 @@ import grpc
 import pytest
 
 from lookalike.errors import LookalikeError, OverloadedError, PermissionDeniedError, Reason, UnavailableError
+from lookalike.limits import MAX_DEADLINE_SECONDS, MAX_MESSAGE_BYTES
+from lookalike.runtime.server import server_options
 from lookalike.runtime.settings import ServerSettings
 from lookalike.v1 import catalog_pb2, search_pb2, search_pb2_grpc
+from lookalike.wire.channel import FAR_PING_SECONDS
 from lookalike.wire.status import error_from_rpc
 
 if TYPE_CHECKING:
@@ -142,6 +145,12 @@ def varint(number: int) -> bytes:
 def test_requests_in_flight_hold_at_least_one_message() -> None:
     with pytest.raises(ValueError, match="max_request_bytes_in_flight must be at least max_message_bytes"):
         ServerSettings(max_message_bytes=4096, max_request_bytes_in_flight=2048)
+
+
+def test_a_slow_link_has_time_to_answer_a_ping_behind_a_full_message() -> None:
+    waits = dict(server_options(ServerSettings()))["grpc.http2.ping_timeout_ms"]
+    assert waits == FAR_PING_SECONDS * 1000 >= MAX_DEADLINE_SECONDS * 1000
+    assert FAR_PING_SECONDS * 300_000 >= MAX_MESSAGE_BYTES
 
 
 async def test_a_peer_that_is_gone_without_a_word_loses_its_connection(serve: Serve) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -43,6 +44,36 @@ async def ask(channel: grpc.aio.Channel, times: int) -> Counter[str]:
     stub = search_pb2_grpc.SearchServiceStub(channel)
     answers = [await stub.GetServerInfo(search_pb2.GetServerInfoRequest()) for _ in range(times)]
     return Counter(answer.version for answer in answers)
+
+
+@pytest.fixture
+async def far(servers: dict[str, grpc.aio.Server]) -> AsyncIterator[str]:
+    """The address of a server, 150 ms away in either direction."""
+
+    async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            await asyncio.sleep(0.15)
+            sink.write(data)
+        sink.close()
+        await sink.wait_closed()
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = next(iter(servers)).split(":")
+        there, back = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(carry(reader, back), carry(there, writer), return_exceptions=True)
+
+    connections: list[asyncio.Task[None]] = []
+    link = await asyncio.start_server(
+        lambda *streams: connections.append(asyncio.create_task(connect(*streams))), "127.0.0.1", 0
+    )
+    yield f"127.0.0.1:{link.sockets[0].getsockname()[1]}"
+    link.close()
+    await asyncio.gather(*connections)
+
+
+async def test_a_far_peer_fails_no_first_call(far: str) -> None:
+    async with open_channel(far) as channel:
+        assert await ask(channel, 1)
 
 
 async def test_a_balanced_channel_calls_all_addresses_in_turn(servers: dict[str, grpc.aio.Server]) -> None:
