@@ -68,7 +68,6 @@ _NARROWER: dict[str, Schema] = {
     "extraArgs": _NAMES,
     "extraEgress": _OBJECTS,
     "fullnameOverride": {"type": "string", "pattern": "^([a-z]([-a-z0-9]*[a-z0-9])?)?$", "maxLength": 40},
-    "gateway.directory.kind": _one_of("embedded"),
     "gateway.service.type": _one_of("ClusterIP", "NodePort", "LoadBalancer"),
     "gpus": {"type": "integer", "minimum": 0},
     "image.pullPolicy": _one_of("IfNotPresent", "Always", "Never"),
@@ -123,8 +122,8 @@ _DEFINITIONS: dict[str, Schema] = {
     },
 }
 _ONE_GATEWAY = (
-    "one gateway without autoscaling, because gateway.directory.kind=embedded keeps the collections in a file"
-    " of that gateway, and the hashers refuse a second gateway with a directory of its own"
+    "one gateway, because its directory of collections is embedded: a file of that gateway; the hashers"
+    " refuse a second gateway with a directory of its own"
 )
 """A schema cannot say why it refuses: this stands where a name that is missing is reported."""
 
@@ -141,7 +140,7 @@ def schema_of(values: Iterable[_Value]) -> Schema:
         )
     # Charts that include this one hand their global values on.
     root["properties"]["global"] = {"type": "object"}
-    root["properties"]["gateway"]["allOf"] = [_embedded_directory()]
+    root["properties"]["gateway"]["allOf"] = [_one_gateway()]
     settings = {f"{service}Settings": settings_schema(service) for service in SERVICES}
     root["$defs"] = _DEFINITIONS | settings
     return root
@@ -178,15 +177,11 @@ def _parent(root: Schema, path: tuple[str, ...]) -> Schema:
     return root
 
 
-def _embedded_directory() -> Schema:
-    many = {
-        "anyOf": [
-            {"properties": {"replicas": {"minimum": 2}}, "required": ["replicas"]},
-            {
-                "properties": {"autoscaling": {"properties": {"enabled": {"const": True}}}},
-                "required": ["autoscaling"],
-            },
-        ]
-    }
-    embedded = {"properties": {"directory": {"properties": {"kind": {"const": "embedded"}}}}}
-    return {"if": {"allOf": [embedded, many]}, "then": {"required": [_ONE_GATEWAY]}}
+def _one_gateway() -> Schema:
+    """Refuses replicas, and the bounds that the other autoscalers have."""
+    bounds = [{"required": [bound]} for bound in ("minReplicas", "maxReplicas")]
+    many = [
+        {"properties": {"replicas": {"minimum": 2}}, "required": ["replicas"]},
+        {"properties": {"autoscaling": {"anyOf": bounds}}, "required": ["autoscaling"]},
+    ]
+    return {"if": {"anyOf": many}, "then": {"required": [_ONE_GATEWAY]}}

@@ -172,3 +172,17 @@ def test_embedders_follow_their_queue(
     assert len(release.ready("embedder")) == 5
     served.set(**{served_as: low})
     release.cluster.wait_for(lambda: len(release.pods("embedder")) == 2, "the fewest embedders again")
+
+
+def test_the_autoscaler_says_that_one_gateway_is_not_enough(release: Release) -> None:
+    served = release.cluster.served_metrics()
+    served.set(lookalike_calls_in_progress="100")
+    release.install("--set=gateway.autoscaling.enabled=true")
+
+    def is_limited() -> bool:
+        scaler = release.get("hpa", f"{OBJECTS}-gateway")
+        conditions = {one["type"]: one["reason"] for one in scaler["status"].get("conditions", ())}
+        return conditions.get("ScalingLimited") == "TooManyReplicas"
+
+    release.cluster.wait_for(is_limited, "the autoscaler's limit")
+    assert len(release.pods("gateway")) == 1

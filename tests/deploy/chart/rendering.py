@@ -48,7 +48,8 @@ CASES: Mapping[str, Sequence[str]] = {
     "triton-apart": (
         *(*values_of("laptop"), "--set", ",".join(TRITON)),
         *("--set", "triton.placement=deployment,triton.autoscaling.enabled=true"),
-        *("--set", "embedder.autoscaling.enabled=true,embedder.autoscaling.metric=queueSeconds"),
+        *("--set", "gateway.autoscaling.enabled=true,embedder.autoscaling.enabled=true"),
+        *("--set", "embedder.autoscaling.metric=queueSeconds"),
         *("--set", "monitoring.serviceMonitors.enabled=true,models.source=imageVolume"),
     ),
 }

@@ -129,8 +129,11 @@ def test_score_finds_nothing(case: Rendered) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gateway.replicas=2"], "one gateway without autoscaling, because gateway.directory.kind=embedded"),
-        (["gateway.autoscaling.enabled=true"], "the hashers refuse a second gateway"),
+        (["gateway.replicas=2"], "one gateway, because its directory of collections is embedded"),
+        (
+            ["gateway.autoscaling.maxReplicas=2"],
+            "the hashers refuse a second gateway with a directory of its own",
+        ),
         (["models.source="], "models.source must say where the model bundle comes from"),
         (["models.source=claim"], "models.claim must name the PersistentVolumeClaim"),
         (["models.image.repository="], "models.image.repository must name the image"),
@@ -155,11 +158,6 @@ def test_score_finds_nothing(case: Rendered) -> None:
 )
 def test_bad_values_are_refused_with_the_reason(arguments: list[str], message: str) -> None:
     assert message in refused(*LAPTOP, *(part for one in arguments for part in ("--set", one)))
-
-
-def test_two_gateways_are_refused_without_the_schema_as_well() -> None:
-    message = refused(*LAPTOP, "--skip-schema-validation", "--set", "gateway.replicas=2")
-    assert "gateway.replicas must be 1: the directory of collections is a file" in message
 
 
 def test_monitors_find_the_ports_of_metrics() -> None:
