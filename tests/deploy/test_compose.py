@@ -16,7 +16,7 @@ from scripts.chart_schema import SERVICES as SETTINGS
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 SERVICES = ("gateway", "hasher-0", "embedder")
-THIRD_PARTY = ("triton", "prometheus", "grafana")
+THIRD_PARTY = ("triton", "prometheus", "alertmanager", "grafana")
 _VARIABLE = re.compile(r"\$\{\w+:-([^}]*)\}")
 
 
@@ -121,3 +121,22 @@ def test_prometheus_scrapes_the_metrics_ports(compose: dict[str, Any]) -> None:
     ]
     expected = [f"{name}:{_settings(compose, name).metrics_port}" for name in SERVICES]
     assert targets == [*expected, "triton:8002"]
+
+
+def test_alerts_reach_a_receiver_by_their_severity(compose: dict[str, Any]) -> None:
+    prometheus = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())
+    targets = [
+        target
+        for manager in prometheus["alerting"]["alertmanagers"]
+        for group in manager["static_configs"]
+        for target in group["targets"]
+    ]
+    assert [target.split(":")[0] for target in targets] == ["alertmanager"]
+    assert compose["services"]["alertmanager"]["ports"] == [f"127.0.0.1:9093:{targets[0].split(':')[1]}"]
+    config = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yaml").read_text())
+    routes = [config["route"], *config["route"]["routes"]]
+    assert {route["receiver"] for route in routes} == {one["name"] for one in config["receivers"]}
+    groups = yaml.safe_load((DEPLOY / "prometheus" / "alerts" / "lookalike.yaml").read_text())["groups"]
+    severities = {rule["labels"]["severity"] for group in groups for rule in group["rules"]}
+    assert severities == {"page", "ticket"}
+    assert [route["matchers"] for route in routes[1:]] == [['severity="ticket"']]
