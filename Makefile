@@ -22,6 +22,8 @@ STAMPS := build/stamps
 DEFAULT_BUNDLE := build/bundles/efficientnet-lite0
 RUST_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') $(wildcard native/Cargo.* native/*/Cargo.toml)
 PROTOS := $(wildcard protos/lookalike/v1/*.proto)
+# Its build is apart from that of what is installed.
+PROTOGEN = cargo run --quiet --release --manifest-path native/protogen/Cargo.toml --target-dir native/target/protogen --
 GOOGLEAPIS = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # pip looks for the build backend, maturin, on the PATH.
@@ -202,13 +204,17 @@ lint: setup ## Run every static check, Python, Rust, protobuf, images and shell
 
 # buf cannot fetch google/rpc/status.proto without a network, so it lints what protoc has compiled.
 .PHONY: lint-protos
-lint-protos: setup
-	@mkdir -p build
-	$(BIN)/python -m grpc_tools.protoc -I protos -I $(GOOGLEAPIS) --include_imports --include_source_info \
-		--descriptor_set_out=build/lookalike.binpb $(PROTOS)
+lint-protos: setup build/lookalike.binpb
 	$(BIN)/buf lint build/lookalike.binpb --path lookalike/v1
 	$(BIN)/buf breaking build/lookalike.binpb --against protos/landed.binpb --path lookalike/v1
 	$(BIN)/buf format --diff --exit-code protos
+	$(PROTOGEN) build/lookalike.binpb build
+	@cmp build/v1.rs native/serve/src/v1.rs || { echo "error: run \`make proto\` and commit the result" >&2; exit 1; }
+
+build/lookalike.binpb: $(PROTOS) | setup
+	@mkdir -p build
+	$(BIN)/python -m grpc_tools.protoc -I protos -I $(GOOGLEAPIS) --include_imports --include_source_info \
+		--descriptor_set_out=$@ $(PROTOS)
 
 .PHONY: format
 format: setup ## Format Python, Rust and protobuf sources
@@ -218,8 +224,9 @@ format: setup ## Format Python, Rust and protobuf sources
 	$(BIN)/buf format --write protos
 
 .PHONY: proto
-proto: setup ## Regenerate lookalike/v1 from protos/
+proto: setup build/lookalike.binpb ## Regenerate lookalike/v1 and the messages of native/serve from protos/
 	$(BIN)/python -m grpc_tools.protoc -I protos -I $(GOOGLEAPIS) --python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)
+	$(PROTOGEN) build/lookalike.binpb native/serve/src
 
 # `make lint` compares the protos with this image: nothing in it may change meaning or go. Until others build on v1, a
 # wrong contract is put right by a commit that writes the image again.

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from lookalike.v1 import collection_pb2 as lookalike_dot_v1_dot_collection__pb2
+from lookalike.v1 import search_pb2 as lookalike_dot_v1_dot_search__pb2
 from lookalike.v1 import types_pb2 as lookalike_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19lookalike/v1/hasher.proto\x12\x0clookalike.v1\x1a\x17google/rpc/status.proto\x1a\x1dlookalike/v1/collection.proto\x1a\x18lookalike/v1/types.proto\"b\n\rShardIdentity\x12\x17\n\x0finstallation_id\x18\x01 \x01(\t\x12\r\n\x05shard\x18\x02 \x01(\r\x12\x13\n\x0bshard_count\x18\x03 \x01(\r\x12\x14\n\x0clayout_epoch\x18\x04 \x01(\x04\"\x8d\x02\n\x0c\x41pplyRequest\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12.\n\x06\x63reate\x18\x03 \x01(\x0b\x32\x1c.lookalike.v1.CollectionSpecH\x00\x12(\n\x05write\x18\x04 \x01(\x0b\x32\x17.lookalike.v1.MutationsH\x00\x12,\n\x04\x64rop\x18\x05 \x01(\x0b\x32\x1c.lookalike.v1.DropGenerationH\x00\x12\x16\n\x0e\x63ontent_digest\x18\x06 \x01(\x0c\x12+\n\x06target\x18\x07 \x01(\x0b\x32\x1b.lookalike.v1.ShardIdentityB\x08\n\x06\x63hange\"\x10\n\x0e\x44ropGeneration\"M\n\tMutations\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12)\n\tmutations\x18\x02 \x03(\x0b\x32\x16.lookalike.v1.Mutation\"\x84\x01\n\x08Mutation\x12)\n\x06upsert\x18\x01 \x01(\x0b\x32\x17.lookalike.v1.UpsertRowH\x00\x12\x18\n\x0e\x64\x65lete_item_id\x18\x02 \x01(\tH\x00\x12\x17\n\nif_version\x18\x03 \x01(\x04H\x01\x88\x01\x01\x42\x0b\n\toperationB\r\n\x0b_if_version\"D\n\tUpsertRow\x12 \n\x04item\x18\x01 \x01(\x0b\x32\x12.lookalike.v1.Item\x12\x15\n\rvector_f32_le\x18\x02 \x01(\x0c\"P\n\rApplyResponse\x12\x10\n\x08position\x18\x01 \x01(\x04\x12-\n\x07results\x18\x02 \x03(\x0b\x32\x1c.lookalike.v1.MutationResult\"d\n\x0eMutationResult\x12\x11\n\x07version\x18\x01 \x01(\x04H\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x0f\n\x07\x65xisted\x18\x03 \x01(\x08\x42\t\n\x07outcome\"\x83\x01\n\x0c\x41waitRequest\x12+\n\x06target\x18\x01 \x01(\x0b\x32\x1b.lookalike.v1.ShardIdentity\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0c\n\x04lane\x18\x04 \x01(\r\x12\x10\n\x08position\x18\x05 \x01(\x04\"C\n\rAwaitResponse\x12\x32\n\npartitions\x18\x01 \x03(\x0b\x32\x1e.lookalike.v1.PartitionResults\"T\n\x10PartitionResults\x12\x11\n\tpartition\x18\x01 \x01(\r\x12-\n\x07results\x18\x02 \x03(\x0b\x32\x1c.lookalike.v1.MutationResult\"\xdd\x03\n\x1aHasherServiceSearchRequest\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x16\n\x0evectors_f32_le\x18\x03 \x01(\x0c\x12\t\n\x01k\x18\x04 \x01(\r\x12\x18\n\x10group_by_product\x18\x05 \x01(\x08\x12\r\n\x05\x65xact\x18\x06 \x01(\x08\x12\x13\n\x06probes\x18\x07 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06\x65\x66\x66ort\x18\x08 \x01(\x02H\x01\x88\x01\x01\x12)\n\x06\x66ilter\x18\t \x01(\x0b\x32\x14.lookalike.v1.FilterH\x02\x88\x01\x01\x12\x17\n\x0f\x65xclude_item_id\x18\n \x01(\t\x12+\n\x06target\x18\x0c \x01(\x0b\x32\x1b.lookalike.v1.ShardIdentity\x12Q\n\rmin_positions\x18\r \x03(\x0b\x32:.lookalike.v1.HasherServiceSearchRequest.MinPositionsEntry\x1a\x33\n\x11MinPositionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x42\t\n\x07_probesB\t\n\x07_effortB\t\n\x07_filterJ\x04\x08\x0b\x10\x0c\"\x99\x01\n\x1bHasherServiceSearchResponse\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.lookalike.v1.ShardHits\x12\x13\n\x0b\x63odes_total\x18\x02 \x01(\x04\x12\x10\n\x08position\x18\x03 \x01(\x04\x12)\n\x06timing\x18\x04 \x01(\x0b\x32\x19.lookalike.v1.ShardTiming\"H\n\tShardHits\x12$\n\x04hits\x18\x01 \x03(\x0b\x32\x16.lookalike.v1.ShardHit\x12\x15\n\rcodes_scanned\x18\x02 \x01(\x04\";\n\x08ShardHit\x12\r\n\x05score\x18\x01 \x01(\x02\x12 \n\x04item\x18\x02 \x01(\x0b\x32\x12.lookalike.v1.Item\"h\n\x0bShardTiming\x12\x14\n\x0chash_seconds\x18\x01 \x01(\x01\x12\x15\n\rprobe_seconds\x18\x02 \x01(\x01\x12\x14\n\x0cscan_seconds\x18\x03 \x01(\x01\x12\x16\n\x0ererank_seconds\x18\x04 \x01(\x01\"x\n\nGetRequest\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x17\n\x0finclude_vectors\x18\x03 \x01(\x08\x12+\n\x06target\x18\x04 \x01(\x0b\x32\x1b.lookalike.v1.ShardIdentity\".\n\x0bGetResponse\x12\x1f\n\x04rows\x18\x01 \x03(\x0b\x32\x11.lookalike.v1.Row\"F\n\x03Row\x12(\n\x06stored\x18\x01 \x01(\x0b\x32\x18.lookalike.v1.StoredItem\x12\x15\n\rvector_f32_le\x18\x02 \x01(\x0c\"\x91\x01\n\x0bListRequest\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12\x15\n\rafter_item_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x17\n\x0finclude_vectors\x18\x04 \x01(\x08\x12+\n\x06target\x18\x05 \x01(\x0b\x32\x1b.lookalike.v1.ShardIdentity\"=\n\x0cListResponse\x12\x1f\n\x04rows\x18\x01 \x03(\x0b\x32\x11.lookalike.v1.Row\x12\x0c\n\x04more\x18\x02 \x01(\x08\"h\n\x0f\x44\x65scribeRequest\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12+\n\x06target\x18\x02 \x01(\x0b\x32\x1b.lookalike.v1.ShardIdentity\x12\x14\n\x0cwith_profile\x18\x03 \x01(\x08\"\xa5\x01\n\x10\x44\x65scribeResponse\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x13\n\x0bshard_count\x18\x02 \x01(\r\x12\x31\n\x0bgenerations\x18\x03 \x03(\x0b\x32\x1c.lookalike.v1.GenerationInfo\x12\x0b\n\x03isa\x18\x04 \x01(\t\x12\x17\n\x0finstallation_id\x18\x05 \x01(\t\x12\x14\n\x0clayout_epoch\x18\x06 \x01(\x04\"\xeb\x01\n\x0eGenerationInfo\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12*\n\x04spec\x18\x02 \x01(\x0b\x32\x1c.lookalike.v1.CollectionSpec\x12\x12\n\nitem_count\x18\x03 \x01(\x04\x12\x15\n\rproduct_count\x18\x04 \x01(\x04\x12\x10\n\x08position\x18\x05 \x01(\x04\x12\x13\n\x0bindex_bytes\x18\x06 \x01(\x04\x12\x0f\n\x07\x66\x61ilure\x18\x07 \x01(\t\x12\x0e\n\x06log_id\x18\x08 \x01(\t\x12&\n\x07profile\x18\t \x01(\x0b\x32\x15.lookalike.v1.Profile\"\x9a\x01\n\x07Profile\x12\x11\n\trow_count\x18\x01 \x01(\r\x12\x13\n\x0bmean_f32_le\x18\x02 \x01(\x0c\x12\x36\n\tmeta_rows\x18\x03 \x03(\x0b\x32#.lookalike.v1.Profile.MetaRowsEntry\x1a/\n\rMetaRowsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"x\n\x1cHasherServiceSnapshotRequest\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x65stination_uri\x18\x02 \x01(\t\x12+\n\x06target\x18\x03 \x01(\x0b\x32\x1b.lookalike.v1.ShardIdentity\"D\n\x1dHasherServiceSnapshotResponse\x12\x11\n\trow_count\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x32\x9d\x04\n\rHasherService\x12@\n\x05\x41pply\x12\x1a.lookalike.v1.ApplyRequest\x1a\x1b.lookalike.v1.ApplyResponse\x12@\n\x05\x41wait\x12\x1a.lookalike.v1.AwaitRequest\x1a\x1b.lookalike.v1.AwaitResponse\x12]\n\x06Search\x12(.lookalike.v1.HasherServiceSearchRequest\x1a).lookalike.v1.HasherServiceSearchResponse\x12:\n\x03Get\x12\x18.lookalike.v1.GetRequest\x1a\x19.lookalike.v1.GetResponse\x12=\n\x04List\x12\x19.lookalike.v1.ListRequest\x1a\x1a.lookalike.v1.ListResponse\x12I\n\x08\x44\x65scribe\x12\x1d.lookalike.v1.DescribeRequest\x1a\x1e.lookalike.v1.DescribeResponse\x12\x63\n\x08Snapshot\x12*.lookalike.v1.HasherServiceSnapshotRequest\x1a+.lookalike.v1.HasherServiceSnapshotResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19lookalike/v1/hasher.proto\x12\x0clookalike.v1\x1a\x17google/rpc/status.proto\x1a\x1dlookalike/v1/collection.proto\x1a\x19lookalike/v1/search.proto\x1a\x18lookalike/v1/types.proto\"b\n\rShardIdentity\x12\x17\n\x0finstallation_id\x18\x01 \x01(\t\x12\r\n\x05shard\x18\x02 \x01(\r\x12\x13\n\x0bshard_count\x18\x03 \x01(\r\x12\x14\n\x0clayout_epoch\x18\x04 \x01(\x04\"\x8d\x02\n\x0c\x41pplyRequest\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12.\n\x06\x63reate\x18\x03 \x01(\x0b\x32\x1c.lookalike.v1.CollectionSpecH\x00\x12(\n\x05write\x18\x04 \x01(\x0b\x32\x17.lookalike.v1.MutationsH\x00\x12,\n\x04\x64rop\x18\x05 \x01(\x0b\x32\x1c.lookalike.v1.DropGenerationH\x00\x12\x16\n\x0e\x63ontent_digest\x18\x06 \x01(\x0c\x12+\n\x06target\x18\x07 \x01(\x0b\x32\x1b.lookalike.v1.ShardIdentityB\x08\n\x06\x63hange\"\x10\n\x0e\x44ropGeneration\"M\n\tMutations\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12)\n\tmutations\x18\x02 \x03(\x0b\x32\x16.lookalike.v1.Mutation\"\x84\x01\n\x08Mutation\x12)\n\x06upsert\x18\x01 \x01(\x0b\x32\x17.lookalike.v1.UpsertRowH\x00\x12\x18\n\x0e\x64\x65lete_item_id\x18\x02 \x01(\tH\x00\x12\x17\n\nif_version\x18\x03 \x01(\x04H\x01\x88\x01\x01\x42\x0b\n\toperationB\r\n\x0b_if_version\"D\n\tUpsertRow\x12 \n\x04item\x18\x01 \x01(\x0b\x32\x12.lookalike.v1.Item\x12\x15\n\rvector_f32_le\x18\x02 \x01(\x0c\"P\n\rApplyResponse\x12\x10\n\x08position\x18\x01 \x01(\x04\x12-\n\x07results\x18\x02 \x03(\x0b\x32\x1c.lookalike.v1.MutationResult\"d\n\x0eMutationResult\x12\x11\n\x07version\x18\x01 \x01(\x04H\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x0f\n\x07\x65xisted\x18\x03 \x01(\x08\x42\t\n\x07outcome\"\x83\x01\n\x0c\x41waitRequest\x12+\n\x06target\x18\x01 \x01(\x0b\x32\x1b.lookalike.v1.ShardIdentity\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0c\n\x04lane\x18\x04 \x01(\r\x12\x10\n\x08position\x18\x05 \x01(\x04\"C\n\rAwaitResponse\x12\x32\n\npartitions\x18\x01 \x03(\x0b\x32\x1e.lookalike.v1.PartitionResults\"T\n\x10PartitionResults\x12\x11\n\tpartition\x18\x01 \x01(\r\x12-\n\x07results\x18\x02 \x03(\x0b\x32\x1c.lookalike.v1.MutationResult\"\xdd\x03\n\x1aHasherServiceSearchRequest\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x16\n\x0evectors_f32_le\x18\x03 \x01(\x0c\x12\t\n\x01k\x18\x04 \x01(\r\x12\x18\n\x10group_by_product\x18\x05 \x01(\x08\x12\r\n\x05\x65xact\x18\x06 \x01(\x08\x12\x13\n\x06probes\x18\x07 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06\x65\x66\x66ort\x18\x08 \x01(\x02H\x01\x88\x01\x01\x12)\n\x06\x66ilter\x18\t \x01(\x0b\x32\x14.lookalike.v1.FilterH\x02\x88\x01\x01\x12\x17\n\x0f\x65xclude_item_id\x18\n \x01(\t\x12+\n\x06target\x18\x0c \x01(\x0b\x32\x1b.lookalike.v1.ShardIdentity\x12Q\n\rmin_positions\x18\r \x03(\x0b\x32:.lookalike.v1.HasherServiceSearchRequest.MinPositionsEntry\x1a\x33\n\x11MinPositionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x42\t\n\x07_probesB\t\n\x07_effortB\t\n\x07_filterJ\x04\x08\x0b\x10\x0c\"\x99\x01\n\x1bHasherServiceSearchResponse\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.lookalike.v1.ShardHits\x12\x13\n\x0b\x63odes_total\x18\x02 \x01(\x04\x12\x10\n\x08position\x18\x03 \x01(\x04\x12)\n\x06timing\x18\x04 \x01(\x0b\x32\x19.lookalike.v1.ShardTiming\"C\n\tShardHits\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.lookalike.v1.Hit\x12\x15\n\rcodes_scanned\x18\x02 \x01(\x04\"h\n\x0bShardTiming\x12\x14\n\x0chash_seconds\x18\x01 \x01(\x01\x12\x15\n\rprobe_seconds\x18\x02 \x01(\x01\x12\x14\n\x0cscan_seconds\x18\x03 \x01(\x01\x12\x16\n\x0ererank_seconds\x18\x04 \x01(\x01\"x\n\nGetRequest\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x17\n\x0finclude_vectors\x18\x03 \x01(\x08\x12+\n\x06target\x18\x04 \x01(\x0b\x32\x1b.lookalike.v1.ShardIdentity\".\n\x0bGetResponse\x12\x1f\n\x04rows\x18\x01 \x03(\x0b\x32\x11.lookalike.v1.Row\"F\n\x03Row\x12(\n\x06stored\x18\x01 \x01(\x0b\x32\x18.lookalike.v1.StoredItem\x12\x15\n\rvector_f32_le\x18\x02 \x01(\x0c\"\x91\x01\n\x0bListRequest\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12\x15\n\rafter_item_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x17\n\x0finclude_vectors\x18\x04 \x01(\x08\x12+\n\x06target\x18\x05 \x01(\x0b\x32\x1b.lookalike.v1.ShardIdentity\"=\n\x0cListResponse\x12\x1f\n\x04rows\x18\x01 \x03(\x0b\x32\x11.lookalike.v1.Row\x12\x0c\n\x04more\x18\x02 \x01(\x08\"h\n\x0f\x44\x65scribeRequest\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12+\n\x06target\x18\x02 \x01(\x0b\x32\x1b.lookalike.v1.ShardIdentity\x12\x14\n\x0cwith_profile\x18\x03 \x01(\x08\"\xa5\x01\n\x10\x44\x65scribeResponse\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x13\n\x0bshard_count\x18\x02 \x01(\r\x12\x31\n\x0bgenerations\x18\x03 \x03(\x0b\x32\x1c.lookalike.v1.GenerationInfo\x12\x0b\n\x03isa\x18\x04 \x01(\t\x12\x17\n\x0finstallation_id\x18\x05 \x01(\t\x12\x14\n\x0clayout_epoch\x18\x06 \x01(\x04\"\xeb\x01\n\x0eGenerationInfo\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12*\n\x04spec\x18\x02 \x01(\x0b\x32\x1c.lookalike.v1.CollectionSpec\x12\x12\n\nitem_count\x18\x03 \x01(\x04\x12\x15\n\rproduct_count\x18\x04 \x01(\x04\x12\x10\n\x08position\x18\x05 \x01(\x04\x12\x13\n\x0bindex_bytes\x18\x06 \x01(\x04\x12\x0f\n\x07\x66\x61ilure\x18\x07 \x01(\t\x12\x0e\n\x06log_id\x18\x08 \x01(\t\x12&\n\x07profile\x18\t \x01(\x0b\x32\x15.lookalike.v1.Profile\"\x9a\x01\n\x07Profile\x12\x11\n\trow_count\x18\x01 \x01(\r\x12\x13\n\x0bmean_f32_le\x18\x02 \x01(\x0c\x12\x36\n\tmeta_rows\x18\x03 \x03(\x0b\x32#.lookalike.v1.Profile.MetaRowsEntry\x1a/\n\rMetaRowsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"x\n\x1cHasherServiceSnapshotRequest\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x65stination_uri\x18\x02 \x01(\t\x12+\n\x06target\x18\x03 \x01(\x0b\x32\x1b.lookalike.v1.ShardIdentity\"D\n\x1dHasherServiceSnapshotResponse\x12\x11\n\trow_count\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x32\x9d\x04\n\rHasherService\x12@\n\x05\x41pply\x12\x1a.lookalike.v1.ApplyRequest\x1a\x1b.lookalike.v1.ApplyResponse\x12@\n\x05\x41wait\x12\x1a.lookalike.v1.AwaitRequest\x1a\x1b.lookalike.v1.AwaitResponse\x12]\n\x06Search\x12(.lookalike.v1.HasherServiceSearchRequest\x1a).lookalike.v1.HasherServiceSearchResponse\x12:\n\x03Get\x12\x18.lookalike.v1.GetRequest\x1a\x19.lookalike.v1.GetResponse\x12=\n\x04List\x12\x19.lookalike.v1.ListRequest\x1a\x1a.lookalike.v1.ListResponse\x12I\n\x08\x44\x65scribe\x12\x1d.lookalike.v1.DescribeRequest\x1a\x1e.lookalike.v1.DescribeResponse\x12\x63\n\x08Snapshot\x12*.lookalike.v1.HasherServiceSnapshotRequest\x1a+.lookalike.v1.HasherServiceSnapshotResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,64 +39,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HASHERSERVICESEARCHREQUEST_MINPOSITIONSENTRY']._serialized_options = b'8\001'
   _globals['_PROFILE_METAROWSENTRY']._loaded_options = None
   _globals['_PROFILE_METAROWSENTRY']._serialized_options = b'8\001'
-  _globals['_SHARDIDENTITY']._serialized_start=125
-  _globals['_SHARDIDENTITY']._serialized_end=223
-  _globals['_APPLYREQUEST']._serialized_start=226
-  _globals['_APPLYREQUEST']._serialized_end=495
-  _globals['_DROPGENERATION']._serialized_start=497
-  _globals['_DROPGENERATION']._serialized_end=513
-  _globals['_MUTATIONS']._serialized_start=515
-  _globals['_MUTATIONS']._serialized_end=592
-  _globals['_MUTATION']._serialized_start=595
-  _globals['_MUTATION']._serialized_end=727
-  _globals['_UPSERTROW']._serialized_start=729
-  _globals['_UPSERTROW']._serialized_end=797
-  _globals['_APPLYRESPONSE']._serialized_start=799
-  _globals['_APPLYRESPONSE']._serialized_end=879
-  _globals['_MUTATIONRESULT']._serialized_start=881
-  _globals['_MUTATIONRESULT']._serialized_end=981
-  _globals['_AWAITREQUEST']._serialized_start=984
-  _globals['_AWAITREQUEST']._serialized_end=1115
-  _globals['_AWAITRESPONSE']._serialized_start=1117
-  _globals['_AWAITRESPONSE']._serialized_end=1184
-  _globals['_PARTITIONRESULTS']._serialized_start=1186
-  _globals['_PARTITIONRESULTS']._serialized_end=1270
-  _globals['_HASHERSERVICESEARCHREQUEST']._serialized_start=1273
-  _globals['_HASHERSERVICESEARCHREQUEST']._serialized_end=1750
-  _globals['_HASHERSERVICESEARCHREQUEST_MINPOSITIONSENTRY']._serialized_start=1660
-  _globals['_HASHERSERVICESEARCHREQUEST_MINPOSITIONSENTRY']._serialized_end=1711
-  _globals['_HASHERSERVICESEARCHRESPONSE']._serialized_start=1753
-  _globals['_HASHERSERVICESEARCHRESPONSE']._serialized_end=1906
-  _globals['_SHARDHITS']._serialized_start=1908
-  _globals['_SHARDHITS']._serialized_end=1980
-  _globals['_SHARDHIT']._serialized_start=1982
-  _globals['_SHARDHIT']._serialized_end=2041
-  _globals['_SHARDTIMING']._serialized_start=2043
-  _globals['_SHARDTIMING']._serialized_end=2147
-  _globals['_GETREQUEST']._serialized_start=2149
-  _globals['_GETREQUEST']._serialized_end=2269
-  _globals['_GETRESPONSE']._serialized_start=2271
-  _globals['_GETRESPONSE']._serialized_end=2317
-  _globals['_ROW']._serialized_start=2319
-  _globals['_ROW']._serialized_end=2389
-  _globals['_LISTREQUEST']._serialized_start=2392
-  _globals['_LISTREQUEST']._serialized_end=2537
-  _globals['_LISTRESPONSE']._serialized_start=2539
-  _globals['_LISTRESPONSE']._serialized_end=2600
-  _globals['_DESCRIBEREQUEST']._serialized_start=2602
-  _globals['_DESCRIBEREQUEST']._serialized_end=2706
-  _globals['_DESCRIBERESPONSE']._serialized_start=2709
-  _globals['_DESCRIBERESPONSE']._serialized_end=2874
-  _globals['_GENERATIONINFO']._serialized_start=2877
-  _globals['_GENERATIONINFO']._serialized_end=3112
-  _globals['_PROFILE']._serialized_start=3115
-  _globals['_PROFILE']._serialized_end=3269
-  _globals['_PROFILE_METAROWSENTRY']._serialized_start=3222
-  _globals['_PROFILE_METAROWSENTRY']._serialized_end=3269
-  _globals['_HASHERSERVICESNAPSHOTREQUEST']._serialized_start=3271
-  _globals['_HASHERSERVICESNAPSHOTREQUEST']._serialized_end=3391
-  _globals['_HASHERSERVICESNAPSHOTRESPONSE']._serialized_start=3393
-  _globals['_HASHERSERVICESNAPSHOTRESPONSE']._serialized_end=3461
-  _globals['_HASHERSERVICE']._serialized_start=3464
-  _globals['_HASHERSERVICE']._serialized_end=4005
+  _globals['_SHARDIDENTITY']._serialized_start=152
+  _globals['_SHARDIDENTITY']._serialized_end=250
+  _globals['_APPLYREQUEST']._serialized_start=253
+  _globals['_APPLYREQUEST']._serialized_end=522
+  _globals['_DROPGENERATION']._serialized_start=524
+  _globals['_DROPGENERATION']._serialized_end=540
+  _globals['_MUTATIONS']._serialized_start=542
+  _globals['_MUTATIONS']._serialized_end=619
+  _globals['_MUTATION']._serialized_start=622
+  _globals['_MUTATION']._serialized_end=754
+  _globals['_UPSERTROW']._serialized_start=756
+  _globals['_UPSERTROW']._serialized_end=824
+  _globals['_APPLYRESPONSE']._serialized_start=826
+  _globals['_APPLYRESPONSE']._serialized_end=906
+  _globals['_MUTATIONRESULT']._serialized_start=908
+  _globals['_MUTATIONRESULT']._serialized_end=1008
+  _globals['_AWAITREQUEST']._serialized_start=1011
+  _globals['_AWAITREQUEST']._serialized_end=1142
+  _globals['_AWAITRESPONSE']._serialized_start=1144
+  _globals['_AWAITRESPONSE']._serialized_end=1211
+  _globals['_PARTITIONRESULTS']._serialized_start=1213
+  _globals['_PARTITIONRESULTS']._serialized_end=1297
+  _globals['_HASHERSERVICESEARCHREQUEST']._serialized_start=1300
+  _globals['_HASHERSERVICESEARCHREQUEST']._serialized_end=1777
+  _globals['_HASHERSERVICESEARCHREQUEST_MINPOSITIONSENTRY']._serialized_start=1687
+  _globals['_HASHERSERVICESEARCHREQUEST_MINPOSITIONSENTRY']._serialized_end=1738
+  _globals['_HASHERSERVICESEARCHRESPONSE']._serialized_start=1780
+  _globals['_HASHERSERVICESEARCHRESPONSE']._serialized_end=1933
+  _globals['_SHARDHITS']._serialized_start=1935
+  _globals['_SHARDHITS']._serialized_end=2002
+  _globals['_SHARDTIMING']._serialized_start=2004
+  _globals['_SHARDTIMING']._serialized_end=2108
+  _globals['_GETREQUEST']._serialized_start=2110
+  _globals['_GETREQUEST']._serialized_end=2230
+  _globals['_GETRESPONSE']._serialized_start=2232
+  _globals['_GETRESPONSE']._serialized_end=2278
+  _globals['_ROW']._serialized_start=2280
+  _globals['_ROW']._serialized_end=2350
+  _globals['_LISTREQUEST']._serialized_start=2353
+  _globals['_LISTREQUEST']._serialized_end=2498
+  _globals['_LISTRESPONSE']._serialized_start=2500
+  _globals['_LISTRESPONSE']._serialized_end=2561
+  _globals['_DESCRIBEREQUEST']._serialized_start=2563
+  _globals['_DESCRIBEREQUEST']._serialized_end=2667
+  _globals['_DESCRIBERESPONSE']._serialized_start=2670
+  _globals['_DESCRIBERESPONSE']._serialized_end=2835
+  _globals['_GENERATIONINFO']._serialized_start=2838
+  _globals['_GENERATIONINFO']._serialized_end=3073
+  _globals['_PROFILE']._serialized_start=3076
+  _globals['_PROFILE']._serialized_end=3230
+  _globals['_PROFILE_METAROWSENTRY']._serialized_start=3183
+  _globals['_PROFILE_METAROWSENTRY']._serialized_end=3230
+  _globals['_HASHERSERVICESNAPSHOTREQUEST']._serialized_start=3232
+  _globals['_HASHERSERVICESNAPSHOTREQUEST']._serialized_end=3352
+  _globals['_HASHERSERVICESNAPSHOTRESPONSE']._serialized_start=3354
+  _globals['_HASHERSERVICESNAPSHOTRESPONSE']._serialized_end=3422
+  _globals['_HASHERSERVICE']._serialized_start=3425
+  _globals['_HASHERSERVICE']._serialized_end=3966
 # @@protoc_insertion_point(module_scope)

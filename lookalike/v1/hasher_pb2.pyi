@@ -1,5 +1,6 @@
 from google.rpc import status_pb2 as _status_pb2
 from lookalike.v1 import collection_pb2 as _collection_pb2
+from lookalike.v1 import search_pb2 as _search_pb2
 from lookalike.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -166,17 +167,9 @@ class ShardHits(_message.Message):
     __slots__ = ("hits", "codes_scanned")
     HITS_FIELD_NUMBER: _ClassVar[int]
     CODES_SCANNED_FIELD_NUMBER: _ClassVar[int]
-    hits: _containers.RepeatedCompositeFieldContainer[ShardHit]
+    hits: _containers.RepeatedCompositeFieldContainer[_search_pb2.Hit]
     codes_scanned: int
-    def __init__(self, hits: _Optional[_Iterable[_Union[ShardHit, _Mapping]]] = ..., codes_scanned: _Optional[int] = ...) -> None: ...
-
-class ShardHit(_message.Message):
-    __slots__ = ("score", "item")
-    SCORE_FIELD_NUMBER: _ClassVar[int]
-    ITEM_FIELD_NUMBER: _ClassVar[int]
-    score: float
-    item: _types_pb2.Item
-    def __init__(self, score: _Optional[float] = ..., item: _Optional[_Union[_types_pb2.Item, _Mapping]] = ...) -> None: ...
+    def __init__(self, hits: _Optional[_Iterable[_Union[_search_pb2.Hit, _Mapping]]] = ..., codes_scanned: _Optional[int] = ...) -> None: ...
 
 class ShardTiming(_message.Message):
     __slots__ = ("hash_seconds", "probe_seconds", "scan_seconds", "rerank_seconds")

@@ -1,0 +1,4 @@
+//! The fast path of a served search, on tokio and tonic, next to the engine and without Python.
+
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod v1;
