@@ -60,8 +60,12 @@ class CannedShard:
             setattr(self._answer.timing, f"{field}_seconds", 1e-5)
         result = self._answer.results.add(codes_scanned=2_000)
         for hit in range(K):
-            item = types_pb2.Item(item_id=f"{number}-{hit}", product_id=f"p{number}-{hit}", title="A title")
-            result.hits.add(score=0.9 - hit / 50, item=item)
+            result.hits.add(
+                item_id=f"{number}-{hit}",
+                product_id=f"p{number}-{hit}",
+                title="A title",
+                score=0.9 - hit / 50,
+            )
 
     async def search(self, request: Any, *, timeout_seconds: float) -> Any:
         return self._answer
@@ -107,6 +111,7 @@ async def gateway(folder: Path) -> tuple[Callable[[bool], Coroutine[Any, Any, No
 async def hasher(folder: Path) -> Callable[[bool], Coroutine[Any, Any, None]]:
     """Returns what searches once, with metrics or without."""
     from hasher.attributes import attributes_of
+    from hasher.documents import document_of
     from hasher.log.base import Change, Upsert
 
     shard = Shard(folder, 0, 1)
@@ -119,8 +124,16 @@ async def hasher(folder: Path) -> Callable[[bool], Coroutine[Any, Any, None]]:
         upserts = []
         for n in range(start, start + 1000):
             item = types_pb2.Item(item_id=f"i{n}", product_id=f"p{n}", title="A title")
-            encoded = item.SerializeToString()
-            upserts.append(Upsert(item.item_id, item.product_id, encoded, drawn[n], attributes_of(item)))
+            upserts.append(
+                Upsert(
+                    item.item_id,
+                    item.product_id,
+                    item.SerializeToString(),
+                    drawn[n],
+                    attributes_of(item),
+                    document_of(item),
+                )
+            )
         generation.submit(Change(f"r{start}", b"x" * 32, tuple(upserts))).result()
     metrics = Metrics()
     calls, own = ProcessMetrics(metrics, "hasher", Calls(1, 1, 1)), HasherMetrics(metrics)

@@ -132,7 +132,7 @@ def search(served: Hasher, catalogue: Catalogue, *, exact: bool, count: int) -> 
             ),
             timeout=120,
         )
-        found += len({hit.item.item_id for hit in answer.results[0].hits} & {f"i{n}" for n in truth[:10]})
+        found += len({hit.item_id for hit in answer.results[0].hits} & {f"i{n}" for n in truth[:10]})
     return found / (10 * count)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lookalike.v1 import hasher_pb2, search_pb2
+from lookalike.v1 import search_pb2
 
 
 def merge_hits(
-    answers: Iterable[Iterable[hasher_pb2.ShardHit]], k: int, *, group_by_product: bool, min_score: float
+    answers: Iterable[Iterable[search_pb2.Hit]], k: int, *, group_by_product: bool, min_score: float
 ) -> list[search_pb2.Hit]:
     """Returns the k best hits, best score first, equal scores by item id.
 
@@ -23,7 +23,7 @@ def merge_hits(
             here to find its hit again.
     """
     candidates = [
-        (-score, hit.item.item_id, hit.item)
+        (-score, hit.item_id, hit)
         for hits in answers
         for hit in hits
         if (score := _cosine(hit.score)) >= min_score
@@ -31,23 +31,13 @@ def merge_hits(
     candidates.sort(key=lambda candidate: candidate[:2])
     best: list[search_pb2.Hit] = []
     seen: set[str] = set()
-    for negative_score, item_id, item in candidates:
-        product_id = item.product_id
+    for minus_score, _, hit in candidates:
+        product_id = hit.product_id
         if group_by_product and product_id:
             if product_id in seen:
                 continue
             seen.add(product_id)
-        best.append(
-            search_pb2.Hit(
-                product_id=product_id,
-                item_id=item_id,
-                score=-negative_score,
-                category=item.category,
-                attributes=item.attributes,
-                title=item.title,
-                image_uri=item.image_uri,
-            )
-        )
+        best.append(hit if hit.score == -minus_score else _with_score(hit, -minus_score))
         if len(best) == k:
             break
     return best
@@ -56,3 +46,10 @@ def merge_hits(
 def _cosine(score: float) -> float:
     """Returns a score within the bounds of a cosine, which rounding may have left by a little."""
     return min(max(score, -1.0), 1.0)
+
+
+def _with_score(hit: search_pb2.Hit, score: float) -> search_pb2.Hit:
+    copy = search_pb2.Hit()
+    copy.CopyFrom(hit)
+    copy.score = score
+    return copy

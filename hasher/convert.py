@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasher.attributes import attributes_of
+from hasher.documents import document_of, hit_of
 from hasher.identity import Identity
 from hasher.log.base import Applied, Change, Delete, Mutation, Outcome, Upsert
 from hasher.profile import Profile
@@ -141,7 +142,13 @@ def _mutation(message: hasher_pb2.Mutation, vector: NDArray[np.float32] | None, 
                 f"{field}.upsert.item.attributes has an empty name", field=f"{field}.upsert.item.attributes"
             )
         return Upsert(
-            item.item_id, item.product_id, item.SerializeToString(), vector, attributes_of(item), if_version
+            item.item_id,
+            item.product_id,
+            item.SerializeToString(),
+            vector,
+            attributes_of(item),
+            document_of(item),
+            if_version,
         )
     if message.WhichOneof("operation") is None:
         raise InvalidInputError(f"{field} has no operation", reason=Reason.FIELD_MISSING, field=field)
@@ -243,7 +250,7 @@ def answer_message(answer: SearchAnswer) -> hasher_pb2.HasherServiceSearchRespon
     for hits, scanned in zip(answer.hits, answer.codes_scanned, strict=True):
         result = response.results.add(codes_scanned=scanned)
         for hit in hits:
-            result.hits.add(score=hit.score).item.MergeFromString(hit.item)
+            result.hits.add().MergeFromString(hit_of(hit.document, hit.score))
     return response
 
 

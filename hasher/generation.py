@@ -250,6 +250,7 @@ class Generation:
                 np.array(list(written), dtype=np.uint64),
                 np.array([entry.product_number for entry in written.values()], dtype=np.uint64),
                 attributes=in_columns(entry.attributes for entry in written.values()),
+                documents=[entry.document for entry in written.values()],
             )
 
     def _advance(self, group: Group) -> None:
@@ -294,7 +295,8 @@ class Generation:
             revision = self._revision
             if revision == self.store.index_revision or self._closed or self.has_failed():
                 return
-            if not self._disk.has_room(_index_bytes(self._index.stats())):
+            stats = self._index.stats()
+            if not self._disk.has_room(_index_bytes(stats) + stats["document_bytes"]):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder))
             begun = time.monotonic()
             with self._metrics.checkpointing():
@@ -320,4 +322,5 @@ class Generation:
 
 
 def _index_bytes(stats: IndexStats) -> int:
+    """Returns the memory of an index, apart from its documents, whose size is that of the items."""
     return stats["code_bytes"] + stats["vector_bytes"] + stats["bucket_bytes"] + stats["attribute_bytes"]

@@ -12,14 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import structlog
-from google.protobuf.message import DecodeError
 
-from hasher.attributes import decoded_attributes, in_columns
-from hasher.filters import Attributes
+from hasher.attributes import in_columns
 from hasher.index import HashIndex, IndexDamagedError
 from hasher.metrics import HasherMetrics
-from hasher.rows.records import IndexEntries
-from hasher.rows.sqlite import damaged
 from hasher.rows.store import RowStore
 from lookalike.files.disk import sync_folder
 from lookalike.files.open_files import open_files_error
@@ -42,7 +38,7 @@ def load_index(store: RowStore, folder: Path, generation: str, metrics: HasherMe
     revision = store.index_revision
     if revision:
         try:
-            return _open_saved(store, folder / f"{INDEX_PREFIX}{revision}", generation, metrics)
+            return _open_saved(store, folder / f"{INDEX_PREFIX}{revision}", metrics)
         except (IndexDamagedError, OSError) as error:
             if problem := open_files_error(error):
                 raise problem from error
@@ -55,7 +51,8 @@ def load_index(store: RowStore, folder: Path, generation: str, metrics: HasherMe
         entries.vectors,
         np.array(entries.row_numbers, dtype=np.uint64),
         np.array(entries.product_numbers, dtype=np.uint64),
-        attributes=_attributes(entries, generation),
+        attributes=in_columns(entries.attributes),
+        documents=entries.documents,
         bits=store.spec.bits,
         rerank=store.spec.rerank,
     )
@@ -63,14 +60,7 @@ def load_index(store: RowStore, folder: Path, generation: str, metrics: HasherMe
     return built
 
 
-def _attributes(entries: IndexEntries, generation: str) -> Attributes:
-    try:
-        return in_columns(decoded_attributes(entries.items))
-    except DecodeError:
-        raise damaged(generation, "a row's item cannot be decoded") from None
-
-
-def _open_saved(store: RowStore, folder: Path, generation: str, metrics: HasherMetrics) -> HashIndex:
+def _open_saved(store: RowStore, folder: Path, metrics: HasherMetrics) -> HashIndex:
     revision = store.index_revision
     start = time.perf_counter()
     index = HashIndex.open(folder)
@@ -83,6 +73,8 @@ def _open_saved(store: RowStore, folder: Path, generation: str, metrics: HasherM
         raise IndexDamagedError(
             f"the saved index has (dimension, bits, rerank) {found}, the generation {expected}"
         )
+    if stats["items"] and not stats["document_bytes"]:
+        raise IndexDamagedError("the saved index has no documents: an earlier version wrote it")
     # What was saved may already hold changes after `revision`: both steps change nothing when repeated.
     deleted = store.deletions(revision)
     if deleted:
@@ -93,7 +85,8 @@ def _open_saved(store: RowStore, folder: Path, generation: str, metrics: HasherM
             entries.vectors,
             np.array(entries.row_numbers, dtype=np.uint64),
             np.array(entries.product_numbers, dtype=np.uint64),
-            attributes=_attributes(entries, generation),
+            attributes=in_columns(entries.attributes),
+            documents=entries.documents,
         )
     metrics.replayed(len(entries.row_numbers) + len(deleted))
     metrics.loaded("replay", time.perf_counter() - opened)

@@ -11,10 +11,8 @@ from hasher.rows.records import SearchAnswer
 from hasher.rows.syncs import SyncedFile
 from lookalike.runtime.metrics import Metrics, show_from_the_start
 
-SearchStage = Literal["position", "queue", "convert", "hash", "probe", "scan", "rerank", "fetch"]
-SEARCH_STAGES: tuple[SearchStage, ...] = (
-    "position", "queue", "convert", "hash", "probe", "scan", "rerank", "fetch",
-)  # fmt: skip
+SearchStage = Literal["position", "queue", "convert", "hash", "probe", "scan", "rerank"]
+SEARCH_STAGES: tuple[SearchStage, ...] = get_args(SearchStage)
 WriteStage = Literal["convert", "queue", "sql", "sync", "index"]
 WRITE_STAGES: tuple[WriteStage, ...] = ("convert", "queue", "sql", "sync", "index")
 LoadStep = Literal["rows", "open", "replay", "build"]
@@ -43,8 +41,8 @@ class HasherMetrics:
         stage_seconds = metrics.histogram(
             "lookalike_hasher_stage_seconds",
             "Seconds of a search, answered or not, in a stage: position (waiting for min_positions), queue"
-            " (waiting for a thread), convert, hash, probe, scan, rerank, fetch. Exact searches are"
-            " apart, the gateway's recall probes among them.",
+            " (waiting for a thread), convert, hash, probe, scan, rerank. Exact searches are apart, the"
+            " gateway's recall probes among them.",
             ("stage", "exact"),
             _STAGE_BUCKETS,
         )

@@ -24,7 +24,8 @@ _READ = (
          " that has waited longest; 0: all are saved."),
     Read("database_bytes", "Size of the row files, without their write-ahead logs."),
     Read("wal_bytes", "Size of the write-ahead logs."),
-    Read("index_bytes", "Memory of the indexes, by part: code, vector, bucket, attribute.", ("part",)),
+    Read("index_bytes", "Memory of the indexes, by part: code, vector, bucket, attribute, document.",
+         ("part",)),
     Read("index_rows", "Rows of the indexes: live, and dead ones that searches still scan.", ("state",)),
     Read("rebuilding_indexes", "Indexes that are being trained again or compacted in the background."),
     Read("failed_rebuilds", "Rebuilds that failed since their index was built or opened."),
@@ -70,6 +71,7 @@ def _indexes(generations: list[Generation]) -> Iterator[Value]:
         "vector": sum(one["vector_bytes"] for one in stats),
         "bucket": sum(one["bucket_bytes"] for one in stats),
         "attribute": sum(one["attribute_bytes"] for one in stats),
+        "document": sum(one["document_bytes"] for one in stats),
     }
     for part, size in sizes.items():
         yield "index_bytes", (part,), size

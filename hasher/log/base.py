@@ -23,8 +23,9 @@ from lookalike.errors import LookalikeError
 class Upsert:
     """Writes one row.
 
-    ``vector`` is (dimension,) float32 of unit norm. ``item`` is the encoded item that readers get back, and
-    ``attributes`` is what the index keeps of it. An empty ``product_id`` makes the item a product of its own.
+    ``vector`` is (dimension,) float32 of unit norm. ``item`` is the encoded item that readers get back;
+    ``attributes`` and ``document`` are what the index keeps of it, for filters and for answers. An empty
+    ``product_id`` makes the item a product of its own.
     """
 
     item_id: str
@@ -32,6 +33,7 @@ class Upsert:
     item: bytes
     vector: NDArray[np.float32]
     attributes: ItemAttributes
+    document: bytes
     if_version: int | None = None
 
 

@@ -181,7 +181,9 @@ class Applier:
             )
             row_number = self._connection.last_insert_rowid()
             group.added_items += 1
-        group.entries[row_number] = IndexEntry(upsert.vector, product_number, upsert.attributes)
+        group.entries[row_number] = IndexEntry(
+            upsert.vector, product_number, upsert.attributes, upsert.document
+        )
 
     def _delete(self, row_number: int, product_number: int) -> None:
         group = self._group

@@ -47,28 +47,34 @@ class IndexEntry:
     vector: NDArray[np.float32]
     product_number: int
     attributes: ItemAttributes
+    document: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class IndexEntries:
     """Index entries of n rows, in columns.
 
-    ``row_numbers`` are ascending, ``vectors`` is (n, dimension) float32, ``items`` are encoded.
+    ``row_numbers`` are ascending, ``vectors`` is (n, dimension) float32.
     """
 
     row_numbers: list[int]
     product_numbers: list[int]
     vectors: NDArray[np.float32]
-    items: list[bytes]
+    attributes: list[ItemAttributes]
+    documents: list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class VectorRows:
-    """Vectors of n rows as they were written, in columns; ``vectors`` is (n, dimension) float32."""
+    """Vectors and items of n rows as they were written, in columns.
+
+    ``vectors`` is (n, dimension) float32, ``items`` are encoded.
+    """
 
     numbers: Sequence[int]
     item_ids: Sequence[str]
     products: Sequence[int]
+    items: Sequence[bytes]
     vectors: NDArray[np.float32]
 
 
@@ -88,18 +94,18 @@ class SearchQuery:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A row found, with its cosine similarity."""
+    """A row found: its cosine similarity and its document."""
 
     score: float
-    item: bytes
+    document: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class SearchAnswer:
     """The hits of each vector, best first, and what finding them took.
 
-    ``buckets_probed``, ``candidates_reranked`` and ``seconds``, with the keys hash, probe, scan, rerank and
-    fetch, are summed over the vectors.
+    ``buckets_probed``, ``candidates_reranked`` and ``seconds``, with the keys hash, probe, scan and rerank,
+    are summed over the vectors.
     """
 
     hits: list[list[Hit]]

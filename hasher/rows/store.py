@@ -14,7 +14,10 @@ from pathlib import Path
 import apsw
 import numpy as np
 import structlog
+from google.protobuf.message import DecodeError
 
+from hasher.attributes import ItemAttributes, attributes_of
+from hasher.documents import document_of
 from hasher.log.base import Outcome, Record
 from hasher.rows import requests
 from hasher.rows.apply import Applier, Group, Lane, reused
@@ -36,6 +39,7 @@ from lookalike.errors import NotFoundError, Reason, UnavailableError
 from lookalike.files.disk import WrittenFiles
 from lookalike.files.open_files import open_files_error
 from lookalike.files.sqlite import make_durable, transaction
+from lookalike.v1 import types_pb2
 from lookalike.wire.vectors import WIRE_DTYPE
 
 ROWS_FILE = "rows.sqlite"
@@ -261,16 +265,6 @@ class RowStore:
             )
         return {partition: [one.outcome for one in kept] for partition, kept in known.partitions.items()}
 
-    def items(self, row_numbers: Sequence[int]) -> dict[int, bytes]:
-        """Returns the items of the rows that exist, by row number."""
-        with self._readers.connection() as connection:
-            return dict(
-                connection.execute(
-                    "SELECT row_number, item FROM rows WHERE row_number IN (SELECT value FROM json_each(?))",
-                    (json.dumps(row_numbers),),
-                )
-            )
-
     def row_number(self, item_id: str) -> int | None:
         """Returns the number of an item's row; None: there is none."""
         with self._readers.connection() as connection:
@@ -279,32 +273,21 @@ class RowStore:
             ).get
             return number
 
-    def item_ids(self, row_numbers: Sequence[int]) -> dict[int, str]:
-        """Returns the item ids of the rows that exist, by row number."""
-        with self._readers.connection() as connection:
-            return dict(
-                connection.execute(
-                    "SELECT row_number, item_id FROM rows"
-                    " WHERE row_number IN (SELECT value FROM json_each(?))",
-                    (json.dumps(row_numbers),),
-                )
-            )
-
     def vectors(self, row_numbers: Sequence[int]) -> Iterator[VectorRows]:
-        """Returns the vectors of the rows that exist as they were written, some rows at a time."""
+        """Returns the rows that exist with their vectors as they were written, some at a time."""
         with self._readers.connection() as connection:
             rows = connection.execute(
-                "SELECT row_number, item_id, product_number, vector FROM rows"
+                "SELECT row_number, item_id, product_number, item, vector FROM rows"
                 " WHERE row_number IN (SELECT value FROM json_each(?))",
                 (json.dumps(row_numbers),),
             )
             while chunk := list(islice(rows, _CHUNK_ROWS)):
-                numbers, item_ids, products, vectors = zip(*chunk, strict=True)
+                numbers, item_ids, products, items, vectors = zip(*chunk, strict=True)
                 width = self.spec.dimension * WIRE_DTYPE.itemsize
                 if any(len(vector) != width for vector in vectors):
                     raise damaged(self._generation, f"a row has a vector of other than {width} bytes")
                 matrix = np.frombuffer(b"".join(vectors), WIRE_DTYPE).reshape(-1, self.spec.dimension)
-                yield VectorRows(numbers, item_ids, products, matrix)
+                yield VectorRows(numbers, item_ids, products, items, matrix)
 
     def sample(self, count: int) -> list[tuple[bytes, bytes]]:
         """Returns items and vectors of rows at random: ``count``, or fewer where many were deleted."""
@@ -368,7 +351,7 @@ class RowStore:
         with self._readers.connection() as connection, connection:
             count = connection.execute(f"SELECT count(*) FROM rows {where}", {"after": after_revision}).get
             vectors = np.empty((count, self.spec.dimension), dtype=np.float32)
-            entries = IndexEntries([], [], vectors, [])
+            entries = IndexEntries([], [], vectors, [], [])
             rows: Iterator[tuple[int, int, bytes, bytes]] = connection.execute(
                 f"SELECT row_number, product_number, item, vector FROM rows {where} ORDER BY row_number",
                 {"after": after_revision},
@@ -376,11 +359,20 @@ class RowStore:
             for i, (number, product, item, vector) in enumerate(rows):
                 entries.row_numbers.append(number)
                 entries.product_numbers.append(product)
-                entries.items.append(item)
+                attributes, document = self._indexed(item)
+                entries.attributes.append(attributes)
+                entries.documents.append(document)
                 if len(vector) != vectors.strides[0]:
                     raise damaged(self._generation, f"row {number} has a vector of {len(vector)} bytes")
                 vectors[i] = np.frombuffer(vector, WIRE_DTYPE)
         return entries
+
+    def _indexed(self, item: bytes) -> tuple[ItemAttributes, bytes]:
+        try:
+            decoded = types_pb2.Item.FromString(item)
+        except DecodeError:
+            raise damaged(self._generation, "a row's item cannot be decoded") from None
+        return attributes_of(decoded), document_of(decoded)
 
     def deletions(self, after_revision: int) -> list[int]:
         """Returns the numbers of the rows that were deleted after a revision the index was saved at."""

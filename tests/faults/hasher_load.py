@@ -168,7 +168,7 @@ class HasherLoad(Load):
         )
         wrong = []
         for item_id, result in zip(sample, answer.results, strict=True):
-            hits = [hit.item.item_id for hit in result.hits]
+            hits = [hit.item_id for hit in result.hits]
             if hits != [item_id]:
                 wrong.append(f"a search for {item_id} finds {hits}")
         if answer.codes_total != len(states):

@@ -218,7 +218,15 @@ class FakeShard:
             product = item.product_id or f"item:{item_id}"
             if len(result.hits) < request.k and not (request.group_by_product and product in seen):
                 seen.add(product)
-                result.hits.add(score=score, item=item)
+                result.hits.add(
+                    product_id=item.product_id,
+                    item_id=item_id,
+                    score=score,
+                    category=item.category,
+                    attributes=item.attributes,
+                    title=item.title,
+                    image_uri=item.image_uri,
+                )
         return response
 
     async def get_rows(

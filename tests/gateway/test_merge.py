@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.merge import merge_hits
-from lookalike.v1 import hasher_pb2, types_pb2
+from lookalike.v1 import search_pb2
 
 # Few distinct scores and products, so that ties and shared products are the rule.
 ROWS = st.lists(st.tuples(st.integers(-4, 4), st.integers(0, 5), st.integers(0, 3)), max_size=40).map(
@@ -14,18 +14,18 @@ ROWS = st.lists(st.tuples(st.integers(-4, 4), st.integers(0, 5), st.integers(0, 
 )
 
 
-def _hit(score: float, item_id: str, product_id: str) -> hasher_pb2.ShardHit:
-    return hasher_pb2.ShardHit(score=score, item=types_pb2.Item(item_id=item_id, product_id=product_id))
+def _hit(score: float, item_id: str, product_id: str) -> search_pb2.Hit:
+    return search_pb2.Hit(score=score, item_id=item_id, product_id=product_id)
 
 
-def _naive(hits: list[hasher_pb2.ShardHit], k: int, group: bool) -> list[str]:
+def _naive(hits: list[search_pb2.Hit], k: int, group: bool) -> list[str]:
     """Picks the best remaining hit again and again."""
     left, picked = list(hits), []
     while left and len(picked) < k:
-        best = min(left, key=lambda hit: (-hit.score, hit.item.item_id))
-        picked.append(best.item.item_id)
-        same = best.item.product_id if group else ""
-        left = [h for h in left if h is not best and not (same and h.item.product_id == same)]
+        best = min(left, key=lambda hit: (-hit.score, hit.item_id))
+        picked.append(best.item_id)
+        same = best.product_id if group else ""
+        left = [h for h in left if h is not best and not (same and h.product_id == same)]
     return picked
 
 
@@ -38,7 +38,7 @@ def test_merge_of_shard_answers_is_the_search_over_their_union(
     for shard in range(4):
         own = [hit for hit, where in hits if where == shard]
         kept = _naive(own, k, group)
-        answers.append([hit for item_id in kept for hit in own if hit.item.item_id == item_id])
+        answers.append([hit for item_id in kept for hit in own if hit.item_id == item_id])
     merged = merge_hits(answers, k, group_by_product=group, min_score=-1)
     assert [hit.item_id for hit in merged] == _naive([hit for hit, _ in hits], k, group)
 

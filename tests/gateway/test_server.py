@@ -212,7 +212,7 @@ class FailingPeer(embedder_pb2_grpc.EmbedderServiceServicer, hasher_pb2_grpc.Has
         self, request: object, context: grpc.aio.ServicerContext
     ) -> hasher_pb2.HasherServiceSearchResponse:
         await self._fail(context)
-        hit = hasher_pb2.ShardHit(item=types_pb2.Item(title="x" * 17 * 1024 * 1024))
+        hit = search_pb2.Hit(title="x" * 17 * 1024 * 1024)
         return hasher_pb2.HasherServiceSearchResponse(results=[hasher_pb2.ShardHits(hits=[hit])])
 
     async def _fail(self, context: grpc.aio.ServicerContext) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hasher.attributes import attributes_of
+from hasher.documents import document_of
 from hasher.generation import Generation
 from hasher.index_files import INDEX_PREFIX
 from hasher.log.base import Change, Delete, Mutation, Record, Upsert
@@ -41,10 +42,16 @@ class Rows:
         vector = self.vector(item_id if seed is None else seed)
         message = self.message(item_id, product_id, seed)
         item = message.SerializeToString()
-        return Upsert(item_id, product_id, item, vector, attributes_of(message), if_version)
+        return Upsert(
+            item_id, product_id, item, vector, attributes_of(message), document_of(message), if_version
+        )
 
     def item(self, item_id: str, product_id: str = "", seed: int | str | None = None) -> bytes:
         return self.message(item_id, product_id, seed).SerializeToString()
+
+    def document(self, item_id: str, product_id: str = "", seed: int | str | None = None) -> bytes:
+        """What the index keeps of an item."""
+        return document_of(self.message(item_id, product_id, seed))
 
     def message(self, item_id: str, product_id: str, seed: int | str | None) -> types_pb2.Item:
         return types_pb2.Item(item_id=item_id, product_id=product_id, attributes={"seed": str(seed)})

@@ -26,4 +26,4 @@ def submit(generation: Generation, rows: Any, request_id: str, *mutations: Any) 
 
 def found(generation: Generation, rows: Any, item_id: str) -> bool:
     query = SearchQuery(rows.vector(item_id)[None, :], 1)
-    return [hit.item for hit in generation.search(query).hits[0]] == [rows.item(item_id)]
+    return [hit.document for hit in generation.search(query).hits[0]] == [rows.document(item_id)]

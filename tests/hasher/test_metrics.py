@@ -177,7 +177,7 @@ def test_files_disk_and_index_show(watched: Watched, rows: Any) -> None:
     write(watched, rows, *(rows.delete(f"i{n}") for n in range(10)), request_id="later")
     assert (watched.sample("items"), watched.sample("products")) == (40, 40)
     assert watched.sample("wal_bytes") + watched.sample("database_bytes") > 0
-    for part in ("code", "vector"):
+    for part in ("code", "vector", "document"):
         assert watched.sample("index_bytes", part=part) > 0
     assert watched.sample("index_rows", state="live") == 40
     assert watched.sample("index_rows", state="dead") >= 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hasher.attributes import attributes_of
+from hasher.documents import document_of, item_id_of
 from hasher.generation import Generation
-from hasher.log.base import Change, Upsert
+from hasher.log.base import Change, Delete, Upsert
 from hasher.rows.records import SearchQuery
 from lookalike.collections import Rerank, Spec
 from lookalike.filters import Equals, Filter
@@ -31,7 +31,7 @@ def unit(vector: Any) -> Vector:
 
 def upsert(item_id: str, vector: Vector, product: str = "", colour: str = "") -> Upsert:
     item = types_pb2.Item(item_id=item_id, attributes={"colour": colour} if colour else {})
-    return Upsert(item_id, product, item.SerializeToString(), vector, attributes_of(item))
+    return Upsert(item_id, product, item.SerializeToString(), vector, attributes_of(item), document_of(item))
 
 
 @pytest.fixture
@@ -55,9 +55,7 @@ def make(tmp_path: Path) -> Any:
 
 def found(generation: Generation, queries: Any, k: int, **options: Any) -> list[list[tuple[str, float]]]:
     answer = generation.search(SearchQuery(np.atleast_2d(queries), k, **options))
-    return [
-        [(types_pb2.Item.FromString(hit.item).item_id, hit.score) for hit in hits] for hits in answer.hits
-    ]
+    return [[(item_id_of(hit.document), hit.score) for hit in hits] for hits in answer.hits]
 
 
 def ids(generation: Generation, query: Any, k: int, **options: Any) -> list[str]:
@@ -191,15 +189,67 @@ def test_a_row_that_goes_between_the_index_and_the_rows_drops_out(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     same = unit(np.arange(1, DIMENSION + 1))
-    for exact in (True, False):
-        generation = make(Rerank.F16, [[upsert("a", same), upsert("b", same), upsert("c", same)]])
-        missing = generation.store.row_number("a")
-        for name in ("item_ids", "vectors"):
-            inner = getattr(generation.store, name)
+    generation = make(Rerank.F16, [[upsert("a", same), upsert("b", same), upsert("c", same)]])
+    missing, inner = generation.store.row_number("a"), generation.store.vectors
+    monkeypatch.setattr(
+        generation.store, "vectors", lambda numbers: inner([n for n in numbers if n != missing])
+    )
+    assert ids(generation, same, 3, exact=True) == ["b", "c"]
 
-            def without(numbers: list[int], inner: Any = inner, missing: Any = missing) -> Any:
-                return inner([number for number in numbers if number != missing])
 
-            monkeypatch.setattr(generation.store, name, without)
-        assert ids(generation, same, 3, exact=exact) == ["b", "c"]
-        assert replace(generation.stats(), index_bytes=0).item_count == 3
+@pytest.mark.parametrize("rerank", Rerank)
+def test_only_exact_searches_read_the_rows(
+    make: Any, rerank: Rerank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = unit(np.arange(1, DIMENSION + 1))
+    generation = make(rerank, [[upsert("a", same, "p"), upsert("b", same, "p"), upsert("c", same)]])
+    monkeypatch.delattr(generation.store, "_readers")
+    assert ids(generation, same, 3) == ["a", "c"]
+    assert ids(generation, same, 3, group=False, exclude_item_id="b") == ["a", "c"]
+    if rerank is not Rerank.F32:
+        with pytest.raises(AttributeError):
+            ids(generation, same, 3, exact=True)
+
+
+def test_an_excluded_item_that_is_written_anew_meanwhile_stays_excluded(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = unit(np.arange(1, DIMENSION + 1))
+    generation = make(Rerank.INT8, [[upsert("a", same), upsert("b", same)]])
+    inner, left = generation._index.search_detailed, iter(range(2))
+
+    def searched(*arguments: Any, **options: Any) -> Any:
+        found = inner(*arguments, **options)
+        if (n := next(left, None)) is not None:
+            for request_id, mutation in ((f"gone{n}", Delete("a")), (f"back{n}", upsert("a", same))):
+                generation.submit(Change(request_id, b"h", (mutation,))).result(20)
+        return found
+
+    monkeypatch.setattr(generation._index, "search_detailed", searched)
+    assert ids(generation, same, 3, exclude_item_id="a") == ["b"]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rerank=st.sampled_from(list(Rerank)),
+    catalogue=CATALOGUES,
+    queries=st.lists(COARSE | FINE, min_size=1, max_size=3),
+    excluded=st.integers(0, 14),
+    k=st.integers(1, 6),
+    group=st.booleans(),
+)
+def test_without_an_item_searches_find_what_they_would_if_it_were_not_there(
+    make: Any,
+    rerank: Rerank,
+    catalogue: list[tuple[Vector, str, str]],
+    queries: list[Vector],
+    excluded: int,
+    k: int,
+    group: bool,
+) -> None:
+    rows = [upsert(f"i{n}", *entry) for n, entry in enumerate(catalogue)]
+    vectors, left_out = np.stack(queries), f"i{excluded}"
+    generation = make(rerank, [rows], 4)
+    hits = found(generation, vectors, k, group=group, exclude_item_id=left_out)
+    generation.submit(Change("gone", b"h", (Delete(left_out),))).result(20)
+    assert hits == found(generation, vectors, k, group=group)

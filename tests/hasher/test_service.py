@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from hasher.config import HasherSettings
+from hasher.documents import document_of
 from lookalike.errors import Reason
 from lookalike.placement import partition_of, shard_of
 from lookalike.v1 import collection_pb2, hasher_pb2
@@ -28,9 +29,12 @@ async def test_written_rows_are_found_read_and_listed(client: Client, rows: Any)
 
     found = await client.search(np.stack([rows.vector("i4"), rows.vector("i5")]), k=2, group_by_product=True)
     assert (found.codes_total, found.position) == (9, 2)
-    assert [result.hits[0].item for result in found.results] == [m.upsert.item for m in mutations[4:6]]
-    assert found.results[0].hits[0].score == pytest.approx(1, abs=1e-5)
-    assert [len({hit.item.product_id for hit in result.hits}) for result in found.results] == [2, 2]
+    for result, mutation in zip(found.results, mutations[4:6], strict=True):
+        best = result.hits[0]
+        assert best.score == pytest.approx(1, abs=1e-5)
+        best.ClearField("score")
+        assert best.SerializeToString(deterministic=True) == document_of(mutation.upsert.item)
+    assert [len({hit.product_id for hit in result.hits}) for result in found.results] == [2, 2]
     assert all(result.codes_scanned for result in found.results)
 
     got = await client.stub.Get(

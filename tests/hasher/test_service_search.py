@@ -56,7 +56,7 @@ async def test_only_rows_that_pass_the_filter_are_found(client: Client, rows: An
 
     async def found(**groups: Any) -> list[str]:
         answer = await client.search(rows.vector("blue"), filter=_filter(**groups))
-        return [hit.item.item_id for hit in answer.results[0].hits]
+        return [hit.item_id for hit in answer.results[0].hits]
 
     assert await found() == ["blue", "red"]
     assert await found(all=(Equals("colour", "red"),)) == ["red"]
@@ -69,13 +69,13 @@ async def test_effort_is_taken(client: Client, rows: Any) -> None:
     await client.write(upsert(rows, "a"))
     for effort in (0.0, 0.5, 1.0):
         found = await client.search(rows.vector("a"), effort=effort)
-        assert [hit.item.item_id for hit in found.results[0].hits] == ["a"]
+        assert [hit.item_id for hit in found.results[0].hits] == ["a"]
 
 
 async def test_largest_k_and_probes_are_taken(client: Client, rows: Any) -> None:
     await client.write(upsert(rows, "a"))
     found = await client.search(rows.vector("a"), k=1000, probes=2**32 - 1)
-    assert [hit.item.item_id for hit in found.results[0].hits] == ["a"]
+    assert [hit.item_id for hit in found.results[0].hits] == ["a"]
 
 
 async def test_excluded_item_gives_its_place_to_its_product(client: Client, rows: Any) -> None:
@@ -84,7 +84,7 @@ async def test_excluded_item_gives_its_place_to_its_product(client: Client, rows
     options = {"k": 2, "exclude_item_id": "a", "exact": True}
     for group in (True, False):
         found = await client.search(rows.vector("a"), group_by_product=group, **options)
-        assert [hit.item.item_id for hit in found.results[0].hits] == ["a2", "b"]
+        assert [hit.item_id for hit in found.results[0].hits] == ["a2", "b"]
 
 
 async def test_min_position_waits_for_the_write(client: Client, rows: Any) -> None:
@@ -94,7 +94,7 @@ async def test_min_position_waits_for_the_write(client: Client, rows: Any) -> No
     await client.write(upsert(rows, "a"))
     found = await search
     assert found.position >= 2
-    assert found.results[0].hits[0].item.item_id == "a"
+    assert found.results[0].hits[0].item_id == "a"
 
 
 async def test_min_position_that_never_comes_is_unavailable(client: Client, rows: Any) -> None:
@@ -110,7 +110,7 @@ async def test_metrics_show_stages_items_and_work(client: Client, rows: Any) -> 
     assert value("lookalike_hasher_items") == 2
     assert value("lookalike_hasher_codes_scanned_total") == 2
     assert value("lookalike_hasher_buckets_probed_total") == 1
-    for stage in ("position", "queue", "convert", "hash", "probe", "scan", "rerank", "fetch"):
+    for stage in ("position", "queue", "convert", "hash", "probe", "scan", "rerank"):
         assert value("lookalike_hasher_stage_seconds_count", {"stage": stage, "exact": "false"}) == 1
     await client.search(rows.vector("a"), exact=True)
     for exact in ("false", "true"):
@@ -217,5 +217,5 @@ async def test_length_of_a_query_does_not_matter(client: Client, rows: Any, leng
             (await client.search(vector, exact=exact)).results[0].hits
             for vector in (query, (query.astype(np.float64) * length).astype(np.float32))
         ]
-        assert [hit.item.item_id for hit in other] == [hit.item.item_id for hit in found]
+        assert [hit.item_id for hit in other] == [hit.item_id for hit in found]
         assert [hit.score for hit in other] == pytest.approx([hit.score for hit in found], abs=1e-5)

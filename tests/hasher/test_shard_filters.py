@@ -10,6 +10,7 @@ import apsw
 import pytest
 
 from hasher.attributes import attributes_of
+from hasher.documents import document_of, item_id_of
 from hasher.index_files import INDEX_PREFIX
 from hasher.log.base import Upsert
 from hasher.rows.records import SearchQuery
@@ -58,7 +59,9 @@ class Catalogue:
         self.write(
             shard,
             *(
-                Upsert(i.item_id, "", i.SerializeToString(), vectors[i.item_id], attributes_of(i))
+                Upsert(
+                    i.item_id, "", i.SerializeToString(), vectors[i.item_id], attributes_of(i), document_of(i)
+                )
                 for i in items
             ),
         )
@@ -78,7 +81,7 @@ class Catalogue:
             for exact in (False, True):
                 query = SearchQuery(self._rows.vector(1)[None, :], 1000, exact=exact, filter=filter)
                 (hits,) = shard.generation("g1").search(query).hits
-                found = [types_pb2.Item.FromString(hit.item).item_id for hit in hits]
+                found = [item_id_of(hit.document) for hit in hits]
                 assert len(found) == len(set(found))
                 assert set(found) == passing, (filter, exact)
 

@@ -159,7 +159,7 @@ def check_all(stub: Any, acknowledged: dict[str, int]) -> None:
             target=TARGET,
         )
     )
-    assert [result.hits[0].item.item_id for result in found.results] == sample
+    assert [result.hits[0].item_id for result in found.results] == sample
     assert found.codes_total == len(rows)
 
 
@@ -240,7 +240,7 @@ def test_answers_are_those_of_the_index_with_the_same_parameters(
     ):
         # Rows are numbered from 1 in the order in which they came; few buckets may hold fewer than ten.
         there = ids != NO_ID
-        assert [hit.item.item_id for hit in result.hits] == [f"i{number - 1}" for number in ids[there]]
+        assert [hit.item_id for hit in result.hits] == [f"i{number - 1}" for number in ids[there]]
         assert [hit.score for hit in result.hits] == scores[there].tolist()
         assert result.codes_scanned == scanned
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from hasher.attributes import ItemAttributes
+from hasher.documents import document_of
 from hasher.log.base import Applied, Change, Outcome, Upsert
 from hasher.log.direct import DirectLog
 from hasher.rows import migrations
@@ -70,7 +71,7 @@ def test_a_folder_of_the_first_schema_answers_with_what_was_written(folders: lis
             state = found.get(item.item_id, 0)
             query = SearchQuery(vector_of(item.item_id, state)[None, :], 1, exact=True, group=False)
             hit = generation.search(query).hits[0][0]
-            assert (hit.item, hit.score) == (row.item, pytest.approx(1, abs=1e-5))
+            assert (hit.document, hit.score) == (document_of(item), pytest.approx(1, abs=1e-5))
         shard.close()
     assert found == PRESENT
 
@@ -81,7 +82,7 @@ def test_what_the_index_lacked_is_replayed_not_rebuilt(folders: list[Path]) -> N
     store = RowStore(folders[1] / GENERATION, GENERATION)
     assert (store.index_revision, store.revision) == (4, 6)
     assert len(store.deletions(4)) == 3
-    assert len(store.index_entries(4).items) > 0
+    assert len(store.index_entries(4).row_numbers) > 0
     store.close()
 
 
@@ -92,7 +93,7 @@ def test_request_ids_of_the_first_schema_are_known(folders: list[Path], number: 
     known = [one for one in generation.page("", 1000, False, 10**6)[0] if b"known" in one.item]
     items = [types_pb2.Item.FromString(row.item) for row in known]
     upserts = [
-        Upsert(item.item_id, "", b"changed", vector_of(item.item_id, 0), ItemAttributes((), {}))
+        Upsert(item.item_id, "", b"changed", vector_of(item.item_id, 0), ItemAttributes((), {}), b"")
         for item in items
     ]
     request_id = f"known-request-{number}"

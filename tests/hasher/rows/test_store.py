@@ -110,7 +110,7 @@ def test_index_entries_after_a_revision(write: Writer, rows: Any) -> None:
     write.one("r2", rows.upsert("a", seed=7))
     entries = write.store.index_entries(2)
     assert entries.row_numbers == [write.store.row_number("a")]
-    assert entries.items == [rows.item("a", seed=7)]
+    assert entries.documents == [rows.document("a", seed=7)]
     np.testing.assert_array_equal(entries.vectors[0], rows.vector(7))
     assert len(write.store.index_entries(0).row_numbers) == 2
 

@@ -24,6 +24,7 @@ from hasher.rows.store import RowStore
 from lookalike.collections import Spec
 from lookalike.errors import InvalidInputError
 from lookalike.placement import partition_of
+from lookalike.v1 import types_pb2
 
 PARTITIONS = 4
 CREATION = Creation(Spec("m", 4, 64, PARTITIONS), "create", "home", 0, 1, "direct", {0: 1})
@@ -34,9 +35,10 @@ UPSERTS = st.builds(
     lambda item_id, product_id, seed, if_version: Upsert(
         item_id,
         product_id,
-        f"{product_id}:{seed}".encode(),
+        types_pb2.Item(title=f"{product_id}:{seed}").SerializeToString(),
         np.full(4, seed, np.float32),
         ItemAttributes((), {}),
+        b"",
         if_version,
     ),
     ITEM_IDS,

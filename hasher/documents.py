@@ -1,0 +1,43 @@
+"""The document that the index keeps of an item: the hit that a search answers with, but for its score.
+
+The fields of an encoded message may come in any order, so that a document with a score appended is the whole
+hit, and nobody has to decode and encode it again on its way to the caller.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from lookalike.v1 import search_pb2, types_pb2
+
+_SCORE = struct.Struct("<Bf")
+_FIXED_32 = 5
+"""How floats are encoded; see protobuf.dev/programming-guides/encoding."""
+_SCORE_TAG = search_pb2.Hit.SCORE_FIELD_NUMBER << 3 | _FIXED_32
+
+
+def document_of(item: types_pb2.Item) -> bytes:
+    """Returns the document of an item; equal items have equal ones.
+
+    The ids of its product, where it has one, and of the item come first, for whoever reads no more.
+    """
+    hit = search_pb2.Hit(
+        product_id=item.product_id,
+        item_id=item.item_id,
+        attributes=item.attributes,
+        title=item.title,
+        image_uri=item.image_uri,
+    )
+    if item.HasField("category"):
+        hit.category.CopyFrom(item.category)
+    return hit.SerializeToString(deterministic=True)
+
+
+def item_id_of(document: bytes) -> str:
+    """Returns the id of the item that a document is of."""
+    return search_pb2.Hit.FromString(document).item_id
+
+
+def hit_of(document: bytes, score: float) -> bytes:
+    """Returns an encoded ``Hit``: a document with its cosine similarity, -1..1."""
+    return document + _SCORE.pack(_SCORE_TAG, score)
