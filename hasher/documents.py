@@ -24,12 +24,11 @@ def document_of(item: types_pb2.Item) -> bytes:
     hit = search_pb2.Hit(
         product_id=item.product_id,
         item_id=item.item_id,
+        category=item.category if item.HasField("category") else None,
         attributes=item.attributes,
         title=item.title,
         image_uri=item.image_uri,
     )
-    if item.HasField("category"):
-        hit.category.CopyFrom(item.category)
     return hit.SerializeToString(deterministic=True)
 
 

@@ -33,6 +33,10 @@ def answers(generation: Generation, rows: Any) -> Any:
     ]
 
 
+def search_one(generation: Generation, rows: Any) -> list[Any]:
+    return generation.search(SearchQuery(rows.vector(77)[None, :], 40)).hits[0]
+
+
 def fill(generation: Generation, rows: Any, first: int, count: int) -> None:
     mutations = [rows.upsert(f"i{n}", f"p{n % 11}") for n in range(first, first + count)]
     generation.submit(rows.change(f"fill-{first}", *mutations)).result(20)
@@ -138,6 +142,47 @@ def test_index_that_misses_rows_is_rebuilt(
     assert len(rebuilt) == 1
     assert "50 items" in rebuilt[0]["reason"]
     assert answers(again.generation("g1"), rows) == expected
+    again.close()
+
+
+def test_an_index_without_documents_is_rebuilt_from_its_rows(
+    shard: Shard, generation: Generation, rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As commit 80c659f saved them, in the form of today."""
+    add = HashIndex.add
+
+    def without(index: HashIndex, *columns: Any, documents: Any, **others: Any) -> None:
+        add(index, *columns, **others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HashIndex, "add", without)
+        fill(generation, rows, 0, 100)
+    shard.checkpoint()
+    fill(generation, rows, 100, 10)
+    generation.close(save=False)
+    shard._generations.clear()
+    shard.close()
+
+    again, rebuilt = load(tmp_path / "data")
+    assert ["no documents" in entry["reason"] for entry in rebuilt] == [True]
+    found = {hit.document for hits in answers(again.generation("g1"), rows)[0] for hit in hits}
+    assert len(found) == 40
+    assert found < {rows.document(f"i{n}", f"p{n % 11}") for n in range(110)}
+    again.close()
+    once_more, rebuilt = load(tmp_path / "data")
+    assert rebuilt == []
+    once_more.close()
+
+
+def test_an_empty_index_has_no_documents_and_is_opened(
+    shard: Shard, generation: Generation, rows: Any, tmp_path: Path
+) -> None:
+    fill(generation, rows, 0, 3)
+    generation.submit(rows.change("gone", *(rows.delete(f"i{n}") for n in range(3)))).result(20)
+    shard.close()
+    again, rebuilt = load(tmp_path / "data")
+    assert rebuilt == []
+    assert search_one(again.generation("g1"), rows) == []
     again.close()
 
 
