@@ -11,7 +11,7 @@ _OUTER = f'stage=~"slot|admit|lookup|embed|fanout|merge",{IN}'
 _INNER = f'stage=~"hash|probe|scan|rerank",{IN}'
 _SEARCH_CALL = f'call="search",{IN}'
 _APPROXIMATE = f'exact="false",{IN}'
-_WAITED_OR_WORKED = f'exact="false",stage=~"queue|scan|fetch",{IN}'
+_WAITED_OR_WORKED = f'exact="false",stage=~"queue|scan|rerank",{IN}'
 _IN_SHARDS = rate(f"{_SHARD_STAGE}_count", f'exact="false",stage="scan",{IN}')
 """Searches in the shards a second, each shard's by itself; exact ones, such as probes of recall, apart."""
 _SEARCHES = f'grpc_service="lookalike.v1.SearchService",grpc_method="Search",{IN}'
@@ -90,14 +90,14 @@ SEARCH = Page(
                 Lines(
                     "Time in the shards, by stage",
                     "Mean seconds of a search in a hasher. queue: too few threads; position: read-your-writes that wait"
-                    " for the log; scan and rerank: the engine; fetch: rows from the disk.",
+                    " for the log; hash, probe, scan and rerank: the engine; convert: Python.",
                     [Query(mean(_SHARD_STAGE, _APPROXIMATE, "stage"), "{{stage}}")],
                     "s",
                     stacked=True,
                 ),
                 Lines(
                     "Time in each shard, by stage",
-                    "Mean seconds of a search: waiting for a thread, comparing codes, reading rows.",
+                    "Mean seconds of a search: waiting for a thread, comparing codes, scoring candidates.",
                     [
                         Query(
                             mean(_SHARD_STAGE, _WAITED_OR_WORKED, "instance, stage"),
