@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.merge import merge_hits
-from lookalike.v1 import search_pb2
+from lookalike.v1 import search_pb2, types_pb2
 
 # Few distinct scores and products, so that ties and shared products are the rule.
 ROWS = st.lists(st.tuples(st.integers(-4, 4), st.integers(0, 5), st.integers(0, 3)), max_size=40).map(
@@ -41,6 +41,44 @@ def test_merge_of_shard_answers_is_the_search_over_their_union(
         answers.append([hit for item_id in kept for hit in own if hit.item_id == item_id])
     merged = merge_hits(answers, k, group_by_product=group, min_score=-1)
     assert [hit.item_id for hit in merged] == _naive([hit for hit, _ in hits], k, group)
+
+
+# Rounding may leave the bounds of a cosine by a little.
+SCORES = st.sampled_from([-1.0000001192092896, -1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 1.0000001192092896])
+HITS = st.builds(
+    search_pb2.Hit,
+    product_id=st.sampled_from(["", "p", "q", "é"]),
+    score=SCORES,
+    match_probability=st.none() | st.just(0.5),
+    category=st.none() | st.just(types_pb2.CategoryPath(names=["Home"])),
+    attributes=st.dictionaries(st.sampled_from("ab"), st.sampled_from("cd")),
+    title=st.sampled_from(["", "A title"]),
+)
+
+
+@given(
+    answers=st.lists(st.lists(HITS, max_size=8), max_size=4),
+    k=st.integers(1, 12),
+    group=st.booleans(),
+    min_score=SCORES.map(lambda score: min(max(score, -1), 1)),
+)
+def test_hits_are_passed_on_as_they_came(
+    answers: list[list[search_pb2.Hit]], k: int, group: bool, min_score: float
+) -> None:
+    for n, hit in enumerate(hit for hits in answers for hit in hits):
+        hit.item_id = f"i{n * 7 % 40:02}"
+    before = [[hit.SerializeToString(deterministic=True) for hit in hits] for hits in answers]
+    merged = merge_hits(answers, k, group_by_product=group, min_score=min_score)
+    assert [[hit.SerializeToString(deterministic=True) for hit in hits] for hits in answers] == before
+    expected = {}
+    for hit in (hit for hits in answers for hit in hits):
+        bounded = search_pb2.Hit()
+        bounded.CopyFrom(hit)
+        bounded.score = min(max(hit.score, -1), 1)
+        expected[hit.item_id] = bounded
+    assert merged == [expected[hit.item_id] for hit in merged]
+    passing = [hit for hit in expected.values() if hit.score >= min_score]
+    assert [hit.item_id for hit in merged] == _naive(passing, k, group)
 
 
 def test_items_without_product_stand_for_themselves() -> None:
