@@ -80,7 +80,7 @@ def _indexed(index: HashIndex, query: SearchQuery) -> _Found:
             threads=1,
         )
         seconds.update(found.seconds)
-        # A row that is written anew meanwhile has another number, and is found once more.
+        # A row that is written again meanwhile has another number, and is found once more.
         rows = _rows_of(found, query.exclude_item_id) if query.exclude_item_id else set()
         if not rows:
             break

@@ -211,7 +211,7 @@ def test_only_exact_searches_read_the_rows(
             ids(generation, same, 3, exact=True)
 
 
-def test_an_excluded_item_that_is_written_anew_meanwhile_stays_excluded(
+def test_an_excluded_item_that_is_written_again_meanwhile_stays_excluded(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     same = unit(np.arange(1, DIMENSION + 1))
