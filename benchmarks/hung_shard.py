@@ -170,11 +170,11 @@ def run(options: Options, folder: Path) -> list[Phase]:
             )
             for n in range(2)
         ]
-        ports = services.wait_for_ports(hashers, START_SECONDS)
+        services.wait_for_ports(hashers, START_SECONDS)
         gateway = services.start(
             "gateway",
             [
-                f"--hashers={','.join(f'127.0.0.1:{port}' for port in ports)}",
+                f"--hashers={','.join(hasher.hasher_address('127.0.0.1') for hasher in hashers)}",
                 f"--data-folder={folder / 'gateway'}",
                 "--embedder=127.0.0.1:1",
                 "--port=0",

@@ -73,11 +73,13 @@ class GrpcShard:
     """The hasher at the other end of a channel.
 
     Args:
-        channel: To the hasher; the caller closes it.
+        channel: To the hasher; the caller closes it, as it does the other.
+        search_channel: To its search port.
     """
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, search_channel: grpc.aio.Channel) -> None:
         self._stub = hasher_pb2_grpc.HasherServiceStub(channel)
+        self._search_stub = hasher_pb2_grpc.HasherServiceStub(search_channel)
 
     async def apply(
         self, request: hasher_pb2.ApplyRequest, *, timeout_seconds: float
@@ -89,7 +91,7 @@ class GrpcShard:
         self, request: hasher_pb2.HasherServiceSearchRequest, *, timeout_seconds: float
     ) -> hasher_pb2.HasherServiceSearchResponse:
         """See :class:`gateway.peers.Shard`."""
-        return await self._call(self._stub.Search, "Search", request, timeout_seconds)
+        return await self._call(self._search_stub.Search, "Search", request, timeout_seconds)
 
     async def get_rows(
         self, request: hasher_pb2.GetRequest, *, timeout_seconds: float

@@ -8,7 +8,13 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
-from lookalike.addresses import EMBEDDER_PORT, FIRST_HASHER_PORT, GATEWAY_PORT, check_address
+from lookalike.addresses import (
+    EMBEDDER_PORT,
+    FIRST_HASHER_PORT,
+    GATEWAY_PORT,
+    HasherAddress,
+    check_address,
+)
 from lookalike.runtime.settings import (
     Count,
     Port,
@@ -34,7 +40,8 @@ class GatewaySettings(ServerSettings):
     hashers: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(f"127.0.0.1:{FIRST_HASHER_PORT}",), min_length=1
     )
-    """``host:port`` of every hasher, in the order of their shard numbers, separated by commas."""
+    """``host:port`` of every hasher, in the order of their shard numbers, separated by commas. Searches go to
+    the port 100 above it, or to the search port of ``host:port/search_port``."""
     max_searches: PositiveCount = 64
     """Searches that run at once."""
     max_waiting_searches: Count = 128
@@ -72,7 +79,12 @@ class GatewaySettings(ServerSettings):
     def _check_targets(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         if isinstance(value, str):
             return check_address(value)
-        targets = tuple(map(check_address, value))
-        if len(set(targets)) < len(targets):
+        addresses = [HasherAddress.parse(one) for one in value]
+        if len({one.calls for one in addresses}) < len(addresses):
             raise ValueError("a hasher is named twice")
-        return targets
+        return value
+
+    @property
+    def hasher_addresses(self) -> list[HasherAddress]:
+        """The addresses of every hasher, in the order of their shard numbers."""
+        return [HasherAddress.parse(one) for one in self.hashers]

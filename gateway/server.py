@@ -66,7 +66,10 @@ async def run(settings: GatewaySettings) -> None:
             return channel
 
         embedder = GrpcEmbedder(connect(settings.embedder, balanced=True))
-        shards = [GrpcShard(connect(target)) for target in settings.hashers]
+        shards = [
+            GrpcShard(connect(address.calls), connect(address.searches))
+            for address in settings.hasher_addresses
+        ]
         await build_server(settings, directory, embedder, shards).run()
 
 

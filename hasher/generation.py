@@ -20,6 +20,7 @@ from hasher.index_files import load_index, save_index
 from hasher.log.base import Applied, Change, Log, Outcome, Record
 from hasher.metrics import HasherMetrics
 from hasher.profile import Profile, Profiler
+from hasher.publishing import Publisher, Unpublished
 from hasher.rows.apply import Group
 from hasher.rows.records import GenerationStats, IndexEntry, SearchAnswer, SearchQuery, StoredRow
 from hasher.rows.sqlite import concerns_file
@@ -41,6 +42,7 @@ class Generation:
         disk: Notes whether it is full.
         owns_folder: Whether the data folder still belongs to this process.
         metrics: Where it shows how long writes, checkpoints and loading take.
+        publisher: Serves searches, too.
 
     Raises:
         DataLossError: The row file is damaged.
@@ -57,6 +59,7 @@ class Generation:
         disk: DiskWatch,
         owns_folder: Callable[[], bool],
         metrics: HasherMetrics,
+        publisher: Publisher | None = None,
     ) -> None:
         self.name = name
         self._folder = folder
@@ -64,6 +67,7 @@ class Generation:
         self._disk = disk
         self._owns_folder = owns_folder
         self._metrics = metrics
+        self._publisher = publisher or Unpublished()
         start = time.perf_counter()
         self.store = RowStore(folder, name, metrics.synced)
         metrics.loaded("rows", time.perf_counter() - start)
@@ -88,6 +92,7 @@ class Generation:
         """Applies every change from now on, once it is known that the rows belong here."""
         if self.store.log_id != self._log.log_id:
             self.fail(f"its rows follow the log {self.store.log_id}, not {self._log.log_id}")
+        self._publisher.publish(self)
         self._log.follow(self.store.positions, self._apply)
 
     @property
@@ -118,6 +123,11 @@ class Generation:
     def unsaved_seconds(self) -> float:
         """Returns for how long there have been changes that no saved index holds; 0: there are none."""
         return time.monotonic() - self._unsaved_since if self.unsaved_changes else 0.0
+
+    @property
+    def index(self) -> HashIndex:
+        """The index over the rows."""
+        return self._index
 
     def index_stats(self) -> IndexStats:
         """Returns figures about the index."""
@@ -261,6 +271,7 @@ class Generation:
             self._revision = group.revision
             reached = [future for wanted, future in self._waiting if self.has_reached(wanted)]
             self._waiting = [entry for entry in self._waiting if not self.has_reached(entry[0])]
+        self._publisher.advance(self.name, group.reached)
         for future in reached:
             if future.set_running_or_notify_cancel():
                 future.set_result(None)
@@ -310,6 +321,7 @@ class Generation:
         Whatever goes wrong is logged: the rows are safe, and the index can be built again. A checkpoint that
         is under way is waited for only if the index is to be saved.
         """
+        self._publisher.withdraw(self.name)
         for step in (self._log.close, *([self.checkpoint] if save else []), self._close_store):
             try:
                 step()

@@ -380,6 +380,11 @@ class HashIndex:
         except _native.DamagedError as error:
             raise IndexDamagedError(str(error)) from None
 
+    @property
+    def native(self) -> _native.NativeIndex:
+        """The index itself, for other parts of the extension."""
+        return self._native
+
     def stats(self) -> IndexStats:
         """Returns sizes and settings; ``isa`` is the instruction set in use."""
         return IndexStats(**self._native.stats(), isa=_native.active_isa())

@@ -18,7 +18,7 @@ WRITE_STAGES: tuple[WriteStage, ...] = ("convert", "queue", "sql", "sync", "inde
 LoadStep = Literal["rows", "open", "replay", "build"]
 
 # A probe of a small shard takes microseconds.
-_STAGE_BUCKETS = (
+STAGE_BUCKETS = (
     0.00001, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5,
 )  # fmt: skip
 _SAVE_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -44,7 +44,7 @@ class HasherMetrics:
             " (waiting for a thread), convert, hash, probe, scan, rerank. Exact searches are apart, the"
             " gateway's recall probes among them.",
             ("stage", "exact"),
-            _STAGE_BUCKETS,
+            STAGE_BUCKETS,
         )
         self._stages: dict[bool, dict[str, Histogram]] = {
             exact: {stage: stage_seconds.labels(stage, str(exact).lower()) for stage in SEARCH_STAGES}

@@ -8,8 +8,9 @@ from hasher.config import HasherSettings
 from hasher.log.direct import DirectLog
 from hasher.metrics import HasherMetrics
 from hasher.pools import Pools
+from hasher.search_port import SearchPort
 from hasher.service import HasherServicer
-from hasher.shard import Shard
+from hasher.shard import LOADING, Shard
 from hasher.state import watch
 from lookalike._native import active_isa
 from lookalike.runtime.metrics import Metrics
@@ -32,12 +33,14 @@ async def run(settings: HasherSettings) -> None:
     """
     metrics = Metrics()
     own_metrics = HasherMetrics(metrics)
+    search_port = SearchPort(settings, LOADING, metrics)
     shard = Shard(
         settings.data_folder,
         settings.shard,
         settings.shard_count,
         open_log=lambda name: DirectLog(settings.max_pending_changes, own_metrics),
         metrics=own_metrics,
+        publisher=search_port,
     )
     watch(shard, metrics)
     shard.lock()
@@ -62,7 +65,9 @@ async def run(settings: HasherSettings) -> None:
         check_ready,
     )
     try:
-        await ServerRunner("hasher", [service], settings, metrics, background=[keep]).run()
+        await ServerRunner(
+            "hasher", [service], settings, metrics, background=[keep], beside=search_port
+        ).run()
     finally:
         await asyncio.to_thread(shard.close)
         await asyncio.to_thread(pools.close)

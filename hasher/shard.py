@@ -26,6 +26,7 @@ from hasher.log.base import Log
 from hasher.log.direct import DirectLog
 from hasher.metrics import HasherMetrics, unserved
 from hasher.progress import LoadProgress
+from hasher.publishing import Publisher, Unpublished
 from hasher.rows.records import Creation
 from hasher.rows.sqlite import disk_full
 from lookalike.collections import Spec
@@ -56,6 +57,7 @@ class Shard:
         count: Shards that there are.
         open_log: Makes the log of a generation, by its name.
         metrics: Where it shows how long things take.
+        publisher: Serves searches, too.
     """
 
     def __init__(
@@ -66,12 +68,14 @@ class Shard:
         *,
         open_log: Callable[[str], Log] = lambda name: DirectLog(),
         metrics: HasherMetrics | None = None,
+        publisher: Publisher | None = None,
     ) -> None:
         self.identity = Identity("", number, count)
         self.disk = DiskWatch(folder)
         self._folder = folder
         self._open_log = open_log
         self._metrics = metrics or unserved()
+        self._publisher = publisher or Unpublished()
         self.progress = LoadProgress()
         self._generations: dict[str, Generation] = {}
         self._gone: set[str] = set()
@@ -104,6 +108,7 @@ class Shard:
                 reason=Reason.SHARD_LAYOUT_MISMATCH,
             )
         self.identity = kept
+        self._publisher.become(kept)
 
     # Life
 
@@ -133,6 +138,7 @@ class Shard:
             for generation in self.generations():
                 generation.follow_log()
             self._loaded = True
+            self._publisher.loaded()
 
     def _open(self, name: str, followed: Log) -> Generation:
         generation = Generation(
@@ -142,6 +148,7 @@ class Shard:
             disk=self.disk,
             owns_folder=self._owns_folder,
             metrics=self._metrics,
+            publisher=self._publisher,
         )
         try:
             self._check_origin(generation)
@@ -293,6 +300,7 @@ class Shard:
         with self._writing("it cannot note the installation that it belongs to"):
             identity.write(self._folder)
         self.identity = identity
+        self._publisher.become(identity)
         log.info("installation_joined", installation_id=identity.installation_id)
 
     def _join_generations(self) -> None:

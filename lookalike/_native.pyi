@@ -1,5 +1,5 @@
 # The private native extension. Arrays are C-contiguous; see `hasher.index` for the documented face.
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from typing import TypedDict, final
 
@@ -12,6 +12,7 @@ __all__ = [
     "DamagedError",
     "EnginePanicError",
     "NativeIndex",
+    "SearchPort",
     "SyncTimes",
     "active_isa",
     "available_isas",
@@ -118,6 +119,61 @@ class NativeIndex:
     ) -> tuple[list[NDArray[np.uint64]], NDArray[np.uint64], dict[str, float]]: ...
     def sample(self, count: int) -> NDArray[np.float32]: ...
     def stats(self) -> _Stats: ...
+
+_Histogram = tuple[list[int], float]
+"""Counts by bucket, not added up, one more than there are bounds; and the sum of the values."""
+
+class _PortMetrics(TypedDict):
+    stages: list[tuple[str, bool, _Histogram]]
+    handling: list[tuple[str, str, _Histogram]]
+    handled: list[tuple[str, str, int, int]]
+    retried: list[tuple[str, int]]
+    codes_scanned: int
+    buckets_probed: int
+    reranked: list[int]
+    running: list[int]
+    request_bytes: int
+    refused: list[tuple[bool, str, int]]
+    panics: int
+    events_dropped: int
+
+@final
+class SearchPort:
+    def __new__(
+        cls,
+        *,
+        identity: tuple[str, int, int, int],
+        unloaded: str,
+        search_threads: int,
+        max_waiting: int,
+        max_calls: int,
+        max_request_bytes: int,
+        max_message_bytes: int,
+        position_wait_seconds: float,
+        keepalive_seconds: float,
+        keepalive_timeout_seconds: float,
+        max_connection_age_seconds: float,
+        stage_bounds: Sequence[float],
+        call_bounds: Sequence[float],
+    ) -> SearchPort: ...
+    def bind(self, address: str, port: int) -> int: ...
+    def publish(
+        self,
+        generation: str,
+        index: NativeIndex,
+        *,
+        model_version: str,
+        positions: dict[int, int],
+        vectors: Callable[[Sequence[int]], Iterable[tuple[object, ...]]] | None,
+    ) -> None: ...
+    def advance(self, generation: str, positions: dict[int, int]) -> None: ...
+    def withdraw(self, generation: str) -> None: ...
+    def set_identity(self, identity: tuple[str, int, int, int]) -> None: ...
+    def set_loaded(self) -> None: ...
+    def set_serving(self, service: str, serving: bool) -> None: ...
+    def stop(self, grace_seconds: float) -> None: ...
+    def events(self, patience_seconds: float) -> list[tuple[str, str, str]] | None: ...
+    def metrics(self) -> _PortMetrics: ...
 
 @final
 class SyncTimes:

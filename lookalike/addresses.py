@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import NamedTuple, Self
 
 from lookalike.errors import shown
 
@@ -10,6 +11,8 @@ GATEWAY_PORT = 7700
 EMBEDDER_PORT = 7701
 FIRST_HASHER_PORT = 7710
 """Of shard 0; shard n listens n above it."""
+SEARCH_PORT_OFFSET = 100
+"""From a hasher's gRPC port to the one that answers searches."""
 METRICS_PORT_OFFSET = 2000
 """From a service's gRPC port to that of its ``/metrics``."""
 
@@ -36,6 +39,29 @@ def check_address(text: str) -> str:
     ):
         raise ValueError(f"{shown(text)} must be host:port")
     return join_address(host, int(port)) if _is_ipv6(host) else text
+
+
+class HasherAddress(NamedTuple):
+    """Where a hasher listens, ``host:port`` each."""
+
+    calls: str
+    searches: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads ``host:port`` or ``host:port/search_port``; by default the search port is 100 above the port.
+
+        Raises:
+            ValueError: It is neither.
+        """
+        given, slash, search_port = text.rpartition("/") if "/" in text.rpartition(":")[2] else (text, "", "")
+        try:
+            calls = check_address(given)
+            host, _, port = calls.rpartition(":")
+            searches = check_address(f"{host}:{search_port if slash else int(port) + SEARCH_PORT_OFFSET}")
+        except ValueError:
+            raise ValueError(f"{shown(text)} must be host:port or host:port/search_port") from None
+        return cls(calls, searches)
 
 
 def join_address(host: str, port: int) -> str:

@@ -151,6 +151,8 @@ class ServiceProcess(LocalProcess):
         name = name or service
         self.port = 0
         self.metrics_port = 0
+        self.search_port = 0
+        """A hasher's."""
         self._ready_file = folder / f"{name}.ready"
         self._base = [sys.executable, "-m", *through, service, f"--ready-file={self._ready_file}"]
         self._base += ["--drain-wait-seconds=0.1", *map(str, flags)]
@@ -162,10 +164,17 @@ class ServiceProcess(LocalProcess):
         """Its gRPC address."""
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def hasher(self) -> str:
+        """A hasher as the gateway's setting names it."""
+        return f"{self.target}/{self.search_port}"
+
     def start(self) -> Self:
         """Starts it on the ports that it had before, if it had any."""
         self._ready_file.unlink(missing_ok=True)
         self.command = [*self._base, f"--port={self.port}", f"--metrics-port={self.metrics_port}"]
+        if self.search_port:
+            self.command.append(f"--search-port={self.search_port}")
         return super().start()
 
     def wait_until_listening(self) -> None:
@@ -173,6 +182,7 @@ class ServiceProcess(LocalProcess):
         self.wait_until(self._ready_file.exists)
         bound = json.loads(self._ready_file.read_text())
         self.port, self.metrics_port = bound["port"], bound["metrics_port"]
+        self.search_port = bound.get("search_port", 0)
 
     def events(self, name: str) -> list[dict[str, object]]:
         """Returns its log lines of one event."""

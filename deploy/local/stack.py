@@ -72,7 +72,7 @@ class Stack:
         self.gateway = self._server(
             "gateway",
             f"--embedder={self.embedder.target}",
-            f"--hashers={','.join(hasher.target for hasher in self.hashers)}",
+            f"--hashers={','.join(hasher.hasher for hasher in self.hashers)}",
             f"--data-folder={self.folder / 'gateway'}",
         ).start()
         self.wait_until_ready()

@@ -69,8 +69,9 @@ class Installation:
             services.start("hasher", self._hasher(shard), name=f"hasher-{shard}")
             for shard in range(self.shards)
         ]
-        ports = services.wait_for_ports([embedder, *hashers], _START_SECONDS)
-        gateway = services.start("gateway", self._gateway([f"{_HERE}:{port}" for port in ports]))
+        port, *_ = services.wait_for_ports([embedder, *hashers], _START_SECONDS)
+        behind = [f"{_HERE}:{port}", *(hasher.hasher_address(_HERE) for hasher in hashers)]
+        gateway = services.start("gateway", self._gateway(behind))
         (bound,) = services.wait_for_ports([gateway], _START_SECONDS)
         host = bare_host(self.host)
         address = join_address({"0.0.0.0": _HERE, "::": "::1"}.get(host, self.host), bound)

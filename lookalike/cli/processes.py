@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from lookalike.addresses import join_address
 from lookalike.cli.console import note
 from lookalike.errors import InvalidInputError, LookalikeError, Reason, UnavailableError
 
@@ -47,9 +48,16 @@ class ServiceProcess:
     def port(self) -> int | None:
         """Returns the gRPC port once it is bound, else None."""
         try:
-            return int(json.loads(self.ready_file.read_text())["port"])
+            return self._port("port")
         except FileNotFoundError:
             return None
+
+    def hasher_address(self, host: str) -> str:
+        """Returns a hasher, whose ports are bound, as the gateway's setting names it."""
+        return f"{join_address(host, self._port('port'))}/{self._port('search_port')}"
+
+    def _port(self, name: str) -> int:
+        return int(json.loads(self.ready_file.read_text())[name])
 
     def failure(self, code: int) -> LookalikeError:
         """Returns why it ended with an exit code, in its own words where it has said so."""

@@ -28,18 +28,25 @@ class HealthMonitor:
     Args:
         checks: Full service name → its readiness check.
         interval_seconds: Time between two polls.
+        follow: Is told whether a service is SERVING, too.
     """
 
-    def __init__(self, checks: Mapping[str, ReadinessCheck], interval_seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        checks: Mapping[str, ReadinessCheck],
+        interval_seconds: float = 1.0,
+        follow: Callable[[str, bool], None] | None = None,
+    ) -> None:
         self.servicer = health.aio.HealthServicer()
         self._checks = dict(checks)
         self._interval_seconds = interval_seconds
+        self._follow = follow
         self._reasons: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Polls once, then goes on in the background."""
-        await self.servicer.set(LIVENESS, _SERVING)
+        await self._set(LIVENESS, True)
         await self._poll()
         self._task = asyncio.create_task(self._run(), name="health-monitor")
 
@@ -49,6 +56,14 @@ class HealthMonitor:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self.servicer.enter_graceful_shutdown()
+        if self._follow:
+            for service in (*self._checks, "", LIVENESS):
+                self._follow(service, False)
+
+    async def _set(self, service: str, serving: bool) -> None:
+        await self.servicer.set(service, _SERVING if serving else _NOT_SERVING)
+        if self._follow:
+            self._follow(service, serving)
 
     async def _run(self) -> None:
         while True:
@@ -65,13 +80,13 @@ class HealthMonitor:
                 reason = "the readiness check failed"
             ready = ready and not reason
             await self._publish(service, reason)
-        await self.servicer.set("", _SERVING if ready else _NOT_SERVING)
+        await self._set("", ready)
 
     async def _publish(self, service: str, reason: str) -> None:
         if self._reasons.get(service) == reason:
             return
         self._reasons[service] = reason
-        await self.servicer.set(service, _NOT_SERVING if reason else _SERVING)
+        await self._set(service, not reason)
         if reason:
             log.warning("not_ready", checked=service, reason=reason)
         else:

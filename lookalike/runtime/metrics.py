@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from threading import Thread
-from typing import Literal
+from typing import Literal, TypeVar
 from wsgiref.simple_server import WSGIServer
 
 import structlog
@@ -23,6 +23,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
+from lookalike.runtime.joined import JoinedCollector, Samples
 from lookalike.runtime.listen import listen
 
 # 100 µs to a minute: a vector search's kernel and a bulk write both fall well inside.
@@ -36,6 +37,7 @@ Exemplar = Callable[[], dict[str, str] | None]
 
 Whoever asks for the OpenMetrics format is given the last of them with each bucket.
 """
+Metric = TypeVar("Metric", Counter, Gauge, Histogram)
 Family = CounterMetricFamily | GaugeMetricFamily | SummaryMetricFamily
 log = structlog.get_logger()
 
@@ -73,20 +75,35 @@ class Metrics:
         """Asked at the end of each call, and of each search; tracing puts its own in place."""
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
+        self._elsewhere: dict[str, list[Samples]] = {}
+
+    def register(self, metric: Metric) -> Metric:
+        """Shows a metric that was made without a registry, with what is counted of it elsewhere."""
+        self.registry.register(JoinedCollector(metric, self._elsewhere))
+        return metric
+
+    def join(self, name: str, samples: Samples) -> None:
+        """Adds what is counted outside of Python to a metric whenever it is read.
+
+        Args:
+            name: The metric's, with the ``_total`` of a counter.
+            samples: Returns what there is now.
+        """
+        self._elsewhere.setdefault(name.removesuffix("_total"), []).append(samples)
 
     def counter(self, name: str, doc: str, labels: Sequence[str] = ()) -> Counter:
         """Makes a counter; ``name`` ends in ``_total``."""
-        return Counter(_own(name), doc, labels, registry=self.registry)
+        return self.register(Counter(_own(name), doc, labels, registry=None))
 
     def gauge(self, name: str, doc: str, labels: Sequence[str] = ()) -> Gauge:
         """Makes a gauge."""
-        return Gauge(_own(name), doc, labels, registry=self.registry)
+        return self.register(Gauge(_own(name), doc, labels, registry=None))
 
     def histogram(
         self, name: str, doc: str, labels: Sequence[str] = (), buckets: Sequence[float] = LATENCY_BUCKETS
     ) -> Histogram:
         """Makes a histogram; the default buckets suit seconds."""
-        return Histogram(_own(name), doc, labels, buckets=buckets, registry=self.registry)
+        return self.register(Histogram(_own(name), doc, labels, buckets=buckets, registry=None))
 
     def read(self, declared: Iterable[Read], values: Callable[[], Iterable[Value]]) -> None:
         """Makes metrics that are read together, from the thread that answers whoever asks for them.
@@ -95,7 +112,7 @@ class Metrics:
             declared: Their names, help and labels.
             values: Returns what they are now. A summary has two values, of ``NAME_count`` and ``NAME_sum``.
         """
-        self.registry.register(ReadCollector(declared, values))
+        self.registry.register(JoinedCollector(ReadCollector(declared, values), self._elsewhere))
 
 
 class ReadCollector(Collector):

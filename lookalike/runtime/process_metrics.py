@@ -72,18 +72,22 @@ class ProcessMetrics:
         self._calls = calls
         self._pauses = _gc_pauses()
         # These names are those of gRPC's server libraries in other languages, so that their dashboards fit.
-        self._handled = Counter(
-            "grpc_server_handled_total",
-            "Calls completed, by status code.",
-            (*_LABELS, "grpc_code"),
-            registry=metrics.registry,
+        self._handled = metrics.register(
+            Counter(
+                "grpc_server_handled_total",
+                "Calls completed, by status code.",
+                (*_LABELS, "grpc_code"),
+                registry=None,
+            )
         )
-        self._handling_seconds = Histogram(
-            "grpc_server_handling_seconds",
-            "Seconds from a call's start to its end, however it ends.",
-            _LABELS,
-            buckets=LATENCY_BUCKETS,
-            registry=metrics.registry,
+        self._handling_seconds = metrics.register(
+            Histogram(
+                "grpc_server_handling_seconds",
+                "Seconds from a call's start to its end, however it ends.",
+                _LABELS,
+                buckets=LATENCY_BUCKETS,
+                registry=None,
+            )
         )
         self._retried = metrics.counter(
             "lookalike_retried_calls_total",

@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2_grpc
 from lookalike.addresses import join_address
 from lookalike.files.disk import replace_file
 from lookalike.files.open_files import raise_limit
+from lookalike.runtime.beside import Beside
 from lookalike.runtime.calls import Calls
 from lookalike.runtime.health import HealthMonitor, ReadinessCheck
 from lookalike.runtime.interceptors import CallInterceptor
@@ -71,6 +72,7 @@ class ServerRunner:
         background: What runs while the server serves. :meth:`run` ends with the first failure of one.
         close: Called after the last call has ended.
         draining: Set when the stop begins, for long streams that should end by themselves.
+        beside: What is served on a port of its own; it stops like the server.
     """
 
     def __init__(
@@ -85,9 +87,12 @@ class ServerRunner:
         background: Sequence[Callable[[], Coroutine[None, None, None]]] = (),
         close: Sequence[Callable[[], Awaitable[None]]] = (),
         draining: asyncio.Event | None = None,
+        beside: Beside | None = None,
     ) -> None:
         self.port = settings.port
         self.metrics_port = settings.metrics_port
+        self.further_ports: dict[str, int] = {}
+        """Those of what is served beside, by their names."""
         self.draining = draining or asyncio.Event()
         self._name = name
         self._services = tuple(services)
@@ -95,7 +100,11 @@ class ServerRunner:
         self._metrics = metrics
         self._credentials = credentials
         self._close = tuple(close)
-        self._health = HealthMonitor({service.full_name: service.check_ready for service in services})
+        self._beside = beside
+        self._health = HealthMonitor(
+            {service.full_name: service.check_ready for service in services},
+            follow=beside.set_serving if beside else None,
+        )
         self._calls = Calls(
             settings.max_concurrent_rpcs,
             settings.max_concurrent_streams,
@@ -133,17 +142,22 @@ class ServerRunner:
             self._process_metrics.serves(method.labels for method in Method.all_of(service.full_name))
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
         add_reflection(server, [*(service.full_name for service in self._services), _HEALTH])
-        calls, *metrics = settings.listens_on
-        self.port = listen(*calls, self._bind, exposed=settings.insecure or self._credentials is not None)
-        for host, port in metrics:
-            self._metrics_server = MetricsServer(self._metrics, host, port, exposed=settings.insecure)
+        exposed = settings.insecure or self._credentials is not None
+        self.port = listen(settings.host, settings.port, self._bind, exposed=exposed)
+        if self._beside:
+            self.further_ports = self._beside.start()
+        if settings.metrics_port >= 0:
+            self._metrics_server = MetricsServer(
+                self._metrics, settings.metrics_address, settings.metrics_port, exposed=settings.insecure
+            )
             self.metrics_port = self._metrics_server.port
         await server.start()
         await self._health.start()
         self._tasks = [asyncio.create_task(work()) for work in self._background]
-        log.info("serving", name=self._name, port=self.port, metrics_port=self.metrics_port)
+        ports = {"port": self.port, **self.further_ports, "metrics_port": self.metrics_port}
+        log.info("serving", name=self._name, **ports)
         if settings.ready_file:
-            _write_ready_file(settings.ready_file, self.port, self.metrics_port)
+            _write_ready_file(settings.ready_file, ports)
 
     def _bind(self, address: str, port: int) -> int:
         assert self._server
@@ -158,8 +172,7 @@ class ServerRunner:
         self.draining.set()
         await self._health.stop()
         await asyncio.sleep(self._settings.drain_wait_seconds)
-        if self._server:
-            await self._end_calls(self._server)
+        await asyncio.gather(self._end_calls(), self._end_beside())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -171,8 +184,15 @@ class ServerRunner:
             await asyncio.to_thread(self._metrics_server.stop)
         log.info("stopped", name=self._name)
 
-    async def _end_calls(self, server: grpc.aio.Server) -> None:
+    async def _end_beside(self) -> None:
+        if self._beside:
+            await self._beside.stop(self._settings.stop_grace_seconds)
+
+    async def _end_calls(self) -> None:
         """Ends every call with an answer or a reason, whatever it is at: gRPC itself would just cancel it."""
+        server = self._server
+        if not server:
+            return
         grace_seconds = self._settings.stop_grace_seconds
         await self._calls.hold()
         # Clients are sent elsewhere before the waiting calls are refused: they never try again here.
@@ -249,7 +269,6 @@ def server_options(settings: ServerSettings) -> list[tuple[str, int]]:
     return options
 
 
-def _write_ready_file(path: Path, port: int, metrics_port: int) -> None:
+def _write_ready_file(path: Path, ports: dict[str, int]) -> None:
     """Writes the bound ports, whole or not at all."""
-    ports = {"port": port, "metrics_port": metrics_port, "pid": os.getpid()}
-    replace_file(path, json.dumps(ports).encode())
+    replace_file(path, json.dumps({**ports, "pid": os.getpid()}).encode())

@@ -23,14 +23,14 @@ from lookalike.errors import InvalidInputError, Reason
 from lookalike.limits import MAX_MESSAGE_BYTES, MIB
 from lookalike.wire.channel import FAR_PING_SECONDS
 
-_MAX_PORT = 65535
+MAX_PORT = 65535
 _MAX_COUNT = 1_000_000
 _MAX_SECONDS = 86_400.0
 _MAX_BYTES = 1 << 40
 _MAX_MESSAGE_BYTES = (1 << 31) - 1
 """gRPC holds the size of a message in 32 bits."""
 
-Port = Annotated[int, Field(ge=0, le=_MAX_PORT)]
+Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
 """A port to bind; services that set another default keep the bounds by this type."""
 Seconds = Annotated[float, Field(ge=0, le=_MAX_SECONDS, allow_inf_nan=False)]
 """A duration of at most a day."""
@@ -63,7 +63,7 @@ class ServerSettings(BaseSettings):
     ``insecure``."""
     port: Port = 0
     """gRPC port; 0 takes a free one."""
-    metrics_port: int = Field(default=0, ge=-1, le=_MAX_PORT)
+    metrics_port: int = Field(default=0, ge=-1, le=MAX_PORT)
     """Port of ``/metrics``; 0 takes a free one, -1 serves none; by default ``port`` + 2000."""
     metrics_host: str | None = None
     """Name or address of ``/metrics``; by default ``host``."""
@@ -74,7 +74,7 @@ class ServerSettings(BaseSettings):
     trace_sample_ratio: float = Field(default=0.1, ge=0, le=1, allow_inf_nan=False)
     """Share of the calls that are traced; callers that send a ``traceparent`` have decided for theirs."""
     ready_file: Path | None = None
-    """Written once serving: JSON with ``port``, ``metrics_port`` and ``pid``."""
+    """Written once serving: JSON with ``port``, ``metrics_port``, ``pid``, and a hasher's ``search_port``."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged: this and worse; ``debug``, ``info``, ``warning`` or ``error``."""
     log_format: Literal["json", "console"] = "json"
@@ -107,8 +107,13 @@ class ServerSettings(BaseSettings):
     @property
     def listens_on(self) -> list[tuple[str, int]]:
         """Host and port of the calls, and of the metrics if they are served."""
-        metrics = (self.host if self.metrics_host is None else self.metrics_host, self.metrics_port)
+        metrics = (self.metrics_address, self.metrics_port)
         return [(self.host, self.port), *([metrics] if self.metrics_port >= 0 else [])]
+
+    @property
+    def metrics_address(self) -> str:
+        """Name or address of the metrics."""
+        return self.host if self.metrics_host is None else self.metrics_host
 
     @classmethod
     def settings_customise_sources(
@@ -132,7 +137,7 @@ class ServerSettings(BaseSettings):
         except (TypeError, ValueError, OverflowError):
             return values  # the field's own check names what is wrong
         derived = port + METRICS_PORT_OFFSET
-        return {"metrics_port": derived if port and derived <= _MAX_PORT else 0, **values}
+        return {"metrics_port": derived if port and derived <= MAX_PORT else 0, **values}
 
     @model_validator(mode="after")
     def _check_request_bytes(self) -> Self:

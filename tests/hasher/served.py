@@ -13,8 +13,9 @@ import pytest
 from hasher.config import HasherSettings
 from hasher.metrics import HasherMetrics
 from hasher.pools import Pools
+from hasher.search_port import SearchPort
 from hasher.service import HasherServicer
-from hasher.shard import Shard
+from hasher.shard import LOADING, Shard
 from hasher.state import watch
 from lookalike.errors import LookalikeError
 from lookalike.runtime.metrics import Metrics
@@ -52,8 +53,9 @@ class TargetedStub:
 class Client:
     """Calls the server."""
 
-    def __init__(self, stub: Any, target: Any, metrics: Metrics, shard: Shard) -> None:
+    def __init__(self, stub: Any, port_stub: Any, target: Any, metrics: Metrics, shard: Shard) -> None:
         self.plain_stub, self.stub = stub, TargetedStub(stub, target)
+        self.plain_port_stub, self.port_stub = port_stub, TargetedStub(port_stub, target)
         self.target = target
         self.metrics = metrics
         self.shard = shard
@@ -110,7 +112,8 @@ async def serve(folder: Path, number: int = 0, count: int = 1, load: bool = True
     )
     metrics = Metrics()
     own_metrics = HasherMetrics(metrics)
-    shard = Shard(settings.data_folder, number, count, metrics=own_metrics)
+    search_port = SearchPort(settings, LOADING, metrics)
+    shard = Shard(settings.data_folder, number, count, metrics=own_metrics, publisher=search_port)
     watch(shard, metrics)
     shard.lock()
     if load:
@@ -126,14 +129,18 @@ async def serve(folder: Path, number: int = 0, count: int = 1, load: bool = True
         lambda server: hasher_pb2_grpc.add_HasherServiceServicer_to_server(servicer, server),
         check_ready,
     )
-    runner = ServerRunner("hasher", [service], settings, metrics)
+    runner = ServerRunner("hasher", [service], settings, metrics, beside=search_port)
     await runner.start()
-    channel = open_channel(f"127.0.0.1:{runner.port}")
+    channels = [
+        open_channel(f"127.0.0.1:{port}") for port in (runner.port, runner.further_ports["search_port"])
+    ]
     target = hasher_pb2.ShardIdentity(installation_id="home", shard=number, shard_count=count, layout_epoch=1)
     try:
-        yield Client(hasher_pb2_grpc.HasherServiceStub(channel), target, metrics, shard)
+        stub, port_stub = (hasher_pb2_grpc.HasherServiceStub(channel) for channel in channels)
+        yield Client(stub, port_stub, target, metrics, shard)
     finally:
-        await channel.close()
+        for channel in channels:
+            await channel.close()
         await runner.stop()
         shard.close()
         pools.close()

@@ -113,7 +113,7 @@ def test_two_directories_never_meet_on_the_same_shards(make_stack: Callable[[], 
     """The second one is that of another gateway, or of this one after its folder was lost."""
     stack = make_stack()
     items = _items(60)
-    targets = [hasher.target for hasher in stack.hashers]
+    targets = [hasher.hasher for hasher in stack.hashers]
     with stack.client() as client:
         client.create_collection("shop")
         client.ingest(items, collection="shop")
@@ -136,7 +136,7 @@ def test_a_wrong_list_of_hashers_is_never_complete(make_stack: Callable[[], Stac
         client.create_collection("shop")
         client.ingest(items, collection="shop")
     stack.gateway.stop()
-    first, second = (hasher.target for hasher in stack.hashers)
+    first, second = (hasher.hasher for hasher in stack.hashers)
     twice = first.replace("127.0.0.1", "localhost")
     for hashers, answering in (((first, twice), 1), ((second, first), 0), ((first,), 0)):
         gateway = _gateway(stack, "gateway", *hashers).start()

@@ -4,12 +4,14 @@
 
 mod filters;
 mod panics;
+mod search_port;
 mod signals;
 mod syncs;
 mod textbook;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use filters::{attributes_from_py, filter_from_py};
 use lookalike_core::attributes::ItemAttributes;
@@ -41,16 +43,24 @@ fn to_py(error: Error) -> PyErr {
     }
 }
 
-/// As Python's own: of the class that the number asks for, with `errno`, `strerror` and `filename`.
 fn os_error(error: &io::Error, path: PathBuf) -> PyErr {
-    let Some(number) = error.raw_os_error() else {
+    if error.raw_os_error().is_none() {
         return PyOSError::new_err(format!("{}: {error}", path.display()));
-    };
+    }
+    os_error_of(error, Some(path))
+}
+
+/// As Python's own: of the class that the number asks for, with `errno`, `strerror` and `filename`.
+fn os_error_of(error: &io::Error, path: Option<PathBuf>) -> PyErr {
+    let Some(number) = error.raw_os_error() else { return PyOSError::new_err(error.to_string()) };
     let text = |py: Python<'_>| -> PyResult<String> {
         py.import("os")?.call_method1("strerror", (number,))?.extract()
     };
     let text = Python::attach(text).unwrap_or_else(|_| error.to_string());
-    PyOSError::new_err((number, text, path.into_os_string()))
+    match path {
+        Some(path) => PyOSError::new_err((number, text, path.into_os_string())),
+        None => PyOSError::new_err((number, text)),
+    }
 }
 
 fn matrix<T>(values: Vec<T>, columns: usize, py: Python<'_>) -> PyResult<Bound<'_, PyArray2<T>>>
@@ -79,7 +89,17 @@ type CandidatesTuple<'py> = (Vec<Bound<'py, PyArray1<u64>>>, Bound<'py, PyArray1
 
 /// The live index.
 #[pyclass(frozen, module = "lookalike._native")]
-struct NativeIndex(HashIndex);
+pub struct NativeIndex(Arc<HashIndex>);
+
+impl NativeIndex {
+    fn of(index: HashIndex) -> Self {
+        Self(Arc::new(index))
+    }
+
+    fn shared(&self) -> Arc<HashIndex> {
+        Arc::clone(&self.0)
+    }
+}
 
 #[pymethods]
 impl NativeIndex {
@@ -113,12 +133,12 @@ impl NativeIndex {
         let items = Batch::new(vectors, ids, products).with_attributes(attributes).with_documents(documents);
         let build = |stop: &Stop| HashIndex::build_until(stop, options, items, threads);
         let built = interruptible(py, build)?.map_err(to_py)?;
-        Ok(Self(built.expect("one that is stopped has returned already")))
+        Ok(Self::of(built.expect("one that is stopped has returned already")))
     }
 
     #[staticmethod]
     fn open(py: Python<'_>, folder: PathBuf) -> PyResult<Self> {
-        detached(py, || HashIndex::open(&folder))?.map(Self).map_err(to_py)
+        detached(py, || HashIndex::open(&folder))?.map(Self::of).map_err(to_py)
     }
 
     fn save(&self, py: Python<'_>, folder: PathBuf) -> PyResult<()> {
@@ -339,6 +359,8 @@ fn force_isa(name: Option<&str>) -> PyResult<()> {
 mod _native {
     #[pymodule_export]
     use super::panics::EnginePanicError;
+    #[pymodule_export]
+    use super::search_port::SearchPort;
     #[pymodule_export]
     use super::syncs::SyncTimes;
     #[pymodule_export]

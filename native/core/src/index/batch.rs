@@ -59,6 +59,9 @@ fn answer_together(
         scratches => scan(search, scratches),
     }
     seconds.scan += clock.lap();
+    if search.is_stopped() {
+        return queries.iter().map(|_| Answer::default()).collect();
+    }
     let mut answers = Vec::with_capacity(queries.len());
     let mut next = scratches.first_mut().map(|scratch| search.locate(scratch));
     for at in 0..queries.len() {
@@ -74,7 +77,7 @@ fn answer_together(
 
 /// A few products own the near buckets, or most rows there are gone: probes more until enough is found.
 fn widen(search: &Search, query: &[f32], scratch: &mut QueryScratch, order: &mut ProbeOrder) -> Answer {
-    while search.widen(scratch) {
+    while !search.is_stopped() && search.widen(scratch) {
         search.plan(query, scratch, order);
         search.scan(scratch);
         let rows = search.locate(scratch);
@@ -105,6 +108,9 @@ fn scan_buckets(search: &Search, scratches: &mut [QueryScratch], probes: &[(u32,
     buckets.by_ref().take(AHEAD).for_each(|bucket| ahead.start(search.runs(bucket)));
     let mut last = None;
     for (bucket, query, at) in probes {
+        if search.is_stopped() {
+            return;
+        }
         if last.replace(*bucket) != Some(*bucket)
             && let Some(bucket) = buckets.next()
         {

@@ -16,7 +16,8 @@ pub struct StageSeconds {
 }
 
 impl StageSeconds {
-    pub(super) fn add(&mut self, other: Self) {
+    /// Adds those of other queries.
+    pub fn add(&mut self, other: Self) {
         self.hash += other.hash;
         self.probe += other.probe;
         self.scan += other.scan;

@@ -22,7 +22,7 @@ use crate::bounds::{self, roundings};
 use crate::chunk::Rerank;
 use crate::codebook::Codebook;
 use crate::error::Result;
-use crate::threads;
+use crate::threads::{self, Stop};
 
 /// What can be among the best.
 #[derive(Clone, Debug, Default)]
@@ -35,15 +35,17 @@ pub struct ExactCandidates {
     pub seconds: StageSeconds,
 }
 
-/// Finds the candidates of unit-length `queries` in one snapshot, on `threads` threads (0: all cores).
+/// Finds the candidates of unit-length `queries` in one snapshot, on `threads` threads (0: all cores); soon after `stop`
+/// is set not all of them.
 pub fn candidates(
     state: &State,
     queries: &[f32],
     options: &SearchOptions,
     threads: usize,
+    stop: &Stop,
 ) -> Result<ExactCandidates> {
     let options = SearchOptions { exact: true, ..options.clone() };
-    let search = Search::new(state, &options);
+    let search = Search::new(state, &options).until(stop);
     let tolerance = Tolerance::of(&state.codebook);
     let one = |query: &[f32]| with_worker(|worker| of_query(&search, &tolerance, query, worker));
     let dim = search.dim();

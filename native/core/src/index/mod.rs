@@ -124,12 +124,27 @@ impl HashIndex {
     /// # Errors
     /// [`crate::Error::Invalid`] if an option or a query is not acceptable.
     pub fn search(&self, queries: &[f32], options: &SearchOptions, threads: usize) -> Result<SearchOutput> {
+        let found = self.search_until(&Stop::default(), queries, options, threads)?;
+        Ok(found.expect("nobody stops it"))
+    }
+
+    /// As [`HashIndex::search`], or nothing soon after `stop` is set.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] if an option or a query is not acceptable.
+    pub fn search_until(
+        &self,
+        stop: &Stop,
+        queries: &[f32],
+        options: &SearchOptions,
+        threads: usize,
+    ) -> Result<Option<SearchOutput>> {
         options.check()?;
         let dim = self.options.dim;
         let queries = unit_vectors("query", queries, queries.len() / dim, dim)?;
         let snapshot = self.snapshot();
-        let found = search::search(&snapshot, &queries, options, threads)?;
-        Ok(found.with(snapshot, options))
+        let found = search::search(&snapshot, &queries, options, threads, stop)?;
+        Ok((!stop.is_set()).then(|| found.with(snapshot, options)))
     }
 
     /// Copies of the documents of items, empty ones included; none for ids that are not there.
@@ -155,10 +170,26 @@ impl HashIndex {
         options: &SearchOptions,
         threads: usize,
     ) -> Result<ExactCandidates> {
+        let found = self.exact_candidates_until(&Stop::default(), queries, options, threads)?;
+        Ok(found.expect("nobody stops it"))
+    }
+
+    /// As [`HashIndex::exact_candidates`], or nothing soon after `stop` is set.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] if an option or a query is not acceptable.
+    pub fn exact_candidates_until(
+        &self,
+        stop: &Stop,
+        queries: &[f32],
+        options: &SearchOptions,
+        threads: usize,
+    ) -> Result<Option<ExactCandidates>> {
         options.check()?;
         let dim = self.options.dim;
         let queries = unit_vectors("query", queries, queries.len() / dim, dim)?;
-        exact::candidates(&self.snapshot(), &queries, options, threads)
+        let found = exact::candidates(&self.snapshot(), &queries, options, threads, stop)?;
+        Ok((!stop.is_set()).then_some(found))
     }
 
     /// Adds items; one whose id is present replaces it. The items can be found when this returns.

@@ -21,6 +21,7 @@ use crate::cells;
 use crate::kernels::dot::dot;
 use crate::kernels::scan::{self, BLOCK, QueryTable, block_bytes};
 use crate::partition::{Partition, ProbeOrder};
+use crate::threads::Stop;
 
 /// A bucket that a query looks at.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +87,8 @@ pub struct Search<'a> {
     excluded: Vec<u64>,
     /// Rows that training means a bucket to have at most.
     cap: usize,
+    /// Asks it to end without a result.
+    stop: Option<&'a Stop>,
 }
 
 impl<'a> Search<'a> {
@@ -104,7 +107,17 @@ impl<'a> Search<'a> {
         let mut excluded = options.exclude.clone();
         excluded.sort_unstable();
         excluded.dedup();
-        Self { state, options, allowed, matching, passing, exact, matches, excluded, cap }
+        Self { state, options, allowed, matching, passing, exact, matches, excluded, cap, stop: None }
+    }
+
+    /// The same, which ends without a result soon after `stop` is set.
+    pub fn until(self, stop: &'a Stop) -> Self {
+        Self { stop: Some(stop), ..self }
+    }
+
+    /// Whether nobody waits for the result any more.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(Stop::is_set)
     }
 
     /// Whether any item is excluded.
@@ -215,6 +228,9 @@ impl<'a> Search<'a> {
                 .take(AHEAD)
                 .for_each(|probe| ahead.start(self.runs(probe.bucket)));
             for at in probes.clone() {
+                if self.is_stopped() {
+                    return;
+                }
                 if let Some(probe) = scratch.probes[..probes.end].get(at + AHEAD) {
                     ahead.start(self.runs(probe.bucket));
                 }

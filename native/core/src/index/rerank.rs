@@ -8,6 +8,9 @@ use crate::kernels::dot::{dot, dot_f16, dot_i8};
 use crate::kernels::prefetch::prefetch;
 use crate::rank::{Hit, keep_best};
 
+/// Rows that are scored between two looks at whether the search is stopped.
+const BETWEEN_LOOKS: usize = 1024;
+
 /// What was found for one query.
 #[derive(Debug, Default)]
 pub struct Answer {
@@ -115,10 +118,13 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Scores every row that may be found.
+    /// Scores every row that may be found; nothing is found once the search is stopped.
     pub fn exact(&self, query: &[f32], scratch: &QueryScratch) -> Answer {
         let mut hits = Vec::with_capacity(self.matches);
         self.score_all(query, scratch, &mut hits, |row, product| row.hit(score_of(product), *row.ordinal));
+        if self.is_stopped() {
+            return Answer::default();
+        }
         let scanned = hits.len() as u64;
         if self.excludes() {
             hits.retain(|hit| !self.is_excluded(hit.id));
@@ -141,7 +147,8 @@ impl<'a> Search<'a> {
         if self.options.documents { hits.iter().map(ordinal).collect() } else { Vec::new() }
     }
 
-    /// Adds to `out` what `make` makes of every row that passes the filter, and of its inner product with the query.
+    /// Adds to `out` what `make` makes of every row that passes the filter, and of its inner product with the query, until
+    /// the search is stopped.
     pub fn score_all<T>(
         &self,
         query: &[f32],
@@ -152,6 +159,9 @@ impl<'a> Search<'a> {
         let state = self.state;
         let Some(allowed) = &self.allowed else {
             for (number, bucket) in (0..).zip(state.first_table()) {
+                if self.is_stopped() {
+                    return;
+                }
                 let live = |run: &'a Run| {
                     let view = run.chunk().view(state.layout());
                     run.live_rows().map(move |row| (&view.ordinals[row], view.record(state.layout(), row)))
@@ -162,6 +172,9 @@ impl<'a> Search<'a> {
         };
         let matching = || filtered::matching_rows(state, &self.passing, allowed);
         for rows in self.matching.get_or_init(matching).chunk_by(|a, b| a.0 == b.0) {
+            if self.is_stopped() {
+                return;
+            }
             let rows_of_bucket = rows.iter().map(|(_, ordinal, record)| (*ordinal, *record));
             out.extend(self.made(query, scratch, rows[0].0, rows_of_bucket, make));
         }
@@ -177,7 +190,9 @@ impl<'a> Search<'a> {
         make: impl Fn(CandidateRow<'a>, f32) -> T,
     ) -> impl Iterator<Item = T> {
         let base = dot(query, self.state.codebook.centre(bucket));
-        rows.map(move |(ordinal, record)| {
+        // A bucket may have any number of rows.
+        let going_on = move |(at, _): &(usize, _)| !at.is_multiple_of(BETWEEN_LOOKS) || !self.is_stopped();
+        rows.enumerate().take_while(going_on).map(move |(_, (ordinal, record))| {
             let row = CandidateRow { base, ordinal, record };
             let product = self.product(query, scratch, &row);
             make(row, product)
@@ -193,4 +208,98 @@ impl<'a> Search<'a> {
 /// scores have equal bits. The product depends on nothing but the query, the kept vector and its bucket.
 fn score_of(product: f32) -> f32 {
     product.clamp(-1.0, 1.0) + 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::filter::{Condition, Filter};
+    use crate::index::query::{QueryScratch, Search};
+    use crate::partition::ProbeOrder;
+    use crate::partition::Family;
+    use crate::rng::SplitMix64;
+    use crate::rotation::RotationKind;
+    use crate::threads::Stop;
+    use crate::{Batch, HashIndex, IndexOptions, SearchOptions};
+
+    const ROWS: usize = 12_000;
+    const DIM: usize = 16;
+
+    fn index(vectors: &[f32]) -> HashIndex {
+        let options = IndexOptions {
+            dim: DIM,
+            bits: 64,
+            family: Family::Hyperplane,
+            tables: 1,
+            rerank: Rerank::F16,
+            rotation: RotationKind::Random,
+            seed: 1,
+        };
+        let ids: Vec<u64> = (0..vectors.len() as u64 / DIM as u64).collect();
+        HashIndex::build(options, Batch::new(vectors, &ids, &ids), 1).unwrap()
+    }
+
+    /// Rows that are scored after the search was stopped, when some had been.
+    fn scored_after_stop(index: &HashIndex, query: &[f32], filter: Option<Filter>, when: usize) -> usize {
+        let (state, stop) = (index.snapshot(), Stop::default());
+        let options = SearchOptions { k: 10, exact: true, filter, ..SearchOptions::default() };
+        let search = Search::new(&state, &options).until(&stop);
+        let (mut scratch, mut rotation) = (QueryScratch::default(), Vec::new());
+        search.prepare(query, &mut scratch, &mut rotation);
+        let scored = Cell::new(0);
+        search.score_all(query, &scratch, &mut Vec::new(), |_, _| {
+            scored.set(scored.get() + 1);
+            if scored.get() == when {
+                stop.set();
+            }
+        });
+        assert!(scored.get() >= when);
+        scored.get() - when
+    }
+
+    #[test]
+    fn a_stopped_search_scores_few_more_rows() {
+        let mut rng = SplitMix64::new(8);
+        let spread: Vec<f32> = (0..ROWS * DIM).map(|_| rng.next_bell()).collect();
+        // All in one bucket.
+        let copies = spread[..DIM].repeat(ROWS);
+        let everything = Filter::new(vec![], vec![], vec![Condition::InCategory(vec!["none".into()])]).unwrap();
+        for vectors in [spread, copies] {
+            let index = index(&vectors);
+            for filter in [None, Some(everything.clone())] {
+                for when in [1, 5_000, 9_000] {
+                    let more = scored_after_stop(&index, &vectors[..DIM], filter.clone(), when);
+                    assert!(more < BETWEEN_LOOKS, "{more} rows after the stop");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_stopped_search_returns_nothing_and_looks_into_no_bucket() {
+        let mut rng = SplitMix64::new(9);
+        let vectors: Vec<f32> = (0..ROWS * DIM).map(|_| rng.next_bell()).collect();
+        let (index, stop) = (index(&vectors), Stop::default());
+        let options = SearchOptions { k: 10, ..SearchOptions::default() };
+        for queries in [1, 40] {
+            let queries = &vectors[..queries * DIM];
+            assert!(index.search_until(&stop, queries, &options, 1).unwrap().is_some());
+            assert!(index.exact_candidates_until(&stop, queries, &options, 1).unwrap().is_some());
+        }
+        stop.set();
+        for queries in [1, 40] {
+            let queries = &vectors[..queries * DIM];
+            assert!(index.search_until(&stop, queries, &options, 1).unwrap().is_none());
+            assert!(index.exact_candidates_until(&stop, queries, &options, 1).unwrap().is_none());
+        }
+        let state = index.snapshot();
+        let search = Search::new(&state, &options).until(&stop);
+        let (mut scratch, mut rotation) = (QueryScratch::default(), Vec::new());
+        search.prepare(&vectors[..DIM], &mut scratch, &mut rotation);
+        search.plan(&vectors[..DIM], &mut scratch, &mut ProbeOrder::default());
+        search.scan(&mut scratch);
+        assert_eq!(scratch.probed, 0);
+    }
 }

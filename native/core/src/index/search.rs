@@ -12,7 +12,7 @@ use super::rerank::Answer;
 use super::state::State;
 use crate::error::{Result, invalid};
 use crate::input::NO_ID;
-use crate::threads;
+use crate::threads::{self, Stop};
 
 /// Most results of one call, padding included, where ties make its rows longer than `k`.
 const MOST_RESULTS: usize = 1 << 24;
@@ -44,27 +44,32 @@ pub struct SearchOutput {
     snapshot: Option<Arc<State>>,
 }
 
-/// Answers unit-length `queries` from one snapshot, on `threads` threads (0: all cores).
+/// Answers unit-length `queries` from one snapshot, on `threads` threads (0: all cores); soon after `stop` is set with
+/// less than there is.
 pub fn search(
     state: &State,
     queries: &[f32],
     options: &SearchOptions,
     threads: usize,
+    stop: &Stop,
 ) -> Result<SearchOutput> {
-    if threads == 1 || queries.len() <= state.layout().dim {
-        let search = Search::new(state, options);
+    let search = Search::new(state, options).until(stop);
+    if threads == 1 || queries.len() <= search.dim() {
         let parts = queries.chunks(batch::MOST * search.dim());
         return SearchOutput::of(parts.map(|queries| several(&search, queries)).collect(), options.k);
     }
-    threads::pool(threads)?.install(|| search_here(state, queries, options))
+    threads::pool(threads)?.install(|| in_parallel(&search, queries))
 }
 
 /// The same on the threads of the pool it is called from.
 pub fn search_here(state: &State, queries: &[f32], options: &SearchOptions) -> Result<SearchOutput> {
-    let search = Search::new(state, options);
+    in_parallel(&Search::new(state, options), queries)
+}
+
+fn in_parallel(search: &Search, queries: &[f32]) -> Result<SearchOutput> {
     let share = (queries.len() / search.dim()).div_ceil(rayon::current_num_threads()).max(1);
     let parts = queries.par_chunks(share.min(batch::MOST) * search.dim());
-    SearchOutput::of(parts.map(|queries| several(&search, queries)).collect(), options.k)
+    SearchOutput::of(parts.map(|queries| several(search, queries)).collect(), search.options.k)
 }
 
 fn several(search: &Search, queries: &[f32]) -> (Vec<Answer>, StageSeconds) {

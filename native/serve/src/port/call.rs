@@ -1,0 +1,179 @@
+//! One call from its start to its end: its request id, its status, and what is counted of it.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderValue};
+use tonic::Code;
+
+use super::failure::Failure;
+use super::health::Ended;
+use super::metrics::{Method, Metrics, Refusal};
+use super::wire::{REQUEST_ID, timeout, trailers};
+
+const MAX_REQUEST_ID: usize = 128;
+/// A call that its client ends with less time left came late: the client's clock began to run earlier.
+const LATE: Duration = Duration::from_millis(50);
+/// Ours, and what gRPC's own retries send.
+const RETRY_KEYS: [&str; 2] = ["x-retry-attempt", "grpc-previous-rpc-attempts"];
+const MAX_PROBES: i64 = 1_000;
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// What calls may take together.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Calls beyond it are refused, but for health.
+    pub calls: usize,
+    /// Of the requests in progress.
+    pub bytes: u64,
+}
+
+/// A call; it is counted until it is dropped.
+pub struct Call {
+    metrics: Arc<Metrics>,
+    method: Method,
+    start: Instant,
+    /// When its caller gives up.
+    deadline: Option<Instant>,
+    /// Sent back, and written to the log.
+    pub request_id: HeaderValue,
+    code: Option<Code>,
+    counted: bool,
+    bytes: u64,
+}
+
+impl Call {
+    /// Begins one.
+    pub fn begin(metrics: &Arc<Metrics>, method: Method, headers: &HeaderMap) -> Self {
+        let start = Instant::now();
+        if RETRY_KEYS.into_iter().any(|key| headers.contains_key(key)) {
+            metrics.retried[method as usize].fetch_add(1, Relaxed);
+        }
+        let deadline = timeout(headers).and_then(|timeout| start.checked_add(timeout));
+        Self {
+            metrics: Arc::clone(metrics),
+            method,
+            start,
+            deadline,
+            request_id: request_id(headers),
+            code: None,
+            counted: false,
+            bytes: 0,
+        }
+    }
+
+    fn is_probe(&self) -> bool {
+        self.method != Method::Search
+    }
+
+    /// Counts it among those in progress.
+    ///
+    /// # Errors
+    ///
+    /// There are too many.
+    pub fn enter(&mut self, limits: Limits) -> Result<(), Failure> {
+        let (probe, metrics) = (self.is_probe(), &self.metrics);
+        let most = if probe { MAX_PROBES } else { limits.calls as i64 };
+        let running = metrics.running[usize::from(probe)].fetch_add(1, Relaxed);
+        self.counted = true;
+        if running >= most {
+            metrics.refused(probe, Refusal::TooMany).fetch_add(1, Relaxed);
+            let what = if probe { "health checks" } else { "calls" };
+            return Err(Failure::overloaded(&format!("the server has too many {what} in progress"), RETRY_AFTER));
+        }
+        Ok(())
+    }
+
+    /// Counts the size of its request.
+    ///
+    /// # Errors
+    ///
+    /// Those in progress are too large together.
+    pub fn take_bytes(&mut self, size: usize, limits: Limits) -> Result<(), Failure> {
+        if self.is_probe() {
+            return Ok(());
+        }
+        self.bytes = size as u64;
+        let before = self.metrics.bytes.fetch_add(self.bytes, Relaxed);
+        if before + self.bytes > limits.bytes {
+            self.metrics.refused(false, Refusal::TooLarge).fetch_add(1, Relaxed);
+            return Err(Failure::overloaded("the server has too many calls in progress", RETRY_AFTER));
+        }
+        Ok(())
+    }
+
+    /// The time that is left to answer.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Its request id as text.
+    pub fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+
+    /// Ends it.
+    pub fn end(mut self, code: Code) {
+        self.code = Some(code);
+    }
+}
+
+impl Ended for Call {
+    fn ended(self, into: &mut HeaderMap) {
+        *into = trailers(&self.request_id);
+        self.end(Code::Ok);
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.counted {
+            self.metrics.running[usize::from(self.is_probe())].fetch_sub(1, Relaxed);
+        }
+        self.metrics.bytes.fetch_sub(self.bytes, Relaxed);
+        let late = self.remaining().is_some_and(|remaining| remaining < LATE);
+        let without = if late { Code::DeadlineExceeded } else { Code::Cancelled };
+        self.metrics.ended(self.method, self.code.unwrap_or(without), self.start.elapsed().as_secs_f64());
+    }
+}
+
+/// The caller's request id, or a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let printable = |value: &&HeaderValue| value.as_bytes().iter().all(|byte| (0x20..0x7f).contains(byte));
+    let given = headers.get_all(REQUEST_ID).iter().find(|value| printable(value) && !value.is_empty());
+    match given {
+        Some(value) if value.len() <= MAX_REQUEST_ID => value.clone(),
+        _ => new_id(),
+    }
+}
+
+fn new_id() -> HeaderValue {
+    static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::new(), RandomState::new()]);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Relaxed);
+    let [high, low] = [KEYS[0].hash_one(number), KEYS[1].hash_one(number)];
+    HeaderValue::from_str(&format!("{high:016x}{low:016x}")).expect("hexadecimal digits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_kept_if_it_can_be_logged() {
+        let given = |value: &'static [u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_bytes(value).unwrap());
+            request_id(&headers)
+        };
+        assert_eq!(given(b"abc 1"), "abc 1");
+        assert_eq!(given(b"\xffabc").len(), 32);
+        assert_eq!(given(&[b'x'; 129]).len(), 32);
+        let fresh = request_id(&HeaderMap::new());
+        assert!(fresh.len() == 32 && fresh != request_id(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,202 @@
+//! What is counted and timed, for Python to add to its own metrics of the same names.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use tonic::Code;
+
+/// A stage of a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Waiting for a position of the log.
+    Position,
+    /// Waiting for a thread.
+    Queue,
+    /// Checks and conversion.
+    Convert,
+    /// The engine's stages.
+    Hash,
+    /// See [`Stage::Hash`].
+    Probe,
+    /// See [`Stage::Hash`].
+    Scan,
+    /// See [`Stage::Hash`].
+    Rerank,
+}
+
+impl Stage {
+    /// All of them, with their names.
+    pub const ALL: [(Self, &str); 7] = [
+        (Self::Position, "position"),
+        (Self::Queue, "queue"),
+        (Self::Convert, "convert"),
+        (Self::Hash, "hash"),
+        (Self::Probe, "probe"),
+        (Self::Scan, "scan"),
+        (Self::Rerank, "rerank"),
+    ];
+}
+
+/// A method that is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Method {
+    /// `HasherService.Search`.
+    Search,
+    /// `Health.Check`.
+    Check,
+    /// `Health.Watch`.
+    Watch,
+}
+
+impl Method {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Search, Self::Check, Self::Watch];
+
+    /// The method of a path; none: it is not served.
+    pub fn of(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.path() == path)
+    }
+
+    /// `/service/method`.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Search => "/lookalike.v1.HasherService/Search",
+            Self::Check => "/grpc.health.v1.Health/Check",
+            Self::Watch => "/grpc.health.v1.Health/Watch",
+        }
+    }
+
+    /// As `grpc_type` says.
+    pub fn kind(self) -> &'static str {
+        if self == Self::Watch { "server_stream" } else { "unary" }
+    }
+}
+
+/// Why a call was refused before anything was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Too many calls.
+    TooMany,
+    /// Too large ones.
+    TooLarge,
+}
+
+/// A histogram with fixed upper bounds.
+#[derive(Debug)]
+pub struct Histogram {
+    bounds: Vec<f64>,
+    /// One more than there are bounds.
+    counts: Vec<AtomicU64>,
+    /// The bits of an `f64`.
+    sum: AtomicU64,
+}
+
+impl Histogram {
+    fn new(bounds: &[f64]) -> Self {
+        let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
+        Self { bounds: bounds.to_vec(), counts, sum: AtomicU64::new(0) }
+    }
+
+    /// Counts one value.
+    pub fn observe(&self, value: f64) {
+        let at = self.bounds.partition_point(|bound| *bound < value);
+        self.counts[at].fetch_add(1, Relaxed);
+        let _ = self.sum.fetch_update(Relaxed, Relaxed, |bits| Some((f64::from_bits(bits) + value).to_bits()));
+    }
+
+    /// Counts by bucket, not added up, and the sum of all values.
+    pub fn read(&self) -> (Vec<u64>, f64) {
+        let counts = self.counts.iter().map(|count| count.load(Relaxed)).collect();
+        (counts, f64::from_bits(self.sum.load(Relaxed)))
+    }
+}
+
+/// Everything that is counted and timed.
+#[derive(Debug)]
+pub struct Metrics {
+    /// By `exact` and stage.
+    stages: [Vec<Histogram>; 2],
+    /// By method.
+    handling: Vec<Histogram>,
+    handled: Mutex<BTreeMap<(Method, i32), u64>>,
+    /// By method.
+    pub retried: [AtomicU64; Method::ALL.len()],
+    /// Rows that vectors were compared with.
+    pub scanned: AtomicU64,
+    /// Buckets that were looked into.
+    pub probed: AtomicU64,
+    /// Rows that were scored, by `exact`.
+    pub reranked: [AtomicU64; 2],
+    /// Calls and probes in progress.
+    pub running: [AtomicI64; 2],
+    /// Size of the requests of calls in progress.
+    pub bytes: AtomicU64,
+    refused: [[AtomicU64; 2]; 2],
+    /// Panics of the engine.
+    pub panics: AtomicU64,
+}
+
+impl Metrics {
+    /// With the bounds of the stages' times, and of whole calls'.
+    pub fn new(stage_bounds: &[f64], call_bounds: &[f64]) -> Self {
+        let stages = || Stage::ALL.map(|_| Histogram::new(stage_bounds)).into();
+        Self {
+            stages: [stages(), stages()],
+            handling: Method::ALL.map(|_| Histogram::new(call_bounds)).into(),
+            handled: Mutex::default(),
+            retried: Default::default(),
+            scanned: AtomicU64::default(),
+            probed: AtomicU64::default(),
+            reranked: Default::default(),
+            running: Default::default(),
+            bytes: AtomicU64::default(),
+            refused: Default::default(),
+            panics: AtomicU64::default(),
+        }
+    }
+
+    /// The times of a stage.
+    pub fn stage(&self, stage: Stage, exact: bool) -> &Histogram {
+        &self.stages[usize::from(exact)][stage as usize]
+    }
+
+    /// The times of a method.
+    pub fn handling(&self, method: Method) -> &Histogram {
+        &self.handling[method as usize]
+    }
+
+    /// Counts a call that has ended.
+    pub fn ended(&self, method: Method, code: Code, seconds: f64) {
+        let mut handled = self.handled.lock().unwrap_or_else(PoisonError::into_inner);
+        *handled.entry((method, code as i32)).or_default() += 1;
+        drop(handled);
+        self.handling(method).observe(seconds);
+    }
+
+    /// Calls that have ended, by method and the number of their code.
+    pub fn handled(&self) -> BTreeMap<(Method, i32), u64> {
+        self.handled.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Calls, or probes, that were refused for a cause.
+    pub fn refused(&self, probe: bool, cause: Refusal) -> &AtomicU64 {
+        &self.refused[usize::from(probe)][cause as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_on_a_bound_is_below_it() {
+        let histogram = Histogram::new(&[0.1, 1.0]);
+        for value in [0.05, 0.1, 0.2, 1.5, 7.0] {
+            histogram.observe(value);
+        }
+        let (counts, sum) = histogram.read();
+        assert_eq!(counts, [2, 1, 2]);
+        assert!((sum - 8.85).abs() < 1e-9);
+    }
+}
