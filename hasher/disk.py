@@ -12,10 +12,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
 
+from hasher.rows.sqlite import disk_full
+from lookalike.errors import Reason, UnavailableError
+from lookalike.files.disk import FULL
+from lookalike.files.open_files import open_files_error
 from lookalike.limits import MIB
 
 _RESERVE_BYTES = 128 * MIB
@@ -76,6 +82,25 @@ class DiskWatch:
         if over:
             self.written()
         return not over
+
+    @contextmanager
+    def writing(self, consequence: str) -> Iterator[None]:
+        """Says that the disk is full, and what does not work for that.
+
+        Raises:
+            UnavailableError: It is (``DISK_FULL``).
+        """
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in FULL:
+                raise open_files_error(error) or error from error
+            self.full()
+            raise disk_full(consequence) from error
+        except UnavailableError as error:
+            if error.reason is Reason.DISK_FULL:
+                self.full()
+            raise
 
     def space(self) -> tuple[int, int]:
         """Returns the bytes that are free and all there are; 0 and 0 where the folder is not to be found."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,7 +27,6 @@ from hasher.metrics import HasherMetrics, unserved
 from hasher.progress import LoadProgress
 from hasher.publishing import Publisher, Unpublished
 from hasher.rows.records import Creation
-from hasher.rows.sqlite import disk_full
 from lookalike.collections import Spec
 from lookalike.errors import (
     AlreadyExistsError,
@@ -39,7 +37,6 @@ from lookalike.errors import (
 )
 from lookalike.files.disk import FULL, sync_folder
 from lookalike.files.locks import FolderLock
-from lookalike.files.open_files import open_files_error
 from lookalike.files.sqlite import check_sqlite_version
 from lookalike.limits import MAX_PARTITION_COUNT
 from lookalike.placement import partition_of, shard_of
@@ -297,7 +294,7 @@ class Shard:
             self._join_generations()
 
     def _become(self, identity: Identity) -> None:
-        with self._writing("it cannot note the installation that it belongs to"):
+        with self.disk.writing("it cannot note the installation that it belongs to"):
             identity.write(self._folder)
         self.identity = identity
         self._publisher.become(identity)
@@ -346,7 +343,7 @@ class Shard:
             new_log.log_id,
             new_log.first_positions,
         )
-        with self._writing(f"generation {name} cannot be created"):
+        with self.disk.writing(f"generation {name} cannot be created"):
             make_folder(self._folder, name, creation)
         try:
             generation = self._open(name, new_log)
@@ -356,21 +353,6 @@ class Shard:
         generation.follow_log()
         log.info("generation_created", generation=name)
         return generation
-
-    @contextmanager
-    def _writing(self, consequence: str) -> Iterator[None]:
-        """Says that the disk is full, and what does not work for that."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in FULL:
-                raise open_files_error(error) or error from error
-            self.disk.full()
-            raise disk_full(consequence) from error
-        except UnavailableError as error:
-            if error.reason is Reason.DISK_FULL:
-                self.disk.full()
-            raise
 
     def drop(self, name: str) -> int:
         """Deletes a generation with all rows and returns its last position; 0: there was none.
@@ -388,7 +370,7 @@ class Shard:
             found = self._generations.pop(name, None)
             if found:
                 found.close(save=False)
-            with self._writing(f"generation {name} cannot be deleted"):
+            with self.disk.writing(f"generation {name} cannot be deleted"):
                 delete_folder(self._folder, name)
             if found is None:
                 return 0

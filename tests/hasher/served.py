@@ -105,10 +105,18 @@ def delete(item_id: str, **fields: Any) -> Any:
 
 
 @asynccontextmanager
-async def serve(folder: Path, number: int = 0, count: int = 1, load: bool = True) -> AsyncIterator[Client]:
+async def serve(
+    folder: Path, number: int = 0, count: int = 1, load: bool = True, **flags: Any
+) -> AsyncIterator[Client]:
     """Serves a shard on a free port."""
     settings = HasherSettings(
-        data_folder=folder, shard=number, shard_count=count, port=0, metrics_port=-1, drain_wait_seconds=0
+        data_folder=folder,
+        shard=number,
+        shard_count=count,
+        port=0,
+        metrics_port=-1,
+        drain_wait_seconds=0,
+        **flags,
     )
     metrics = Metrics()
     own_metrics = HasherMetrics(metrics)
@@ -119,7 +127,9 @@ async def serve(folder: Path, number: int = 0, count: int = 1, load: bool = True
     if load:
         shard.load()
     pools = Pools(2, own_metrics)
-    servicer = HasherServicer(shard, pools, own_metrics, isa="test", position_wait_seconds=5)
+    servicer = HasherServicer(
+        shard, pools, own_metrics, isa="test", position_wait_seconds=settings.position_wait_seconds
+    )
 
     async def check_ready() -> str:
         return shard.not_ready_reason()

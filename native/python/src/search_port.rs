@@ -91,7 +91,8 @@ impl SearchPort {
     }
 
     fn bind(&self, py: Python<'_>, address: &str, port: u16) -> PyResult<u16> {
-        let host: IpAddr = address.parse().map_err(|_| PyValueError::new_err("the address is not numeric"))?;
+        let host: IpAddr =
+            address.parse().map_err(|_| PyValueError::new_err("the address is not numeric"))?;
         py.detach(|| self.0.bind(SocketAddr::new(host, port))).map_err(|error| os_error_of(&error, None))
     }
 
@@ -137,7 +138,11 @@ impl SearchPort {
     }
 
     /// `(method, request id, problem)` of calls to log; None: there will be none any more.
-    fn events(&self, py: Python<'_>, patience_seconds: f64) -> PyResult<Option<Vec<(String, String, String)>>> {
+    fn events(
+        &self,
+        py: Python<'_>,
+        patience_seconds: f64,
+    ) -> PyResult<Option<Vec<(String, String, String)>>> {
         let patience = seconds(patience_seconds)?;
         let events = py.detach(|| self.0.shared().events.take(patience));
         let line = |event: lookalike_serve::port::events::Event| {
@@ -154,16 +159,21 @@ impl SearchPort {
             [false, true].map(|exact| (name, exact, metrics.stage(stage, exact).read()))
         });
         out.set_item("stages", stages.collect::<Vec<_>>())?;
-        let handling = Method::ALL.map(|method| (method.kind(), method.path(), metrics.handling(method).read()));
+        let handling =
+            Method::ALL.map(|method| (method.kind(), method.path(), metrics.handling(method).read()));
         out.set_item("handling", handling.to_vec())?;
         let handled = metrics.handled().into_iter();
         let handled = handled.map(|((method, code), count)| (method.kind(), method.path(), code, count));
         out.set_item("handled", handled.collect::<Vec<_>>())?;
-        let retried = Method::ALL.map(|method| (method.path(), metrics.retried[method as usize].load(Relaxed)));
+        let retried =
+            Method::ALL.map(|method| (method.path(), metrics.retried[method as usize].load(Relaxed)));
         out.set_item("retried", retried.to_vec())?;
         out.set_item("codes_scanned", metrics.scanned.load(Relaxed))?;
         out.set_item("buckets_probed", metrics.probed.load(Relaxed))?;
-        out.set_item("reranked", [false, true].map(|exact| metrics.reranked[usize::from(exact)].load(Relaxed)))?;
+        out.set_item(
+            "reranked",
+            [false, true].map(|exact| metrics.reranked[usize::from(exact)].load(Relaxed)),
+        )?;
         out.set_item("running", [0, 1].map(|kind| metrics.running[kind].load(Relaxed)))?;
         out.set_item("request_bytes", metrics.bytes.load(Relaxed))?;
         let causes = [(Refusal::TooMany, "too_many"), (Refusal::TooLarge, "too_large")];
@@ -178,5 +188,6 @@ impl SearchPort {
 }
 
 fn seconds(value: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(value).map_err(|error| PyValueError::new_err(format!("{value} seconds: {error}")))
+    Duration::try_from_secs_f64(value)
+        .map_err(|error| PyValueError::new_err(format!("{value} seconds: {error}")))
 }

@@ -217,8 +217,8 @@ mod tests {
     use super::*;
     use crate::filter::{Condition, Filter};
     use crate::index::query::{QueryScratch, Search};
-    use crate::partition::ProbeOrder;
     use crate::partition::Family;
+    use crate::partition::ProbeOrder;
     use crate::rng::SplitMix64;
     use crate::rotation::RotationKind;
     use crate::threads::Stop;
@@ -265,7 +265,8 @@ mod tests {
         let spread: Vec<f32> = (0..ROWS * DIM).map(|_| rng.next_bell()).collect();
         // All in one bucket.
         let copies = spread[..DIM].repeat(ROWS);
-        let everything = Filter::new(vec![], vec![], vec![Condition::InCategory(vec!["none".into()])]).unwrap();
+        let everything =
+            Filter::new(vec![], vec![], vec![Condition::InCategory(vec!["none".into()])]).unwrap();
         for vectors in [spread, copies] {
             let index = index(&vectors);
             for filter in [None, Some(everything.clone())] {

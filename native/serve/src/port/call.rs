@@ -83,7 +83,10 @@ impl Call {
         if running >= most {
             metrics.refused(probe, Refusal::TooMany).fetch_add(1, Relaxed);
             let what = if probe { "health checks" } else { "calls" };
-            return Err(Failure::overloaded(&format!("the server has too many {what} in progress"), RETRY_AFTER));
+            return Err(Failure::overloaded(
+                &format!("the server has too many {what} in progress"),
+                RETRY_AFTER,
+            ));
         }
         Ok(())
     }

@@ -45,8 +45,11 @@ pub fn check_target(target: Option<&ShardIdentity>, own: &Identity) -> Result<()
     let layout = (target.shard, target.shard_count, target.layout_epoch);
     if layout != own.layout() {
         let words = |(shard, count, epoch)| format!("{shard} of {count} in layout epoch {epoch}");
-        let message =
-            format!("the request is meant for shard {}, but this is shard {}", words(layout), words(own.layout()));
+        let message = format!(
+            "the request is meant for shard {}, but this is shard {}",
+            words(layout),
+            words(own.layout())
+        );
         return Err(Failure::precondition("SHARD_LAYOUT_MISMATCH", message).at("target"));
     }
     Ok(())
@@ -89,7 +92,11 @@ pub struct Query {
 /// # Errors
 ///
 /// As `hasher.proto` says.
-pub fn query_of(request: HasherServiceSearchRequest, model_version: &str, dimension: usize) -> Result<Query, Failure> {
+pub fn query_of(
+    request: HasherServiceSearchRequest,
+    model_version: &str,
+    dimension: usize,
+) -> Result<Query, Failure> {
     if request.model_version != model_version {
         let message = format!(
             "model_version is {}, but the generation holds vectors of {}",

@@ -104,7 +104,8 @@ impl Search<'_> {
         let (mut scored, mut excluded) = (Vec::with_capacity(numbers.len()), None);
         let mut take = |rows: Rows| {
             let Rows { numbers, item_ids, products, vectors } = rows;
-            let rows = numbers.into_iter().zip(item_ids).zip(products).zip(vectors.chunks_exact(vector.len()));
+            let rows =
+                numbers.into_iter().zip(item_ids).zip(products).zip(vectors.chunks_exact(vector.len()));
             for (((number, item_id), product), row) in rows {
                 if !exclude.is_empty() && item_id == *exclude {
                     excluded = Some(number);

@@ -216,10 +216,15 @@ mod tests {
 
     #[test]
     fn a_status_says_why_where_and_when_to_try_again() {
-        let failure = Failure::unavailable("LOG_POSITION_NOT_REACHED", "not yet".into(), Duration::from_millis(1500));
-        let [info, request, retry] = details(&failure.at("min_positions").with("position", 7)).try_into().unwrap();
+        let failure =
+            Failure::unavailable("LOG_POSITION_NOT_REACHED", "not yet".into(), Duration::from_millis(1500));
+        let [info, request, retry] =
+            details(&failure.at("min_positions").with("position", 7)).try_into().unwrap();
         let info = ErrorInfo::decode(&*info.value).unwrap();
-        assert_eq!((info.reason.as_str(), info.metadata["position"].as_str()), ("LOG_POSITION_NOT_REACHED", "7"));
+        assert_eq!(
+            (info.reason.as_str(), info.metadata["position"].as_str()),
+            ("LOG_POSITION_NOT_REACHED", "7")
+        );
         let violation = BadRequest::decode(&*request.value).unwrap().field_violations.remove(0);
         assert_eq!((violation.field.as_str(), violation.description.as_str()), ("min_positions", "not yet"));
         let delay = RetryInfo::decode(&*retry.value).unwrap().retry_delay;

@@ -24,7 +24,10 @@ const MAX_CATEGORY_NAME_BYTES: usize = 256;
 pub fn filter_of(message: &v1::Filter, field: &str) -> Result<Filter, Failure> {
     let size = message.encoded_len();
     if size > MAX_BYTES {
-        return Err(out_of_range(field, &format!("has {size} bytes, at most {MAX_BYTES} are allowed together")));
+        return Err(out_of_range(
+            field,
+            &format!("has {size} bytes, at most {MAX_BYTES} are allowed together"),
+        ));
     }
     let count = message.all.len() + message.any.len() + message.none.len();
     if count > MAX_CONDITIONS {
@@ -76,7 +79,10 @@ fn one_of(message: &v1::AttributeIn, field: &str) -> Result<Condition, Failure> 
         return Err(missing(&values, "is empty"));
     }
     if count > MAX_VALUES {
-        return Err(out_of_range(&values, &format!("holds {count} values, at most {MAX_VALUES} are allowed")));
+        return Err(out_of_range(
+            &values,
+            &format!("holds {count} values, at most {MAX_VALUES} are allowed"),
+        ));
     }
     for (at, value) in message.values.iter().enumerate() {
         check_size(value, &format!("{values}[{at}]"))?;

@@ -153,10 +153,8 @@ mod tests {
     fn an_answer_is_encoded_as_its_message() {
         let document = [b"\x12\x84\x01".as_slice(), &[b'x'; 132]].concat();
         let hit = |score| Hit { score, document: &document };
-        let results = [
-            Hits { hits: vec![hit(0.5), hit(0.0)], scanned: 300 },
-            Hits { hits: vec![], scanned: 0 },
-        ];
+        let results =
+            [Hits { hits: vec![hit(0.5), hit(0.0)], scanned: 300 }, Hits { hits: vec![], scanned: 0 }];
         let seconds = StageSeconds { hash: 1.0, probe: 2.0, scan: 0.0, rerank: 4.0 };
         let answer = HasherServiceSearchResponse::decode(encoded(&results, 200, 7, seconds)).unwrap();
         assert_eq!((answer.codes_total, answer.position), (200, 7));

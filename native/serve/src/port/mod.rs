@@ -132,7 +132,8 @@ impl Port {
         listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
         let _context = runtime.enter();
-        let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?).with_nodelay(Some(true));
+        let incoming =
+            TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?).with_nodelay(Some(true));
         let (interval, timeout) = self.options.keepalive;
         let mut server = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(interval))
@@ -157,7 +158,9 @@ impl Port {
 
     /// Takes no more connections, gives running calls `grace` to end, ends them, and frees the port.
     pub fn stop(&self, grace: Duration) {
-        let Some(runtime) = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let Some(runtime) = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
         let listeners = std::mem::take(&mut *self.listeners.lock().unwrap_or_else(PoisonError::into_inner));
         self.shared.stopping.send_replace(true);
         runtime.block_on(async {

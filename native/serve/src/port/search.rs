@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use lookalike_core::SearchOutput;
 use lookalike_core::index::StageSeconds;
 use lookalike_core::input::NO_ID;
-use lookalike_core::SearchOutput;
 use lookalike_core::threads::Stop;
 
 use super::checks::Query;

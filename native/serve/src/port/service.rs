@@ -123,10 +123,11 @@ impl Shared {
     async fn answer(&self, method: Method, call: &mut Call, body: Body) -> Result<Bytes, Refused> {
         call.enter(self.limits)?;
         let accept = |size| call.take_bytes(size, self.limits);
-        let request = wire::receive(body, self.most_message_bytes, accept).await.map_err(|error| match error {
-            NotReceived::Status(status) => Refused::Status(status),
-            NotReceived::Refused(failure) => Refused::Failure(failure),
-        })?;
+        let request =
+            wire::receive(body, self.most_message_bytes, accept).await.map_err(|error| match error {
+                NotReceived::Status(status) => Refused::Status(status),
+                NotReceived::Refused(failure) => Refused::Failure(failure),
+            })?;
         let answer = match method {
             Method::Search => self.search(request, call).await?,
             Method::Check => self.health.check(request)?,
@@ -157,9 +158,9 @@ impl Shared {
         let exact = request.exact;
         let generation = self.registry.generation(request.target.as_ref(), &request.generation)?;
         let waits = Instant::now();
-        let most = call.remaining().map_or(self.position_wait, |remaining| {
-            self.position_wait.min(remaining.mul_f64(WAIT_SHARE))
-        });
+        let most = call
+            .remaining()
+            .map_or(self.position_wait, |remaining| self.position_wait.min(remaining.mul_f64(WAIT_SHARE)));
         let reached = generation.reach(&request.min_positions, most).await;
         let waited = waits.elapsed();
         self.metrics.stage(Stage::Position, exact).observe(waited.as_secs_f64());

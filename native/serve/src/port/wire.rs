@@ -94,7 +94,9 @@ fn check(
     most: usize,
     accept: &mut Option<impl FnOnce(usize) -> Result<(), Failure>>,
 ) -> Result<Option<usize>, NotReceived> {
-    let Some(([compressed, size @ ..], _)) = data.split_first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+    let Some(([compressed, size @ ..], _)) = data.split_first_chunk::<HEADER_BYTES>() else {
+        return Ok(None);
+    };
     let size = u32::from_be_bytes(*size) as usize;
     if *compressed != 0 {
         return Err(NotReceived::status(Code::Unimplemented, "compressed messages are not supported"));
