@@ -63,6 +63,16 @@ class HasherMetrics:
             ("exact",),
         )
         self._reranked = {exact: reranked.labels(str(exact).lower()) for exact in (False, True)}
+        # Both are known to the search port alone.
+        metrics.counter(
+            "lookalike_hasher_search_panics_total",
+            "Searches that met a defect of the engine, which the log describes.",
+        )
+        metrics.gauge(
+            "lookalike_hasher_waiting_searches",
+            "Searches that wait for a thread: ordinary ones, and those that take long.",
+            ("kind",),
+        )
         read_seconds = metrics.histogram(
             "lookalike_hasher_read_seconds",
             "Seconds that reads, descriptions and the checks of writes waited for a thread (queue), and took"

@@ -22,8 +22,10 @@ from lookalike.collections import Rerank
 from lookalike.runtime.cpus import available_cpus
 from lookalike.runtime.listen import listen
 from lookalike.runtime.metrics import LATENCY_BUCKETS, Metrics
+from lookalike.runtime.tracing import AnsweredCall, Tracing
+from lookalike.wire.status import CODES_BY_NUMBER
 
-_LOG_SECONDS = 1.0
+_EVENT_SECONDS = 1.0
 log = structlog.get_logger()
 
 
@@ -54,7 +56,8 @@ class SearchPort:
             call_bounds=LATENCY_BUCKETS,
         )
         search_port_metrics.join(metrics, self._port)
-        self._logging = threading.Thread(target=self._log_events, name="search-port-log", daemon=True)
+        self._tracing: Tracing | None = None
+        self._events = threading.Thread(target=self._take_events, name="search-port-events", daemon=True)
 
     # As the shard goes on
 
@@ -87,11 +90,12 @@ class SearchPort:
 
     # As the server goes on; see :class:`lookalike.runtime.beside.Beside`
 
-    def start(self) -> dict[str, int]:
+    def start(self, tracing: Tracing | None) -> dict[str, int]:
         """Binds the port of the settings on all addresses of their host."""
         settings = self._settings
         port = listen(settings.host, settings.search_port, self._port.bind, exposed=settings.insecure)
-        self._logging.start()
+        self._tracing = tracing
+        self._events.start()
         return {"search_port": port}
 
     def set_serving(self, service: str, serving: bool) -> None:
@@ -101,13 +105,17 @@ class SearchPort:
     async def stop(self, grace_seconds: float) -> None:
         """Takes no new calls, gives running ones time to end, and frees the port."""
         await asyncio.to_thread(self._port.stop, grace_seconds)
-        if self._logging.is_alive():
-            await asyncio.to_thread(self._logging.join)
+        if self._events.is_alive():
+            await asyncio.to_thread(self._events.join)
 
-    def _log_events(self) -> None:
-        while (events := self._port.events(_LOG_SECONDS)) is not None:
-            for method, request_id, problem in events:
+    def _take_events(self) -> None:
+        while (events := self._port.events(_EVENT_SECONDS)) is not None:
+            defects, traces = events
+            for method, request_id, problem in defects:
                 log.error("call_failed", method=method, request_id=request_id, problem=problem)
+            if self._tracing:
+                for trace in traces:
+                    self._tracing.record(_answered(trace))
 
 
 class _Vectors:
@@ -119,6 +127,24 @@ class _Vectors:
     def __call__(self, numbers: Sequence[int]) -> Iterator[tuple[object, ...]]:
         for rows in self._store.vectors(numbers):
             yield rows.numbers, rows.item_ids, rows.products, rows.vectors
+
+
+def _answered(trace: _native.PortTrace) -> AnsweredCall:
+    headers = {"traceparent": trace["traceparent"], "tracestate": trace["tracestate"]}
+    attributes: dict[str, str | int] = {"request_id": trace["request_id"]}
+    if trace["codes_scanned"] is not None:
+        attributes["codes_scanned"] = trace["codes_scanned"]
+    return AnsweredCall(
+        path=trace["method"],
+        headers={name: value for name, value in headers.items() if value is not None},
+        begun_ns=trace["begun_ns"],
+        seconds=trace["took_seconds"],
+        stages_after_seconds=trace["stages_after_seconds"],
+        stages=trace["stages"],
+        attributes=attributes,
+        code=CODES_BY_NUMBER[trace["code"]].name,
+        failure=trace["failure"],
+    )
 
 
 def _parts(identity: Identity) -> tuple[str, int, int, int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hasher.metrics import STAGE_BUCKETS
 from lookalike import _native
 from lookalike.runtime.joined import Counted, histogram
-from lookalike.runtime.metrics import LATENCY_BUCKETS, Metrics, Read
+from lookalike.runtime.metrics import LATENCY_BUCKETS, Metrics
 from lookalike.wire.status import CODES_BY_NUMBER
 
 
@@ -26,14 +26,10 @@ def join(metrics: Metrics, port: _native.SearchPort) -> None:
         "lookalike_requests_in_progress_bytes": counted.request_bytes,
         "lookalike_calls_refused_total": counted.refused,
         "lookalike_log_lines_dropped_total": counted.log_lines_dropped,
+        "lookalike_hasher_search_panics_total": counted.panics,
+        "lookalike_hasher_waiting_searches": counted.waiting,
     }.items():
         metrics.join(name, samples)
-    panics = Read(
-        "lookalike_hasher_search_panics_total",
-        "Searches that met a defect of the engine, which the log describes.",
-        type="counter",
-    )
-    metrics.read([panics], lambda: [(panics.name, (), port.metrics()["panics"])])
 
 
 class _Counted:
@@ -89,6 +85,13 @@ class _Counted:
 
     def log_lines_dropped(self) -> Iterator[Counted]:
         yield "_total", {}, self._port.metrics()["events_dropped"]
+
+    def panics(self) -> Iterator[Counted]:
+        yield "_total", {}, self._port.metrics()["panics"]
+
+    def waiting(self) -> Iterator[Counted]:
+        for kind, count in zip(("ordinary", "long"), self._port.metrics()["waiting"], strict=True):
+            yield "", {"kind": kind}, count
 
 
 def _method(grpc_type: str, path: str) -> dict[str, str]:

@@ -123,6 +123,19 @@ class NativeIndex:
 _Histogram = tuple[list[int], float]
 """Counts by bucket, not added up, one more than there are bounds; and the sum of the values."""
 
+class PortTrace(TypedDict):
+    method: str
+    traceparent: str
+    tracestate: str | None
+    request_id: str
+    begun_ns: int
+    took_seconds: float
+    stages_after_seconds: float
+    stages: list[tuple[str, float]]
+    codes_scanned: int | None
+    code: int
+    failure: tuple[str, str] | None
+
 class _PortMetrics(TypedDict):
     stages: list[tuple[str, bool, _Histogram]]
     handling: list[tuple[str, str, _Histogram]]
@@ -134,6 +147,7 @@ class _PortMetrics(TypedDict):
     running: list[int]
     request_bytes: int
     refused: list[tuple[bool, str, int]]
+    waiting: list[int]
     panics: int
     events_dropped: int
 
@@ -172,7 +186,9 @@ class SearchPort:
     def set_loaded(self) -> None: ...
     def set_serving(self, service: str, serving: bool) -> None: ...
     def stop(self, grace_seconds: float) -> None: ...
-    def events(self, patience_seconds: float) -> list[tuple[str, str, str]] | None: ...
+    def events(
+        self, patience_seconds: float
+    ) -> tuple[list[tuple[str, str, str]], list[PortTrace]] | None: ...
     def metrics(self) -> _PortMetrics: ...
 
 @final

@@ -23,7 +23,7 @@ _SET_EVERYWHERE = {"host", "port", "metrics_port", "metrics_host", "insecure", "
 }
 SET_BY_CHART: Mapping[str, set[str]] = {
     "gateway": _SET_EVERYWHERE | {"data_folder", "embedder", "hashers"},
-    "hasher": _SET_EVERYWHERE | {"data_folder", "shard", "shard_count"},
+    "hasher": _SET_EVERYWHERE | {"data_folder", "search_port", "shard", "shard_count"},
     "embedder": _SET_EVERYWHERE | {"bundle", "backend", "triton_url", "triton_model"},
 }
 """Settings that other values of the chart decide, or the agreement between its objects."""

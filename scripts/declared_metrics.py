@@ -20,6 +20,7 @@ from hasher.metrics import HasherMetrics
 from hasher.shard import Shard
 from hasher.state import watch as watch_shard
 from lookalike.runtime.calls import Calls
+from lookalike.runtime.joined import JoinedCollector
 from lookalike.runtime.metrics import Metrics, ReadCollector
 from lookalike.runtime.process_metrics import ProcessMetrics
 
@@ -90,7 +91,8 @@ def declared_by(makers: Sequence[Callable[[Metrics], object]]) -> list[Declared]
         make(metrics)
     declared: list[Declared] = []
     # The client library shows what it has, and the labels of each, nowhere else.
-    for one in metrics.registry._collector_to_names:
+    for collector in metrics.registry._collector_to_names:
+        one = collector.metric if isinstance(collector, JoinedCollector) else collector
         if isinstance(one, ReadCollector):
             declared += [Declared(read.name, read.type, read.labels, read.doc) for read in one.declared]
         elif hasattr(one, "_labelnames"):

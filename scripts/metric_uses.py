@@ -79,10 +79,12 @@ HASHER = {
     "lookalike_hasher_refused_changes_total": "Writes shed by a shard.",
     "lookalike_hasher_replayed_rows_total": "What starts had to apply again: checkpoints too far apart.",
     "lookalike_hasher_shard_info": "Shards on machines with a slower instruction set.",
+    "lookalike_hasher_search_panics_total": "Defects of the engine; the log has them under `call_failed`.",
     "lookalike_hasher_stage_seconds": "In which stage the time of a shard's searches goes.",
     "lookalike_hasher_unsaved_changes": "How much a start after a crash would have to replay.",
     "lookalike_hasher_unsaved_seconds": "A checkpoint that is stuck: above the interval of checkpoints.",
     "lookalike_hasher_wal_bytes": "A write-ahead log that readers keep from being brought back to its start.",
+    "lookalike_hasher_waiting_searches": "How near a hasher is to refusing searches.",
     "lookalike_hasher_write_seconds": "In which stage the time of writes goes; sync holds their fsyncs.",
 }
 EMBEDDER = {

@@ -33,7 +33,7 @@ ENV PATH=/opt/lookalike/bin:$PATH \
     LOOKALIKE_HASHER_PORT=7710 \
     LOOKALIKE_HASHER_DATA_FOLDER=/data
 USER 65532:65532
-EXPOSE 7710 9710
+EXPOSE 7710 7810 9710
 ENTRYPOINT ["python", "-m", "hasher"]
 ARG VERSION REVISION=unknown
 LABEL org.opencontainers.image.title="lookalike-hasher" \

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from lookalike.runtime.tracing import Tracing
+
 
 class Beside(Protocol):
     """A further server, which starts and stops with :class:`lookalike.runtime.server.ServerRunner`."""
 
-    def start(self) -> dict[str, int]:
+    def start(self, tracing: Tracing | None) -> dict[str, int]:
         """Binds, and returns the bound ports by the names that the ready file gives them.
+
+        Args:
+            tracing: Makes spans of calls; None: nothing is traced.
 
         Raises:
             InvalidInputError: A port cannot be bound (``CONFIG_INVALID``).

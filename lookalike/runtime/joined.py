@@ -32,16 +32,16 @@ class JoinedCollector(Collector):
     """
 
     def __init__(self, metric: _Metric, elsewhere: Mapping[str, Sequence[Samples]]) -> None:
-        self._metric = metric
+        self.metric = metric
         self._elsewhere = elsewhere
 
     def describe(self) -> Iterable[Metric]:
         """Names the families without reading them."""
-        return self._metric.describe()
+        return self.metric.describe()
 
     def collect(self) -> Iterator[Metric]:
         """Reads the families and adds up."""
-        for family in self._metric.collect():
+        for family in self.metric.collect():
             for samples in self._elsewhere.get(family.name, ()):
                 _add(family, samples())
             yield family

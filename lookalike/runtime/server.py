@@ -145,7 +145,7 @@ class ServerRunner:
         exposed = settings.insecure or self._credentials is not None
         self.port = listen(settings.host, settings.port, self._bind, exposed=exposed)
         if self._beside:
-            self.further_ports = self._beside.start()
+            self.further_ports = self._beside.start(self._tracing)
         if settings.metrics_port >= 0:
             self._metrics_server = MetricsServer(
                 self._metrics, settings.metrics_address, settings.metrics_port, exposed=settings.insecure

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -110,12 +111,7 @@ class TracedCall:
             seconds: Names and durations.
         """
         at = time.time_ns() - round((time.perf_counter() - start) * 1e9)
-        context = self._context()
-        for name, duration in seconds:
-            end = at + round(duration * 1e9)
-            if duration:
-                self._tracer.start_span(name, context, start_time=at).end(end)
-            at = end
+        _add_stages(self._tracer, self.span, at, seconds)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -149,18 +145,40 @@ class TracedCall:
             code: The name of its status.
             error: What the caller gets, if it failed.
         """
-        from opentelemetry.trace import Status, StatusCode
-
-        self.span.set_attribute("rpc.response.status_code", code)
-        if error is not None:
-            self.span.set_attribute("error.type", error.reason.value)
-            self.span.set_status(Status(StatusCode.ERROR, error.message))
+        _set_outcome(self.span, code, None if error is None else (error.reason.value, error.message))
         self.span.end()
 
     def _context(self) -> Any:
         from opentelemetry.trace import set_span_in_context
 
         return set_span_in_context(self.span)
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredCall:
+    """A call that was answered outside of Python, whose span is made afterwards.
+
+    Attributes:
+        path: ``/service/method``.
+        headers: What the caller sent of its trace.
+        begun_ns: When it began, since 1970.
+        seconds: How long it took.
+        stages_after_seconds: From its beginning to that of its first stage.
+        stages: Names and durations, one after another.
+        attributes: Of its span, ``lookalike.`` in front of their names.
+        code: The name of its status.
+        failure: Reason and message, if it failed.
+    """
+
+    path: str
+    headers: Mapping[str, str]
+    begun_ns: int
+    seconds: float
+    stages_after_seconds: float
+    stages: Sequence[tuple[str, float]]
+    attributes: Mapping[str, _Value]
+    code: str
+    failure: tuple[str, str] | None
 
 
 class Tracing:
@@ -194,6 +212,22 @@ class Tracing:
         call = TracedCall(self._tracer, span)
         _current.set(call)
         return call
+
+    def record(self, call: AnsweredCall) -> None:
+        """Makes the span of a call that has ended, if its caller samples it."""
+        from opentelemetry.trace import SpanKind
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        parent = TraceContextTextMapPropagator().extract(call.headers)
+        name = call.path.removeprefix("/")
+        attributes = {**_rpc(name), **_own(call.attributes)}
+        span = self._tracer.start_span(
+            name, parent, SpanKind.SERVER, attributes=attributes, start_time=call.begun_ns
+        )
+        after_ns = round(call.stages_after_seconds * 1e9)
+        _add_stages(self._tracer, span, call.begun_ns + after_ns, call.stages)
+        _set_outcome(span, call.code, call.failure)
+        span.end(call.begun_ns + round(call.seconds * 1e9))
 
     def close(self) -> None:
         """Hands over what is left, for as long as one attempt may take."""
@@ -235,6 +269,27 @@ def open_tracing(name: str, settings: ServerSettings, **resource: str | int) -> 
     exporter = OTLPSpanExporter(settings.trace_endpoint, timeout=_EXPORT_SECONDS)
     provider.add_span_processor(BatchSpanProcessor(exporter, export_timeout_millis=1000 * _EXPORT_SECONDS))
     return Tracing(provider)
+
+
+def _add_stages(tracer: Tracer, span: Span, at_ns: int, seconds: Iterable[tuple[str, float]]) -> None:
+    from opentelemetry.trace import set_span_in_context
+
+    context = set_span_in_context(span)
+    for name, duration in seconds:
+        end_ns = at_ns + round(duration * 1e9)
+        if duration:
+            tracer.start_span(name, context, start_time=at_ns).end(end_ns)
+        at_ns = end_ns
+
+
+def _set_outcome(span: Span, code: str, failure: tuple[str, str] | None) -> None:
+    from opentelemetry.trace import Status, StatusCode
+
+    span.set_attribute("rpc.response.status_code", code)
+    if failure:
+        reason, message = failure
+        span.set_attribute("error.type", reason)
+        span.set_status(Status(StatusCode.ERROR, message))
 
 
 def _headers(span: Span) -> dict[str, str]:

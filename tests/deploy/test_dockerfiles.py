@@ -41,7 +41,8 @@ def test_variables_are_settings(service: str) -> None:
 def test_exposed_ports_are_those_of_the_settings(service: str) -> None:
     required = {"gateway": {"data_folder": "/data"}, "hasher": {"data_folder": "/data"}}
     settings = SERVICES[service](**required.get(service, {"bundle": "/bundle"}))
-    assert f"EXPOSE {settings.port} {settings.metrics_port}\n" in _file(service)
+    ports = " ".join(str(port) for _, port in settings.listens_on)
+    assert f"EXPOSE {ports}\n" in _file(service)
 
 
 @pytest.mark.parametrize("service", SERVICES)

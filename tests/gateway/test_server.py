@@ -289,7 +289,7 @@ async def test_a_message_that_is_too_large_is_the_callers_to_shrink(
     request = hasher_pb2.HasherServiceSearchRequest(vectors_f32_le=b"x" * request_bytes)
     async with open_channel(peer[1], max_message_bytes=limit) as channel:
         with pytest.raises(InvalidInputError, match=f"{words}.*ask for less") as large:
-            await GrpcShard(channel).search(request, timeout_seconds=5)
+            await GrpcShard(channel, channel).search(request, timeout_seconds=5)
     assert large.value.reason is Reason.BATCH_TOO_LARGE
 
 
@@ -306,14 +306,14 @@ async def test_a_servers_own_limit_is_the_callers_to_keep(peer: tuple[FailingPee
         request = hasher_pb2.HasherServiceSearchRequest(vectors_f32_le=b"x" * 20_000)
         async with open_channel(f"127.0.0.1:{port}") as channel:
             with pytest.raises(InvalidInputError, match=words):
-                await GrpcShard(channel).search(request, timeout_seconds=5)
+                await GrpcShard(channel, channel).search(request, timeout_seconds=5)
         await server.stop(None)
 
 
 async def test_what_a_shard_says_to_the_caller_is_kept(peer: tuple[FailingPeer, str]) -> None:
     failing, target = peer
     async with open_channel(target) as channel:
-        shard = GrpcShard(channel)
+        shard = GrpcShard(channel, channel)
         for reason in (Reason.LOG_POSITION_NOT_REACHED, Reason.DISK_FULL, Reason.SHARD_UNAVAILABLE):
             failing.failure = UnavailableError("a sentence", reason=reason)
             with pytest.raises(UnavailableError, match="a sentence") as caught:
@@ -328,5 +328,5 @@ async def test_what_a_shard_says_to_the_caller_is_kept(peer: tuple[FailingPeer, 
 async def test_nobody_there_is_unavailable(unused_tcp_port: int) -> None:
     async with open_channel(f"127.0.0.1:{unused_tcp_port}") as channel:
         with pytest.raises(UnreachableError, match="the shard cannot be reached") as caught:
-            await GrpcShard(channel).search(SEARCH, timeout_seconds=5)
+            await GrpcShard(channel, channel).search(SEARCH, timeout_seconds=5)
         assert caught.value.reason is Reason.SHARD_UNAVAILABLE

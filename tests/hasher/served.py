@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,8 @@ class Client:
         self.metrics = metrics
         self.shard = shard
         self.calls = 0
+        self.port_channel: grpc.aio.Channel
+        self.stop: Callable[[], Awaitable[None]]
 
     def next_id(self) -> str:
         self.calls += 1
@@ -147,7 +149,9 @@ async def serve(
     target = hasher_pb2.ShardIdentity(installation_id="home", shard=number, shard_count=count, layout_epoch=1)
     try:
         stub, port_stub = (hasher_pb2_grpc.HasherServiceStub(channel) for channel in channels)
-        yield Client(stub, port_stub, target, metrics, shard)
+        client = Client(stub, port_stub, target, metrics, shard)
+        client.port_channel, client.stop = channels[1], runner.stop
+        yield client
     finally:
         for channel in channels:
             await channel.close()

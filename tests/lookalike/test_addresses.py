@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lookalike.addresses import check_address
+from lookalike.addresses import HasherAddress, check_address
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:8001", "[::1]:7700", "dns:///hasher-0.hashers:7710", "triton:1"])
@@ -25,3 +25,23 @@ def test_ipv6_gets_its_brackets(text: str, address: str) -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"{text!r} must be host:port")):
         check_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "calls", "searches"),
+    [
+        ("127.0.0.1:7710", "127.0.0.1:7710", "127.0.0.1:7810"),
+        ("hasher-0:7710/9000", "hasher-0:7710", "hasher-0:9000"),
+        ("::1:7710/9000", "[::1]:7710", "[::1]:9000"),
+        ("dns:///hasher-0.hashers:7710", "dns:///hasher-0.hashers:7710", "dns:///hasher-0.hashers:7810"),
+        ("dns:///hasher-0.hashers:7710/1", "dns:///hasher-0.hashers:7710", "dns:///hasher-0.hashers:1"),
+    ],
+)
+def test_a_hasher_has_an_address_for_searches(text: str, calls: str, searches: str) -> None:
+    assert HasherAddress.parse(text) == (calls, searches)
+
+
+@pytest.mark.parametrize("text", ["a", "a:1/", "a:1/b", "a:1/70000", "a:65500", "a:1/2/3", "/1", "a/1"])
+def test_what_is_no_hasher(text: str) -> None:
+    with pytest.raises(ValueError, match="must be host:port or host:port/search_port"):
+        HasherAddress.parse(text)

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use lookalike_core::threads::Stop;
 use lookalike_serve::port::call::Limits;
+use lookalike_serve::port::events::{Defect, Event, Trace};
 use lookalike_serve::port::metrics::{Method, Refusal, Stage};
 use lookalike_serve::port::registry::{Identity, Published};
 use lookalike_serve::port::vectors::{Rows, Vectors};
@@ -22,6 +23,44 @@ use crate::{NativeIndex, os_error_of};
 type PyIdentity = (String, u32, u32, u64);
 /// Row numbers, item ids, products, and a matrix of vectors.
 type PyRows<'py> = (Vec<u64>, Vec<String>, Vec<u64>, PyReadonlyArray2<'py, f32>);
+
+/// Method, request id and problem of each defect; and calls that are traced.
+type PyEvents = (Vec<(&'static str, String, String)>, Vec<PyTrace>);
+
+/// See `lookalike_serve::port::events::Trace`.
+#[derive(IntoPyObject)]
+struct PyTrace {
+    method: &'static str,
+    traceparent: String,
+    tracestate: Option<String>,
+    request_id: String,
+    begun_ns: u64,
+    took_seconds: f64,
+    stages_after_seconds: f64,
+    stages: Vec<(&'static str, f64)>,
+    codes_scanned: Option<u64>,
+    code: i32,
+    failure: Option<(&'static str, String)>,
+}
+
+impl From<Trace> for PyTrace {
+    fn from(trace: Trace) -> Self {
+        let begun = trace.begun.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            method: trace.method,
+            traceparent: trace.parent.0,
+            tracestate: trace.parent.1,
+            request_id: trace.request_id,
+            begun_ns: begun.as_nanos() as u64,
+            took_seconds: trace.took.as_secs_f64(),
+            stages_after_seconds: trace.stages.0.as_secs_f64(),
+            stages: trace.stages.1,
+            codes_scanned: trace.scanned,
+            code: trace.code as i32,
+            failure: trace.failure,
+        }
+    }
+}
 
 fn identity((installation_id, shard, shard_count, layout_epoch): PyIdentity) -> Identity {
     Identity { installation_id, shard, shard_count, layout_epoch }
@@ -137,18 +176,23 @@ impl SearchPort {
         Ok(())
     }
 
-    /// `(method, request id, problem)` of calls to log; None: there will be none any more.
-    fn events(
-        &self,
-        py: Python<'_>,
-        patience_seconds: f64,
-    ) -> PyResult<Option<Vec<(String, String, String)>>> {
+    /// What there is to log and to trace; None: there will be nothing any more.
+    fn events(&self, py: Python<'_>, patience_seconds: f64) -> PyResult<Option<PyEvents>> {
         let patience = seconds(patience_seconds)?;
         let events = py.detach(|| self.0.shared().events.take(patience));
-        let line = |event: lookalike_serve::port::events::Event| {
-            (event.method.to_owned(), event.request_id, event.problem)
+        let sorted = |events: Vec<Event>| {
+            let (mut defects, mut traces) = (vec![], vec![]);
+            for event in events {
+                match event {
+                    Event::Defect(Defect { method, request_id, problem }) => {
+                        defects.push((method, request_id, problem));
+                    }
+                    Event::Trace(trace) => traces.push(PyTrace::from(*trace)),
+                }
+            }
+            (defects, traces)
         };
-        Ok(events.map(|events| events.into_iter().map(line).collect()))
+        Ok(events.map(sorted))
     }
 
     /// What was counted so far; see the stub.
@@ -181,6 +225,8 @@ impl SearchPort {
             causes.map(|(cause, name)| (probe, name, metrics.refused(probe, cause).load(Relaxed)))
         });
         out.set_item("refused", refused.collect::<Vec<_>>())?;
+        let waiting = [&shared.searches, &shared.long_searches].map(|pool| pool.waiting());
+        out.set_item("waiting", waiting)?;
         out.set_item("panics", metrics.panics.load(Relaxed))?;
         out.set_item("events_dropped", shared.events.dropped())?;
         Ok(out)

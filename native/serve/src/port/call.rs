@@ -5,11 +5,12 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderValue};
 use tonic::Code;
 
+use super::events::{Event, Events, Trace};
 use super::failure::Failure;
 use super::health::Ended;
 use super::metrics::{Method, Metrics, Refusal};
@@ -21,6 +22,9 @@ const LATE: Duration = Duration::from_millis(50);
 /// Ours, and what gRPC's own retries send.
 const RETRY_KEYS: [&str; 2] = ["x-retry-attempt", "grpc-previous-rpc-attempts"];
 const MAX_PROBES: i64 = 1_000;
+/// W3C Trace Context: the version, the trace, the caller's span, flags of which the lowest bit says "sampled".
+const TRACE_PARENT: &str = "traceparent";
+const TRACE_STATE: &str = "tracestate";
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// What calls may take together.
@@ -44,25 +48,32 @@ pub struct Call {
     code: Option<Code>,
     counted: bool,
     bytes: u64,
+    events: Arc<Events>,
+    /// Of a call whose caller traces it.
+    pub trace: Option<Box<Trace>>,
 }
 
 impl Call {
     /// Begins one.
-    pub fn begin(metrics: &Arc<Metrics>, method: Method, headers: &HeaderMap) -> Self {
+    pub fn begin(metrics: &Arc<Metrics>, events: &Arc<Events>, method: Method, headers: &HeaderMap) -> Self {
         let start = Instant::now();
         if RETRY_KEYS.into_iter().any(|key| headers.contains_key(key)) {
             metrics.retried[method as usize].fetch_add(1, Relaxed);
         }
+        let request_id = request_id(headers);
+        let trace = (method == Method::Search).then(|| trace(headers, method, &request_id)).flatten();
         let deadline = timeout(headers).and_then(|timeout| start.checked_add(timeout));
         Self {
             metrics: Arc::clone(metrics),
             method,
             start,
             deadline,
-            request_id: request_id(headers),
+            request_id,
             code: None,
             counted: false,
             bytes: 0,
+            events: Arc::clone(events),
+            trace,
         }
     }
 
@@ -119,9 +130,22 @@ impl Call {
         self.request_id.to_str().unwrap_or_default()
     }
 
+    /// The time since it began.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// Ends it.
     pub fn end(mut self, code: Code) {
         self.code = Some(code);
+    }
+
+    /// Ends it with a failure.
+    pub fn fail(mut self, failure: Failure) {
+        if let Some(trace) = &mut self.trace {
+            trace.failure = Some((failure.reason, failure.message));
+        }
+        self.end(failure.code);
     }
 }
 
@@ -140,8 +164,33 @@ impl Drop for Call {
         self.metrics.bytes.fetch_sub(self.bytes, Relaxed);
         let late = self.remaining().is_some_and(|remaining| remaining < LATE);
         let without = if late { Code::DeadlineExceeded } else { Code::Cancelled };
-        self.metrics.ended(self.method, self.code.unwrap_or(without), self.start.elapsed().as_secs_f64());
+        let (code, took) = (self.code.unwrap_or(without), self.start.elapsed());
+        self.metrics.ended(self.method, code, took.as_secs_f64());
+        if let Some(mut trace) = self.trace.take() {
+            (trace.code, trace.took) = (code, took);
+            self.events.add(Event::Trace(trace));
+        }
     }
+}
+
+/// The beginning of a call's trace, if its caller wants one.
+fn trace(headers: &HeaderMap, method: Method, request_id: &HeaderValue) -> Option<Box<Trace>> {
+    let parent = headers.get(TRACE_PARENT)?.to_str().ok()?;
+    let flags = u8::from_str_radix(parent.split('-').nth(3)?, 16).ok()?;
+    let state = headers.get(TRACE_STATE).and_then(|state| state.to_str().ok());
+    (flags & 1 == 1).then(|| {
+        Box::new(Trace {
+            method: method.path(),
+            parent: (parent.to_owned(), state.map(str::to_owned)),
+            request_id: request_id.to_str().unwrap_or_default().to_owned(),
+            begun: SystemTime::now(),
+            took: Duration::ZERO,
+            stages: (Duration::ZERO, vec![]),
+            scanned: None,
+            code: Code::Unknown,
+            failure: None,
+        })
+    })
 }
 
 /// The caller's request id, or a new one.
@@ -178,5 +227,18 @@ mod tests {
         assert_eq!(given(&[b'x'; 129]).len(), 32);
         let fresh = request_id(&HeaderMap::new());
         assert!(fresh.len() == 32 && fresh != request_id(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_call_is_traced_if_its_caller_says_so() {
+        let traced = |parent: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(TRACE_PARENT, HeaderValue::from_static(parent));
+            trace(&headers, Method::Search, &new_id()).is_some()
+        };
+        assert!(traced("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+        assert!(!traced("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"));
+        assert!(!traced("00-0af7651916cd43dd8448eb211c80319c"));
+        assert!(!traced("sampled"));
     }
 }

@@ -1,22 +1,56 @@
-//! What Python writes to its log of the calls that are answered here.
+//! What Python writes to its log, and to traces, of the calls that are answered here.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use tonic::Code;
 
 /// Events that wait at most; more are dropped.
 const MOST: usize = 1_024;
 
-/// Something to log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+/// A defect, to be logged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Defect {
     /// `/service/method`.
     pub method: &'static str,
     /// The call's request id.
     pub request_id: String,
     /// What went wrong.
     pub problem: String,
+}
+
+/// A call whose caller traces it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trace {
+    /// `/service/method`.
+    pub method: &'static str,
+    /// The caller's `traceparent` and `tracestate`.
+    pub parent: (String, Option<String>),
+    /// The call's request id.
+    pub request_id: String,
+    /// When it began.
+    pub begun: SystemTime,
+    /// How long it took.
+    pub took: Duration,
+    /// Until its first stage began, and what the stages took, one after another.
+    pub stages: (Duration, Vec<(&'static str, f64)>),
+    /// Rows that its vectors were compared with.
+    pub scanned: Option<u64>,
+    /// How it ended.
+    pub code: Code,
+    /// The reason and the message, where it failed.
+    pub failure: Option<(&'static str, String)>,
+}
+
+/// Something that Python is to know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// See [`Defect`].
+    Defect(Defect),
+    /// See [`Trace`].
+    Trace(Box<Trace>),
 }
 
 /// Events on their way to Python.

@@ -12,10 +12,12 @@ use super::registry::Generation;
 use super::search::{NoAnswer, Work};
 use super::vectors::{Rows, Vectors};
 
+/// Scores and documents, best first.
+type Best = Vec<(f32, Vec<u8>)>;
+
 /// The results of one vector.
 pub struct Found {
-    /// Scores and documents, best first.
-    best: Vec<(f32, Vec<u8>)>,
+    best: Best,
     scanned: u64,
 }
 
@@ -97,7 +99,7 @@ impl Search<'_> {
     }
 
     /// The best of the candidates of one vector.
-    fn best(&self, vector: &[f32], numbers: &[u64]) -> Result<Outcome<Vec<(f32, Vec<u8>)>>, NoAnswer> {
+    fn best(&self, vector: &[f32], numbers: &[u64]) -> Result<Outcome<Best>, NoAnswer> {
         let norm = vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
         let direction: Vec<f64> = vector.iter().map(|value| f64::from(*value) / norm).collect();
         let Query { exclude, options, .. } = self.query;

@@ -126,7 +126,8 @@ fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }
-    format!("{}...", &text[..text.floor_char_boundary(most - 3)])
+    let end = (0..=most - 3).rfind(|at| text.is_char_boundary(*at)).unwrap_or_default();
+    format!("{}...", &text[..end])
 }
 
 fn cut_metadata(metadata: &[(&'static str, String)]) -> BTreeMap<String, String> {

@@ -40,7 +40,6 @@ use tokio::task::JoinHandle;
 use tonic::transport::server::TcpIncoming;
 
 use call::Limits;
-use events::Events;
 use health::Health;
 use metrics::Metrics;
 use pool::Pool;
@@ -103,7 +102,7 @@ impl Port {
             registry: Registry::new(options.identity.clone(), &options.unloaded),
             health: Health::default(),
             metrics: Arc::new(Metrics::new(&options.bounds.0, &options.bounds.1)),
-            events: Events::default(),
+            events: Arc::default(),
             limits: options.limits,
             most_message_bytes: options.most_message_bytes,
             position_wait: options.position_wait,

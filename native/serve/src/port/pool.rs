@@ -89,6 +89,11 @@ impl Pool {
         true
     }
 
+    /// How much waits for its turn, what was cancelled included.
+    pub fn waiting(&self) -> usize {
+        self.shared.queue().jobs.len()
+    }
+
     /// Drops what waits, and waits for what is being done.
     pub fn close(&self) {
         let mut queue = self.shared.queue();

@@ -19,7 +19,7 @@ use tower_service::Service;
 
 use super::call::{Call, Limits};
 use super::checks::{Query, query_of};
-use super::events::{Event, Events};
+use super::events::{Defect, Event, Events};
 use super::failure::Failure;
 use super::health::Health;
 use super::metrics::{Method, Metrics, Stage};
@@ -43,8 +43,8 @@ pub struct Shared {
     pub health: Health,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// What is logged.
-    pub events: Events,
+    /// What is logged and traced.
+    pub events: Arc<Events>,
     /// What calls may take together.
     pub limits: Limits,
     /// Limit of one message in either direction.
@@ -100,23 +100,29 @@ impl Shared {
             return Status::unimplemented(format!("{name} is not served on the search port")).into_http();
         };
         let (head, body) = request.into_parts();
-        let mut call = Call::begin(&self.metrics, method, &head.headers);
+        let mut call = Call::begin(&self.metrics, &self.events, method, &head.headers);
         let cut = self.cut.subscribe();
         let answer = tokio::select! {
             answer = self.answer(method, &mut call, body) => answer,
             () = is_set(cut) => Err(Failure::shutting_down().into()),
         };
-        let (response, code) = match answer {
-            Ok(content) if method == Method::Watch => return self.watched(content, call),
-            Ok(content) => (wire::message(&content, &call.request_id), Code::Ok),
-            Err(Refused::Failure(failure)) => (wire::failure(&failure, &call.request_id), failure.code),
-            Err(Refused::Status(status)) => {
-                let code = status.code();
-                (status.into_http(), code)
+        match answer {
+            Ok(content) if method == Method::Watch => self.watched(content, call),
+            Ok(content) => {
+                let response = wire::message(&content, &call.request_id);
+                call.end(Code::Ok);
+                response
             }
-        };
-        call.end(code);
-        response
+            Err(Refused::Failure(failure)) => {
+                let response = wire::failure(&failure, &call.request_id);
+                call.fail(failure);
+                response
+            }
+            Err(Refused::Status(status)) => {
+                call.end(status.code());
+                status.into_http()
+            }
+        }
     }
 
     /// The encoded answer; of `Watch` the request, which is for the stream.
@@ -152,7 +158,7 @@ impl Shared {
         }
     }
 
-    async fn search(&self, request: Bytes, call: &Call) -> Result<Bytes, Failure> {
+    async fn search(&self, request: Bytes, call: &mut Call) -> Result<Bytes, Failure> {
         let begun = Instant::now();
         let request: HasherServiceSearchRequest = decoded(request)?;
         let exact = request.exact;
@@ -182,13 +188,17 @@ impl Shared {
         generation: Arc<Generation>,
         mut query: Query,
         converted: Duration,
-        call: &Call,
+        call: &mut Call,
     ) -> Result<Bytes, Failure> {
         let exact = query.options.exact;
         let long = exact || query.count > MOST_VECTORS;
         let pool = if long { &self.long_searches } else { &self.searches };
         let unneeded = StopOnDrop(Stop::default());
         let (stop, queued) = (unneeded.0.clone(), Instant::now());
+        let begun_after = call.elapsed();
+        if let Some(trace) = &mut call.trace {
+            trace.stages.0 = begun_after;
+        }
         let (send, answer) = oneshot::channel();
         let work = move || {
             let begun = Instant::now();
@@ -203,7 +213,11 @@ impl Shared {
         self.metrics.stage(Stage::Queue, exact).observe(waited.as_secs_f64());
         let problem = match answer {
             Ok(Ok((answer, work))) => {
-                self.observe(&work, exact, converted, took);
+                let stages = self.observe(&work, exact, converted, took);
+                if let Some(trace) = &mut call.trace {
+                    trace.stages.1 = [("queue", waited.as_secs_f64())].into_iter().chain(stages).collect();
+                    trace.scanned = Some(work.scanned);
+                }
                 return Ok(answer);
             }
             Ok(Err(NoAnswer::Stopped)) => return Err(Failure::shutting_down()),
@@ -217,27 +231,35 @@ impl Shared {
         };
         let request_id = call.request_id();
         let method = Method::Search.path();
-        self.events.add(Event { method, request_id: request_id.to_owned(), problem });
+        self.events.add(Event::Defect(Defect { method, request_id: request_id.to_owned(), problem }));
         Err(Failure::internal(request_id))
     }
 
-    fn observe(&self, work: &Work, exact: bool, converted: Duration, took: Duration) {
+    /// Counts what a search was, and returns its stages in a thread.
+    fn observe(
+        &self,
+        work: &Work,
+        exact: bool,
+        converted: Duration,
+        took: Duration,
+    ) -> [(&'static str, f64); 5] {
         let (metrics, seconds) = (&self.metrics, work.seconds);
-        let stages = [
-            (Stage::Hash, seconds.hash),
-            (Stage::Probe, seconds.probe),
-            (Stage::Scan, seconds.scan),
-            (Stage::Rerank, seconds.rerank),
+        let engine = [
+            (Stage::Hash, "hash", seconds.hash),
+            (Stage::Probe, "probe", seconds.probe),
+            (Stage::Scan, "scan", seconds.scan),
+            (Stage::Rerank, "rerank", seconds.rerank),
         ];
-        let engine: f64 = stages.iter().map(|(_, seconds)| seconds).sum();
-        let rest = (took.as_secs_f64() - engine).max(0.0);
+        let rest = (took.as_secs_f64() - engine.iter().map(|(.., seconds)| seconds).sum::<f64>()).max(0.0);
         metrics.stage(Stage::Convert, exact).observe(converted.as_secs_f64() + rest);
-        for (stage, seconds) in stages {
+        for (stage, _, seconds) in engine {
             metrics.stage(stage, exact).observe(seconds);
         }
         metrics.scanned.fetch_add(work.scanned, Relaxed);
         metrics.probed.fetch_add(work.probed, Relaxed);
         metrics.reranked[usize::from(exact)].fetch_add(work.reranked, Relaxed);
+        let [hash, probe, scan, rerank] = engine.map(|(_, name, seconds)| (name, seconds));
+        [hash, probe, scan, rerank, ("convert", rest)]
     }
 }
 

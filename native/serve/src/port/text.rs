@@ -13,14 +13,12 @@ pub fn quoted(text: &str) -> String {
             '\t' => out.push_str("\\t"),
             '\\' => out.push_str("\\\\"),
             c if c == quote => out.extend(['\\', c]),
-            ' '..='~' => out.push(c),
             c if is_shown(c) => out.push(c),
             c => {
-                let number = u32::from(c);
-                let _ = match number {
-                    ..0x100 => write!(out, "\\x{number:02x}"),
-                    ..0x1_0000 => write!(out, "\\u{number:04x}"),
-                    _ => write!(out, "\\U{number:08x}"),
+                let _ = match u32::from(c) {
+                    number @ ..0x100 => write!(out, "\\x{number:02x}"),
+                    number @ 0x100..0x1_0000 => write!(out, "\\u{number:04x}"),
+                    number => write!(out, "\\U{number:08x}"),
                 };
             }
         }
@@ -30,7 +28,7 @@ pub fn quoted(text: &str) -> String {
 }
 
 fn is_shown(c: char) -> bool {
-    c > '\u{a0}' && c != '\u{ad}' && c.escape_debug().len() == 1
+    matches!(c, ' '..='~') || c > '\u{a0}' && c != '\u{ad}' && c.escape_debug().len() == 1
 }
 
 /// A number as `repr` writes it.

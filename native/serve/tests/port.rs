@@ -1,0 +1,260 @@
+//! The search port on a real socket, called by tonic.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes};
+use lookalike_core::chunk::Rerank;
+use lookalike_core::rng::SplitMix64;
+use lookalike_core::rotation::RotationKind;
+use lookalike_core::threads::Stop;
+use lookalike_core::{Batch, Family, HashIndex, IndexOptions};
+use lookalike_serve::port::call::Limits;
+use lookalike_serve::port::metrics::Method;
+use lookalike_serve::port::registry::{Identity, Published};
+use lookalike_serve::port::vectors::{Rows, Vectors};
+use lookalike_serve::port::{Options, Port};
+use lookalike_serve::v1::{HasherServiceSearchRequest, HasherServiceSearchResponse, ShardIdentity};
+use prost::Message;
+use tokio::runtime::Runtime;
+use tonic::client::Grpc;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+
+const DIM: usize = 8;
+
+#[derive(Clone, Copy, Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.put(message);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}
+
+/// Vectors that are read until the search is stopped; it says when that begins and when it ends.
+struct Endless {
+    begun: Mutex<Sender<()>>,
+    ended: Mutex<Sender<()>>,
+}
+
+impl Vectors for Endless {
+    fn read(&self, _: &[u64], stop: &Stop, _: &mut dyn FnMut(Rows)) -> Result<(), String> {
+        self.begun.lock().unwrap().send(()).unwrap();
+        while !stop.is_set() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.ended.lock().unwrap().send(()).unwrap();
+        Ok(())
+    }
+}
+
+fn options() -> Options {
+    Options {
+        identity: Identity { installation_id: "home".into(), shard: 0, shard_count: 1, layout_epoch: 1 },
+        unloaded: "not yet".into(),
+        search_threads: 1,
+        most_waiting: 1,
+        limits: Limits { calls: 4, bytes: 1 << 20 },
+        most_message_bytes: 1 << 16,
+        position_wait: Duration::from_secs(5),
+        keepalive: (Duration::from_secs(30), Duration::from_secs(10)),
+        connection_age: None,
+        bounds: (vec![0.1], vec![0.1]),
+    }
+}
+
+struct Served {
+    port: Arc<Port>,
+    channel: Channel,
+    runtime: Runtime,
+    begun: Receiver<()>,
+    ended: Receiver<()>,
+}
+
+impl Served {
+    fn new() -> Self {
+        let port = Arc::new(Port::new(options()).unwrap());
+        let mut rng = SplitMix64::new(4);
+        let vectors: Vec<f32> = (0..40 * DIM).map(|_| rng.next_bell()).collect();
+        let ids: Vec<u64> = (0..40).collect();
+        let documents: Vec<[u8; 4]> = (b'a'..).take(40).map(|letter| [0x12, 2, b'i', letter]).collect();
+        let options = IndexOptions {
+            dim: DIM,
+            bits: 64,
+            family: Family::Learned,
+            tables: 1,
+            rerank: Rerank::F16,
+            rotation: RotationKind::Random,
+            seed: 1,
+        };
+        let items = Batch::new(&vectors, &ids, &ids);
+        let items = items.with_documents(documents.iter().map(|document| &document[..]).collect());
+        let index = Arc::new(HashIndex::build(options, items, 1).unwrap());
+        let ((begun, is_begun), (ended, is_ended)) = (channel(), channel());
+        let vectors: Arc<dyn Vectors> =
+            Arc::new(Endless { begun: Mutex::new(begun), ended: Mutex::new(ended) });
+        let model_version = "m".to_owned();
+        let positions = BTreeMap::from([(0, 1)]);
+        let published = Published { index, model_version, positions, vectors: Some(vectors) };
+        port.shared().registry.publish("g".into(), published);
+        port.shared().registry.loaded();
+        let runtime = Runtime::new().unwrap();
+        let bound = port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{bound}")).unwrap();
+        let channel = runtime.block_on(endpoint.connect()).unwrap();
+        Self { port, channel, runtime, begun: is_begun, ended: is_ended }
+    }
+
+    async fn call(channel: Channel, path: &'static str, content: Vec<u8>) -> Result<Bytes, Status> {
+        let mut grpc = Grpc::new(channel);
+        grpc.ready().await.unwrap();
+        let path = http::uri::PathAndQuery::from_static(path);
+        Ok(grpc.unary(Request::new(Bytes::from(content)), path, Raw).await?.into_inner())
+    }
+
+    fn search(&self, change: impl FnOnce(&mut HasherServiceSearchRequest)) -> Result<Bytes, Status> {
+        self.runtime.block_on(Self::call(self.channel.clone(), Method::Search.path(), request(change)))
+    }
+
+    /// Begins an exact search, which goes on until it is stopped.
+    fn begin_endless(&self) -> tokio::task::JoinHandle<Result<Bytes, Status>> {
+        let content = request(|request| request.exact = true);
+        self.runtime.spawn(Self::call(self.channel.clone(), Method::Search.path(), content))
+    }
+
+    /// Waits until as many calls have ended in a way.
+    fn wait_for(&self, code: Code, count: u64) {
+        while self.port.shared().metrics.handled().get(&(Method::Search, code as i32)) != Some(&count) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn request(change: impl FnOnce(&mut HasherServiceSearchRequest)) -> Vec<u8> {
+    let mut request = HasherServiceSearchRequest {
+        generation: "g".into(),
+        model_version: "m".into(),
+        vectors_f32_le: [1.0f32; DIM]
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect::<Vec<u8>>()
+            .into(),
+        k: 3,
+        target: Some(ShardIdentity {
+            installation_id: "home".into(),
+            shard: 0,
+            shard_count: 1,
+            layout_epoch: 1,
+        }),
+        ..HasherServiceSearchRequest::default()
+    };
+    change(&mut request);
+    request.encode_to_vec()
+}
+
+#[test]
+fn a_search_is_answered_with_documents_and_scores() {
+    let served = Served::new();
+    let answer = HasherServiceSearchResponse::decode(served.search(|_| ()).unwrap()).unwrap();
+    assert_eq!((answer.codes_total, answer.position, answer.results.len()), (40, 1, 1));
+    let hits = &answer.results[0].hits;
+    assert_eq!(hits.len(), 3);
+    assert!(hits.iter().all(|hit| hit.len() == 9 && hit.starts_with(&[0x12, 2, b'i']) && hit[4] == 0x1d));
+}
+
+#[test]
+fn what_is_not_served_or_too_large_is_refused() {
+    let served = Served::new();
+    let call = |path, content| served.runtime.block_on(Served::call(served.channel.clone(), path, content));
+    assert_eq!(call("/lookalike.v1.HasherService/Apply", vec![]).unwrap_err().code(), Code::Unimplemented);
+    assert_eq!(call(Method::Check.path(), vec![]).unwrap_err().code(), Code::NotFound);
+    served.port.shared().health.set("", true);
+    assert_eq!(call(Method::Check.path(), vec![]).unwrap(), [8, 1][..]);
+    let error = call(Method::Search.path(), vec![0; (1 << 16) + 1]).unwrap_err();
+    assert_eq!(error.code(), Code::ResourceExhausted);
+    assert_eq!(error.message(), "SERVER: Received message larger than max (65537 vs. 65536)");
+    let error = call(Method::Search.path(), vec![0xff; 9]).unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+}
+
+#[test]
+fn a_search_whose_caller_is_gone_is_stopped_and_leaves_its_place() {
+    let served = Served::new();
+    let first = served.begin_endless();
+    served.begun.recv().unwrap();
+    // Exact searches have one thread, and there is room for one that waits.
+    let waiting = served.begin_endless();
+    while served.port.shared().long_searches.waiting() == 0 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let error = served.search(|request| request.exact = true).unwrap_err();
+    assert_eq!(error.code(), Code::ResourceExhausted);
+    assert!(served.search(|_| ()).is_ok());
+    waiting.abort();
+    served.wait_for(Code::Cancelled, 1);
+    let next = served.begin_endless();
+    first.abort();
+    served.ended.recv().unwrap();
+    // The one that was cancelled before its turn is passed over.
+    served.begun.recv().unwrap();
+    next.abort();
+    served.ended.recv().unwrap();
+    served.wait_for(Code::Cancelled, 3);
+    assert!(served.begun.try_recv().is_err());
+}
+
+#[test]
+fn a_search_waits_for_a_position_but_not_for_ever() {
+    let served = Served::new();
+    let content = request(|request| {
+        request.min_positions.insert(0, 2);
+    });
+    let waiting = served.runtime.spawn(Served::call(served.channel.clone(), Method::Search.path(), content));
+    served.port.shared().registry.advance("g", BTreeMap::from([(0, 2)]));
+    let answer = served.runtime.block_on(waiting).unwrap().unwrap();
+    assert_eq!(HasherServiceSearchResponse::decode(answer).unwrap().position, 2);
+}
+
+#[test]
+fn calls_that_do_not_end_by_themselves_are_ended_when_the_port_stops() {
+    let served = Served::new();
+    let running = served.begin_endless();
+    served.begun.recv().unwrap();
+    served.port.stop(Duration::ZERO);
+    served.ended.recv().unwrap();
+    let error = served.runtime.block_on(running).unwrap().unwrap_err();
+    assert_eq!((error.code(), error.message()), (Code::Unavailable, "the server is about to stop"));
+}
