@@ -1,7 +1,7 @@
 """What metrics cost a search: ``python -m benchmarks.metrics_cost``.
 
-The gateway's pipeline over shards that answer at once, and a hasher's search with its conversions, each in
-this process, with metrics and with every method of them doing nothing, in turns. CPU seconds of the thread.
+The gateway's pipeline over shards that answer at once, with metrics and with every method of them doing
+nothing, in turns. CPU seconds of the thread.
 """
 
 from __future__ import annotations
@@ -27,16 +27,11 @@ from gateway.quality.drift import Drift
 from gateway.quality.recall_probe import RecallMetrics, RecallProbe
 from gateway.quality.watch import Quality
 from gateway.search import SearchPipeline
-from hasher.metrics import HasherMetrics
-from hasher.pools import Pools
-from hasher.service import HasherServicer
-from hasher.shard import Shard
 from lookalike.collections import Spec
 from lookalike.runtime.calls import Calls
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.process_metrics import ProcessMetrics
 from lookalike.v1 import hasher_pb2, search_pb2, types_pb2
-from lookalike.wire.vectors import to_bytes
 
 DIMENSION, ROWS, SHARDS, K = 256, 20_000, 2, 10
 ROUNDS, SEARCHES = 31, 300
@@ -108,54 +103,6 @@ async def gateway(folder: Path) -> tuple[Callable[[bool], Coroutine[Any, Any, No
     return search, metrics
 
 
-async def hasher(folder: Path) -> Callable[[bool], Coroutine[Any, Any, None]]:
-    """Returns what searches once, with metrics or without."""
-    from hasher.attributes import attributes_of
-    from hasher.documents import document_of
-    from hasher.log.base import Change, Upsert
-
-    shard = Shard(folder, 0, 1)
-    shard.lock()
-    shard.load()
-    shard.create("g", SPEC, "create")
-    generation = shard.generation("g")
-    drawn = vectors(ROWS)
-    for start in range(0, ROWS, 1000):
-        upserts = []
-        for n in range(start, start + 1000):
-            item = types_pb2.Item(item_id=f"i{n}", product_id=f"p{n}", title="A title")
-            upserts.append(
-                Upsert(
-                    item.item_id,
-                    item.product_id,
-                    item.SerializeToString(),
-                    drawn[n],
-                    attributes_of(item),
-                    document_of(item),
-                )
-            )
-        generation.submit(Change(f"r{start}", b"x" * 32, tuple(upserts))).result()
-    metrics = Metrics()
-    calls, own = ProcessMetrics(metrics, "hasher", Calls(1, 1, 1)), HasherMetrics(metrics)
-    pools = Pools(1, own)
-    servicers = {
-        measured: HasherServicer(shard, pools, used, isa="any", position_wait_seconds=1)
-        for measured, used in ((True, own), (False, Silent()))
-    }
-    request = hasher_pb2.HasherServiceSearchRequest(
-        generation="g", model_version="model", k=K, group_by_product=True, vectors_f32_le=to_bytes(drawn[0])
-    )
-
-    async def search(measured: bool) -> None:
-        servicers[measured]._search(generation, request, None, time.perf_counter())
-        if measured:
-            own.search_took("position", 1e-6, exact=False)
-            own.search_took("queue", 1e-5, exact=False)
-            calls.ended(LABELS, grpc.StatusCode.OK, 0.001)
-
-    return search
-
-
 async def compare(name: str, search: Callable[[bool], Coroutine[Any, Any, None]]) -> None:
     """Prints the CPU of a search with and without metrics."""
     spent: dict[bool, list[float]] = {True: [], False: []}
@@ -171,11 +118,10 @@ async def compare(name: str, search: Callable[[bool], Coroutine[Any, Any, None]]
 
 
 async def main() -> None:
-    """Compares both services."""
+    """Compares."""
     with tempfile.TemporaryDirectory() as folder:
         search, metrics = await gateway(Path(folder) / "gateway")
         await compare("gateway", search)
-        await compare("hasher", await hasher(Path(folder) / "hasher"))
         start = time.perf_counter()
         series = sum(len(family.samples) for family in metrics.registry.collect())
         print(f"reading {series} series of the gateway: {(time.perf_counter() - start) * 1e3:.1f} ms")

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +29,9 @@ import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from benchmarks.engine.catalogue import Catalogue, Spec, load_or_generate
+from deploy.local.hasher import HasherStub
 from lookalike.collections import DEFAULT_PARTITION_COUNT
-from lookalike.v1 import collection_pb2, hasher_pb2, hasher_pb2_grpc, types_pb2
+from lookalike.v1 import collection_pb2, hasher_pb2, types_pb2
 from lookalike.wire.channel import channel_options
 
 PRECISIONS = ("INT8", "F16", "F32")
@@ -47,7 +48,7 @@ class Hasher:
     """A running hasher."""
 
     process: subprocess.Popen[bytes]
-    stub: hasher_pb2_grpc.HasherServiceStub
+    stub: HasherStub
 
     def resident_mb(self) -> float:
         """Returns the resident memory, in MB."""
@@ -74,12 +75,15 @@ def hasher(folder: Path) -> Iterator[Hasher]:
             if process.poll() is not None:
                 raise RuntimeError(f"the hasher ended with exit code {process.returncode}")
             time.sleep(0.05)
-        address = f"127.0.0.1:{json.loads(ready.read_text())['port']}"
-        with grpc.insecure_channel(address, options=channel_options()) as channel:
+        bound = json.loads(ready.read_text())
+        addresses = [f"127.0.0.1:{bound[name]}" for name in ("port", "search_port")]
+        with ExitStack() as stack:
+            opened = (grpc.insecure_channel(one, options=channel_options()) for one in addresses)
+            channel, searches = map(stack.enter_context, opened)
             health = health_pb2_grpc.HealthStub(channel)
             while health.Check(health_pb2.HealthCheckRequest()).status != SERVING:
                 time.sleep(0.05)
-            yield Hasher(process, hasher_pb2_grpc.HasherServiceStub(channel))
+            yield Hasher(process, HasherStub(channel, searches))
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(600)

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasher.attributes import attributes_of
-from hasher.documents import document_of, hit_of
+from hasher.documents import document_of
 from hasher.identity import Identity
 from hasher.log.base import Applied, Change, Delete, Mutation, Outcome, Upsert
 from hasher.profile import Profile
-from hasher.rows.records import GenerationStats, SearchAnswer, SearchQuery, StoredRow
+from hasher.rows.records import GenerationStats, StoredRow
 from lookalike.collections import Spec
 from lookalike.errors import (
     AbortedError,
@@ -22,21 +22,17 @@ from lookalike.errors import (
     InvalidInputError,
     Reason,
 )
-from lookalike.limits import MAX_ID_BYTES, MAX_K, MAX_REQUEST_ID_BYTES
+from lookalike.limits import MAX_ID_BYTES, MAX_REQUEST_ID_BYTES
 from lookalike.v1 import hasher_pb2
 from lookalike.wire.categories import check_category
-from lookalike.wire.filters import filter_of
 from lookalike.wire.status import status_of
-from lookalike.wire.vectors import WIRE_DTYPE, check_direction, from_bytes, to_bytes, unit
+from lookalike.wire.vectors import WIRE_DTYPE, from_bytes, to_bytes, unit
 
 MAX_MUTATIONS = 1000
 MAX_IDS = 1000
 MAX_PAGE = 1000
-MAX_VECTORS = 256
 MAX_INSTALLATION_ID_BYTES = 64
 _DIGEST_BYTES = 32
-_MAX_PROBES = 2**31 - 1
-"""More buckets than any index has; the engine takes no larger number."""
 
 PlacementCheck = Callable[[str, Spec, str], None]
 
@@ -156,36 +152,6 @@ def _mutation(message: hasher_pb2.Mutation, vector: NDArray[np.float32] | None, 
     return Delete(message.delete_item_id, if_version)
 
 
-def query_of(request: hasher_pb2.HasherServiceSearchRequest, spec: Spec) -> SearchQuery:
-    """Returns a checked search."""
-    check_model(request.model_version, spec, "model_version")
-    _check_range(request.k, 1, MAX_K, "k")
-    if request.HasField("probes") and request.probes < 1:
-        raise InvalidInputError(
-            "probes is 0; it must be at least 1", reason=Reason.FIELD_OUT_OF_RANGE, field="probes"
-        )
-    if request.HasField("effort") and not 0 <= request.effort <= 1:
-        raise InvalidInputError(
-            f"effort is {request.effort}; it must be 0 to 1", reason=Reason.FIELD_OUT_OF_RANGE, field="effort"
-        )
-    if request.HasField("effort") and request.HasField("probes"):
-        raise InvalidInputError("effort and probes are both set; set one of them", field="effort")
-    vectors = from_bytes(request.vectors_f32_le, spec.dimension, "vectors_f32_le")
-    _check_batch(len(vectors), MAX_VECTORS, "vectors_f32_le")
-    # Their length does not matter; the gateway has made it 1, and the index does so again.
-    check_direction(vectors, "vectors_f32_le")
-    return SearchQuery(
-        vectors=vectors,
-        k=request.k,
-        group=request.group_by_product,
-        exact=request.exact,
-        probes=min(request.probes, _MAX_PROBES) if request.HasField("probes") else None,
-        effort=request.effort if request.HasField("effort") else None,
-        filter=filter_of(request.filter, "filter") if request.HasField("filter") else None,
-        exclude_item_id=request.exclude_item_id,
-    )
-
-
 def check_get(request: hasher_pb2.GetRequest) -> None:
     """Checks a request for rows."""
     _check_batch(len(request.item_ids), MAX_IDS, "item_ids")
@@ -232,26 +198,6 @@ def _outcome_message(outcome: Outcome) -> hasher_pb2.MutationResult:
         f"if_version does not hold: {state}", field="if_version", metadata={"version": str(outcome.version)}
     )
     return hasher_pb2.MutationResult(error=status_of(error), existed=outcome.existed)
-
-
-def answer_message(answer: SearchAnswer) -> hasher_pb2.HasherServiceSearchResponse:
-    """Returns the reply to a search."""
-    seconds = answer.seconds
-    response = hasher_pb2.HasherServiceSearchResponse(
-        codes_total=answer.codes_total,
-        position=answer.position,
-        timing=hasher_pb2.ShardTiming(
-            hash_seconds=seconds["hash"],
-            probe_seconds=seconds["probe"],
-            scan_seconds=seconds["scan"],
-            rerank_seconds=seconds["rerank"],
-        ),
-    )
-    for hits, scanned in zip(answer.hits, answer.codes_scanned, strict=True):
-        result = response.results.add(codes_scanned=scanned)
-        for hit in hits:
-            result.hits.add().MergeFromString(hit_of(hit.document, hit.score))
-    return response
 
 
 def row_message(row: StoredRow) -> hasher_pb2.Row:

@@ -6,14 +6,7 @@ hit, and nobody has to decode and encode it again on its way to the caller.
 
 from __future__ import annotations
 
-import struct
-
 from lookalike.v1 import search_pb2, types_pb2
-
-_SCORE = struct.Struct("<Bf")
-_FIXED_32 = 5
-"""How floats are encoded; see protobuf.dev/programming-guides/encoding."""
-_SCORE_TAG = search_pb2.Hit.SCORE_FIELD_NUMBER << 3 | _FIXED_32
 
 
 def document_of(item: types_pb2.Item) -> bytes:
@@ -30,13 +23,3 @@ def document_of(item: types_pb2.Item) -> bytes:
         image_uri=item.image_uri,
     )
     return hit.SerializeToString(deterministic=True)
-
-
-def item_id_of(document: bytes) -> str:
-    """Returns the id of the item that a document is of."""
-    return search_pb2.Hit.FromString(document).item_id
-
-
-def hit_of(document: bytes, score: float) -> bytes:
-    """Returns an encoded ``Hit``: a document with its cosine similarity, -1..1."""
-    return document + _SCORE.pack(_SCORE_TAG, score)

@@ -22,10 +22,9 @@ from hasher.metrics import HasherMetrics
 from hasher.profile import Profile, Profiler
 from hasher.publishing import Publisher, Unpublished
 from hasher.rows.apply import Group
-from hasher.rows.records import GenerationStats, IndexEntry, SearchAnswer, SearchQuery, StoredRow
+from hasher.rows.records import GenerationStats, IndexEntry, StoredRow
 from hasher.rows.sqlite import concerns_file
 from hasher.rows.store import RowStore
-from hasher.search import search
 from lookalike.collections import Spec
 from lookalike.errors import LookalikeError, Reason, UnavailableError
 
@@ -277,11 +276,6 @@ class Generation:
                 future.set_result(None)
 
     # Reading
-
-    def search(self, query: SearchQuery) -> SearchAnswer:
-        """Finds the nearest rows to each vector of a query; blocks for the length of the search."""
-        position = self.position
-        return search(self._index, self.store, query, position)
 
     def get(self, item_ids: Sequence[str], include_vectors: bool) -> list[StoredRow]:
         """Returns the rows that exist, in the order of ``item_ids``."""

@@ -5,9 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Literal, get_args
 
-from prometheus_client import Histogram
-
-from hasher.rows.records import SearchAnswer
 from hasher.rows.syncs import SyncedFile
 from lookalike.runtime.metrics import Metrics, show_from_the_start
 
@@ -21,6 +18,7 @@ LoadStep = Literal["rows", "open", "replay", "build"]
 STAGE_BUCKETS = (
     0.00001, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5,
 )  # fmt: skip
+_EXACT = ("false", "true")
 _SAVE_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _COUNT_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
@@ -34,10 +32,12 @@ class HasherMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._watch_searches(metrics)
+        self._watch_reads(metrics)
         self._watch_writes(metrics)
         self._watch_saving(metrics)
 
     def _watch_searches(self, metrics: Metrics) -> None:
+        # What the search port counts (:mod:`hasher.search_port_metrics`), and nobody here.
         stage_seconds = metrics.histogram(
             "lookalike_hasher_stage_seconds",
             "Seconds of a search, answered or not, in a stage: position (waiting for min_positions), queue"
@@ -46,14 +46,9 @@ class HasherMetrics:
             ("stage", "exact"),
             STAGE_BUCKETS,
         )
-        self._stages: dict[bool, dict[str, Histogram]] = {
-            exact: {stage: stage_seconds.labels(stage, str(exact).lower()) for stage in SEARCH_STAGES}
-            for exact in (False, True)
-        }
-        self._codes_scanned = metrics.counter(
-            "lookalike_hasher_codes_scanned_total", "Codes compared with query codes."
-        )
-        self._buckets_probed = metrics.counter(
+        show_from_the_start(stage_seconds, SEARCH_STAGES, _EXACT)
+        metrics.counter("lookalike_hasher_codes_scanned_total", "Codes compared with query codes.")
+        metrics.counter(
             "lookalike_hasher_buckets_probed_total",
             "Buckets that searches looked into; those that score all that may be found look into none.",
         )
@@ -62,8 +57,7 @@ class HasherMetrics:
             "Candidates scored from the vectors that the index keeps; exact searches score all there are.",
             ("exact",),
         )
-        self._reranked = {exact: reranked.labels(str(exact).lower()) for exact in (False, True)}
-        # Both are known to the search port alone.
+        show_from_the_start(reranked, _EXACT)
         metrics.counter(
             "lookalike_hasher_search_panics_total",
             "Searches that met a defect of the engine, which the log describes.",
@@ -73,6 +67,8 @@ class HasherMetrics:
             "Searches that wait for a thread: ordinary ones, and those that take long.",
             ("kind",),
         )
+
+    def _watch_reads(self, metrics: Metrics) -> None:
         read_seconds = metrics.histogram(
             "lookalike_hasher_read_seconds",
             "Seconds that reads, descriptions and the checks of writes waited for a thread (queue), and took"
@@ -131,19 +127,6 @@ class HasherMetrics:
             "lookalike_hasher_damaged_indexes_total",
             "Saved indexes that could not be used, so that they were built again.",
         )
-
-    def searched(self, answer: SearchAnswer, *, exact: bool) -> None:
-        """Takes the times of one search, by stage, and the work that it was."""
-        stages = self._stages[exact]
-        for stage, value in answer.seconds.items():
-            stages[stage].observe(value)
-        self._codes_scanned.inc(sum(answer.codes_scanned))
-        self._buckets_probed.inc(answer.buckets_probed)
-        self._reranked[exact].inc(answer.candidates_reranked)
-
-    def search_took(self, stage: SearchStage, seconds: float, *, exact: bool) -> None:
-        """Takes the time of one stage of a search."""
-        self._stages[exact][stage].observe(seconds)
 
     def read(self, queue_seconds: float, work_seconds: float) -> None:
         """Takes the time that one read waited for a thread and took in it."""

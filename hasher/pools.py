@@ -8,9 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from hasher.metrics import HasherMetrics
-from lookalike.runtime.cpus import available_cpus
-
 _Result = TypeVar("_Result")
 
 
@@ -43,28 +40,3 @@ class Pool:
     def close(self) -> None:
         """Waits for what is being worked on, and drops what waits."""
         self._executor.shutdown(cancel_futures=True)
-
-
-class Pools:
-    """The threads of one hasher.
-
-    Searches that compare with every row have one thread of their own: they would take all of them, for long.
-
-    Args:
-        search_threads: Searches at once; 0: as many as there are processors.
-        metrics: Where it shows how long work waited.
-    """
-
-    def __init__(self, search_threads: int, metrics: HasherMetrics) -> None:
-        threads = search_threads or available_cpus()
-        self.search = Pool(
-            "search", threads, lambda queue, work: metrics.search_took("queue", queue, exact=False)
-        )
-        self.exact = Pool("exact", 1, lambda queue, work: metrics.search_took("queue", queue, exact=True))
-        self.rows = Pool("rows", threads, metrics.read)
-        """Reads, conversion of writes, descriptions."""
-
-    def close(self) -> None:
-        """Ends all of them."""
-        for pool in (self.search, self.exact, self.rows):
-            pool.close()

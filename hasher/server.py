@@ -7,12 +7,13 @@ import asyncio
 from hasher.config import HasherSettings
 from hasher.log.direct import DirectLog
 from hasher.metrics import HasherMetrics
-from hasher.pools import Pools
+from hasher.pools import Pool
 from hasher.search_port import SearchPort
 from hasher.service import HasherServicer
 from hasher.shard import LOADING, Shard
 from hasher.state import watch
 from lookalike._native import active_isa
+from lookalike.runtime.cpus import available_cpus
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
 from lookalike.v1 import hasher_pb2, hasher_pb2_grpc
@@ -44,9 +45,9 @@ async def run(settings: HasherSettings) -> None:
     )
     watch(shard, metrics)
     shard.lock()
-    pools = Pools(settings.search_threads, own_metrics)
+    rows = Pool("rows", settings.search_threads or available_cpus(), own_metrics.read)
     servicer = HasherServicer(
-        shard, pools, own_metrics, isa=active_isa(), position_wait_seconds=settings.position_wait_seconds
+        shard, rows, own_metrics, isa=active_isa(), position_wait_seconds=settings.position_wait_seconds
     )
 
     async def check_ready() -> str:
@@ -70,4 +71,4 @@ async def run(settings: HasherSettings) -> None:
         ).run()
     finally:
         await asyncio.to_thread(shard.close)
-        await asyncio.to_thread(pools.close)
+        await asyncio.to_thread(rows.close)

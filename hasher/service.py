@@ -14,12 +14,11 @@ from hasher.generation import Generation
 from hasher.identity import Identity
 from hasher.log.base import Change
 from hasher.metrics import HasherMetrics
-from hasher.pools import Pools
+from hasher.pools import Pool
 from hasher.shard import Shard
 from lookalike.collections import Spec
 from lookalike.errors import InvalidInputError, Reason, UnavailableError
 from lookalike.limits import MIB
-from lookalike.runtime.tracing import TracedCall, current_call
 from lookalike.v1 import hasher_pb2, hasher_pb2_grpc
 
 # A page with vectors stays well below the limit of one message.
@@ -29,24 +28,24 @@ _WAIT_SHARE = 0.9
 
 
 class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
-    """``lookalike.v1.HasherService``; calls that are not here answer NOT_SUPPORTED_YET.
+    """``lookalike.v1.HasherService`` but for searches, which :mod:`hasher.search_port` answers.
 
-    Whatever takes more than moments is done in a thread of ``pools``, and conversion with it: a message may
-    be 16 MiB, and the event loop has others to answer.
+    Calls that are not here answer NOT_SUPPORTED_YET. Whatever takes more than moments is done in a thread of
+    ``rows``, and conversion with it: a message may be 16 MiB, and the event loop has others to answer.
 
     Args:
         shard: What is served.
-        pools: Threads.
-        metrics: Takes the figures of every search.
+        rows: Threads.
+        metrics: Takes the figures of every write.
         isa: The instruction set that the kernels use.
         position_wait_seconds: The longest wait for a position of the log.
     """
 
     def __init__(
-        self, shard: Shard, pools: Pools, metrics: HasherMetrics, *, isa: str, position_wait_seconds: float
+        self, shard: Shard, rows: Pool, metrics: HasherMetrics, *, isa: str, position_wait_seconds: float
     ) -> None:
         self._shard = shard
-        self._pools = pools
+        self._rows = rows
         self._metrics = metrics
         self._isa = isa
         self._position_wait_seconds = position_wait_seconds
@@ -99,7 +98,7 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
             finally:
                 self._metrics.write_took("convert", time.perf_counter() - start)
 
-        change = await self._pools.rows.run(convert_change)
+        change = await self._rows.run(convert_change)
         # Another installation may have been faster, or there may have been none so far.
         if shard.identity.installation_id != target.installation_id:
             await asyncio.to_thread(shard.join, target.installation_id, request.generation)
@@ -116,48 +115,8 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
         convert.check_request_id(request.request_id)
         lane, position = request.lane, request.position
         await self._reach(generation, {lane: position}, "position", context)
-        outcomes = await self._pools.rows.run(lambda: generation.outcomes(request.request_id, lane, position))
+        outcomes = await self._rows.run(lambda: generation.outcomes(request.request_id, lane, position))
         return convert.outcomes_message(outcomes)
-
-    async def Search(  # noqa: N802 - the contract's name
-        self,
-        request: hasher_pb2.HasherServiceSearchRequest,
-        context: grpc.aio.ServicerContext,
-    ) -> hasher_pb2.HasherServiceSearchResponse:
-        """See the contract in ``hasher.proto``."""
-        generation = self._generation(request)
-        start = time.perf_counter()
-        try:
-            await self._reach(generation, dict(request.min_positions), "min_positions", context)
-        finally:
-            self._metrics.search_took("position", time.perf_counter() - start, exact=request.exact)
-        pool = self._pools.exact if request.exact else self._pools.search
-        call, queued = current_call(), time.perf_counter()
-        return await pool.run(lambda: self._search(generation, request, call, queued))
-
-    def _search(
-        self,
-        generation: Generation,
-        request: hasher_pb2.HasherServiceSearchRequest,
-        call: TracedCall | None,
-        queued: float,
-    ) -> hasher_pb2.HasherServiceSearchResponse:
-        begun = start = time.perf_counter()
-        try:
-            query = convert.query_of(request, generation.spec)
-            before = time.perf_counter()
-            try:
-                answer = generation.search(query)
-            finally:
-                start += time.perf_counter() - before  # was no conversion
-            self._metrics.searched(answer, exact=query.exact)
-            if call:
-                own = (("queue", begun - queued), ("convert", before - begun))
-                call.stages(queued, (*own, *answer.seconds.items()))
-                call.describe(codes_scanned=sum(answer.codes_scanned))
-            return convert.answer_message(answer)
-        finally:
-            self._metrics.search_took("convert", time.perf_counter() - start, exact=request.exact)
 
     async def Get(  # noqa: N802 - the contract's name
         self,
@@ -175,7 +134,7 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
             rows = generation.get(list(request.item_ids), request.include_vectors)
             return hasher_pb2.GetResponse(rows=map(convert.row_message, rows))
 
-        return await self._pools.rows.run(get)
+        return await self._rows.run(get)
 
     async def List(  # noqa: N802 - the contract's name
         self,
@@ -192,7 +151,7 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
             )
             return hasher_pb2.ListResponse(rows=map(convert.row_message, rows), more=more)
 
-        return await self._pools.rows.run(page)
+        return await self._rows.run(page)
 
     async def Describe(  # noqa: N802 - the contract's name
         self,
@@ -217,7 +176,7 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
                 layout_epoch=shard.identity.layout_epoch,
             )
 
-        return await self._pools.rows.run(describe)
+        return await self._rows.run(describe)
 
     def _check_target(self, request: Any) -> Identity:
         """Makes sure that a request is meant for this shard, as every one is to say."""

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasher.attributes import ItemAttributes
-from hasher.filters import Filter
 from lookalike.collections import Spec
 
 
@@ -66,55 +65,12 @@ class IndexEntries:
 
 @dataclass(frozen=True, slots=True)
 class VectorRows:
-    """Vectors and items of n rows as they were written, in columns.
-
-    ``vectors`` is (n, dimension) float32, ``items`` are encoded.
-    """
+    """Vectors of n rows as they were written, in columns; ``vectors`` is (n, dimension) float32."""
 
     numbers: Sequence[int]
     item_ids: Sequence[str]
     products: Sequence[int]
-    items: Sequence[bytes]
     vectors: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class SearchQuery:
-    """One search: ``vectors`` is (n, dimension) float32, C-contiguous, finite, of any length but zero."""
-
-    vectors: NDArray[np.float32]
-    k: int
-    group: bool = True
-    exact: bool = False
-    probes: int | None = None
-    effort: float | None = None
-    filter: Filter | None = None
-    exclude_item_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A row found: its cosine similarity and its document."""
-
-    score: float
-    document: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SearchAnswer:
-    """The hits of each vector, best first, and what finding them took.
-
-    ``buckets_probed``, ``candidates_reranked`` and ``seconds``, with the keys hash, probe, scan and rerank,
-    are summed over the vectors.
-    """
-
-    hits: list[list[Hit]]
-    codes_scanned: list[int]
-    buckets_probed: int
-    candidates_reranked: int
-    codes_total: int
-    position: int
-    seconds: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)

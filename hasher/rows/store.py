@@ -265,29 +265,21 @@ class RowStore:
             )
         return {partition: [one.outcome for one in kept] for partition, kept in known.partitions.items()}
 
-    def row_number(self, item_id: str) -> int | None:
-        """Returns the number of an item's row; None: there is none."""
-        with self._readers.connection() as connection:
-            number: int | None = connection.execute(
-                "SELECT row_number FROM rows WHERE item_id = ?", (item_id,)
-            ).get
-            return number
-
     def vectors(self, row_numbers: Sequence[int]) -> Iterator[VectorRows]:
         """Returns the rows that exist with their vectors as they were written, some at a time."""
         with self._readers.connection() as connection:
             rows = connection.execute(
-                "SELECT row_number, item_id, product_number, item, vector FROM rows"
+                "SELECT row_number, item_id, product_number, vector FROM rows"
                 " WHERE row_number IN (SELECT value FROM json_each(?))",
                 (json.dumps(row_numbers),),
             )
             while chunk := list(islice(rows, _CHUNK_ROWS)):
-                numbers, item_ids, products, items, vectors = zip(*chunk, strict=True)
+                numbers, item_ids, products, vectors = zip(*chunk, strict=True)
                 width = self.spec.dimension * WIRE_DTYPE.itemsize
                 if any(len(vector) != width for vector in vectors):
                     raise damaged(self._generation, f"a row has a vector of other than {width} bytes")
                 matrix = np.frombuffer(b"".join(vectors), WIRE_DTYPE).reshape(-1, self.spec.dimension)
-                yield VectorRows(numbers, item_ids, products, items, matrix)
+                yield VectorRows(numbers, item_ids, products, matrix)
 
     def sample(self, count: int) -> list[tuple[bytes, bytes]]:
         """Returns items and vectors of rows at random: ``count``, or fewer where many were deleted."""

@@ -32,7 +32,7 @@ class GatewayLoad(Load):
     def command(self, disk: Path) -> list[str]:
         return ["gateway", f"--data-folder={disk / 'data'}", f"--hashers=127.0.0.1:{self._hasher_port}"]
 
-    def open(self, channel: grpc.Channel) -> None:
+    def open(self, channel: grpc.Channel, searches: grpc.Channel) -> None:
         self._stub = collection_pb2_grpc.CollectionServiceStub(channel)
 
     def random_call(self, client: int, rng: random.Random) -> Any:

@@ -137,7 +137,7 @@ class Machine:
         """Starts the process."""
         command = self._load.command(self._mount.path)
         self._server = Server(command, self._folder, self._without)
-        self._load.connect(self._server.port)
+        self._load.connect(self._server.port, self._server.search_port)
 
     def work_until(self, kill: Kill, clients: int) -> None:
         """Lets clients write until the process is killed."""

@@ -11,7 +11,8 @@ import grpc
 import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from lookalike.v1 import collection_pb2, hasher_pb2, hasher_pb2_grpc, types_pb2
+from deploy.local.hasher import HasherStub
+from lookalike.v1 import collection_pb2, hasher_pb2, types_pb2
 from tests.faults.load import GONE, SECONDS, Load, StartError
 
 DIMENSION = 64
@@ -57,8 +58,8 @@ class HasherLoad(Load):
         seconds = 300 if self._plain else self._rng.choice([0.3, 300])
         return ["hasher", f"--data-folder={disk / 'data'}", f"--checkpoint-interval-seconds={seconds}"]
 
-    def open(self, channel: grpc.Channel) -> None:
-        self._stub = hasher_pb2_grpc.HasherServiceStub(channel)
+    def open(self, channel: grpc.Channel, searches: grpc.Channel) -> None:
+        self._stub = HasherStub(channel, searches)
         request = health_pb2.HealthCheckRequest(service=SERVICE)
         watch = health_pb2_grpc.HealthStub(channel).Watch(request, timeout=SECONDS)
         for answer in watch:

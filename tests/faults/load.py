@@ -41,14 +41,14 @@ class Load(ABC):
         self._number = 0
         self._states: dict[str, str] = {}
         self._unanswered: list[Any] = list(self.first_calls)
-        self._channel: grpc.Channel | None = None
+        self._channels: list[grpc.Channel] = []
 
     @abstractmethod
     def command(self, disk: Path) -> list[str]:
         """Returns the module of the process and its flags."""
 
     @abstractmethod
-    def open(self, channel: grpc.Channel) -> None:
+    def open(self, channel: grpc.Channel, searches: grpc.Channel) -> None:
         """Turns to a process that has been started, and waits until it answers."""
 
     @abstractmethod
@@ -81,17 +81,21 @@ class Load(ABC):
             self._number += 1
             return self._number
 
-    def connect(self, port: int) -> None:
+    def connect(self, port: int, search_port: int = 0) -> None:
         """Turns to a process that has been started.
+
+        Args:
+            port: Its own.
+            search_port: A hasher's.
 
         Raises:
             StartError: It has ended.
         """
-        if self._channel:
-            self._channel.close()
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        for channel in self._channels:
+            channel.close()
+        self._channels = [grpc.insecure_channel(f"127.0.0.1:{one}") for one in (port, search_port or port)]
         try:
-            self.open(self._channel)
+            self.open(*self._channels)
         except grpc.RpcError as error:
             raise StartError(f"the process has ended at its start: {error}") from error
         if not self._states:

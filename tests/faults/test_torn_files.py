@@ -50,7 +50,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
 def start(load: HasherLoad, folder: Path, checkpoint_seconds: str) -> Server:
     flags = [f"--data-folder={folder / 'data'}", f"--checkpoint-interval-seconds={checkpoint_seconds}"]
     server = Server(["hasher", *flags], folder)
-    load.connect(server.port)
+    load.connect(server.port, server.search_port)
     return server
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from hasher.generation import Generation
 from hasher.log.base import Applied
-from hasher.rows.records import SearchQuery
 from hasher.shard import Shard
+from tests.hasher.port_search import SearchQuery, search
 
 
 def opened(folder: Path, number: int = 0, count: int = 1, **options: Any) -> Shard:
@@ -26,4 +26,4 @@ def submit(generation: Generation, rows: Any, request_id: str, *mutations: Any) 
 
 def found(generation: Generation, rows: Any, item_id: str) -> bool:
     query = SearchQuery(rows.vector(item_id)[None, :], 1)
-    return [hit.document for hit in generation.search(query).hits[0]] == [rows.document(item_id)]
+    return [hit.document for hit in search(generation, query).hits[0]] == [rows.document(item_id)]

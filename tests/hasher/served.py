@@ -10,9 +10,10 @@ from typing import Any
 import grpc
 import pytest
 
+from deploy.local.hasher import HasherStub
 from hasher.config import HasherSettings
 from hasher.metrics import HasherMetrics
-from hasher.pools import Pools
+from hasher.pools import Pool
 from hasher.search_port import SearchPort
 from hasher.service import HasherServicer
 from hasher.shard import LOADING, Shard
@@ -53,14 +54,16 @@ class TargetedStub:
 class Client:
     """Calls the server."""
 
-    def __init__(self, stub: Any, port_stub: Any, target: Any, metrics: Metrics, shard: Shard) -> None:
-        self.plain_stub, self.stub = stub, TargetedStub(stub, target)
-        self.plain_port_stub, self.port_stub = port_stub, TargetedStub(port_stub, target)
+    def __init__(self, channels: Any, target: Any, metrics: Metrics, shard: Shard) -> None:
+        self.plain_stub = HasherStub(*channels)
+        self.stub = TargetedStub(self.plain_stub, target)
+        self.port_stub = TargetedStub(hasher_pb2_grpc.HasherServiceStub(channels[1]), target)
+        self.port_channel = channels[1]
         self.target = target
         self.metrics = metrics
         self.shard = shard
         self.calls = 0
-        self.port_channel: grpc.aio.Channel
+        self.rerank = ""
         self.stop: Callable[[], Awaitable[None]]
 
     def next_id(self) -> str:
@@ -128,9 +131,9 @@ async def serve(
     shard.lock()
     if load:
         shard.load()
-    pools = Pools(2, own_metrics)
+    pool = Pool("rows", 2, own_metrics.read)
     servicer = HasherServicer(
-        shard, pools, own_metrics, isa="test", position_wait_seconds=settings.position_wait_seconds
+        shard, pool, own_metrics, isa="test", position_wait_seconds=settings.position_wait_seconds
     )
 
     async def check_ready() -> str:
@@ -148,16 +151,15 @@ async def serve(
     ]
     target = hasher_pb2.ShardIdentity(installation_id="home", shard=number, shard_count=count, layout_epoch=1)
     try:
-        stub, port_stub = (hasher_pb2_grpc.HasherServiceStub(channel) for channel in channels)
-        client = Client(stub, port_stub, target, metrics, shard)
-        client.port_channel, client.stop = channels[1], runner.stop
+        client = Client(channels, target, metrics, shard)
+        client.stop = runner.stop
         yield client
     finally:
         for channel in channels:
             await channel.close()
         await runner.stop()
         shard.close()
-        pools.close()
+        pool.close()
 
 
 async def refusal(call: Any) -> tuple[grpc.StatusCode, LookalikeError]:

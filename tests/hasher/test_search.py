@@ -5,20 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hasher.attributes import attributes_of
-from hasher.documents import document_of, item_id_of
+from hasher.documents import document_of
 from hasher.generation import Generation
 from hasher.log.base import Change, Delete, Upsert
-from hasher.rows.records import SearchQuery
 from lookalike.collections import Rerank, Spec
 from lookalike.filters import Equals, Filter
 from lookalike.v1 import types_pb2
 from tests.hasher.generations import opened
+from tests.hasher.port_search import SearchQuery, item_id_of, search
 
 DIMENSION = 32
 Vector = np.ndarray[Any, np.dtype[np.float32]]
@@ -54,7 +55,7 @@ def make(tmp_path: Path) -> Any:
 
 
 def found(generation: Generation, queries: Any, k: int, **options: Any) -> list[list[tuple[str, float]]]:
-    answer = generation.search(SearchQuery(np.atleast_2d(queries), k, **options))
+    answer = search(generation, SearchQuery(np.atleast_2d(queries), k, **options))
     return [[(item_id_of(hit.document), hit.score) for hit in hits] for hits in answer.hits]
 
 
@@ -190,7 +191,7 @@ def test_a_row_that_goes_between_the_index_and_the_rows_drops_out(
 ) -> None:
     same = unit(np.arange(1, DIMENSION + 1))
     generation = make(Rerank.F16, [[upsert("a", same), upsert("b", same), upsert("c", same)]])
-    missing, inner = generation.store.row_number("a"), generation.store.vectors
+    missing, inner = 1, generation.store.vectors
     monkeypatch.setattr(
         generation.store, "vectors", lambda numbers: inner([n for n in numbers if n != missing])
     )
@@ -207,7 +208,7 @@ def test_only_exact_searches_read_the_rows(
     assert ids(generation, same, 3) == ["a", "c"]
     assert ids(generation, same, 3, group=False, exclude_item_id="b") == ["a", "c"]
     if rerank is not Rerank.F32:
-        with pytest.raises(AttributeError):
+        with pytest.raises(grpc.RpcError, match="internal error"):
             ids(generation, same, 3, exact=True)
 
 
@@ -216,17 +217,18 @@ def test_an_excluded_item_that_is_written_again_meanwhile_stays_excluded(
 ) -> None:
     same = unit(np.arange(1, DIMENSION + 1))
     generation = make(Rerank.INT8, [[upsert("a", same), upsert("b", same)]])
-    inner, left = generation._index.search_detailed, iter(range(2))
+    inner, left = generation.store.vectors, iter(range(2))
 
-    def searched(*arguments: Any, **options: Any) -> Any:
-        found = inner(*arguments, **options)
+    def read(numbers: Any) -> Any:
+        found = list(inner(numbers))
         if (n := next(left, None)) is not None:
             for request_id, mutation in ((f"gone{n}", Delete("a")), (f"back{n}", upsert("a", same))):
                 generation.submit(Change(request_id, b"h", (mutation,))).result(20)
         return found
 
-    monkeypatch.setattr(generation._index, "search_detailed", searched)
-    assert ids(generation, same, 3, exclude_item_id="a") == ["b"]
+    monkeypatch.setattr(generation.store, "vectors", read)
+    assert ids(generation, same, 3, exact=True, exclude_item_id="a") == ["b"]
+    assert next(left, None) is None
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -9,10 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hasher import convert
-from hasher.generation import Generation
-from hasher.rows.records import SearchAnswer, SearchQuery
-from hasher.shard import Shard
 from lookalike.errors import Reason
 from lookalike.filters import Equals, Filter, InCategory, Range
 from lookalike.v1 import hasher_pb2, types_pb2
@@ -119,51 +115,22 @@ async def test_metrics_show_stages_items_and_work(client: Client, rows: Any) -> 
         assert value("lookalike_hasher_stage_seconds_count", {"stage": "queue", "exact": exact}) == 1
 
 
-async def test_conversion_and_work_are_off_the_event_loop(
-    client: Client, rows: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    threads: dict[str, str] = {}
-
-    def noted(owner: Any, name: str) -> None:
-        inner = getattr(owner, name)
-
-        def call(*arguments: Any) -> Any:
-            threads[name] = threading.current_thread().name.rpartition("_")[0]
-            return inner(*arguments)
-
-        monkeypatch.setattr(owner, name, call)
-
-    for name in ("change_of", "query_of", "answer_message", "row_message", "stats_message"):
-        noted(convert, name)
-    noted(Shard, "check_placement")
-    await client.write(upsert(rows, "a"))
-    await client.search(rows.vector("a"))
-    assert {threads.pop(name) for name in ("change_of", "check_placement")} == {"hasher-rows"}
-    assert {threads.pop(name) for name in ("query_of", "answer_message")} == {"hasher-search"}
-    await client.search(rows.vector("a"), exact=True)
-    assert {threads.pop(name) for name in ("query_of", "answer_message")} == {"hasher-exact"}
-    await client.stub.Get(hasher_pb2.GetRequest(generation="g", item_ids=["a"]))
-    assert threads == {"check_placement": "hasher-rows", "row_message": "hasher-rows"}
-    await client.stub.List(hasher_pb2.ListRequest(generation="g", page_size=1))
-    await client.stub.Describe(hasher_pb2.DescribeRequest())
-    assert set(threads.values()) == {"hasher-rows"}
-    assert "stats_message" in threads
-
-
 async def test_exact_searches_hold_up_only_each_other(
-    client: Client, rows: Any, monkeypatch: pytest.MonkeyPatch
+    shards: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    client = await shards()
+    await client.create(rerank="RERANK_PRECISION_INT8")
     await client.write(upsert(rows, "a"))
     running, go_on = [], threading.Event()
-    search = Generation.search
+    store = client.shard.generation("g").store
+    vectors = store.vectors
 
-    def slow(self: Generation, query: SearchQuery) -> SearchAnswer:
-        if query.exact:
-            running.append(query)
-            assert go_on.wait(20)
-        return search(self, query)
+    def slow(numbers: Any) -> Any:
+        running.append(numbers)
+        assert go_on.wait(20)
+        return vectors(numbers)
 
-    monkeypatch.setattr(Generation, "search", slow)
+    monkeypatch.setattr(store, "vectors", slow)
     exact = [asyncio.create_task(client.search(rows.vector("a"), exact=True)) for _ in range(4)]
     try:
         while not running:
@@ -178,9 +145,7 @@ async def test_exact_searches_hold_up_only_each_other(
         assert answer.results[0].hits
 
 
-async def test_late_and_failed_searches_are_measured(
-    client: Client, rows: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_late_and_failed_searches_are_measured(client: Client, rows: Any) -> None:
     value = client.metrics.registry.get_sample_value
 
     def count(stage: str) -> float | None:
@@ -190,22 +155,7 @@ async def test_late_and_failed_searches_are_measured(
     await refusal(client.search(rows.vector("a"), min_positions={0: 99}, timeout=0.3))
     assert (count("position"), count("queue")) == (1, 0)
     await refusal(client.search(rows.vector("a"), k=2000))
-    assert (count("position"), count("queue"), count("scan")) == (2, 1, 0)
-    go_on = threading.Event()
-    search = Generation.search
-
-    def slow(self: Generation, query: SearchQuery) -> SearchAnswer:
-        assert go_on.wait(20)
-        return search(self, query)
-
-    monkeypatch.setattr(Generation, "search", slow)
-    code, _ = await refusal(client.search(rows.vector("a"), timeout=0.2))
-    assert code == Code.DEADLINE_EXCEEDED
-    go_on.set()
-    deadline = asyncio.get_running_loop().time() + 10
-    while count("convert") == 1 and asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(0.01)
-    assert (count("queue"), count("scan"), count("convert")) == (2, 1, 2)
+    assert [count(stage) for stage in ("position", "convert", "queue", "scan")] == [2, 1, 0, 0]
 
 
 @pytest.mark.parametrize("length", [1e-38, 1e-20, 1e18])

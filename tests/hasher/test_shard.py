@@ -14,7 +14,6 @@ import pytest
 from hasher.generation import Generation
 from hasher.log.direct import DirectLog
 from hasher.rows.apply import Applier
-from hasher.rows.records import SearchQuery
 from hasher.shard import Shard
 from lookalike.collections import Spec
 from lookalike.errors import (
@@ -27,7 +26,9 @@ from lookalike.errors import (
     Reason,
     UnavailableError,
 )
+from tests.hasher import port_search
 from tests.hasher.generations import opened
+from tests.hasher.port_search import SearchQuery
 
 
 def reopened(shard: Shard, folder: Path) -> Shard:
@@ -36,7 +37,7 @@ def reopened(shard: Shard, folder: Path) -> Shard:
 
 
 def search(generation: Generation, vector: Any, k: int = 5, **options: Any) -> list[bytes]:
-    answer = generation.search(SearchQuery(vector[None, :], k, **options))
+    answer = port_search.search(generation, SearchQuery(vector[None, :], k, **options))
     return [hit.document for hit in answer.hits[0]]
 
 
@@ -59,11 +60,9 @@ def test_a_write_is_searchable_when_it_is_answered(generation: Generation, rows:
 def test_answer_reports_what_it_rests_on(generation: Generation, rows: Any) -> None:
     write(generation, rows, *(rows.upsert(f"i{n}") for n in range(20)))
     query = np.stack([rows.vector(1), rows.vector(2)])
-    answer = generation.search(SearchQuery(query, 3, exact=True))
+    answer = port_search.search(generation, SearchQuery(query, 3, exact=True))
     assert (answer.codes_total, answer.position) == (20, 2)
     assert answer.codes_scanned == [20, 20]
-    assert (answer.buckets_probed, answer.candidates_reranked) == (0, 40)
-    assert set(answer.seconds) == {"hash", "probe", "scan", "rerank"}
     assert [len(hits) for hits in answer.hits] == [3, 3]
 
 

@@ -17,10 +17,10 @@ from hasher.documents import document_of
 from hasher.index import HashIndex
 from hasher.index_files import INDEX_PREFIX
 from hasher.log.base import Change, Delete, Upsert
-from hasher.rows.records import SearchQuery
 from lookalike.collections import Rerank, Spec
 from lookalike.v1 import types_pb2
 from tests.hasher.generations import opened
+from tests.hasher.port_search import SearchQuery, search
 
 DIMENSION = 4
 NUMBERS = st.integers(0, 40)
@@ -121,7 +121,7 @@ class DocumentMachine(RuleBasedStateMachine):
         expected = sorted(map(document_of, stored))
         queries = np.stack([np.eye(DIMENSION, dtype=np.float32)[0], np.ones(DIMENSION, dtype=np.float32)])
         for exact in (False, True):
-            answer = generation.search(SearchQuery(queries, 100, group=False, exact=exact, effort=1.0))
+            answer = search(generation, SearchQuery(queries, 100, group=False, exact=exact, effort=1.0))
             for hits in answer.hits:
                 assert sorted(hit.document for hit in hits) == expected
 

@@ -10,16 +10,16 @@ import apsw
 import pytest
 
 from hasher.attributes import attributes_of
-from hasher.documents import document_of, item_id_of
+from hasher.documents import document_of
 from hasher.index_files import INDEX_PREFIX
 from hasher.log.base import Upsert
-from hasher.rows.records import SearchQuery
 from hasher.shard import Shard
 from lookalike.errors import DataLossError
 from lookalike.filters import Equals, Filter, InCategory, Range
 from lookalike.v1 import types_pb2
 from tests.hasher import oracle
 from tests.hasher.generations import opened
+from tests.hasher.port_search import SearchQuery, item_id_of, search
 
 FILTERS = (
     Filter(all=(Equals("colour", "red"),)),
@@ -80,7 +80,7 @@ class Catalogue:
             }
             for exact in (False, True):
                 query = SearchQuery(self._rows.vector(1)[None, :], 1000, exact=exact, filter=filter)
-                (hits,) = shard.generation("g1").search(query).hits
+                (hits,) = search(shard.generation("g1"), query).hits
                 found = [item_id_of(hit.document) for hit in hits]
                 assert len(found) == len(set(found))
                 assert set(found) == passing, (filter, exact)

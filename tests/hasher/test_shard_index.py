@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from hasher.generation import Generation
 from hasher.index import HashIndex
-from hasher.rows.records import SearchQuery
 from hasher.shard import Shard
+from tests.hasher.port_search import SearchQuery, search
 
 
 def load(folder: Path) -> tuple[Shard, list[Any]]:
@@ -27,14 +27,14 @@ def load(folder: Path) -> tuple[Shard, list[Any]]:
 def answers(generation: Generation, rows: Any) -> Any:
     query = rows.vector(77)[None, :]
     return [
-        generation.search(SearchQuery(query, 40, group=group, exact=exact)).hits
+        search(generation, SearchQuery(query, 40, group=group, exact=exact)).hits
         for group in (False, True)
         for exact in (False, True)
     ]
 
 
 def search_one(generation: Generation, rows: Any) -> list[Any]:
-    return generation.search(SearchQuery(rows.vector(77)[None, :], 40)).hits[0]
+    return search(generation, SearchQuery(rows.vector(77)[None, :], 40)).hits[0]
 
 
 def fill(generation: Generation, rows: Any, first: int, count: int) -> None:

@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from deploy.local.hasher import HasherStub
 from deploy.local.process import STOP_SECONDS, ServiceProcess
 from hasher.index import NO_ID, HashIndex
 from lookalike.errors import Reason, UnavailableError
-from lookalike.v1 import collection_pb2, hasher_pb2, hasher_pb2_grpc, types_pb2
+from lookalike.v1 import collection_pb2, hasher_pb2, types_pb2
 from lookalike.wire.status import error_from_rpc
 from lookalike.wire.vectors import to_bytes
 
@@ -43,6 +44,7 @@ class Process(ServiceProcess):
         name = f"hasher-{time.monotonic_ns()}"
         super().__init__("hasher", data.parent, "--data-folder", data, *flags, name=name)
         self.channel: grpc.Channel | None = None
+        self.search_channel: grpc.Channel | None = None
         self.start()
 
     def wait_ready(self) -> Any:
@@ -55,13 +57,15 @@ class Process(ServiceProcess):
             if response.status == health_pb2.HealthCheckResponse.SERVING:
                 break
         watch.cancel()
-        return hasher_pb2_grpc.HasherServiceStub(self.channel)
+        self.search_channel = grpc.insecure_channel(f"127.0.0.1:{self.search_port}")
+        return HasherStub(self.channel, self.search_channel)
 
     def wait(self, timeout_seconds: float = STOP_SECONDS) -> int:
         """Waits for the end, then closes the channel."""
         code = super().wait(timeout_seconds)
-        if self.channel:
-            self.channel.close()
+        for channel in (self.channel, self.search_channel):
+            if channel:
+                channel.close()
         return code
 
 

@@ -18,7 +18,6 @@ from hasher.documents import document_of
 from hasher.log.base import Applied, Change, Outcome, Upsert
 from hasher.log.direct import DirectLog
 from hasher.rows import migrations
-from hasher.rows.records import SearchQuery
 from hasher.rows.schema import SCHEMA_VERSION
 from hasher.rows.store import ROWS_FILE, RowStore
 from hasher.shard import Shard
@@ -27,6 +26,7 @@ from lookalike.errors import FailedPreconditionError, Reason
 from lookalike.placement import partition_of
 from lookalike.v1 import types_pb2
 from tests.hasher.generations import opened
+from tests.hasher.port_search import SearchQuery, search
 
 ROOT = Path(__file__).parents[3]
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "schema1" / "hashers.tar.gz"
@@ -70,7 +70,7 @@ def test_a_folder_of_the_first_schema_answers_with_what_was_written(folders: lis
                 found[item.item_id] = int(item.title.removeprefix("state "))
             state = found.get(item.item_id, 0)
             query = SearchQuery(vector_of(item.item_id, state)[None, :], 1, exact=True, group=False)
-            hit = generation.search(query).hits[0][0]
+            hit = search(generation, query).hits[0][0]
             assert (hit.document, hit.score) == (document_of(item), pytest.approx(1, abs=1e-5))
         shard.close()
     assert found == PRESENT
@@ -179,6 +179,7 @@ import os, signal, sys
 from pathlib import Path
 from hasher.rows import migrations
 from hasher.rows.store import RowStore
+from tests.hasher.port_search import SearchQuery, search
 
 step = getattr(migrations, sys.argv[2])
 
