@@ -1,0 +1,218 @@
+//! One replica of a shard: its connection, its load, and whether it answers.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use prost::Message;
+use tokio::sync::Notify;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Channel, Error};
+use tonic::{Request, Status};
+
+use super::breaker::Breaker;
+use super::channel::{Parts, Raw, connect};
+use super::failure::{Failure, Kind};
+use crate::v1::HasherServiceSearchResponse as Answer;
+
+const SEARCH: &str = "/lookalike.v1.HasherService/Search";
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// The other side counts its time by itself, and a call may end there a little earlier.
+const CLOCKS_APART: Duration = Duration::from_millis(5);
+/// Another replica, if there is one, is called for so long after a call did not reach this one.
+const AVOIDED_FOR: Duration = Duration::from_secs(1);
+
+/// Is called with whether a replica is left alone, when that changes.
+pub type OnChange = Box<dyn Fn(bool) + Send + Sync>;
+
+/// One replica.
+pub struct Replica {
+    channel: Channel,
+    max_message_bytes: usize,
+    state: Mutex<State>,
+    opened: Notify,
+    in_flight: AtomicUsize,
+    on_change: OnChange,
+}
+
+struct State {
+    breaker: Breaker,
+    is_probed: bool,
+    unreachable_at: Option<Instant>,
+}
+
+/// What is sent to a replica.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The request.
+    pub message: Parts,
+    /// Metadata.
+    pub headers: MetadataMap,
+    /// How many vectors it has, each of which gets a result.
+    pub vectors: usize,
+    /// When nobody waits for the answer any more.
+    pub limit: Instant,
+}
+
+impl Question {
+    /// Whether its time is over, or was when a call of it ended just now.
+    fn is_over(&self) -> bool {
+        Instant::now() + CLOCKS_APART >= self.limit
+    }
+}
+
+impl Replica {
+    /// Of the server at `host:port`; connects with the first call. Needs a runtime.
+    ///
+    /// # Errors
+    ///
+    /// The address is none.
+    pub fn new(address: &str, max_message_bytes: usize, on_change: OnChange) -> Result<Arc<Self>, Error> {
+        let state = State { breaker: Breaker::new(Instant::now()), is_probed: false, unreachable_at: None };
+        Ok(Arc::new(Self {
+            channel: connect(address)?,
+            max_message_bytes,
+            state: Mutex::new(state),
+            opened: Notify::new(),
+            in_flight: AtomicUsize::new(0),
+            on_change,
+        }))
+    }
+
+    /// Whether it is left alone.
+    pub fn is_open(&self) -> bool {
+        self.state().breaker.is_open()
+    }
+
+    /// See [`Breaker::silences`].
+    pub fn silences(&self) -> u32 {
+        self.state().breaker.silences()
+    }
+
+    /// How unwelcome a call is: lower is better.
+    pub fn load(&self) -> (bool, usize) {
+        let unreachable_at = self.state().unreachable_at;
+        let is_avoided = unreachable_at.is_some_and(|at| at.elapsed() < AVOIDED_FOR);
+        (is_avoided, self.in_flight.load(Ordering::Relaxed))
+    }
+
+    /// Searches; what comes of it is noted here, but for a call that is given up, see [`Replica::unanswered`].
+    ///
+    /// # Errors
+    ///
+    /// No answer, or none that can be used. The call ends when the replica is found to be silent.
+    pub async fn search(self: &Arc<Self>, question: &Question) -> Result<Answer, Failure> {
+        let sent_at = Instant::now();
+        let opened = self.opened.notified();
+        let _load = Load::of(&self.in_flight);
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.ask(question) => outcome,
+            () = opened => return Err(Failure::new(Kind::Silent)),
+        };
+        match &outcome {
+            Err(failure) if failure.is_late() => self.unanswered(sent_at),
+            Err(failure) if !failure.is_answer() => {
+                self.state().unreachable_at = Some(Instant::now());
+            }
+            _ => self.answered(),
+        }
+        outcome
+    }
+
+    async fn ask(&self, question: &Question) -> Result<Answer, Failure> {
+        if question.message.iter().map(Bytes::len).sum::<usize>() > self.max_message_bytes {
+            return Err(Failure::new(Kind::RequestTooLarge));
+        }
+        let mut request = Request::new(question.message.clone());
+        *request.metadata_mut() = question.headers.clone();
+        request.set_timeout(question.limit.saturating_duration_since(Instant::now()));
+        let answer = self.unary(request, SEARCH).await;
+        let answer = answer.map_err(|status| Failure::of(&status, question.is_over()))?;
+        let answer = Answer::decode(answer).map_err(|_| Failure::new(Kind::Failed))?;
+        if answer.results.len() != question.vectors {
+            return Err(Failure::new(Kind::Failed));
+        }
+        Ok(answer)
+    }
+
+    async fn unary(&self, request: Request<Parts>, path: &'static str) -> Result<Bytes, Status> {
+        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(self.max_message_bytes);
+        grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
+        let answer = grpc.unary(request, PathAndQuery::from_static(path), Raw).await?;
+        Ok(answer.into_inner())
+    }
+
+    fn answered(&self) {
+        if self.state().breaker.answered(Instant::now()) {
+            (self.on_change)(false);
+        }
+    }
+
+    /// Takes note of a call that was given up without an answer.
+    pub fn unanswered(self: &Arc<Self>, sent_at: Instant) {
+        let mut state = self.state();
+        let has_opened = state.breaker.unanswered(sent_at, Instant::now());
+        let is_probed = std::mem::replace(&mut state.is_probed, true);
+        drop(state);
+        if has_opened {
+            (self.on_change)(true);
+            self.opened.notify_waiters();
+        }
+        if !is_probed {
+            tokio::spawn(Arc::clone(self).probe());
+        }
+    }
+
+    /// Asks every second until there is an answer, to that or to a search.
+    async fn probe(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(PROBE_EVERY).await;
+            {
+                let mut state = self.state();
+                if !state.breaker.is_in_doubt() {
+                    state.is_probed = false;
+                    return;
+                }
+            }
+            let sent_at = Instant::now();
+            let mut request = Request::new(Parts::default());
+            request.set_timeout(PROBE_EVERY);
+            let answer = self.unary(request, HEALTH);
+            let failure = match tokio::time::timeout(PROBE_EVERY, answer).await {
+                Ok(Ok(_)) => None,
+                Ok(Err(status)) => Some(Failure::of(&status, sent_at.elapsed() >= PROBE_EVERY)),
+                Err(_) => Some(Failure::new(Kind::Late)),
+            };
+            match failure {
+                Some(failure) if failure.is_late() => self.unanswered(sent_at),
+                Some(failure) if !failure.is_answer() => {}
+                _ => self.answered(),
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+/// One call in progress.
+struct Load<'a>(&'a AtomicUsize);
+
+impl<'a> Load<'a> {
+    fn of(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Load<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

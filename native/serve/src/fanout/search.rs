@@ -1,0 +1,278 @@
+//! One search of all shards: calls them at once, and waits as long as it is worth while.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tonic::metadata::MetadataMap;
+
+use super::failure::{Failure, Kind};
+use super::merge::{Merged, Wanted, merge};
+use super::patience::Patience;
+use super::replica::Question;
+use super::shard::{AtWork, Hedge, Shard};
+use crate::v1::{HasherServiceSearchResponse as Answer, ShardTiming};
+
+/// How late a timer is at least where the process got no CPU.
+const HELD_UP: Duration = Duration::from_millis(5);
+const SHARE_TOLERANCE: f64 = 1e-6;
+
+/// What is searched for, and how.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// The encoded `HasherServiceSearchRequest` without `target` and `min_positions`.
+    pub request: Bytes,
+    /// How many vectors it has.
+    pub vectors: usize,
+    /// What to keep of the hits.
+    pub wanted: Wanted,
+    /// Shard → what else its request has, encoded: its `min_positions`. These shards are waited for whatever is
+    /// enough.
+    pub needed: HashMap<usize, Bytes>,
+    /// How long the shards have; later answers count as failures.
+    pub timeout: Duration,
+    /// Once this share of the shards has answered, 0..1, the others get a short grace only.
+    pub enough: f64,
+    /// Metadata of every call.
+    pub headers: MetadataMap,
+    /// Shard → metadata of its call in place of that.
+    pub shard_headers: HashMap<usize, MetadataMap>,
+    /// Nobody waits for it: it says nothing about how long others should take, and is not hedged.
+    pub is_aside: bool,
+}
+
+/// What came of a search.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// For each vector the best hits of all shards that answered, and the codes that were scanned for it.
+    pub results: Vec<(Merged, u64)>,
+    /// The shards that answered.
+    pub answered: Vec<usize>,
+    /// The shards that did not, and why.
+    pub failures: Vec<(usize, Failure)>,
+    /// What is wrong with the request itself; then the rest is not filled in.
+    pub mistake: Option<Failure>,
+    /// Codes of the shards that answered.
+    pub codes_total: u64,
+    /// Stages by the shard that took longest.
+    pub timing: ShardTiming,
+    /// How long each shard took that answered, or was waited for in vain.
+    pub took: Vec<(usize, Duration)>,
+    /// How long merging took.
+    pub merging: Duration,
+}
+
+/// Returns whether enough of the called shards answered. The share may be a float32: 3 of 5 shards satisfy 0.6.
+#[allow(clippy::cast_precision_loss)]
+fn covers(answered: usize, called: usize, share: f64) -> bool {
+    answered as f64 + SHARE_TOLERANCE >= share * called as f64
+}
+
+type Outcome = (usize, Result<Answer, Failure>);
+
+/// A call of one shard in progress; it ends when this is dropped, unless it is kept.
+struct Call {
+    task: AbortHandle,
+    at_work: Arc<AtWork>,
+    is_kept: bool,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.task.abort();
+        }
+    }
+}
+
+struct Hedging {
+    patience: Arc<Mutex<Patience>>,
+    is_aside: bool,
+}
+
+impl Hedge for Hedging {
+    fn after(&self) -> Option<Duration> {
+        if self.is_aside { None } else { lock(&self.patience).hedge_after() }
+    }
+
+    fn take(&self) -> bool {
+        lock(&self.patience).take_hedge()
+    }
+}
+
+fn lock(patience: &Mutex<Patience>) -> std::sync::MutexGuard<'_, Patience> {
+    patience.lock().expect("nothing panics while it holds the lock")
+}
+
+/// Searches all shards; dropped, it ends their calls.
+pub async fn search(shards: Arc<[Arc<Shard>]>, patience: Arc<Mutex<Patience>>, search: Search) -> Found {
+    let start = Instant::now();
+    let mut found = Found::default();
+    let mut answers = Vec::with_capacity(shards.len());
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let mut calls = HashMap::with_capacity(shards.len());
+    for (number, shard) in shards.iter().enumerate() {
+        if shard.is_silent() {
+            found.failures.push((number, Failure::new(Kind::Silent)));
+        } else {
+            calls.insert(number, begin(number, shard, &patience, &search, start, sender.clone()));
+        }
+    }
+    drop(sender);
+    let mut collector =
+        Collector { shards: &shards, patience: &patience, search: &search, start, receiver, calls };
+    found.mistake = collector.collect(&mut found, &mut answers).await;
+    if found.mistake.is_none() {
+        collector.give_up(&mut found);
+        found.answered = answers.iter().map(|(number, _)| *number).collect();
+        take_answers(answers, &search, &mut found);
+    }
+    found
+}
+
+fn begin(
+    number: usize,
+    shard: &Arc<Shard>,
+    patience: &Arc<Mutex<Patience>>,
+    search: &Search,
+    start: Instant,
+    sender: mpsc::UnboundedSender<Outcome>,
+) -> Call {
+    let positions = search.needed.get(&number).cloned().unwrap_or_default();
+    let question = Question {
+        message: [search.request.clone(), positions, shard.target.clone()],
+        headers: search.shard_headers.get(&number).unwrap_or(&search.headers).clone(),
+        vectors: search.vectors,
+        limit: start + search.timeout,
+    };
+    let at_work = Arc::new(AtWork::default());
+    let hedging = Hedging { patience: Arc::clone(patience), is_aside: search.is_aside };
+    let (shard, working) = (Arc::clone(shard), Arc::clone(&at_work));
+    let task = tokio::spawn(async move {
+        let answer = shard.search(&question, &working, hedging);
+        let outcome = tokio::time::timeout_at(question.limit.into(), answer).await;
+        // Nobody may wait any more.
+        let _ = sender.send((number, outcome.unwrap_or_else(|_| Err(Failure::new(Kind::Late)))));
+    });
+    Call { task: task.abort_handle(), at_work, is_kept: false }
+}
+
+struct Collector<'a> {
+    shards: &'a [Arc<Shard>],
+    patience: &'a Mutex<Patience>,
+    search: &'a Search,
+    start: Instant,
+    receiver: mpsc::UnboundedReceiver<Outcome>,
+    calls: HashMap<usize, Call>,
+}
+
+impl Collector<'_> {
+    /// Waits, and returns the caller's mistake as soon as a shard finds one.
+    async fn collect(&mut self, found: &mut Found, answers: &mut Vec<(usize, Answer)>) -> Option<Failure> {
+        let limit = self.start + self.search.timeout;
+        let called = self.shards.len();
+        let mut end = limit;
+        let (mut in_grace, mut was_held_up) = (false, false);
+        while !self.calls.is_empty() {
+            let is_needed =
+                answers.is_empty() || self.calls.keys().any(|number| self.search.needed.contains_key(number));
+            if !in_grace && !is_needed && covers(answers.len(), called, self.search.enough) {
+                end = limit.min(self.end_of_grace());
+                in_grace = true;
+            }
+            match tokio::time::timeout_at(end.into(), self.receiver.recv()).await {
+                Ok(Some((number, outcome))) => {
+                    if let Some(mistake) = self.take(number, outcome, found, answers) {
+                        return Some(mistake);
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    let held_up = end.elapsed();
+                    if was_held_up || end == limit || held_up < HELD_UP {
+                        break;
+                    }
+                    // Answers may have come while this process itself stood still; nobody has looked at them yet.
+                    was_held_up = true;
+                    end = limit.min(Instant::now() + held_up);
+                }
+            }
+        }
+        None
+    }
+
+    fn end_of_grace(&self) -> Instant {
+        let silences = self.calls.keys().map(|number| self.shards[*number].silences()).min().unwrap_or(0);
+        let patience = lock(self.patience);
+        (Instant::now() + patience.grace(silences)).max(self.start + patience.usual())
+    }
+
+    fn take(
+        &mut self,
+        number: usize,
+        outcome: Result<Answer, Failure>,
+        found: &mut Found,
+        answers: &mut Vec<(usize, Answer)>,
+    ) -> Option<Failure> {
+        let call = self.calls.remove(&number)?;
+        match outcome {
+            Ok(answer) => {
+                let took = self.start.elapsed();
+                if !self.search.is_aside {
+                    lock(self.patience).answered(took);
+                }
+                found.took.push((number, took));
+                answers.push((number, answer));
+            }
+            Err(failure) if failure.is_callers_mistake() => return Some(failure),
+            Err(failure) => {
+                if failure.is_late() {
+                    self.shards[number].gave_up(&call.at_work);
+                    found.took.push((number, self.start.elapsed()));
+                }
+                found.failures.push((number, failure));
+            }
+        }
+        None
+    }
+
+    /// Gives up the calls that are still in progress.
+    fn give_up(&mut self, found: &mut Found) {
+        for (number, mut call) in self.calls.drain() {
+            let shard = &self.shards[number];
+            call.is_kept = shard.keeps(&call.task);
+            shard.gave_up(&call.at_work);
+            found.took.push((number, self.start.elapsed()));
+            found.failures.push((number, Failure::new(Kind::Late)));
+        }
+    }
+}
+
+fn take_answers(answers: Vec<(usize, Answer)>, search: &Search, found: &mut Found) {
+    let start = Instant::now();
+    found.codes_total = answers.iter().map(|(_, answer)| answer.codes_total).sum();
+    for timing in answers.iter().filter_map(|(_, answer)| answer.timing) {
+        let longest = &mut found.timing;
+        longest.hash_seconds = longest.hash_seconds.max(timing.hash_seconds);
+        longest.probe_seconds = longest.probe_seconds.max(timing.probe_seconds);
+        longest.scan_seconds = longest.scan_seconds.max(timing.scan_seconds);
+        longest.rerank_seconds = longest.rerank_seconds.max(timing.rerank_seconds);
+    }
+    let mut results: Vec<_> = answers.into_iter().map(|(_, answer)| answer.results.into_iter()).collect();
+    for _ in 0..search.vectors {
+        let of_vector: Vec<_> = results.iter_mut().filter_map(Iterator::next).collect();
+        let scanned = of_vector.iter().map(|hits| hits.codes_scanned).sum();
+        match merge(of_vector.into_iter().flat_map(|hits| hits.hits), search.wanted) {
+            Ok(merged) => found.results.push((merged, scanned)),
+            Err(_) => {
+                // A defect of a shard, and no one knows of which.
+                found.mistake = Some(Failure::new(Kind::Failed));
+                return;
+            }
+        }
+    }
+    found.merging = start.elapsed();
+}
