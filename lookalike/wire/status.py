@@ -111,6 +111,11 @@ def error_from_status(status: status_pb2.Status) -> LookalikeError:
     return error
 
 
+def error_from_bytes(details: bytes) -> LookalikeError:
+    """Rebuilds the domain error from an encoded ``google.rpc.Status``."""
+    return error_from_status(status_pb2.Status.FromString(details))
+
+
 def _take_info(error: LookalikeError, detail: object) -> None:
     info = error_details_pb2.ErrorInfo()
     detail.Unpack(info)  # type: ignore[attr-defined]

@@ -7,10 +7,9 @@ from numpy.typing import NDArray
 
 from lookalike.errors import InvalidInputError, Reason
 from lookalike.v1 import types_pb2
+from lookalike.wire.fields import header
 
 WIRE_DTYPE = np.dtype("<f4")
-_VALUES_TAG = b"\x0a"
-"""Of the packed field ``Embedding.values``."""
 
 
 def to_bytes(vectors: NDArray[np.float32]) -> bytes:
@@ -70,15 +69,7 @@ def set_values(embedding: types_pb2.Embedding, data: bytes) -> None:
 
 def _packed_header(count: int) -> bytes:
     """Returns the encoded beginning of an embedding of so many values: the tag and the length in bytes."""
-    if not count:
-        return b""
-    size = count * WIRE_DTYPE.itemsize
-    varint = bytearray()
-    while size > 0x7F:
-        varint.append(size & 0x7F | 0x80)
-        size >>= 7
-    varint.append(size)
-    return _VALUES_TAG + bytes(varint)
+    return header(types_pb2.Embedding.VALUES_FIELD_NUMBER, count * WIRE_DTYPE.itemsize) if count else b""
 
 
 def unit(vectors: NDArray[np.float32], field: str) -> NDArray[np.float32]:
