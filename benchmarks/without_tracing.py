@@ -16,7 +16,8 @@ from types import CodeType, ModuleType
 PACKAGES = ("lookalike", "gateway", "hasher", "embedder")
 TRACING = "lookalike.runtime.tracing"
 _CONTEXTS = {"outgoing", "stage", "on_behalf_of"}
-_VALUES = {"current_call", "exemplar"}
+_VALUES = {"current_call": "None", "exemplar": "None", "begin_outgoing": "[]", "untraced_headers": "{}"}
+"""Function → the expression that stands for its result."""
 _KEYWORDS = {"metadata", "headers"}
 _STATE = {"_span", "_tracing"}
 
@@ -43,8 +44,8 @@ class _Remover(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        if _called(node) in _VALUES:
-            return ast.Constant(None)
+        if value := _VALUES.get(_called(node)):
+            return ast.parse(value, mode="eval").body
         # What `outgoing` yields is sent along.
         node.keywords = [
             one for one in node.keywords if one.arg not in _KEYWORDS or not _names(one, "headers")
@@ -80,7 +81,7 @@ def without_tracing(source: str, path: str) -> ast.Module:
     """
     tree = ast.fix_missing_locations(_Remover().visit(ast.parse(source, path)))
     calls = {_called(node) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    left = calls & (_CONTEXTS | _VALUES)
+    left = calls & (_CONTEXTS | _VALUES.keys())
     if left:
         raise LeftOverError(f"{path} still calls {', '.join(sorted(left))}")
     assert isinstance(tree, ast.Module)

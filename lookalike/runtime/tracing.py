@@ -60,6 +60,23 @@ def outgoing(name: str, **attributes: _Value) -> AbstractContextManager[Mapping[
     return _untraced.get() if call is None else call.outgoing(name, attributes)
 
 
+def begin_outgoing(name: str, attributes: Iterable[Mapping[str, _Value]]) -> list[OutgoingCall]:
+    """Begins the spans of calls that are made together; none where no sampled call is being answered.
+
+    Args:
+        name: See :func:`outgoing`.
+        attributes: Of each call's span, as there.
+    """
+    call = _current.get()
+    return [] if call is None else [call.begin_outgoing(name, own) for own in attributes]
+
+
+def untraced_headers() -> Mapping[str, str]:
+    """Returns the headers of calls that no span is begun for: whether the current call is not sampled."""
+    with _untraced.get() as headers:
+        return headers
+
+
 def stage(name: str) -> AbstractContextManager[object]:
     """Returns a context that is the span of a stage of the current call."""
     call = _current.get()
@@ -126,17 +143,24 @@ class TracedCall:
     @contextmanager
     def outgoing(self, name: str, attributes: Mapping[str, _Value]) -> Iterator[Mapping[str, str]]:
         """See :func:`outgoing`."""
+        span = self._client_span(name, attributes)
+        with _ended(span):
+            yield _headers(span)
+
+    def begin_outgoing(self, name: str, attributes: Mapping[str, _Value]) -> OutgoingCall:
+        """See :func:`begin_outgoing`."""
+        return OutgoingCall(self._client_span(name, attributes))
+
+    def _client_span(self, name: str, attributes: Mapping[str, _Value]) -> Span:
         from opentelemetry.trace import Link, SpanKind
 
-        span = self._tracer.start_span(
+        return self._tracer.start_span(
             name,
             self._context(),
             SpanKind.CLIENT,
             attributes={**_rpc(name), **_own(attributes)},
             links=[Link(other.span.get_span_context()) for other in self._links],
         )
-        with _ended(span):
-            yield _headers(span)
 
     def end(self, code: str, error: LookalikeError | None) -> None:
         """Ends the call's span.
@@ -179,6 +203,31 @@ class AnsweredCall:
     attributes: Mapping[str, _Value]
     code: str
     failure: tuple[str, str] | None
+
+
+class OutgoingCall:
+    """A call to another service that is being made.
+
+    Args:
+        span: Of the call; it is shown only once it has ended.
+    """
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+        self._start_ns = time.time_ns()
+        self.headers: Mapping[str, str] = _headers(span)
+        """To send along."""
+
+    def end(self, error: BaseException | None = None, seconds: float | None = None) -> None:
+        """Ends the span.
+
+        Args:
+            error: What the call ended with, if it failed.
+            seconds: After how long it ended; None: just now.
+        """
+        if error is not None:
+            _fail(self._span, error)
+        self._span.end(None if seconds is None else self._start_ns + round(seconds * 1e9))
 
 
 class Tracing:
@@ -313,14 +362,18 @@ def _own(attributes: Mapping[str, _Value]) -> dict[str, _Value]:
 @contextmanager
 def _ended(span: Span) -> Iterator[None]:
     """Ends a span with the block, and says what went wrong there."""
-    from opentelemetry.trace import Status, StatusCode
-
     try:
         yield
     except BaseException as error:
-        kind = error.reason.value if isinstance(error, LookalikeError) else type(error).__name__
-        span.set_attribute("error.type", kind)
-        span.set_status(Status(StatusCode.ERROR))
+        _fail(span, error)
         raise
     finally:
         span.end()
+
+
+def _fail(span: Span, error: BaseException) -> None:
+    from opentelemetry.trace import Status, StatusCode
+
+    kind = error.reason.value if isinstance(error, LookalikeError) else type(error).__name__
+    span.set_attribute("error.type", kind)
+    span.set_status(Status(StatusCode.ERROR))

@@ -161,6 +161,22 @@ def test_a_call_to_another_service_takes_the_trace_along(traced: Traced) -> None
     assert not out.failed
 
 
+def test_calls_that_are_made_together_have_spans_of_their_own(traced: Traced) -> None:
+    traced.begin()
+    late, failed = tracing.begin_outgoing("x.Y/Z", ({"shard": number} for number in range(2)))
+    late.end(seconds=0.25)
+    failed.end(InvalidInputError("secret", reason=Reason.FIELD_MISSING))
+    traced.spans()
+    spans = {s.attributes.get("lookalike.shard"): s for s in traced.collector.spans if s.name == "x.Y/Z"}
+    for number, call in enumerate((late, failed)):
+        out = spans[number]
+        assert call.headers == {"traceparent": f"00-{out.trace_id}-{out.span_id}-03"}
+        assert out.kind == 3
+    assert spans[0].end_ns - spans[0].start_ns == pytest.approx(250_000_000, abs=50_000_000)
+    assert (spans[0].failed, spans[1].failed) == (False, True)
+    assert spans[1].attributes["error.type"] == "FIELD_MISSING"
+
+
 @pytest.mark.parametrize("parent", ["", PARENT.format("00")])
 def test_other_services_hear_that_a_call_is_not_sampled(collector: Collector, parent: str) -> None:
     tracing_ = open_tracing("test", ServerSettings(trace_endpoint=collector.endpoint, trace_sample_ratio=0.0))
@@ -168,7 +184,9 @@ def test_other_services_hear_that_a_call_is_not_sampled(collector: Collector, pa
 
     def call() -> tuple[TracedCall | None, str]:
         begun = tracing_.begin(f"/{METHOD}", (("traceparent", parent),) if parent else ())
+        assert tracing.begin_outgoing("x.Y/Z", [{}]) == []
         with tracing.outgoing("x.Y/Z") as headers:
+            assert tracing.untraced_headers() == headers
             return begun, headers["traceparent"]
 
     begun, sent = copy_context().run(call)
