@@ -163,7 +163,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> bytes:
         if response is None and context.code():
             return b""  # a handler that set an error's code; gRPC sends the status alone
-        content: bytes = handler.response_serializer(response)
+        # Of a long answer a handler may have the encoded form already.
+        content: bytes = response if isinstance(response, bytes) else handler.response_serializer(response)
         if len(content) > self._max_message_bytes:
             raise InvalidInputError(
                 f"the answer has {len(content)} bytes, more than one message may have; ask for fewer results"

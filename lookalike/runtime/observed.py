@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -23,6 +23,7 @@ from lookalike.wire.channel import REQUEST_ID_KEY, RETRY_KEY
 from lookalike.wire.status import CODES_BY_NUMBER, DETAILS_KEY, PUSHBACK_KEY, code_of, status_of
 
 _MAX_REQUEST_ID = 128
+_NEW_REQUEST_ID_BYTES = 16
 _PROBES = "/grpc."
 _LATE_SECONDS = 0.05
 """A call that its client ends with less time left came late: the client's clock began to run earlier."""
@@ -170,7 +171,9 @@ class ObservedCall:
                 request_id = request_id or value
             elif key in _RETRY_KEYS:
                 self._metrics.retried(self._method.name)
-        return request_id if 0 < len(request_id) <= _MAX_REQUEST_ID else uuid.uuid4().hex
+        if 0 < len(request_id) <= _MAX_REQUEST_ID:
+            return request_id
+        return os.urandom(_NEW_REQUEST_ID_BYTES).hex()
 
     async def _abort(self, error: LookalikeError) -> None:
         """Ends the call with the error's status by raising grpc.aio.AbortError."""
