@@ -23,6 +23,8 @@ from gateway.directory.sqlite import SqliteDirectory
 from gateway.fanout import Shards
 from gateway.log.direct import DirectLog
 from gateway.metrics import GatewayMetrics
+from gateway.native_fanout import Found, Hits
+from gateway.outcome import Outcome
 from gateway.quality.drift import Drift
 from gateway.quality.recall_probe import RecallMetrics, RecallProbe
 from gateway.quality.watch import Quality
@@ -31,7 +33,7 @@ from lookalike.collections import Spec
 from lookalike.runtime.calls import Calls
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.process_metrics import ProcessMetrics
-from lookalike.v1 import hasher_pb2, search_pb2, types_pb2
+from lookalike.v1 import search_pb2, types_pb2
 
 DIMENSION, ROWS, SHARDS, K = 256, 20_000, 2, 10
 ROUNDS, SEARCHES = 31, 300
@@ -46,24 +48,25 @@ class Silent:
         return lambda *_, **__: None
 
 
-class CannedShard:
-    """Answers every search with the same hits."""
+class CannedSearcher:
+    """Finds the same hits with every search, and times the shards as the real one does."""
 
-    def __init__(self, number: int) -> None:
-        self._answer = hasher_pb2.HasherServiceSearchResponse(codes_total=ROWS)
-        for field in ("hash", "probe", "scan", "rerank"):
-            setattr(self._answer.timing, f"{field}_seconds", 1e-5)
-        result = self._answer.results.add(codes_scanned=2_000)
-        for hit in range(K):
-            result.hits.add(
-                item_id=f"{number}-{hit}",
-                product_id=f"p{number}-{hit}",
-                title="A title",
-                score=0.9 - hit / 50,
-            )
+    def __init__(self, metrics: Any) -> None:
+        hits = [
+            search_pb2.Hit(item_id=f"{n}", product_id=f"p{n}", title="A title", score=0.9 - n / 50)
+            for n in range(K)
+        ]
+        encoded = search_pb2.SearchResponse(hits=hits).SerializeToString()
+        outcome = Outcome(dict.fromkeys(range(SHARDS), 1e-3))
+        self._found = Found(
+            outcome, [Hits(encoded, K, 0.9, SHARDS * 2_000)], SHARDS * ROWS, (1e-5,) * 4, {}, 1e-5
+        )
+        self._metrics = metrics
 
-    async def search(self, request: Any, *, timeout_seconds: float) -> Any:
-        return self._answer
+    async def search(self, *_: Any, **__: Any) -> Found:
+        for shard in range(SHARDS):
+            self._metrics.shard_took("search", shard, 1e-3)
+        return self._found
 
 
 def vectors(count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -80,16 +83,30 @@ async def gateway(folder: Path) -> tuple[Callable[[bool], Coroutine[Any, Any, No
     calls = ProcessMetrics(metrics, "gateway", Calls(1, 1, 1))
 
     def pipeline(measured: Any, quality: Any) -> SearchPipeline:
-        shards = Shards([CannedShard(n) for n in range(SHARDS)], "home", 1, measured)  # type: ignore[list-item]
         slots = Admission("searches", 64, 128, measured)
+        unused: Any = None
+        searcher: Any = CannedSearcher(measured)
+        shards = Shards([Silent()] * SHARDS, "home", 1, measured)  # type: ignore[list-item]
         log = DirectLog(shards, "log", 1 << 24)
-        return SearchPipeline(directory, None, shards, log, slots, measured, quality, 60.0)  # type: ignore[arg-type]
+        return SearchPipeline(
+            directory,
+            unused,
+            searcher,
+            shards,
+            log,
+            slots,
+            measured,
+            quality,
+            60.0,
+        )
 
     own = GatewayMetrics(metrics)
     shards = Shards((), "home", 1, own)
     drift = Drift(directory, shards, metrics, 300.0)
     options = {"interval_seconds": 10.0, "share": 0.01, "timeout_seconds": 5.0}
-    probe = RecallProbe(directory, shards, Admission("writes", 1, 1, own), RecallMetrics(metrics), **options)
+    searcher: Any = CannedSearcher(own)
+    writes = Admission("writes", 1, 1, own)
+    probe = RecallProbe(directory, searcher, writes, RecallMetrics(metrics), **options)
     with_metrics = pipeline(own, Quality(drift, probe, metrics))
     without = pipeline(Silent(), Silent())
     embedding = types_pb2.Embedding(values=vectors(1)[0].tolist())

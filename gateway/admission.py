@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 from gateway.deadline import Deadline
 from gateway.metrics import GatewayMetrics, Requests
@@ -42,26 +41,29 @@ class Admission:
         """Whether requests wait, or half of the slots are taken: no time for what can wait."""
         return self._waiting > 0 or 2 * self._running >= self._max_running
 
-    @asynccontextmanager
-    async def slot(self, deadline: Deadline) -> AsyncIterator[None]:
-        """Waits for a slot and holds it.
+    def slot(self, deadline: Deadline) -> _Slot:
+        """Returns a context that waits for a slot and holds it.
 
         Raises:
             OverloadedError: Too many wait already.
             DeadlineError: The deadline passed before the request's turn came.
         """
-        await self._enter(deadline)
-        self._running += 1
-        start = time.monotonic()
-        try:
-            yield
-        finally:
-            self._running -= 1
-            self._slots.release()
-            self._mean_seconds += _SMOOTHING * (time.monotonic() - start - self._mean_seconds)
+        return _Slot(self, deadline)
+
+    def _leave(self, held_seconds: float) -> None:
+        self._running -= 1
+        self._slots.release()
+        self._mean_seconds += _SMOOTHING * (held_seconds - self._mean_seconds)
 
     async def _enter(self, deadline: Deadline) -> None:
-        if self._slots.locked() and self._waiting >= self._max_waiting:
+        if self._slots.locked():
+            await self._wait(deadline)
+        else:
+            await self._slots.acquire()  # at once
+        self._running += 1
+
+    async def _wait(self, deadline: Deadline) -> None:
+        if self._waiting >= self._max_waiting:
             self._metrics.refused(self._what, "full")
             raise self._overloaded()
         self._waiting += 1
@@ -86,3 +88,22 @@ class Admission:
             f"too many {self._what} at once",
             retry_after_seconds=min(max(ahead, _MIN_RETRY_SECONDS), _MAX_RETRY_SECONDS),
         )
+
+
+class _Slot:
+    """A slot while it is held: each search has one, so that it is no generator."""
+
+    __slots__ = ("_admission", "_deadline", "_start")
+
+    def __init__(self, admission: Admission, deadline: Deadline) -> None:
+        self._admission = admission
+        self._deadline = deadline
+
+    async def __aenter__(self) -> None:
+        await self._admission._enter(self._deadline)
+        self._start = time.monotonic()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._admission._leave(time.monotonic() - self._start)

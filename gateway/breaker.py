@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -40,31 +39,17 @@ class Breaker:
         self._seconds = seconds
         self.given_up = 0
         """Calls in a row that were given up without an answer."""
-        self.silences = 0
-        """How often in a row it was waited for in vain; calls that were under way together count once."""
-        self._silent_until = -math.inf
-        """When the last of them ended."""
         self._silent_since = self._answered_at = clock()
         self._waiting: set[asyncio.Task[Any]] = set()
-        self._kept: asyncio.Task[Any] | None = None
 
     def watch(self, call: asyncio.Task[Any]) -> None:
         """Takes a call that is under way; it is cancelled when the breaker opens."""
         self._waiting.add(call)
         call.add_done_callback(self._waiting.discard)
 
-    def keeps(self, call: asyncio.Task[Any]) -> bool:
-        """Takes a call that nobody waits for any more, and returns whether it goes on.
-
-        One does: if the shard only paused, its answer says so long before the next probe.
-        """
-        if self._kept is None or self._kept.done():
-            self._kept = call
-        return self._kept is call
-
     def answered(self) -> None:
         """Takes note of an answer of whatever kind."""
-        self.given_up = self.silences = 0
+        self.given_up = 0
         self._answered_at = self._clock()
         if self.is_open:
             self.is_open = False
@@ -81,9 +66,6 @@ class Breaker:
         self._silent_since = min(self._silent_since, since) if self.given_up else since
         self.given_up += 1
         now = self._clock()
-        if sent_at >= self._silent_until:
-            self.silences += 1
-            self._silent_until = now
         long_enough = now - self._silent_since >= self._seconds
         if not self.is_open and self.given_up >= self._calls and long_enough:
             self.is_open = True

@@ -73,25 +73,17 @@ class GrpcShard:
     """The hasher at the other end of a channel.
 
     Args:
-        channel: To the hasher; the caller closes it, as it does the other.
-        search_channel: To its search port.
+        channel: To the hasher; the caller closes it.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, search_channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = hasher_pb2_grpc.HasherServiceStub(channel)
-        self._search_stub = hasher_pb2_grpc.HasherServiceStub(search_channel)
 
     async def apply(
         self, request: hasher_pb2.ApplyRequest, *, timeout_seconds: float
     ) -> hasher_pb2.ApplyResponse:
         """See :class:`gateway.peers.Shard`."""
         return await self._call(self._stub.Apply, "Apply", request, timeout_seconds)
-
-    async def search(
-        self, request: hasher_pb2.HasherServiceSearchRequest, *, timeout_seconds: float
-    ) -> hasher_pb2.HasherServiceSearchResponse:
-        """See :class:`gateway.peers.Shard`."""
-        return await self._call(self._search_stub.Search, "Search", request, timeout_seconds)
 
     async def get_rows(
         self, request: hasher_pb2.GetRequest, *, timeout_seconds: float
@@ -129,10 +121,10 @@ async def _answer(call: Awaitable[_Response], peer: str, unavailable: Reason) ->
         described = described_error(failure)
         if described is None:
             raise _of_transport(error_from_rpc(failure), peer, unavailable) from None
-        raise _of_peer(described, peer, unavailable) from None
+        raise of_peer(described, peer, unavailable) from None
 
 
-def _of_peer(error: LookalikeError, peer: str, unavailable: Reason) -> LookalikeError:
+def of_peer(error: LookalikeError, peer: str, unavailable: Reason) -> LookalikeError:
     """Keeps what the peer says, which is meant for callers, but for its defects."""
     if type(error) is LookalikeError:
         return LookalikeError(f"{peer} failed")
@@ -141,15 +133,19 @@ def _of_peer(error: LookalikeError, peer: str, unavailable: Reason) -> Lookalike
     return error
 
 
+def too_large(which: str) -> InvalidInputError:
+    """Returns the error of a call whose "request" or "answer" is longer than a message may be."""
+    return InvalidInputError(
+        f"the {which} does not fit into one message: ask for less at once",
+        reason=Reason.BATCH_TOO_LARGE,
+    )
+
+
 def _of_transport(error: LookalikeError, peer: str, unavailable: Reason) -> LookalikeError:
     """Says what happened to a call whose peer said nothing, without what gRPC says about the connection."""
     match error:
-        case OverloadedError() if too_large := _TOO_LARGE.search(error.message):
-            which = "request" if too_large["request"] else "answer"
-            return InvalidInputError(
-                f"the {which} does not fit into one message: ask for less at once",
-                reason=Reason.BATCH_TOO_LARGE,
-            )
+        case OverloadedError() if found := _TOO_LARGE.search(error.message):
+            return too_large("request" if found["request"] else "answer")
         case OverloadedError():
             return OverloadedError(f"{peer} is overloaded", retry_after_seconds=error.retry_after_seconds)
         case DeadlineError():

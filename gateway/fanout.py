@@ -1,4 +1,7 @@
-"""Calling many shards at once, each under its identity, for as long as waiting is worth while."""
+"""Calling many shards at once, each under its identity, for what is not searched.
+
+Searches go through :mod:`gateway.native_fanout`.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,12 @@ from copy import deepcopy
 from functools import lru_cache
 from typing import Any, TypeVar
 
-import structlog
-
 from gateway.breaker import Breaker
+from gateway.failures import report_failures, report_silence
 from gateway.metrics import GatewayMetrics
-from gateway.outcome import Outcome, cause_of, covers, is_callers_mistake
-from gateway.patience import Patience
+from gateway.outcome import Outcome, is_callers_mistake
 from gateway.peers import Shard, ShardRequest, SilentError, UnreachableError
-from lookalike.errors import DeadlineError, LookalikeError, Reason
+from lookalike.errors import DeadlineError, LookalikeError
 from lookalike.limits import MAX_PARTITION_COUNT
 from lookalike.placement import partition_of, shard_of
 from lookalike.v1 import hasher_pb2
@@ -24,11 +25,8 @@ from lookalike.v1 import hasher_pb2
 T = TypeVar("T")
 R = TypeVar("R", bound=ShardRequest)
 
-_PASSING = (Reason.LOG_POSITION_NOT_REACHED, Reason.OVERLOADED, Reason.SHUTTING_DOWN)
-_HELD_UP_SECONDS = 0.005
-"""How late a timer is at least where the process got no CPU, or its event loop was blocked."""
+_ROWS = "rows"
 _shard_of = lru_cache(maxsize=2 * MAX_PARTITION_COUNT)(shard_of)
-log = structlog.get_logger()
 
 
 class Shards:
@@ -53,7 +51,6 @@ class Shards:
         self._shards = tuple(shards)
         self._metrics = metrics
         self._clock = clock
-        self._patience = Patience()
         self._targets = [
             hasher_pb2.ShardIdentity(
                 installation_id=installation_id,
@@ -89,22 +86,17 @@ class Shards:
         requests: Mapping[int, R],
         timeout_seconds: float,
         *,
-        enough: float = 1.0,
-        needed: Collection[int] = (),
         probe: bool = False,
         aside: str = "",
     ) -> Outcome[T]:
-        """Calls shards in parallel, and waits for them as long as it is worth while.
+        """Calls shards in parallel, and waits for all of them.
 
         Args:
             method: Of :class:`gateway.peers.Shard`.
             requests: Shard → what to ask it for, without ``target``, which is filled in here.
             timeout_seconds: For all calls; later answers count as failures.
-            enough: Once this share of the shards has answered, the others get a short grace only.
-            needed: Shards that are waited for even then.
             probe: Asks shards that do not answer calls, too, and counts no failures.
-            aside: Names calls that nobody waits for: they are timed under this name, count no failures, and
-                say nothing about how long others should take.
+            aside: Names calls that nobody waits for: they are timed under this name, and count no failures.
 
         Raises:
             LookalikeError: A shard says that the request itself is wrong; the others are not waited for.
@@ -120,21 +112,17 @@ class Shards:
             call = asyncio.ensure_future(self._timed(method, number, request, timeout_seconds, aside))
             self._breakers[number].watch(call)
             calls[call] = number
-        late: Collection[asyncio.Task[T]] = ()
         try:
-            late = await self._collect(
-                method.__name__, calls, outcome, sent_at, timeout_seconds, enough, needed
-            )
+            late = await self._collect(calls, outcome, timeout_seconds)
         finally:
-            for call, number in calls.items():
+            for call in calls:
                 call.add_done_callback(_forget)
-                if call not in late or not self._breakers[number].keeps(call):
-                    call.cancel()
+                call.cancel()
         for number in map(calls.__getitem__, late):
             outcome.failures[number] = DeadlineError("the shard did not answer in time")
             self._breakers[number].unanswered(sent_at)
         if not (probe or aside):
-            self._count_failures(outcome)
+            report_failures(outcome.failures, self._metrics)
         return outcome
 
     async def _timed(
@@ -145,7 +133,7 @@ class Shards:
         timeout_seconds: float,
         aside: str,
     ) -> T:
-        """Calls one shard, and lets its breaker and the patience for others learn from that."""
+        """Calls one shard, and lets its breaker learn from that."""
         sent_at = self._clock()
         # `method` is the protocol's; the shard has its own.
         call: Callable[..., Awaitable[T]] = getattr(self._shards[number], method.__name__)
@@ -162,44 +150,22 @@ class Shards:
         except LookalikeError:
             self._breakers[number].answered()
             raise
-        seconds = self._clock() - sent_at
         self._breakers[number].answered()
-        if not aside:
-            self._patience.answered(method.__name__, seconds)
-        self._metrics.shard_took(aside or method.__name__, number, seconds)
+        self._metrics.shard_took(aside or method.__name__, number, self._clock() - sent_at)
         return answer
 
     async def _collect(
-        self,
-        call_name: str,
-        calls: Mapping[asyncio.Task[T], int],
-        outcome: Outcome[T],
-        sent_at: float,
-        timeout_seconds: float,
-        enough: float,
-        needed: Collection[int],
+        self, calls: Mapping[asyncio.Task[T], int], outcome: Outcome[T], timeout_seconds: float
     ) -> Collection[asyncio.Task[T]]:
         """Waits, and returns the calls that were given up."""
         pending = set(calls)
-        end = limit = sent_at + timeout_seconds
-        called = len(calls) + len(outcome.failures)
-        in_grace = was_held_up = False
+        end = self._clock() + timeout_seconds
         while pending:
-            still_needed = not outcome.answers or any(calls[call] in needed for call in pending)
-            if not in_grace and not still_needed and covers(len(outcome.answers), called, enough):
-                silences = min(self._breakers[calls[call]].silences for call in pending)
-                grace_end = self._clock() + self._patience.grace_seconds(call_name, silences)
-                end = min(limit, max(grace_end, sent_at + self._patience.usual_seconds(call_name)))
-                in_grace = True
             done, pending = await asyncio.wait(
                 pending, timeout=max(end - self._clock(), 0), return_when=asyncio.FIRST_COMPLETED
             )
             if not done:
-                held_up = self._clock() - end
-                if was_held_up or end == limit or held_up < _HELD_UP_SECONDS:
-                    break
-                # Answers may have come while the gateway itself stood still; nobody has looked at them yet.
-                was_held_up, end = True, min(limit, self._clock() + held_up)
+                break
             for call in done:
                 self._take(call, calls[call], outcome)
         return pending
@@ -216,19 +182,8 @@ class Shards:
         else:
             raise error
 
-    def _count_failures(self, outcome: Outcome[Any]) -> None:
-        for number, error in outcome.failures.items():
-            self._metrics.shard_failed(number, cause_of(error))
-            unsaid = isinstance(error, DeadlineError | UnreachableError)
-            if not unsaid and error.reason not in _PASSING:
-                log.error("shard_failed", shard=number, reason=error.reason.value, error=error.message)
-
     def _breaker(self, number: int) -> Breaker:
-        def changed(is_open: bool) -> None:
-            self._metrics.shard_silent(number, is_open)
-            log.warning("shard_stopped_answering" if is_open else "shard_answers_again", shard=number)
-
-        return Breaker(self._clock, changed)
+        return Breaker(self._clock, lambda is_open: report_silence(number, _ROWS, is_open, self._metrics))
 
 
 def _forget(call: asyncio.Task[Any]) -> None:

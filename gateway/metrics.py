@@ -143,6 +143,7 @@ class GatewayMetrics:
             "Whether a service that the gateway calls answered the last check, with all data it should have.",
             ("dependency",),
         )
+        self._silent_calls: set[tuple[int, str]] = set()
         self._silent = metrics.gauge(
             "lookalike_gateway_shard_silent",
             "Whether a shard is left alone as it stopped answering.",
@@ -241,9 +242,13 @@ class GatewayMetrics:
         """Counts one failed call to a shard."""
         self._shard_failures.labels(str(shard), cause).inc()
 
-    def shard_silent(self, shard: int, silent: bool) -> None:
-        """Notes whether a shard is left alone."""
-        self._silent.labels(str(shard)).set(silent)
+    def shard_silent(self, shard: int, call: str, silent: bool) -> None:
+        """Notes whether a shard is left alone; searches and other calls ask different ports of it."""
+        if silent:
+            self._silent_calls.add((shard, call))
+        else:
+            self._silent_calls.discard((shard, call))
+        self._silent.labels(str(shard)).set(any(one == shard for one, _ in self._silent_calls))
 
     def embedder_took(self, call: str, seconds: float) -> None:
         """Takes how long a call to the embedder took; ``call`` is its name."""

@@ -9,6 +9,7 @@ from gateway.search import SearchPipeline
 from lookalike import limits
 from lookalike.errors import InvalidInputError, LookalikeError, Reason
 from lookalike.v1 import search_pb2
+from lookalike.wire.fields import as_field
 from lookalike.wire.status import status_of
 
 _AT_ONCE = 8
@@ -21,7 +22,7 @@ async def search_many(
     request: search_pb2.MultiSearchRequest,
     deadline: Deadline,
     max_message_bytes: int,
-) -> search_pb2.MultiSearchResponse:
+) -> bytes:
     """Runs searches, a few at once.
 
     An answer for which the others leave no room in the message fails alone (``BATCH_TOO_LARGE``).
@@ -31,6 +32,9 @@ async def search_many(
         request: The searches.
         deadline: Of the call.
         max_message_bytes: Limit of the whole answer.
+
+    Returns:
+        An encoded ``MultiSearchResponse``.
 
     Raises:
         InvalidInputError: No search, or too many.
@@ -45,21 +49,22 @@ async def search_many(
     some_at_once = asyncio.Semaphore(_AT_ONCE)
     room = max_message_bytes - _STATUS_BYTES * len(request.searches)
 
-    async def one(search: search_pb2.SearchRequest) -> search_pb2.SearchResult:
+    async def one(search: search_pb2.SearchRequest) -> bytes:
         nonlocal room
         async with some_at_once:
             try:
                 response = await pipeline.search(search, deadline)
-                if response.ByteSize() > room:
+                if len(response) > room:
                     raise _no_room(max_message_bytes)
             except LookalikeError as error:
-                return search_pb2.SearchResult(error=status_of(error))
-            room -= response.ByteSize()
-            return search_pb2.SearchResult(response=response)
+                return search_pb2.SearchResult(error=status_of(error)).SerializeToString()
+            room -= len(response)
+            return as_field(search_pb2.SearchResult.RESPONSE_FIELD_NUMBER, response)
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(search)) for search in request.searches]
-    return search_pb2.MultiSearchResponse(results=[task.result() for task in tasks])
+    results = search_pb2.MultiSearchResponse.RESULTS_FIELD_NUMBER
+    return b"".join(as_field(results, task.result()) for task in tasks)
 
 
 def _no_room(max_message_bytes: int) -> InvalidInputError:

@@ -11,11 +11,7 @@ from lookalike.errors import UnavailableError
 from lookalike.v1 import embedder_pb2, hasher_pb2
 
 ShardRequest: TypeAlias = (
-    hasher_pb2.ApplyRequest
-    | hasher_pb2.HasherServiceSearchRequest
-    | hasher_pb2.GetRequest
-    | hasher_pb2.ListRequest
-    | hasher_pb2.DescribeRequest
+    hasher_pb2.ApplyRequest | hasher_pb2.GetRequest | hasher_pb2.ListRequest | hasher_pb2.DescribeRequest
 )
 """Each names the shard that it is meant for in ``target``."""
 
@@ -49,18 +45,12 @@ class Embedder(Protocol):
 
 
 class Shard(Protocol):
-    """One hasher."""
+    """One hasher; searches of it go through :mod:`gateway.native_fanout`."""
 
     async def apply(
         self, request: hasher_pb2.ApplyRequest, *, timeout_seconds: float
     ) -> hasher_pb2.ApplyResponse:
         """Applies one change, durably."""
-        ...
-
-    async def search(
-        self, request: hasher_pb2.HasherServiceSearchRequest, *, timeout_seconds: float
-    ) -> hasher_pb2.HasherServiceSearchResponse:
-        """Finds the nearest rows."""
         ...
 
     async def get_rows(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,8 +17,8 @@ from gateway.directory.base import Collection, Directory
 from gateway.embedding import embed_query
 from gateway.fanout import Shards
 from gateway.log.base import WriteLog
-from gateway.merge import merge_hits
 from gateway.metrics import GatewayMetrics
+from gateway.native_fanout import Found, Searcher
 from gateway.offload import off_loop
 from gateway.outcome import Outcome
 from gateway.peers import Embedder, Shard
@@ -30,8 +30,6 @@ from lookalike.runtime.tracing import current_call
 from lookalike.v1 import hasher_pb2, search_pb2, types_pb2
 
 _LOOKUP_SHARE = 0.5
-_HIT_BYTES = 100
-"""What a hit is taken for when the work of merging is judged; most have more."""
 _LOG_SECONDS = 1.0
 log = structlog.get_logger()
 
@@ -52,7 +50,8 @@ class SearchPipeline:
     Args:
         directory: Which collections there are.
         embedder: For queries by photo.
-        shards: All of them.
+        searcher: Searches the shards.
+        shards: Say what they hold of an item.
         write_log: Whose positions a search may demand.
         admission: How many searches run at once.
         metrics: Where stages are timed.
@@ -64,6 +63,7 @@ class SearchPipeline:
         self,
         directory: Directory,
         embedder: Embedder,
+        searcher: Searcher,
         shards: Shards,
         write_log: WriteLog,
         admission: Admission,
@@ -73,6 +73,7 @@ class SearchPipeline:
     ) -> None:
         self._directory = directory
         self._embedder = embedder
+        self._searcher = searcher
         self._shards = shards
         self._log = write_log
         self._admission = admission
@@ -81,23 +82,25 @@ class SearchPipeline:
         self._slow_seconds = slow_seconds
         self._slow_log = Throttle(_LOG_SECONDS)
 
-    async def search(
-        self, request: search_pb2.SearchRequest, deadline: Deadline
-    ) -> search_pb2.SearchResponse:
-        """Finds the nearest products or items; the errors are those that search.proto lists."""
+    async def search(self, request: search_pb2.SearchRequest, deadline: Deadline) -> bytes:
+        """Finds the nearest products or items; the errors are those that search.proto lists.
+
+        Returns:
+            An encoded ``SearchResponse``: the hits are as their shards encoded them.
+        """
         waits = _Waits(time.perf_counter())
         response = search_pb2.SearchResponse()
         try:
             async with self._admission.slot(deadline):
                 waits.slot_seconds = time.perf_counter() - waits.start
-                await self._answer(request, response, deadline, waits)
+                encoded_hits = await self._answer(request, response, deadline, waits)
         finally:
             # A search that failed or came late took its time, too.
             timing = response.timing
             timing.total_seconds = time.perf_counter() - waits.start
             timing.admit_seconds = timing.admit_seconds or timing.total_seconds
             self._observe(response, waits)
-        return response
+        return encoded_hits + response.SerializeToString()
 
     def _observe(self, response: search_pb2.SearchResponse, waits: _Waits) -> None:
         timing, coverage = response.timing, response.coverage
@@ -129,43 +132,27 @@ class SearchPipeline:
         response: search_pb2.SearchResponse,
         deadline: Deadline,
         waits: _Waits,
-    ) -> None:
+    ) -> bytes:
+        """Fills in all but the hits, and returns these, encoded."""
         timing = response.timing
         options = await off_loop(request.filter.ByteSize(), lambda: check_options(request))
         collection = self._directory.resolve(request.collection)
         positions = self._positions(request.min_log_position, collection)
         asked = await self._asked(request.query, collection, options, deadline, timing, waits)
 
-        before = time.perf_counter()
-        try:
-            outcome = await self._fan_out(asked, positions, deadline)
-        finally:
-            timing.fanout_seconds = time.perf_counter() - before
-        answers = outcome.answers.values()
-        response.coverage.CopyFrom(_coverage(outcome, self._shards.count))
+        found = await self._find(asked, positions, deadline, timing)
+        outcome = found.outcome
+        _cover(response.coverage, found, self._shards.count)
         self._check_coverage(outcome, options, collection)
-        timing.hash_seconds = max((answer.timing.hash_seconds for answer in answers), default=0.0)
-        timing.probe_seconds = max((answer.timing.probe_seconds for answer in answers), default=0.0)
-        timing.scan_seconds = max((answer.timing.scan_seconds for answer in answers), default=0.0)
-        timing.rerank_seconds = max((answer.timing.rerank_seconds for answer in answers), default=0.0)
-
-        before = time.perf_counter()
-        hits_in = [answer.results[0].hits for answer in answers]
-        hits = await off_loop(
-            _HIT_BYTES * sum(map(len, hits_in)),
-            lambda: merge_hits(
-                hits_in,
-                options.k,
-                group_by_product=options.group_by_product,
-                min_score=options.min_score,
-            ),
+        timing.hash_seconds, timing.probe_seconds, timing.scan_seconds, timing.rerank_seconds = (
+            found.stage_seconds
         )
-        response.hits.extend(hits)
         if asked.embedded:
             response.predicted_categories.extend(asked.embedded.predictions)
         response.model_version = collection.spec.model_version
-        timing.merge_seconds = time.perf_counter() - before
-        self._quality.answered(asked, hits)
+        (hits,) = found.hits
+        self._quality.answered(asked, hits.best_score)
+        return hits.encoded
 
     def _positions(self, token: str, collection: Collection) -> dict[int, dict[int, int]]:
         """Returns what each shard must have reached: shard → lane → position."""
@@ -243,23 +230,30 @@ class SearchPipeline:
             self._directory.check_current(collection)  # nothing is lost where it was deleted meanwhile
             raise
 
-    async def _fan_out(
-        self, asked: Asked, positions: Mapping[int, Mapping[int, int]], deadline: Deadline
-    ) -> Outcome[hasher_pb2.HasherServiceSearchResponse]:
-        requests = self._shards.for_all(asked.request())
-        for number, lanes in positions.items():
-            requests[number].min_positions.update(lanes)
-        return await self._shards.ask(
-            Shard.search,
-            requests,
-            deadline.call_timeout_seconds("searching the shards"),
-            enough=asked.options.min_coverage,
-            needed=positions.keys(),
-        )
+    async def _find(
+        self,
+        asked: Asked,
+        positions: dict[int, dict[int, int]],
+        deadline: Deadline,
+        timing: types_pb2.Timing,
+    ) -> Found:
+        before = time.perf_counter()
+        try:
+            found = await self._searcher.search(
+                asked.request(),
+                deadline.call_timeout_seconds("searching the shards"),
+                min_score=asked.options.min_score,
+                enough=asked.options.min_coverage,
+                min_positions=positions,
+            )
+            timing.merge_seconds = found.merge_seconds
+            return found
+        finally:
+            timing.fanout_seconds = time.perf_counter() - before - timing.merge_seconds
 
     def _check_coverage(
         self,
-        outcome: Outcome[hasher_pb2.HasherServiceSearchResponse],
+        outcome: Outcome[float],
         options: SearchOptions,
         collection: Collection,
     ) -> None:
@@ -278,13 +272,9 @@ class SearchPipeline:
         )
 
 
-def _coverage(
-    outcome: Outcome[hasher_pb2.HasherServiceSearchResponse], shards_total: int
-) -> types_pb2.Coverage:
-    return types_pb2.Coverage(
-        shards_total=shards_total,
-        shards_answered=len(outcome.answers),
-        codes_scanned=sum(answer.results[0].codes_scanned for answer in outcome.answers.values()),
-        codes_total=sum(answer.codes_total for answer in outcome.answers.values()),
-        degraded_reason=outcome.degraded_reason,
-    )
+def _cover(coverage: types_pb2.Coverage, found: Found, shards_total: int) -> None:
+    coverage.shards_total = shards_total
+    coverage.shards_answered = len(found.outcome.answers)
+    coverage.codes_scanned = sum(hits.codes_scanned for hits in found.hits)
+    coverage.codes_total = found.codes_total
+    coverage.degraded_reason = found.outcome.degraded_reason

@@ -20,6 +20,7 @@ from gateway.ingest import Ingest
 from gateway.log.direct import DirectLog
 from gateway.measured import MeasuredEmbedder
 from gateway.metrics import GatewayMetrics
+from gateway.native_fanout import Searcher
 from gateway.peers import Embedder, Shard
 from gateway.quality.drift import Drift
 from gateway.quality.recall_probe import RecallMetrics, RecallProbe
@@ -66,15 +67,17 @@ async def run(settings: GatewaySettings) -> None:
             return channel
 
         embedder = GrpcEmbedder(connect(settings.embedder, balanced=True))
-        shards = [
-            GrpcShard(connect(address.calls), connect(address.searches))
-            for address in settings.hasher_addresses
-        ]
-        await build_server(settings, directory, embedder, shards).run()
+        shards = [GrpcShard(connect(address.calls)) for address in settings.hasher_addresses]
+        searched = [(address.searches,) for address in settings.hasher_addresses]
+        await build_server(settings, directory, embedder, shards, searched).run()
 
 
 def build_server(
-    settings: GatewaySettings, directory: Directory, embedder: Embedder, peers: Sequence[Shard]
+    settings: GatewaySettings,
+    directory: Directory,
+    embedder: Embedder,
+    peers: Sequence[Shard],
+    searched: Sequence[Sequence[str]],
 ) -> ServerRunner:
     """Assembles the gateway.
 
@@ -83,6 +86,7 @@ def build_server(
         directory: Which collections there are; the caller closes it.
         embedder: To call.
         peers: The hashers to call, in the order of their numbers.
+        searched: Shard → ``host:port`` of what answers its searches: one address for each replica.
     """
     metrics = Metrics()
     measured = GatewayMetrics(metrics)
@@ -90,39 +94,26 @@ def build_server(
     shards = Shards(peers, directory.installation_id, directory.layout_epoch, measured)
     draining = asyncio.Event()
     max_bytes = settings.max_message_bytes
+    searcher = Searcher(searched, directory.installation_id, directory.layout_epoch, measured, max_bytes)
 
     searches = Admission("searches", settings.max_searches, settings.max_waiting_searches, measured)
     writes = Admission("writes", settings.max_writes, settings.max_waiting_writes, measured)
     write_log = DirectLog(shards, f"{directory.installation_id}.{directory.layout_epoch}", max_bytes)
     drift = Drift(directory, shards, metrics, settings.profile_interval_seconds)
-    probe = _recall_probe(settings, directory, shards, searches, metrics)
+    probe = _recall_probe(settings, directory, searcher, searches, metrics)
+    quality, slow_seconds = Quality(drift, probe, metrics), settings.slow_search_seconds
     pipeline = SearchPipeline(
-        directory,
-        embedder,
-        shards,
-        write_log,
-        searches,
-        measured,
-        Quality(drift, probe, metrics),
-        settings.slow_search_seconds,
+        directory, embedder, searcher, shards, write_log, searches, measured, quality, slow_seconds
     )
     writer = Writer(directory, embedder, write_log, writes, measured)
     reader = Reader(directory, shards, max_bytes)
     ingest = Ingest(writer, draining, settings.ingest_batch_seconds, measured)
-    readiness = Readiness(
-        directory,
-        embedder,
-        shards,
-        measured,
-        ready_coverage=settings.ready_coverage,
-        timeout_seconds=settings.readiness_timeout_seconds,
-    )
+    readiness = _readiness(settings, directory, embedder, shards, measured)
     watch(directory, metrics)
     _warn_of_unfinished(directory)
+    search = SearchServicer(pipeline, embedder, shards.count, max_bytes)
     services = [
-        _service(
-            "SearchService", SearchServicer(pipeline, embedder, shards.count, max_bytes), readiness.shards
-        ),
+        _service("SearchService", search, readiness.shards),
         _service("CatalogService", CatalogServicer(writer, reader, ingest), readiness.shards),
         _service(
             "CollectionService",
@@ -131,21 +122,48 @@ def build_server(
         ),
     ]
     return ServerRunner(
-        "gateway", services, settings, metrics, draining=draining, background=[drift.run, probe.run]
+        "gateway",
+        services,
+        settings,
+        metrics,
+        draining=draining,
+        background=[drift.run, probe.run],
+        close=[searcher.close],
     )
 
 
 def _recall_probe(
-    settings: GatewaySettings, directory: Directory, shards: Shards, searches: Admission, metrics: Metrics
+    settings: GatewaySettings,
+    directory: Directory,
+    searcher: Searcher,
+    searches: Admission,
+    metrics: Metrics,
 ) -> RecallProbe:
     return RecallProbe(
         directory,
-        shards,
+        searcher,
         searches,
         RecallMetrics(metrics),
         interval_seconds=settings.recall_probe_interval_seconds,
         share=settings.recall_probe_share,
         timeout_seconds=settings.recall_probe_timeout_seconds,
+    )
+
+
+def _readiness(
+    settings: GatewaySettings,
+    directory: Directory,
+    embedder: Embedder,
+    shards: Shards,
+    measured: GatewayMetrics,
+) -> Readiness:
+    return Readiness(
+        directory,
+        embedder,
+        shards,
+        measured,
+        ready_coverage=settings.ready_coverage,
+        timeout_seconds=settings.readiness_timeout_seconds,
     )
 
 

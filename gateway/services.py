@@ -57,16 +57,14 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self._shard_count = shard_count
         self._max_message_bytes = max_message_bytes
 
-    async def Search(
-        self, request: search_pb2.SearchRequest, context: grpc.aio.ServicerContext
-    ) -> search_pb2.SearchResponse:
-        """See search.proto."""
+    async def Search(self, request: search_pb2.SearchRequest, context: grpc.aio.ServicerContext) -> bytes:
+        """See search.proto; the answer is encoded already."""
         return await self._pipeline.search(request, deadline_of(context))
 
     async def MultiSearch(
         self, request: search_pb2.MultiSearchRequest, context: grpc.aio.ServicerContext
-    ) -> search_pb2.MultiSearchResponse:
-        """See search.proto."""
+    ) -> bytes:
+        """See search.proto; the answer is encoded already."""
         return await search_many(self._pipeline, request, deadline_of(context), self._max_message_bytes)
 
     async def Classify(

@@ -11,7 +11,9 @@ from hasher.filters import Attributes, Condition, Filter
 __all__ = [
     "DamagedError",
     "EnginePanicError",
+    "NativeFanout",
     "NativeIndex",
+    "NativeSearch",
     "SearchPort",
     "SyncTimes",
     "active_isa",
@@ -21,6 +23,7 @@ __all__ = [
     "force_isa",
     "hamming_distances",
     "hamming_top_k",
+    "merge_hits",
     "rotate",
 ]
 
@@ -190,6 +193,59 @@ class SearchPort:
         self, patience_seconds: float
     ) -> tuple[list[tuple[str, str, str]], list[PortTrace]] | None: ...
     def metrics(self) -> _PortMetrics: ...
+
+# Documented by `gateway.native_fanout`: the kind of a failure and its encoded google.rpc.Status.
+_Failure = tuple[str, bytes]
+# Number, (encoded hits, hits, best score, codes scanned) of each vector, shards that answered, failures, the
+# caller's mistake, codes in all, seconds of hash, probe, scan and rerank, of the shards, and of merging.
+_Found = tuple[
+    int,
+    list[tuple[bytes, int, float | None, int]],
+    list[int],
+    list[tuple[int, _Failure]],
+    _Failure | None,
+    int,
+    tuple[float, float, float, float],
+    list[tuple[int, float]],
+    float,
+]
+
+@final
+class NativeSearch:
+    @property
+    def number(self) -> int: ...
+    def cancel(self) -> None: ...
+
+@final
+class NativeFanout:
+    def __new__(
+        cls,
+        shards: Sequence[Sequence[str]],
+        *,
+        installation_id: str,
+        layout_epoch: int,
+        max_message_bytes: int,
+        threads: int,
+    ) -> NativeFanout: ...
+    def fileno(self) -> int: ...
+    def search(
+        self,
+        request: bytes,
+        *,
+        vectors: int,
+        k: int,
+        group_by_product: bool,
+        min_score: float,
+        needed: dict[int, bytes],
+        timeout_seconds: float,
+        enough: float,
+        headers: Sequence[tuple[str, str]],
+        shard_headers: dict[int, list[tuple[str, str]]],
+        aside: bool,
+    ) -> NativeSearch: ...
+    def arrived(self) -> tuple[list[_Found], list[tuple[int, bool]]]: ...
+
+def merge_hits(hits: Sequence[bytes], *, k: int, group_by_product: bool, min_score: float) -> bytes: ...
 
 @final
 class SyncTimes:

@@ -12,6 +12,7 @@ from gateway.admission import Admission
 from gateway.directory.base import Change, Directory
 from gateway.fanout import Shards
 from gateway.metrics import GatewayMetrics
+from gateway.native_fanout import Searcher
 from gateway.quality.drift import Drift
 from gateway.quality.recall_probe import RecallMetrics, RecallProbe
 from gateway.quality.watch import Quality
@@ -57,12 +58,12 @@ def _gateway_state(metrics: Metrics) -> None:
 
 def _gateway_quality(metrics: Metrics) -> None:
     others = GatewayMetrics(Metrics())
-    shards = Shards((), "none", 1, others)
+    shards, searcher = Shards((), "none", 1, others), Searcher((), "none", 1, others, 1)
     searches = Admission("searches", 1, 0, others)
     directory = _NoDirectory("none", 1, {}, {})
     drift = Drift(directory, shards, metrics, 0)
     probe = RecallProbe(
-        directory, shards, searches, RecallMetrics(metrics), interval_seconds=0, share=1, timeout_seconds=1
+        directory, searcher, searches, RecallMetrics(metrics), interval_seconds=0, share=1, timeout_seconds=1
     )
     Quality(drift, probe, metrics)
 

@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal, get_args
 
 import structlog
@@ -19,19 +19,16 @@ import structlog
 from gateway.admission import Admission
 from gateway.asked import Asked
 from gateway.directory.base import Directory
-from gateway.fanout import Shards
-from gateway.merge import merge_hits
+from gateway.native_fanout import Searcher
 from gateway.offload import off_loop
-from gateway.peers import Shard
 from gateway.quality.bounds import MOST_CATEGORIES, MOST_COLLECTIONS, NONE, OTHER, Labels
 from gateway.quality.intervals import wilson
 from lookalike.errors import LookalikeError
 from lookalike.runtime.metrics import Metrics, Read, Value, show_from_the_start
-from lookalike.v1 import hasher_pb2, search_pb2
+from lookalike.v1 import search_pb2
 
 WINDOW = 100
 """Probes that the gauges rest on."""
-_HIT_BYTES = 100
 Ending = Literal["done", "busy", "empty", "failed"]
 log = structlog.get_logger()
 
@@ -131,7 +128,7 @@ class RecallProbe:
 
     Args:
         directory: Which collections there are.
-        shards: Are searched.
+        searcher: Searches the shards.
         searches: Says whether there is time.
         metrics: Where it shows what was found.
         interval_seconds: Time between two probes; 0: none.
@@ -143,7 +140,7 @@ class RecallProbe:
     def __init__(
         self,
         directory: Directory,
-        shards: Shards,
+        searcher: Searcher,
         searches: Admission,
         metrics: RecallMetrics,
         *,
@@ -153,7 +150,7 @@ class RecallProbe:
         uniform: Callable[[], float] = random.random,
     ) -> None:
         self._directory = directory
-        self._shards = shards
+        self._searcher = searcher
         self._searches = searches
         self._metrics = metrics
         self._interval_seconds = interval_seconds
@@ -213,33 +210,16 @@ class RecallProbe:
         self._metrics.found(asked.collection.name, category, wanted=len(wanted), found=len(found))
         return "done"
 
-    async def _search(self, asked: Asked, *, exact: bool) -> list[search_pb2.Hit]:
-        outcome = await self._shards.ask(
-            Shard.search,
-            self._shards.for_all(asked.request(exact=exact)),
+    async def _search(self, asked: Asked, *, exact: bool) -> Sequence[search_pb2.Hit]:
+        found = await self._searcher.search(
+            asked.request(exact=exact),
             self._timeout_seconds,
+            min_score=asked.options.min_score,
             aside="exact_probe" if exact else "probe",
         )
-        answers = outcome.complete("the probe is left out")
-        return await off_loop(
-            _HIT_BYTES * sum(map(_count, answers.values())), lambda: _merged(answers, asked)
-        )
-
-
-def _count(answer: hasher_pb2.HasherServiceSearchResponse) -> int:
-    return len(answer.results[0].hits)
-
-
-def _merged(
-    answers: Mapping[int, hasher_pb2.HasherServiceSearchResponse], asked: Asked
-) -> list[search_pb2.Hit]:
-    options = asked.options
-    return merge_hits(
-        [answer.results[0].hits for answer in answers.values()],
-        options.k,
-        group_by_product=options.group_by_product,
-        min_score=options.min_score,
-    )
+        found.outcome.complete("the probe is left out")
+        encoded = found.hits[0].encoded
+        return await off_loop(len(encoded), lambda: search_pb2.SearchResponse.FromString(encoded).hits)
 
 
 def _key(hit: search_pb2.Hit, asked: Asked) -> tuple[str, str]:

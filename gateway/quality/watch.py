@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from gateway.asked import Asked
 from gateway.quality.drift import Drift
 from gateway.quality.recall_probe import RecallProbe
 from lookalike.runtime.metrics import Metrics
-from lookalike.v1 import search_pb2
 
 _SCORE_BUCKETS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0)
 
@@ -31,9 +28,9 @@ class Quality:
             buckets=_SCORE_BUCKETS,
         )
 
-    def answered(self, asked: Asked, hits: Sequence[search_pb2.Hit]) -> None:
-        """Takes a search and what it found."""
-        if hits:
-            self._top_score.observe(hits[0].score)
+    def answered(self, asked: Asked, best_score: float | None) -> None:
+        """Takes a search and the score of its best hit; None: it found nothing."""
+        if best_score is not None:
+            self._top_score.observe(best_score)
         self._drift.take(asked)
         self._probe.offer(asked)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from gateway.config import GatewaySettings
 from gateway.directory.sqlite import SqliteDirectory
 from gateway.fanout import Shards
 from gateway.metrics import GatewayMetrics
+from gateway.native_fanout import Searcher
 from gateway.server import build_server
 from lookalike.errors import (
     AbortedError,
@@ -33,7 +33,6 @@ from lookalike.v1 import (
     catalog_pb2_grpc,
     collection_pb2,
     collection_pb2_grpc,
-    embedder_pb2,
     hasher_pb2,
     search_pb2_grpc,
     types_pb2,
@@ -41,65 +40,8 @@ from lookalike.v1 import (
 from lookalike.wire import vectors
 from lookalike.wire.channel import open_channel
 from lookalike.wire.status import status_of
-
-DIMENSION = 8
-MODEL = "model-a"
-
-
-def image_vector(content: bytes) -> np.ndarray:
-    if content == b"opposite":
-        return -image_vector(b"photo")
-    seed = int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
-    return vectors.unit(np.random.default_rng(seed).normal(size=DIMENSION).astype(np.float32), "image")
-
-
-@dataclass
-class FakeEmbedder:
-    """Makes a vector of a photo's bytes; b"damaged" is refused. Repeated photos differ in the last bits."""
-
-    model_version: str = MODEL
-    failure: LookalikeError | None = None
-    calls: list[int] = field(default_factory=list)
-
-    async def embed(
-        self, request: embedder_pb2.EmbedRequest, *, timeout_seconds: float
-    ) -> embedder_pb2.EmbedResponse:
-        if self.failure:
-            raise self.failure
-        if request.model_version != self.model_version:
-            raise FailedPreconditionError("another model is served")
-        self.calls.append(len(request.images))
-        response = embedder_pb2.EmbedResponse(model_version=self.model_version)
-        response.timing.encode_seconds = 0.001
-        for index, image in enumerate(request.images):
-            result = response.results.add()
-            if image.content == b"damaged":
-                bad = InvalidInputError(
-                    "cannot decode", reason=Reason.IMAGE_DAMAGED, field=f"images[{index}].content"
-                )
-                result.error.CopyFrom(status_of(bad))
-                continue
-            vector = image_vector(image.content)
-            if request.images[-1].content != b"opposite":
-                vector[0] += np.float32(1e-6 * len(self.calls))
-            result.embedded.vector_f32_le = vectors.to_bytes(vector)
-            for rank in range(min(request.predictions_k, 4)):
-                result.embedded.predictions.add(
-                    category=types_pb2.CategoryPath(names=[f"meta-{rank}"]),
-                    level=types_pb2.CATEGORY_LEVEL_META,
-                    probability=0.4 - rank / 10,
-                )
-        return response
-
-    async def classify(
-        self, request: embedder_pb2.EmbedderServiceClassifyRequest, *, timeout_seconds: float
-    ) -> embedder_pb2.EmbedderServiceClassifyResponse:
-        raise FailedPreconditionError("no categories", reason=Reason.MODEL_HAS_NO_CLASSIFIER)
-
-    async def get_model(self, *, timeout_seconds: float) -> embedder_pb2.GetModelResponse:
-        if self.failure:
-            raise self.failure
-        return embedder_pb2.GetModelResponse(model_version=self.model_version, embedding_dimension=DIMENSION)
+from tests.gateway.fake_embedder import DIMENSION, FakeEmbedder
+from tests.gateway.search_ports import open_ports
 
 
 @dataclass
@@ -341,7 +283,14 @@ async def start_gateway(tmp_path: Path) -> AsyncIterator[StartGateway]:
             directory = SqliteDirectory(tmp_path)
             stack.callback(directory.close)
             defaults = {"port": 0, "metrics_port": -1, "data_folder": tmp_path, "drain_wait_seconds": 0}
-            runner = build_server(GatewaySettings(**(defaults | settings)), directory, embedder, shards)
+            searched = await open_ports(shards, stack)
+            runner = build_server(
+                GatewaySettings(**(defaults | settings)),
+                directory,
+                embedder,
+                shards,
+                searched,
+            )
             await runner.start()
             stack.push_async_callback(runner.stop)
             channel = open_channel(f"127.0.0.1:{runner.port}")
@@ -382,6 +331,20 @@ def fan_out() -> Callable[..., Shards]:
         return Shards(shards, "installation", 1, GatewayMetrics(Metrics()), **options)
 
     return make
+
+
+@pytest.fixture
+async def search_over() -> AsyncIterator[Callable[..., Awaitable[Searcher]]]:
+    """Makes what searches fake shards; a keyword argument is the metrics."""
+    async with AsyncExitStack() as stack:
+
+        async def make(shards: list[FakeShard], metrics: GatewayMetrics | None = None) -> Searcher:
+            searched = await open_ports(shards, stack)
+            searcher = Searcher(searched, "installation", 1, metrics or GatewayMetrics(Metrics()), 1 << 24)
+            stack.push_async_callback(searcher.close)
+            return searcher
+
+        yield make
 
 
 @pytest.fixture

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.fanout import Shards
-from gateway.patience import Patience
 from gateway.peers import Shard, UnreachableError
 from lookalike.errors import InvalidInputError, LookalikeError, Reason, UnavailableError
 from lookalike.placement import partition_of, shard_of
@@ -77,151 +74,6 @@ async def test_the_callers_mistake_ends_the_wait(make_shards: MakeShards, fan_ou
     fakes[1].failure = InvalidInputError("bad vector")
     with pytest.raises(InvalidInputError, match="bad vector"):
         await asyncio.wait_for(_describe(fan_out(fakes)), LONG / 2)
-
-
-async def test_once_enough_have_answered_the_rest_gets_a_short_grace(
-    make_shards: MakeShards, fan_out: FanOut
-) -> None:
-    fakes = make_shards(3)
-    fakes[0].hangs = True
-    fakes[1].delay_seconds = 0.005
-    outcome = await asyncio.wait_for(_describe(fan_out(fakes), enough=0.3), LONG / 2)
-    assert sorted(outcome.answers) == [1, 2]
-    assert outcome.degraded_reason == "shard 0: too late"
-    assert outcome.covers(0.6)
-
-
-async def test_the_grace_of_a_shard_that_hangs_halves_with_each_call_until_it_answers(
-    make_shards: MakeShards, fan_out: FanOut, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fakes = make_shards(2)
-    shards = fan_out(fakes, clock=lambda: 1000.0)
-    graces: list[float] = []
-    wait = asyncio.wait
-
-    async def noting(calls: object, *, timeout: float, **options: object) -> object:
-        if timeout < LONG:
-            graces.append(timeout)
-        return await wait(calls, timeout=timeout, **options)
-
-    monkeypatch.setattr(asyncio, "wait", noting)
-    fakes[0].hangs = True
-    for _ in range(4):
-        await _describe(shards, enough=0.5)
-    assert graces == pytest.approx([0.02, 0.01, 0.005, 0.0025], abs=1e-9)
-    fakes[0].hangs = False
-    await _describe(shards)
-    fakes[0].hangs = True
-    await _describe(shards, enough=0.5)
-    assert graces[-1] == pytest.approx(0.02, abs=1e-9)
-
-
-async def test_searches_that_wait_together_halve_the_grace_once(
-    make_shards: MakeShards, fan_out: FanOut, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fakes = make_shards(2)
-    ticks = itertools.count(1000)
-    shards = fan_out(fakes, clock=lambda: next(ticks) * 1e-9)
-    graces: list[float] = []
-    grace_seconds = Patience.grace_seconds
-
-    def noting(*arguments: Any) -> float:
-        graces.append(grace_seconds(*arguments))
-        return graces[-1]
-
-    monkeypatch.setattr(Patience, "grace_seconds", noting)
-    fakes[0].hangs = True
-    for _ in range(2):
-        await asyncio.gather(*(_describe(shards, enough=0.5) for _ in range(16)))
-    assert graces == [0.02] * 16 + [0.01] * 16
-
-
-async def test_no_call_is_given_up_before_answers_usually_come(
-    make_shards: MakeShards, fan_out: FanOut
-) -> None:
-    fakes = make_shards(2)
-    shards = fan_out(fakes)
-    shards._patience.answered("describe", 5.0)
-    shards._breakers[0].silences = 20
-    fakes[0].delay_seconds = 0.05
-    assert (await _describe(shards, enough=0.5)).degraded_reason == ""
-
-
-async def test_what_the_gateway_itself_took_is_not_counted_against_a_shard(
-    make_shards: MakeShards, fan_out: FanOut, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fakes = make_shards(2)
-    describe, in_grace = fakes[0].describe, asyncio.Event()
-
-    async def read_in_steps(*arguments: Any, **options: Any) -> hasher_pb2.DescribeResponse:
-        await in_grace.wait()
-        await asyncio.sleep(0.001)
-        # gRPC hands an answer on through several tasks.
-        for _ in range(5):
-            await asyncio.sleep(0)
-        return await describe(*arguments, **options)
-
-    def then_stand_still(*_: Any) -> float:
-        in_grace.set()
-        asyncio.get_running_loop().call_soon(time.sleep, 0.1)
-        return 0.02
-
-    fakes[0].describe = read_in_steps  # type: ignore[method-assign]
-    monkeypatch.setattr(Patience, "grace_seconds", then_stand_still)
-    assert (await _describe(fan_out(fakes), enough=0.5)).degraded_reason == ""
-
-
-async def test_a_gateway_that_is_always_late_waits_no_longer_than_twice(
-    make_shards: MakeShards, fan_out: FanOut, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 1000.0
-
-    async def late(calls: set[asyncio.Task[Any]], *, timeout: float, **_: object) -> Any:
-        nonlocal now
-        await asyncio.sleep(0.01)
-        if any(call.done() for call in calls):
-            return {call for call in calls if call.done()}, {call for call in calls if not call.done()}
-        waits.append(timeout)
-        now += timeout + 0.05
-        return set(), calls
-
-    waits: list[float] = []
-    fakes = make_shards(2)
-    shards = fan_out(fakes, clock=lambda: now)
-    fakes[0].hangs = True
-    monkeypatch.setattr(asyncio, "wait", late)
-    assert (await _describe(shards, enough=0.5)).degraded_reason == "shard 0: too late"
-    assert waits == pytest.approx([0.02, 0.05], abs=1e-6)
-
-
-async def test_a_shard_that_only_paused_is_waited_for_again_once_it_answers(
-    make_shards: MakeShards, fan_out: FanOut
-) -> None:
-    fakes = make_shards(2)
-    shards = fan_out(fakes)
-    fakes[0].delay_seconds = 0.3
-    for outcome in await asyncio.gather(*(_describe(shards, enough=0.5) for _ in range(16))):
-        assert outcome.degraded_reason == "shard 0: too late"
-    fakes[0].delay_seconds = 0.005
-    await asyncio.sleep(0.5)
-    assert (await _describe(shards, enough=0.5)).degraded_reason == ""
-
-
-@pytest.mark.parametrize("enough", [0.0, 0.5])
-async def test_an_answer_is_waited_for_whatever_is_enough(
-    make_shards: MakeShards, fan_out: FanOut, enough: float
-) -> None:
-    fakes = make_shards(2)
-    for fake in fakes:
-        fake.delay_seconds = 0.1
-    assert sorted((await _describe(fan_out(fakes), enough=enough)).answers) == [0, 1]
-
-
-async def test_a_shard_that_is_needed_is_waited_for(make_shards: MakeShards, fan_out: FanOut) -> None:
-    fakes = make_shards(3)
-    fakes[0].delay_seconds, fakes[1].hangs = 0.2, True
-    outcome = await asyncio.wait_for(_describe(fan_out(fakes), enough=0.3, needed=[0]), LONG / 2)
-    assert sorted(outcome.answers) == [0, 2]
 
 
 async def test_a_shard_that_hangs_is_left_alone_until_it_answers_a_probe(

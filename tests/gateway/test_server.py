@@ -208,12 +208,11 @@ class FailingPeer(embedder_pb2_grpc.EmbedderServiceServicer, hasher_pb2_grpc.Has
     async def Embed(self, request: object, context: grpc.aio.ServicerContext) -> None:  # noqa: N802
         await self._fail(context)
 
-    async def Search(  # noqa: N802
+    async def Get(  # noqa: N802
         self, request: object, context: grpc.aio.ServicerContext
-    ) -> hasher_pb2.HasherServiceSearchResponse:
+    ) -> hasher_pb2.GetResponse:
         await self._fail(context)
-        hit = search_pb2.Hit(title="x" * 17 * 1024 * 1024)
-        return hasher_pb2.HasherServiceSearchResponse(results=[hasher_pb2.ShardHits(hits=[hit])])
+        return hasher_pb2.GetResponse(rows=[hasher_pb2.Row(vector_f32_le=bytes(17 * 1024 * 1024))])
 
     async def _fail(self, context: grpc.aio.ServicerContext) -> None:
         if isinstance(self.failure, LookalikeError):
@@ -235,7 +234,7 @@ async def peer() -> AsyncIterator[tuple[FailingPeer, str]]:
     await server.stop(None)
 
 
-SEARCH = hasher_pb2.HasherServiceSearchRequest()
+GET = hasher_pb2.GetRequest()
 
 
 @pytest.mark.parametrize(
@@ -286,10 +285,10 @@ async def test_what_a_peer_says_is_kept_but_for_its_defects(
 async def test_a_message_that_is_too_large_is_the_callers_to_shrink(
     peer: tuple[FailingPeer, str], request_bytes: int, limit: int, words: str
 ) -> None:
-    request = hasher_pb2.HasherServiceSearchRequest(vectors_f32_le=b"x" * request_bytes)
+    request = hasher_pb2.GetRequest(item_ids=["x" * request_bytes])
     async with open_channel(peer[1], max_message_bytes=limit) as channel:
         with pytest.raises(InvalidInputError, match=f"{words}.*ask for less") as large:
-            await GrpcShard(channel, channel).search(request, timeout_seconds=5)
+            await GrpcShard(channel).get_rows(request, timeout_seconds=5)
     assert large.value.reason is Reason.BATCH_TOO_LARGE
 
 
@@ -303,30 +302,30 @@ async def test_a_servers_own_limit_is_the_callers_to_keep(peer: tuple[FailingPee
         hasher_pb2_grpc.add_HasherServiceServicer_to_server(FailingPeer(), server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        request = hasher_pb2.HasherServiceSearchRequest(vectors_f32_le=b"x" * 20_000)
+        request = hasher_pb2.GetRequest(item_ids=["x" * 20_000])
         async with open_channel(f"127.0.0.1:{port}") as channel:
             with pytest.raises(InvalidInputError, match=words):
-                await GrpcShard(channel, channel).search(request, timeout_seconds=5)
+                await GrpcShard(channel).get_rows(request, timeout_seconds=5)
         await server.stop(None)
 
 
 async def test_what_a_shard_says_to_the_caller_is_kept(peer: tuple[FailingPeer, str]) -> None:
     failing, target = peer
     async with open_channel(target) as channel:
-        shard = GrpcShard(channel, channel)
+        shard = GrpcShard(channel)
         for reason in (Reason.LOG_POSITION_NOT_REACHED, Reason.DISK_FULL, Reason.SHARD_UNAVAILABLE):
             failing.failure = UnavailableError("a sentence", reason=reason)
             with pytest.raises(UnavailableError, match="a sentence") as caught:
-                await shard.search(SEARCH, timeout_seconds=5)
+                await shard.get_rows(GET, timeout_seconds=5)
             assert caught.value.reason is reason
             assert not isinstance(caught.value, UnreachableError)
         failing.failure = None
         with pytest.raises(DeadlineError, match="the shard did not answer in time"):
-            await shard.search(SEARCH, timeout_seconds=0.0)
+            await shard.get_rows(GET, timeout_seconds=0.0)
 
 
 async def test_nobody_there_is_unavailable(unused_tcp_port: int) -> None:
     async with open_channel(f"127.0.0.1:{unused_tcp_port}") as channel:
         with pytest.raises(UnreachableError, match="the shard cannot be reached") as caught:
-            await GrpcShard(channel, channel).search(SEARCH, timeout_seconds=5)
+            await GrpcShard(channel).get_rows(GET, timeout_seconds=5)
         assert caught.value.reason is Reason.SHARD_UNAVAILABLE

@@ -2,6 +2,7 @@
 //!
 //! Nothing is decided here. `hasher.index` is the documented face; this module is private.
 
+mod fanout;
 mod filters;
 mod panics;
 mod search_port;
@@ -357,6 +358,8 @@ fn force_isa(name: Option<&str>) -> PyResult<()> {
 
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::fanout::{NativeFanout, NativeSearch, merge_hits};
     #[pymodule_export]
     use super::panics::EnginePanicError;
     #[pymodule_export]

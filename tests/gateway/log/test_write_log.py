@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from gateway.fanout import Shards
 from gateway.log.base import Appended, Write, WriteLog
 from gateway.log.direct import DirectLog
 from gateway.metrics import GatewayMetrics
+from gateway.native_fanout import Searcher
 from gateway.search import SearchPipeline
 from gateway.writes import Writer
 from lookalike.collections import Spec
@@ -108,7 +109,7 @@ class Bench:
     async def search(self, token: str) -> search_pb2.SearchResponse:
         query = search_pb2.Query(embedding=types_pb2.Embedding(values=[1.0] * 8))
         request = search_pb2.SearchRequest(collection="shop", k=1, query=query, min_log_position=token)
-        return await self.pipeline.search(request, Deadline(5))
+        return search_pb2.SearchResponse.FromString(await self.pipeline.search(request, Deadline(5)))
 
 
 MakeBench = Callable[[Callable[[Shards], WriteLog]], "Bench"]
@@ -120,6 +121,7 @@ async def make_bench(
     embedder: FakeEmbedder,
     make_shards: Callable[[int], list[FakeShard]],
     fan_out: Callable[..., Shards],
+    search_over: Callable[..., Awaitable[Searcher]],
 ) -> MakeBench:
     """Puts writer and search over a log and two shards that have the collection "shop"."""
     await directory.begin_create("shop", Spec("model-a", 8, 256, 64))
@@ -134,12 +136,14 @@ async def make_bench(
         request.target.installation_id = "installation"
         await fakes[number].apply(request, timeout_seconds=1)
 
+    searcher = await search_over(fakes)
+
     def make(make_log: Callable[[Shards], WriteLog]) -> Bench:
         log, metrics = make_log(shards), GatewayMetrics(Metrics())
         slots = Admission("writes", 4, 4, metrics)
         writer = Writer(directory, embedder, log, slots, metrics)
-        unwatched: Any = SimpleNamespace(answered=lambda asked, hits: None)
-        pipeline = SearchPipeline(directory, embedder, shards, log, slots, metrics, unwatched, 9.0)
+        unwatched: Any = SimpleNamespace(answered=lambda asked, best_score: None)
+        pipeline = SearchPipeline(directory, embedder, searcher, shards, log, slots, metrics, unwatched, 9.0)
         return Bench(writer, pipeline, fakes)
 
     return make

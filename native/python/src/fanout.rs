@@ -1,0 +1,220 @@
+//! `NativeFanout`: the gateway's searches on threads of their own.
+//!
+//! Nothing there needs the GIL: what comes of a search waits in a queue, and a byte through a socket wakes the event
+//! loop, which takes all that has come by then.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lookalike_serve::fanout::{
+    Failure, Fanout, Found, Kind, Layout, Running, Search, Wanted, headers_of, merge,
+};
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyBytes;
+
+type Pairs = Vec<(String, String)>;
+/// `(kind, encoded google.rpc.Status)`.
+type FailureTuple<'py> = (&'static str, Bound<'py, PyBytes>);
+/// `(encoded hits, hits, best score, codes scanned)`.
+type ResultTuple<'py> = (Bound<'py, PyBytes>, usize, Option<f32>, u64);
+/// `(number, results of the vectors, shards that answered, failures, caller's mistake, codes in all, seconds of the
+/// stages, seconds of the shards, seconds of merging)`.
+type FoundTuple<'py> = (
+    u64,
+    Vec<ResultTuple<'py>>,
+    Vec<usize>,
+    Vec<(usize, FailureTuple<'py>)>,
+    Option<FailureTuple<'py>>,
+    u64,
+    (f64, f64, f64, f64),
+    Vec<(usize, f64)>,
+    f64,
+);
+
+/// What has come, and the way to say so.
+struct Arrivals {
+    waiting: Mutex<Waiting>,
+    bell: UnixStream,
+}
+
+#[derive(Default)]
+struct Waiting {
+    found: Vec<(u64, Found)>,
+    silences: Vec<(usize, bool)>,
+}
+
+impl Arrivals {
+    fn add(&self, put: impl FnOnce(&mut Waiting)) {
+        let mut waiting = self.waiting.lock().expect("nothing panics while it holds the lock");
+        let is_first = waiting.found.is_empty() && waiting.silences.is_empty();
+        put(&mut waiting);
+        if is_first {
+            // A socket that is full has woken the loop already; one that is closed has no reader any more.
+            let _ = (&self.bell).write(&[0]);
+        }
+    }
+}
+
+/// A search in progress.
+#[pyclass(frozen, module = "lookalike._native")]
+pub struct NativeSearch {
+    #[pyo3(get)]
+    number: u64,
+    running: Running,
+}
+
+#[pymethods]
+impl NativeSearch {
+    fn cancel(&self) {
+        self.running.cancel();
+    }
+}
+
+/// The fan-out.
+#[pyclass(frozen, module = "lookalike._native")]
+pub struct NativeFanout {
+    fanout: Fanout,
+    arrivals: Arc<Arrivals>,
+    heard: UnixStream,
+    next: AtomicU64,
+}
+
+#[pymethods]
+impl NativeFanout {
+    #[new]
+    #[pyo3(signature = (shards, *, installation_id, layout_epoch, max_message_bytes, threads))]
+    fn new(
+        shards: Vec<Vec<String>>,
+        installation_id: String,
+        layout_epoch: u64,
+        max_message_bytes: usize,
+        threads: usize,
+    ) -> PyResult<Self> {
+        let (bell, heard) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        heard.set_nonblocking(true)?;
+        let arrivals = Arc::new(Arrivals { waiting: Mutex::default(), bell });
+        let layout = Layout { shards, installation_id, layout_epoch, max_message_bytes, threads };
+        let noted = Arc::clone(&arrivals);
+        let fanout = Fanout::new(
+            &layout,
+            &(Arc::new(move |shard, is_silent| noted.add(|all| all.silences.push((shard, is_silent)))) as _),
+        );
+        let fanout = fanout.map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput => PyValueError::new_err(error.to_string()),
+            _ => PyOSError::new_err(error.to_string()),
+        })?;
+        Ok(Self { fanout, arrivals, heard, next: AtomicU64::new(0) })
+    }
+
+    fn fileno(&self) -> i32 {
+        self.heard.as_raw_fd()
+    }
+
+    #[pyo3(signature = (
+        request, *, vectors, k, group_by_product, min_score, needed, timeout_seconds, enough, headers, shard_headers,
+        aside,
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn search(
+        &self,
+        request: &[u8],
+        vectors: usize,
+        k: usize,
+        group_by_product: bool,
+        min_score: f32,
+        needed: HashMap<usize, Vec<u8>>,
+        timeout_seconds: f64,
+        enough: f64,
+        headers: Pairs,
+        shard_headers: HashMap<usize, Pairs>,
+        aside: bool,
+    ) -> PyResult<NativeSearch> {
+        let timeout =
+            Duration::try_from_secs_f64(timeout_seconds).map_err(|e| PyValueError::new_err(e.to_string()))?;
+        let search = Search {
+            request: request.to_vec().into(),
+            vectors,
+            wanted: Wanted { k, group_by_product, min_score },
+            needed: needed.into_iter().map(|(shard, rest)| (shard, rest.into())).collect(),
+            timeout,
+            enough,
+            headers: headers_of(headers),
+            shard_headers: shard_headers.into_iter().map(|(shard, own)| (shard, headers_of(own))).collect(),
+            is_aside: aside,
+        };
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let arrivals = Arc::clone(&self.arrivals);
+        let running =
+            self.fanout.search(search, move |found| arrivals.add(|all| all.found.push((number, found))));
+        Ok(NativeSearch { number, running })
+    }
+
+    /// What has come since the last call.
+    fn arrived<'py>(&self, py: Python<'py>) -> (Vec<FoundTuple<'py>>, Vec<(usize, bool)>) {
+        // First the bell, so that it rings again for what comes from now on.
+        let _ = (&self.heard).read(&mut [0; 64]);
+        let waiting = std::mem::take(
+            &mut *self.arrivals.waiting.lock().expect("nothing panics while it holds the lock"),
+        );
+        let found = waiting.found.into_iter().map(|(number, found)| found_tuple(py, number, found));
+        (found.collect(), waiting.silences)
+    }
+}
+
+fn found_tuple(py: Python<'_>, number: u64, found: Found) -> FoundTuple<'_> {
+    let results = found
+        .results
+        .into_iter()
+        .map(|(merged, scanned)| (PyBytes::new(py, &merged.hits), merged.count, merged.best_score, scanned));
+    let failures = found.failures.iter().map(|(shard, failure)| (*shard, failure_tuple(py, failure)));
+    let timing = found.timing;
+    (
+        number,
+        results.collect(),
+        found.answered,
+        failures.collect(),
+        found.mistake.as_ref().map(|mistake| failure_tuple(py, mistake)),
+        found.codes_total,
+        (timing.hash_seconds, timing.probe_seconds, timing.scan_seconds, timing.rerank_seconds),
+        found.took.into_iter().map(|(shard, took)| (shard, took.as_secs_f64())).collect(),
+        found.merging.as_secs_f64(),
+    )
+}
+
+fn failure_tuple<'py>(py: Python<'py>, failure: &Failure) -> FailureTuple<'py> {
+    let kind = match failure.kind {
+        Kind::Late => "late",
+        Kind::Silent => "silent",
+        Kind::Unreachable => "unreachable",
+        Kind::RequestTooLarge => "request_too_large",
+        Kind::AnswerTooLarge => "answer_too_large",
+        Kind::Overloaded => "overloaded",
+        Kind::Described => "described",
+        Kind::Failed => "failed",
+    };
+    (kind, PyBytes::new(py, &failure.details))
+}
+
+/// The best of encoded hits, as a fan-out has them.
+#[pyfunction]
+#[pyo3(signature = (hits, *, k, group_by_product, min_score))]
+pub fn merge_hits<'py>(
+    py: Python<'py>,
+    hits: Vec<PyBackedBytes>,
+    k: usize,
+    group_by_product: bool,
+    min_score: f32,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let wanted = Wanted { k, group_by_product, min_score };
+    let hits = hits.iter().map(|hit| hit.to_vec().into());
+    let merged = merge(hits, wanted).map_err(|error| PyValueError::new_err(format!("no hit: {error}")))?;
+    Ok(PyBytes::new(py, &merged.hits))
+}
