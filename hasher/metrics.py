@@ -62,11 +62,12 @@ class HasherMetrics:
             "lookalike_hasher_search_panics_total",
             "Searches that met a defect of the engine, which the log describes.",
         )
-        metrics.gauge(
+        waiting = metrics.gauge(
             "lookalike_hasher_waiting_searches",
             "Searches that wait for a thread: ordinary ones, and those that take long.",
             ("kind",),
         )
+        show_from_the_start(waiting, ("ordinary", "long"))
 
     def _watch_reads(self, metrics: Metrics) -> None:
         read_seconds = metrics.histogram(

@@ -112,7 +112,7 @@ class ServerSettings(BaseSettings):
 
     @property
     def metrics_address(self) -> str:
-        """Name or address of the metrics."""
+        """The name or address of the metrics."""
         return self.host if self.metrics_host is None else self.metrics_host
 
     @classmethod

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 UNITS = {"seconds", "bytes", "ratio", "info"}
 COUNTED = {
     "calls", "requests", "collections", "generations", "items", "products", "changes", "mutations", "rows",
-    "indexes", "rebuilds", "photos", "queries",
+    "indexes", "rebuilds", "photos", "queries", "searches",
 }  # fmt: skip
 """What plain numbers are numbers of."""
 STATES = {"up", "silent", "full"}
