@@ -105,6 +105,7 @@ class HasherServiceServicer:
         INVALID_ARGUMENT: no vector or more than 256; k outside 1..1000; wrong dimension, zero vector, NaN or infinity; a bad
         filter; effort outside 0..1, or together with probes.
         NOT_FOUND: unknown generation. FAILED_PRECONDITION: another model. UNAVAILABLE: `min_positions` not reached.
+        RESOURCE_EXHAUSTED: too many searches wait. Answered on the hasher's search port; UNIMPLEMENTED on the other.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
