@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from lookalike.addresses import EMBEDDER_PORT, FIRST_HASHER_PORT, GATEWAY_PORT, METRICS_PORT_OFFSET
+from lookalike.addresses import (
+    EMBEDDER_PORT,
+    FIRST_HASHER_PORT,
+    GATEWAY_PORT,
+    METRICS_PORT_OFFSET,
+    SEARCH_PORT_OFFSET,
+)
 from scripts.chart_schema import SERVICES
 from tests.deploy.chart.rendering import (
     CASES,
@@ -82,7 +88,8 @@ def callers_of(rendered: Rendered, component: str, port: int) -> set[str]:
 
 
 def test_only_the_gateway_reaches_hashers_and_embedders(case: Rendered) -> None:
-    assert callers_of(case, "hasher", FIRST_HASHER_PORT) == {"gateway"}
+    for port in (FIRST_HASHER_PORT, FIRST_HASHER_PORT + SEARCH_PORT_OFFSET):
+        assert callers_of(case, "hasher", port) == {"gateway"}
     assert callers_of(case, "embedder", EMBEDDER_PORT) == {"gateway"}
     assert callers_of(case, "gateway", GATEWAY_PORT) == {"others", "test"}
     assert policy_of(case, "hasher")["egress"] == []

@@ -59,7 +59,8 @@ def test_ports_are_those_of_the_service(
     assert settings.port == PORTS[service]
     assert settings.metrics_port == PORTS[service] + METRICS_PORT_OFFSET
     ports = {one["name"]: one["containerPort"] for one in case.container(service)["ports"]}
-    assert ports == {"grpc": settings.port, "metrics": settings.metrics_port}
+    searches = {"search": settings.search_port} if service == "hasher" else {}
+    assert ports == {"grpc": settings.port, "metrics": settings.metrics_port, **searches}
 
 
 def test_ports_of_services_are_those_of_their_pods(case: Rendered) -> None:
