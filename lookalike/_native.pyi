@@ -1,7 +1,7 @@
 # The private native extension. Arrays are C-contiguous; see `hasher.index` for the documented face.
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
-from typing import TypedDict, final
+from typing import TypedDict, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +126,7 @@ class NativeIndex:
 _Histogram = tuple[list[int], float]
 """Counts by bucket, not added up, one more than there are bounds; and the sum of the values."""
 
+@type_check_only
 class PortTrace(TypedDict):
     method: str
     traceparent: str
