@@ -70,14 +70,16 @@ fn identity((installation_id, shard, shard_count, layout_epoch): PyIdentity) -> 
 struct PyVectors(Py<PyAny>);
 
 impl Vectors for PyVectors {
-    fn read(&self, numbers: &[u64], stop: &Stop, take: &mut dyn FnMut(Rows)) -> Result<(), String> {
+    fn read(&self, numbers: &[u64], stop: &Stop, take: &mut (dyn FnMut(Rows) + Send)) -> Result<(), String> {
         Python::attach(|py| {
             for part in self.0.bind(py).call1((numbers.to_vec(),))?.try_iter()? {
                 if stop.is_set() {
                     break;
                 }
                 let (numbers, item_ids, products, vectors) = part?.extract::<PyRows>()?;
-                take(Rows { numbers, item_ids, products, vectors: vectors.as_slice()?.to_vec() });
+                let rows = Rows { numbers, item_ids, products, vectors: vectors.as_slice()?.to_vec() };
+                // To score them needs no interpreter.
+                py.detach(|| take(rows));
             }
             Ok(())
         })

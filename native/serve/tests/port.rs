@@ -71,7 +71,7 @@ struct Endless {
 }
 
 impl Vectors for Endless {
-    fn read(&self, _: &[u64], stop: &Stop, _: &mut dyn FnMut(Rows)) -> Result<(), String> {
+    fn read(&self, _: &[u64], stop: &Stop, _: &mut (dyn FnMut(Rows) + Send)) -> Result<(), String> {
         self.begun.lock().unwrap().send(()).unwrap();
         while !stop.is_set() {
             thread::sleep(Duration::from_millis(1));

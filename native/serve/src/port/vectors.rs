@@ -22,5 +22,5 @@ pub trait Vectors: Send + Sync {
     /// # Errors
     ///
     /// Why they cannot be read, for the log.
-    fn read(&self, numbers: &[u64], stop: &Stop, take: &mut dyn FnMut(Rows)) -> Result<(), String>;
+    fn read(&self, numbers: &[u64], stop: &Stop, take: &mut (dyn FnMut(Rows) + Send)) -> Result<(), String>;
 }
