@@ -157,7 +157,7 @@ def test_a_change_that_fails_by_itself_fails_alone(
         assert not future.result(10).outcomes[0].existed
         assert found(generation, rows, name)
     assert shard.not_ready_reason() == ""
-    assert generation.store.row_number("poison") is None
+    assert generation.get(["poison"], False) == []
 
 
 def test_a_full_queue_does_not_keep_a_log_from_closing(rows: Any) -> None:
