@@ -121,7 +121,7 @@ bench-service: setup $(STAMPS)/bench load-generator ## Measure the served system
 .PHONY: test
 test: setup ## Run every test, Rust and Python (ARGS go to pytest)
 	@$(MAKE) --no-print-directory triton-install || echo "warning: Triton cannot be installed here; its tests are skipped" >&2
-	cargo test --quiet --release --manifest-path native/Cargo.toml -p lookalike-core -p lookalike-textbook
+	cargo test --quiet --release --manifest-path native/Cargo.toml -p lookalike-core -p lookalike-image -p lookalike-textbook
 	cargo test --quiet --manifest-path native/Cargo.toml -p lookalike-load
 	$(BIN)/python -m pytest $(ARGS)
 
@@ -176,7 +176,7 @@ faults: setup ## Kill hashers and gateways, cut their power CUTS times, look for
 sanitize: ## Run the engine's tests with AddressSanitizer
 	ASAN_OPTIONS=quarantine_size_mb=8:thread_local_quarantine_size_kb=64 RUSTC_BOOTSTRAP=1 \
 		RUSTFLAGS=-Zsanitizer=address cargo test --quiet --release --manifest-path native/Cargo.toml \
-		-p lookalike-core -p lookalike-textbook --lib --tests --target-dir native/target/sanitize --target "$$(rustc -vV | sed -n 's/^host: //p')"
+		-p lookalike-core -p lookalike-image -p lookalike-textbook --lib --tests --target-dir native/target/sanitize --target "$$(rustc -vV | sed -n 's/^host: //p')"
 
 .PHONY: fuzz
 fuzz: ## Fuzz the reader of stored indexes for FUZZ_SECONDS (needs cargo-fuzz)

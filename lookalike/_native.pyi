@@ -1,7 +1,8 @@
-# The private native extension. Arrays are C-contiguous; see `hasher.index` for the documented face.
-from collections.abc import Callable, Iterable, Sequence
+# The private native extension. Arrays are C-contiguous; see `hasher.index` and `embedder.preprocess` for the
+# documented faces.
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
-from typing import TypedDict, final, type_check_only
+from typing import Protocol, TypedDict, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ __all__ = [
     "hamming_top_k",
     "merge_hits",
     "rotate",
+    "square_input",
 ]
 
 class _Stats(TypedDict):
@@ -254,6 +256,19 @@ class SyncTimes:
     def watch(self, file: int) -> None: ...
     def take(self) -> list[float]: ...
 
+class _Strip(Protocol):
+    def __arrow_c_array__(self) -> tuple[object, object]: ...
+
+def square_input(
+    strips: Iterator[_Strip],
+    size: tuple[int, int],
+    fitted: tuple[int, int],
+    *,
+    side: int,
+    interpolation: str,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> NDArray[np.float32]: ...
 def rotate(vectors: NDArray[np.float32], *, bits: int, seed: int) -> NDArray[np.float32]: ...
 def encode(vectors: NDArray[np.float32], *, bits: int, seed: int) -> NDArray[np.uint64]: ...
 def hamming_distances(query: NDArray[np.uint64], codes: NDArray[np.uint64]) -> NDArray[np.uint32]: ...

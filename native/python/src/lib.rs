@@ -1,9 +1,10 @@
-//! Python bindings of `lookalike-core`: borrow the buffers, release the GIL, map the errors.
+//! Python bindings of `lookalike-core` and `lookalike-image`: borrow the buffers, release the GIL, map the errors.
 //!
-//! Nothing is decided here. `hasher.index` is the documented face; this module is private.
+//! Nothing is decided here. `hasher.index` and `embedder.preprocess` are the documented faces; this module is private.
 
 mod fanout;
 mod filters;
+mod image;
 mod panics;
 mod search_port;
 mod signals;
@@ -360,6 +361,8 @@ fn force_isa(name: Option<&str>) -> PyResult<()> {
 mod _native {
     #[pymodule_export]
     use super::fanout::{NativeFanout, NativeSearch, merge_hits};
+    #[pymodule_export]
+    use super::image::square_input;
     #[pymodule_export]
     use super::panics::EnginePanicError;
     #[pymodule_export]
