@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,13 @@ from benchmarks.embedder_gpu import gpu_name, training
 from benchmarks.embedder_trained import train_in_memory
 from benchmarks.engine.machine import machine_facts
 from benchmarks.engine.report import table
+from benchmarks.pillow_input import pillow_input
 from embedder.bundle import Bundle, load_bundle
 from embedder.decoding.decode import decode_image
 from embedder.encoder import Encoder
 from embedder.golden import cosine_distance
 from embedder.model.backbone import BackboneSpec
-from embedder.preprocess import fit_square, preprocess, to_tensor
+from embedder.preprocess import PreprocessParams, preprocess, to_input
 from embedder.training.config import TrainConfig
 from lookalike.catalogue.catalog import read_catalog
 from lookalike.errors import LookalikeError
@@ -45,6 +47,7 @@ SIDES = (512, 1600, 4000)
 VERSIONS = ("numpy", "pillow", "onnxruntime", "openvino", "torch", "tritonclient")
 _MIN_CALLS = 3
 _DECODED = 4
+_TURNS = 8
 _CALIBRATION = 64
 _AGREEMENT_BATCH = 8
 TRAINED_BACKENDS = ("onnxruntime f32", "openvino f32", "openvino bf16", "triton")
@@ -126,33 +129,38 @@ def resized(photo: bytes, side: int) -> bytes:
 
 
 def decoding(photos: Sequence[bytes], bundle: Bundle, options: Options) -> list[dict[str, Any]]:
-    """One photo at a time on one thread: decode in full, decode scaled, and all of preprocessing."""
-    params = bundle.preprocess
+    """One photo at a time on one thread: decode in full, decode scaled, all of preprocessing; in turns."""
     rows = []
     for side in options.sides:
         _say(f"decoding, {side} pixels")
         files = [resized(photo, side) for photo in photos[:_DECODED]]
-        steps: dict[str, Callable[[bytes], object]] = {
-            "decode in full": decode_image,
-            "decode with DCT scaling": lambda data: decode_image(data, min_side=2 * params.size),
-            "decode with DCT scaling, fit, normalise": lambda data: preprocess(data, params),
-        }
-        for name, step in steps.items():
-            rows.append(
-                {"photo": f"JPEG {side} x {side * 3 // 4}", "step": name, **_each(step, files, options)}
-            )
-        image = decode_image(files[0], min_side=2 * params.size)
-        calls = Calls(1)
-        calls.run(lambda image=image: to_tensor(fit_square(image, params), params), options.seconds)  # type: ignore[misc]
-        rows.append({"photo": f"JPEG {side} x {side * 3 // 4}", "step": "fit, normalise", **calls.figures()})
+        steps = _steps(files, bundle.preprocess)
+        calls = {name: Calls(1) for name in steps}
+        for _ in range(_TURNS):
+            for name, each in steps.items():
+                for step in each:
+                    calls[name].run(step, options.seconds / (_TURNS * len(each)))
+        photo = f"JPEG {side} x {side * 3 // 4}"
+        rows += [{"photo": photo, "step": name, **done.figures()} for name, done in calls.items()]
     return rows
 
 
-def _each(step: Callable[[bytes], object], files: Sequence[bytes], options: Options) -> dict[str, float]:
-    calls = Calls(1)
-    for data in files:
-        calls.run(lambda data=data: step(data), options.seconds / len(files))  # type: ignore[misc]
-    return calls.figures()
+def _steps(files: Sequence[bytes], params: PreprocessParams) -> dict[str, list[Callable[[], object]]]:
+    """What is measured, on every file."""
+    scaled = partial(decode_image, min_side=2 * params.size)
+    images = [scaled(data) for data in files]
+    return {
+        "decode in full": [partial(decode_image, data) for data in files],
+        "decode with DCT scaling": [partial(scaled, data) for data in files],
+        "fit, normalise": [partial(to_input, image, params) for image in images],
+        "fit, normalise by Pillow and NumPy": [partial(pillow_input, image, params) for image in images],
+        "decode with DCT scaling, fit, normalise": [partial(preprocess, data, params) for data in files],
+        "the same by Pillow and NumPy": [partial(_preprocess_by_pillow, data, params) for data in files],
+    }
+
+
+def _preprocess_by_pillow(data: bytes, params: PreprocessParams) -> Array:
+    return pillow_input(decode_image(data, min_side=2 * params.size), params)
 
 
 def inference(backends: dict[str, Encoder], images: Array, options: Options) -> list[dict[str, Any]]:

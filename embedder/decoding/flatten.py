@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-_STRIP_PIXELS = 1 << 20
+STRIP_PIXELS = 1 << 20
+"""Of one strip, unless a row has more."""
 
 Strip = tuple[int, int, int, int]
 """The box of some whole rows, as Pillow takes it."""
@@ -55,7 +56,7 @@ def to_rgb_without(high: Image.Image, low: Image.Image, transparent: tuple[int, 
 def strips(size: tuple[int, int]) -> Iterator[Strip]:
     """Yields boxes of whole rows that cover a picture, each small in memory."""
     width, height = size
-    rows = max(1, _STRIP_PIXELS // width)
+    rows = max(1, STRIP_PIXELS // width)
     for top in range(0, height, rows):
         yield 0, top, width, min(top + rows, height)
 

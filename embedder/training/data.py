@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from embedder.decoding.decode import decode_image
 from embedder.photos import naming, read_photo
-from embedder.preprocess import PreprocessParams, fit_square, to_tensor
+from embedder.preprocess import PreprocessParams, to_input
 from embedder.training.augment import alter
 from embedder.training.sampling import Plan, seeded
 from embedder.training.titles import Attributes
@@ -107,7 +107,7 @@ class AlteredPhotos(Dataset[tuple[int, Tensor]]):
         random = np.random.default_rng([self._seed, step, place])
         other = int(random.integers(len(self._photos)))
         image = alter(self._decode(row), lambda: self._decode(other), random)
-        return row, torch.from_numpy(to_tensor(fit_square(image, self._params), self._params))
+        return row, torch.from_numpy(to_input(image, self._params))
 
     def _decode(self, row: int) -> Image.Image:
         photo = self._photos[row]

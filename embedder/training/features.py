@@ -21,7 +21,7 @@ from embedder.decoding.decode import decode_image
 from embedder.encoder import Encoder
 from embedder.photos import read_photo
 from embedder.preparation import prepared_ahead
-from embedder.preprocess import fit_square, to_tensor
+from embedder.preprocess import to_input
 from embedder.training import augment
 from embedder.training.feature_store import FeatureStore
 from lookalike.errors import InvalidInputError
@@ -136,7 +136,7 @@ class FeatureExtractor:
         image = decode_image(data, min_side=2 * params.size)
         if copy:
             image = augment.vary(image, np.random.default_rng([seed, copy, int(photo_hash[:16], 16)]))
-        return to_tensor(fit_square(image, params), params)
+        return to_input(image, params)
 
     def _hash_all(self, photos: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
         """Returns each photo's hash, empty for a file that cannot be read, and what is wrong with those."""

@@ -44,7 +44,7 @@ def absent() -> set[str]:
 def test_every_step_and_backend_is_reported(report: dict[str, Any]) -> None:
     assert set(report["left_out"]) == absent()
     sections = report["sections"]
-    assert len(sections["Decoding and preprocessing, one thread"]) == 4
+    assert len(sections["Decoding and preprocessing, one thread"]) == 6
     measured = {(row["backend"], row["batch"]) for row in sections["Inference"]}
     assert measured == {(backend, batch) for backend in set(BACKENDS) - absent() for batch in (1, 4)}
     rows = [*sections["Inference"], *sections.get("Triton, several callers", [])]

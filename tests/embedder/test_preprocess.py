@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 from embedder.decoding.decode import decode_image
 from embedder.decoding.limits import DecodeLimits
 from embedder.decoding.region import Region
-from embedder.preprocess import PreprocessParams, fit_square, preprocess, to_tensor
+from embedder.preprocess import PreprocessParams, preprocess, to_input
 from lookalike.errors import InvalidInputError, Reason
 
 PARAMS = PreprocessParams(size=64)
@@ -114,7 +114,7 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size() -> None:
     assert whole.size == (500, 125)
     part = decode_image(data, min_side=448, region=(0, 0, 0.25, 1))
     assert part.size == (500, 500)
-    exact = to_tensor(fit_square(decode_image(data), LARGE_MODEL), LARGE_MODEL)
+    exact = to_input(decode_image(data), LARGE_MODEL)
     assert np.abs(exact - preprocess(data, LARGE_MODEL)).mean() < 0.01
 
 
