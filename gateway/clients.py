@@ -147,7 +147,12 @@ def _of_transport(error: LookalikeError, peer: str, unavailable: Reason) -> Look
         case OverloadedError() if found := _TOO_LARGE.search(error.message):
             return too_large("request" if found["request"] else "answer")
         case OverloadedError():
-            return OverloadedError(f"{peer} is overloaded", retry_after_seconds=error.retry_after_seconds)
+            is_full = error.reason is Reason.MEMORY_FULL
+            return OverloadedError(
+                f"the memory of {peer} is full" if is_full else f"{peer} is overloaded",
+                reason=error.reason,
+                retry_after_seconds=error.retry_after_seconds,
+            )
         case DeadlineError():
             return DeadlineError(f"{peer} did not answer in time")
         case UnavailableError():

@@ -11,7 +11,12 @@ from gateway.outcome import cause_of
 from gateway.peers import UnreachableError
 from lookalike.errors import DeadlineError, LookalikeError, Reason
 
-_PASSING = (Reason.LOG_POSITION_NOT_REACHED, Reason.OVERLOADED, Reason.SHUTTING_DOWN)
+_PASSING = (
+    Reason.LOG_POSITION_NOT_REACHED,
+    Reason.OVERLOADED,
+    Reason.MEMORY_FULL,
+    Reason.SHUTTING_DOWN,
+)
 log = structlog.get_logger()
 
 

@@ -37,6 +37,7 @@ _WORDS_BY_REASON = {
     Reason.LOG_POSITION_NOT_REACHED: "log position not reached",
     Reason.SHARD_LAYOUT_MISMATCH: "it holds other partitions than expected",
     Reason.INSTALLATION_MISMATCH: "it belongs to another installation",
+    Reason.MEMORY_FULL: "its memory is full",
 }
 _WORDS: tuple[tuple[type[LookalikeError], str], ...] = (
     (DeadlineError, "too late"),
@@ -51,6 +52,7 @@ _CAUSES_BY_REASON = {
     Reason.SHARD_LAYOUT_MISMATCH: "misplaced",
     Reason.INSTALLATION_MISMATCH: "misplaced",
     Reason.DISK_FULL: "disk_full",
+    Reason.MEMORY_FULL: "memory_full",
     Reason.SHUTTING_DOWN: "stopping",
 }
 _CAUSES: tuple[tuple[type[LookalikeError], str], ...] = (
@@ -131,10 +133,18 @@ class Outcome(Generic[T]):
 
         Raises:
             DataLossError: See :meth:`check_data`.
+            OverloadedError: A shard has no memory for more items, and none failed for another cause
+                (``MEMORY_FULL``).
             UnavailableError: A shard failed (``SHARD_UNAVAILABLE``).
         """
         self.check_data()
         if self.failures:
+            if all(error.reason is Reason.MEMORY_FULL for error in self.failures.values()):
+                raise OverloadedError(
+                    f"{self.degraded_reason}; {advice}",
+                    reason=Reason.MEMORY_FULL,
+                    retry_after_seconds=self.retry_after_seconds(),
+                )
             raise UnavailableError(
                 f"{self.degraded_reason}; {advice}",
                 reason=Reason.SHARD_UNAVAILABLE,

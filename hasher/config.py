@@ -11,15 +11,15 @@ from lookalike.addresses import FIRST_HASHER_PORT, SEARCH_PORT_OFFSET
 from lookalike.runtime.settings import (
     MAX_PORT,
     Count,
+    FeedingSettings,
     Port,
     PositiveCount,
     PositiveSeconds,
-    ServerSettings,
     settings_config,
 )
 
 
-class HasherSettings(ServerSettings):
+class HasherSettings(FeedingSettings):
     """Settings of one hasher process: ``LOOKALIKE_HASHER_*`` or ``[hasher]``.
 
     Without ``port`` the shard listens on 7710 + ``shard``, and answers searches on 100 above its port.

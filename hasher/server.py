@@ -14,6 +14,7 @@ from hasher.shard import LOADING, Shard
 from hasher.state import watch
 from lookalike._native import active_isa
 from lookalike.runtime.cpus import available_cpus
+from lookalike.runtime.memory import MemoryWatch
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
 from lookalike.v1 import hasher_pb2, hasher_pb2_grpc
@@ -46,8 +47,16 @@ async def run(settings: HasherSettings) -> None:
     watch(shard, metrics)
     shard.lock()
     rows = Pool("rows", settings.search_threads or available_cpus(), own_metrics.read)
+    memory = MemoryWatch(
+        metrics, settings.max_memory_bytes, settings.memory_share, lambda: _largest_rebuild_bytes(shard)
+    )
     servicer = HasherServicer(
-        shard, rows, own_metrics, isa=active_isa(), position_wait_seconds=settings.position_wait_seconds
+        shard,
+        rows,
+        memory,
+        own_metrics,
+        isa=active_isa(),
+        position_wait_seconds=settings.position_wait_seconds,
     )
 
     async def check_ready() -> str:
@@ -72,3 +81,8 @@ async def run(settings: HasherSettings) -> None:
     finally:
         await asyncio.to_thread(shard.close)
         await asyncio.to_thread(rows.close)
+
+
+def _largest_rebuild_bytes(shard: Shard) -> int:
+    """Returns the memory that the most expensive rebuild takes: usually there is one at a time."""
+    return max((generation.rebuild_bytes() for generation in shard.generations()), default=0)

@@ -19,6 +19,7 @@ from hasher.shard import Shard
 from lookalike.collections import Spec
 from lookalike.errors import InvalidInputError, Reason, UnavailableError
 from lookalike.limits import MIB
+from lookalike.runtime.memory import MemoryWatch
 from lookalike.v1 import hasher_pb2, hasher_pb2_grpc
 
 # A page with vectors stays well below the limit of one message.
@@ -36,16 +37,25 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
     Args:
         shard: What is served.
         rows: Threads.
+        memory: Says whether there is any for more items.
         metrics: Takes the figures of every write.
         isa: The instruction set that the kernels use.
         position_wait_seconds: The longest wait for a position of the log.
     """
 
     def __init__(
-        self, shard: Shard, rows: Pool, metrics: HasherMetrics, *, isa: str, position_wait_seconds: float
+        self,
+        shard: Shard,
+        rows: Pool,
+        memory: MemoryWatch,
+        metrics: HasherMetrics,
+        *,
+        isa: str,
+        position_wait_seconds: float,
     ) -> None:
         self._shard = shard
         self._rows = rows
+        self._memory = memory
         self._metrics = metrics
         self._isa = isa
         self._position_wait_seconds = position_wait_seconds
@@ -90,6 +100,9 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
     async def _write(self, request: hasher_pb2.ApplyRequest, target: Identity) -> hasher_pb2.ApplyResponse:
         shard = self._shard
         generation = shard.generation(request.generation)
+        # Deletions go on: they are what gives memory back.
+        if any(mutation.HasField("upsert") for mutation in request.write.mutations):
+            self._memory.check("the shard")
 
         def convert_change() -> Change:
             start = time.perf_counter()

@@ -6,8 +6,7 @@ import math
 import os
 from pathlib import Path
 
-_CGROUPS = Path("/sys/fs/cgroup")
-_OWN_GROUPS = Path("/proc/self/cgroup")
+from lookalike.runtime.cgroups import CGROUPS, OWN_GROUPS, groups, lines
 
 
 def available_cpus() -> int:
@@ -16,7 +15,7 @@ def available_cpus() -> int:
     That is its affinity, and where a container has a quota no more than that, rounded up.
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.ceil(min(cpus, quota(_CGROUPS, _OWN_GROUPS))))
+    return max(1, math.ceil(min(cpus, quota(CGROUPS, OWN_GROUPS))))
 
 
 def quota(cgroups: Path, own_groups: Path) -> float:
@@ -26,35 +25,24 @@ def quota(cgroups: Path, own_groups: Path) -> float:
         cgroups: Where the control groups are mounted.
         own_groups: The file that names those of the process, line by line: ``id:controllers:path``.
     """
-    least = math.inf
-    for line in _lines(own_groups):
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if not controllers:
-            root, read = cgroups, _quota_of_v2
-        elif "cpu" in controllers.split(","):
-            root, read = cgroups / "cpu", _quota_of_v1
-        else:
-            continue
-        # In a container the path is often that of the host, and only the root is there.
-        group = root / path.strip("/")
-        for folder in (group, *group.parents):
-            least = min(least, read(folder))
-            if folder == root:
-                break
-    return least
+    found = groups("cpu", cgroups, own_groups)
+    return min((_quota_of(group.folder, group.version) for group in found), default=math.inf)
+
+
+def _quota_of(group: Path, version: int) -> float:
+    return _quota_of_v2(group) if version == 2 else _quota_of_v1(group)
 
 
 def _quota_of_v2(group: Path) -> float:
-    for line in _lines(group / "cpu.max"):
+    for line in lines(group / "cpu.max"):
         quota_us, _, period_us = line.partition(" ")
         return _ratio(quota_us, period_us)
     return math.inf
 
 
 def _quota_of_v1(group: Path) -> float:
-    for quota_us in _lines(group / "cpu.cfs_quota_us"):
-        for period_us in _lines(group / "cpu.cfs_period_us"):
+    for quota_us in lines(group / "cpu.cfs_quota_us"):
+        for period_us in lines(group / "cpu.cfs_period_us"):
             return _ratio(quota_us, period_us)
     return math.inf
 
@@ -65,10 +53,3 @@ def _ratio(quota_us: str, period_us: str) -> float:
     except (ValueError, ZeroDivisionError):
         return math.inf  # "max"
     return allowed if allowed > 0 else math.inf
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text().splitlines()
-    except (OSError, ValueError):
-        return []

@@ -146,6 +146,16 @@ class ServerSettings(BaseSettings):
         return self
 
 
+class FeedingSettings(ServerSettings):
+    """What servers have that take items in."""
+
+    max_memory_bytes: int = Field(default=0, ge=0, le=_MAX_BYTES)
+    """Memory that the process may use; 0: what its control groups allow, or else what the machine has."""
+    memory_share: float = Field(default=0.85, gt=0, le=1, allow_inf_nan=False)
+    """Share of that memory beyond which new items are refused with RESOURCE_EXHAUSTED, before the kernel
+    kills. A hasher refuses them earlier where less is left than rebuilding its largest index takes."""
+
+
 _FROM_FILE = "section of the settings file"
 _Settings = TypeVar("_Settings", bound=ServerSettings)
 

@@ -19,6 +19,7 @@ from hasher.service import HasherServicer
 from hasher.shard import LOADING, Shard
 from hasher.state import watch
 from lookalike.errors import LookalikeError
+from lookalike.runtime.memory import MemoryWatch
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
 from lookalike.v1 import collection_pb2, hasher_pb2, hasher_pb2_grpc, types_pb2
@@ -111,7 +112,12 @@ def delete(item_id: str, **fields: Any) -> Any:
 
 @asynccontextmanager
 async def serve(
-    folder: Path, number: int = 0, count: int = 1, load: bool = True, **flags: Any
+    folder: Path,
+    number: int = 0,
+    count: int = 1,
+    load: bool = True,
+    memory: MemoryWatch | None = None,
+    **flags: Any,
 ) -> AsyncIterator[Client]:
     """Serves a shard on a free port."""
     settings = HasherSettings(
@@ -133,7 +139,12 @@ async def serve(
         shard.load()
     pool = Pool("rows", 2, own_metrics.read)
     servicer = HasherServicer(
-        shard, pool, own_metrics, isa="test", position_wait_seconds=settings.position_wait_seconds
+        shard,
+        pool,
+        memory or MemoryWatch(Metrics()),
+        own_metrics,
+        isa="test",
+        position_wait_seconds=settings.position_wait_seconds,
     )
 
     async def check_ready() -> str:
