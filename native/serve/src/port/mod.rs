@@ -31,6 +31,7 @@ pub mod wire;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +53,9 @@ const MOST_STREAMS: u32 = 10_000;
 const MOST_RESETS: usize = 2_000;
 /// Between the end of the grace and that of calls which do not end.
 const BACKSTOP: Duration = Duration::from_secs(1);
+/// After the last answer connections are given this long to carry it: a peer that hangs confirms nothing.
+const LINGER: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(20);
 
 /// How a port serves.
 #[derive(Clone, Debug)]
@@ -168,7 +172,19 @@ impl Port {
                     let _ = listener.await;
                 }
             });
-            if tokio::time::timeout(grace, &mut ends).await.is_err() {
+            let answered = async {
+                while self.shared.metrics.running[0].load(Relaxed) > 0 {
+                    tokio::time::sleep(POLL).await;
+                }
+                tokio::time::sleep(LINGER).await;
+            };
+            let over = async {
+                tokio::select! {
+                    () = &mut ends => (),
+                    () = answered => (),
+                }
+            };
+            if tokio::time::timeout(grace, over).await.is_err() {
                 self.shared.cut.send_replace(true);
                 let _ = tokio::time::timeout(BACKSTOP, ends).await;
             }
