@@ -28,12 +28,6 @@ class Writer:
     def one(self, request_id: str, *mutations: Any, time_ns: int = TIME_NS) -> Any:
         return self(self._rows.change(request_id, *mutations), time_ns=time_ns)[0]
 
-    def number_of(self, item_id: str) -> int:
-        """Returns the number of an item's row."""
-        rows = self.store._writer.execute("SELECT row_number FROM rows WHERE item_id = ?", (item_id,))
-        number: int = rows.fetchall()[0][0]
-        return number
-
 
 @pytest.fixture
 def folder(tmp_path: Path, rows: Any) -> Path:
