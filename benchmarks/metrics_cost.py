@@ -17,7 +17,7 @@ from typing import Any
 import grpc
 import numpy as np
 
-from gateway.admission import Admission
+from gateway.config import GatewaySettings
 from gateway.deadline import Deadline
 from gateway.directory.sqlite import SqliteDirectory
 from gateway.fanout import Shards
@@ -29,6 +29,7 @@ from gateway.quality.drift import Drift
 from gateway.quality.recall_probe import RecallMetrics, RecallProbe
 from gateway.quality.watch import Quality
 from gateway.search import SearchPipeline
+from gateway.searches import SearchAdmission
 from lookalike.collections import Spec
 from lookalike.runtime.calls import Calls
 from lookalike.runtime.metrics import Metrics
@@ -37,6 +38,7 @@ from lookalike.v1 import search_pb2, types_pb2
 
 DIMENSION, ROWS, SHARDS, K = 256, 20_000, 2, 10
 ROUNDS, SEARCHES = 31, 300
+SETTINGS = GatewaySettings(data_folder=Path())
 SPEC = Spec("model", DIMENSION, 256, 1024)
 LABELS = ("unary", "lookalike.v1.SearchService", "Search")
 
@@ -83,7 +85,7 @@ async def gateway(folder: Path) -> tuple[Callable[[bool], Coroutine[Any, Any, No
     calls = ProcessMetrics(metrics, "gateway", Calls(1, 1, 1))
 
     def pipeline(measured: Any, quality: Any) -> SearchPipeline:
-        slots = Admission("searches", 64, 128, measured)
+        slots = SearchAdmission(SETTINGS, measured)
         unused: Any = None
         searcher: Any = CannedSearcher(measured)
         shards = Shards([Silent()] * SHARDS, "home", 1, measured)  # type: ignore[list-item]
@@ -105,8 +107,9 @@ async def gateway(folder: Path) -> tuple[Callable[[bool], Coroutine[Any, Any, No
     drift = Drift(directory, shards, metrics, 300.0)
     options = {"interval_seconds": 10.0, "share": 0.01, "timeout_seconds": 5.0}
     searcher: Any = CannedSearcher(own)
-    writes = Admission("writes", 1, 1, own)
-    probe = RecallProbe(directory, searcher, writes, RecallMetrics(metrics), **options)
+    probe = RecallProbe(
+        directory, searcher, SearchAdmission(SETTINGS, own), RecallMetrics(metrics), **options
+    )
     with_metrics = pipeline(own, Quality(drift, probe, metrics))
     without = pipeline(Silent(), Silent())
     embedding = types_pb2.Embedding(values=vectors(1)[0].tolist())

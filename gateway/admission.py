@@ -1,109 +1,226 @@
-"""Bounded concurrency: a fixed number of requests run, a fixed number wait, the rest are refused at once."""
+"""Bounded concurrency: some requests run, some wait for their turn, the rest are refused at once.
+
+Where a limit adapts, waiting is for bursts only. A queue that does not empty within ``burst_seconds`` is not
+one: more is asked than can be answered. From then on only so many wait that no slot stays empty, those that
+have waited longest are refused first, and most are refused before they are read; until nearly all get a slot.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from types import TracebackType
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from gateway.deadline import Deadline
-from gateway.metrics import GatewayMetrics, Requests
+from gateway.limit import Limit
+from gateway.metrics import Cause, GatewayMetrics, Requests
 from lookalike.errors import DeadlineError, OverloadedError
 
 _SMOOTHING = 0.1
 _MIN_RETRY_SECONDS = 0.05
 _MAX_RETRY_SECONDS = 5.0
+_REVIEW_SECONDS = 1.0
+_OVER_SHARE = 0.1
+"""The overload goes on while more than this share is refused."""
+_EVERY = 4
+"""Of so many slots one goes to those who are patient."""
+_REFUSAL_SECONDS = 0.1
+"""For so long all refusals are the same, which costs less."""
 
 
 class Admission:
-    """Lets requests in, and says when to come back.
+    """Lets requests of one kind in, and says when to come back. To be used within one event loop.
 
     Args:
         what: What is admitted, also for messages.
-        max_running: Requests that run at once.
+        limit: How many run at once.
         max_waiting: Requests that may wait for their turn.
         metrics: Where refusals are counted, and slots can be seen.
+        burst_seconds: For how long there may be a queue; None: each waits until its deadline.
+        clock: Monotonic seconds.
     """
 
-    def __init__(self, what: Requests, max_running: int, max_waiting: int, metrics: GatewayMetrics) -> None:
+    def __init__(
+        self,
+        what: Requests,
+        limit: Limit,
+        max_waiting: int,
+        metrics: GatewayMetrics,
+        burst_seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._what = what
-        self._max_running = max_running
+        self._limit = limit
         self._max_waiting = max_waiting
         self._metrics = metrics
-        self._slots = asyncio.Semaphore(max_running)
+        self._burst_seconds = burst_seconds
         self._running = 0
-        self._waiting = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._patient: deque[asyncio.Future[None]] = deque()
+        """Those that may wait until their deadline, however many come meanwhile."""
+        self._turns = 0
+        self._queue_since = 0.0
+        """When the queue was empty last."""
+        self._is_over = False
+        """Whether more is asked than can be answered."""
+        self._reviewed_at = 0.0
+        self._admitted = self._refused = 0
+        """Since then."""
         self._mean_seconds = 0.0
-        metrics.watch_slots(what, lambda: self._running, lambda: self._waiting)
+        self._retry_seconds = 0.0
+        self._retry_until = 0.0
+        metrics.watch_slots(
+            what,
+            running=lambda: self._running,
+            waiting=lambda: len(self._queue) + len(self._patient),
+            limit=lambda: limit.value,
+            is_over=lambda: self._is_over,
+        )
 
     @property
     def is_busy(self) -> bool:
         """Whether requests wait, or half of the slots are taken: no time for what can wait."""
-        return self._waiting > 0 or 2 * self._running >= self._max_running
+        return bool(self._queue or self._patient) or 2 * self._running >= self._limit.value
 
-    def slot(self, deadline: Deadline) -> _Slot:
-        """Returns a context that waits for a slot and holds it.
+    @asynccontextmanager
+    async def slot(self, deadline: Deadline, *, patient: bool = False) -> AsyncIterator[None]:
+        """Waits for a slot and holds it.
+
+        Args:
+            deadline: Of the request.
+            patient: Waits until the deadline even where others would be refused. At least every fourth slot
+                goes to those who do.
 
         Raises:
-            OverloadedError: Too many wait already.
+            OverloadedError: Too many wait already, or there has been a queue for too long.
             DeadlineError: The deadline passed before the request's turn came.
         """
-        return _Slot(self, deadline)
-
-    def _leave(self, held_seconds: float) -> None:
-        self._running -= 1
-        self._slots.release()
-        self._mean_seconds += _SMOOTHING * (held_seconds - self._mean_seconds)
-
-    async def _enter(self, deadline: Deadline) -> None:
-        if self._slots.locked():
-            await self._wait(deadline)
+        if self._running < self._limit.value and not (self._queue or self._patient):
+            self._running += 1
+        elif patient:
+            await self._turn(self._enter(self._patient), self._patient, deadline, None)
         else:
-            await self._slots.acquire()  # at once
-        self._running += 1
+            await self._wait(deadline)
+        self._admitted += 1
+        running, start, done = self._running, self._clock(), False
+        try:
+            yield
+            done = True
+        finally:
+            seconds = self._clock() - start
+            if done:  # What failed says nothing about how long it takes to answer.
+                self._limit.ended(seconds, running, was_reached=self._running >= self._limit.value)
+            self._mean_seconds += _SMOOTHING * (seconds - self._mean_seconds)
+            self._leave()
+
+    def check(self) -> None:
+        """Refuses what would be refused anyway, before anything is done for it.
+
+        Raises:
+            OverloadedError: More is asked than can be answered, and enough wait already.
+        """
+        if self._is_over and len(self._queue) >= self._enough:
+            raise self._refusal("full")
+
+    @property
+    def _enough(self) -> int:
+        """Requests that must wait so that no slot stays empty."""
+        return max(self._limit.value // 2, 1)
 
     async def _wait(self, deadline: Deadline) -> None:
-        if self._waiting >= self._max_waiting:
-            self._metrics.refused(self._what, "full")
-            raise self._overloaded()
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(deadline.remaining_seconds()):
-                await self._slots.acquire()
-        except asyncio.CancelledError:
-            self._metrics.refused(self._what, "late")
-            raise
-        except TimeoutError:
-            self._metrics.refused(self._what, "late")
-            raise DeadlineError(
-                f"the deadline passed while the call waited behind other {self._what}"
-            ) from None
-        finally:
-            self._waiting -= 1
+        now = self._clock()
+        if not self._queue:
+            self._queue_since = now
+        elif self._burst_seconds is not None and now - self._queue_since > self._burst_seconds:
+            self._is_over, self._queue_since = True, now
+            self._begin_review(now)
+        if self._is_over:
+            self._review(now)
+        if self._is_over:
+            while len(self._queue) > self._enough:
+                self._queue.popleft().set_exception(self._refusal("stale"))
+            if len(self._queue) == self._enough:
+                raise self._refusal("full")
+        await self._turn(self._enter(self._queue), self._queue, deadline, self._burst_seconds)
 
-    def _overloaded(self) -> OverloadedError:
-        """Advises to return when those who wait now should be through."""
-        ahead = (self._waiting + 1) * self._mean_seconds / self._max_running
-        return OverloadedError(
-            f"too many {self._what} at once",
-            retry_after_seconds=min(max(ahead, _MIN_RETRY_SECONDS), _MAX_RETRY_SECONDS),
-        )
+    def _enter(self, queue: deque[asyncio.Future[None]]) -> asyncio.Future[None]:
+        if len(queue) >= self._max_waiting:
+            raise self._refusal("full")
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue.append(turn)
+        return turn
 
-
-class _Slot:
-    """A slot while it is held: each search has one, so that it is no generator."""
-
-    __slots__ = ("_admission", "_deadline", "_start")
-
-    def __init__(self, admission: Admission, deadline: Deadline) -> None:
-        self._admission = admission
-        self._deadline = deadline
-
-    async def __aenter__(self) -> None:
-        await self._admission._enter(self._deadline)
-        self._start = time.monotonic()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    async def _turn(
+        self,
+        turn: asyncio.Future[None],
+        queue: deque[asyncio.Future[None]],
+        deadline: Deadline,
+        most_seconds: float | None,
     ) -> None:
-        self._admission._leave(time.monotonic() - self._start)
+        """Waits for it; whoever gives it counts the request as running."""
+        remaining = deadline.remaining_seconds()
+        patience = remaining if most_seconds is None else min(remaining, most_seconds)
+        try:
+            async with asyncio.timeout(patience):
+                await turn
+        except OverloadedError:
+            raise
+        except (asyncio.CancelledError, TimeoutError) as error:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._leave()  # It came at the same moment.
+            elif turn in queue:
+                queue.remove(turn)
+            if patience < remaining and isinstance(error, TimeoutError):
+                raise self._refusal("stale") from None
+            self._metrics.refused(self._what, "late")
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise DeadlineError(
+                f"the deadline passed while the call waited behind other {self._words}"
+            ) from None
+
+    def _leave(self) -> None:
+        self._running -= 1
+        while (self._queue or self._patient) and self._running < self._limit.value:
+            is_theirs = self._patient and (not self._queue or self._turns % _EVERY == 0)
+            turn = (self._patient if is_theirs else self._queue).popleft()
+            if not turn.done():
+                self._turns += 1
+                self._running += 1
+                turn.set_result(None)
+
+    def _begin_review(self, now: float) -> None:
+        self._reviewed_at, self._admitted, self._refused = now, 0, 0
+
+    def _review(self, now: float) -> None:
+        """Ends the overload once nearly all get a slot."""
+        since = now - self._reviewed_at
+        if since < _REVIEW_SECONDS:
+            return
+        # For a while nobody may have waited, and so nobody have looked.
+        if since > 2 * _REVIEW_SECONDS or self._refused <= _OVER_SHARE * (self._refused + self._admitted):
+            self._is_over, self._queue_since = False, now
+        self._begin_review(now)
+
+    def _refusal(self, cause: Cause) -> OverloadedError:
+        """Counts a refusal, and advises to return when those who wait now should be through.
+
+        Not all should return at the same time.
+        """
+        self._metrics.refused(self._what, cause)
+        self._refused += 1
+        now = self._clock()
+        if now >= self._retry_until:
+            self._retry_until = now + _REFUSAL_SECONDS
+            ahead = (len(self._queue) + 1) * self._mean_seconds / self._limit.value
+            seconds = min(max(ahead, _MIN_RETRY_SECONDS), _MAX_RETRY_SECONDS / 2)
+            self._retry_seconds = seconds * random.uniform(1, 2)
+        return OverloadedError(f"too many {self._words} at once", retry_after_seconds=self._retry_seconds)
+
+    @property
+    def _words(self) -> str:
+        return self._what.replace("_", " ")

@@ -17,16 +17,16 @@ from lookalike.addresses import (
 )
 from lookalike.runtime.settings import (
     Count,
+    FeedingSettings,
     Port,
     PositiveCount,
     PositiveSeconds,
     Seconds,
-    ServerSettings,
     settings_config,
 )
 
 
-class GatewaySettings(ServerSettings):
+class GatewaySettings(FeedingSettings):
     """Serves searches, catalogues and collections to callers."""
 
     model_config = settings_config("gateway")
@@ -43,9 +43,17 @@ class GatewaySettings(ServerSettings):
     """``host:port`` of every hasher, in the order of their shard numbers, separated by commas. Searches go to
     the port 100 above it, or to the search port of ``host:port/search_port``."""
     max_searches: PositiveCount = 64
-    """Searches that run at once."""
+    """Searches that run at once at most, of each kind (by vector, by photo, exact). Within this bound as many
+    run as do not slow each other down too much."""
+    min_searches: PositiveCount = 2
+    """Searches of a kind that may run at once however long they take, within ``max_searches``."""
+    search_slowdown: float = Field(default=2.0, gt=1, le=100, allow_inf_nan=False)
+    """How many times as long as when few run searches may take before fewer are let in."""
     max_waiting_searches: Count = 128
-    """Searches that wait for their turn; more are refused with RESOURCE_EXHAUSTED."""
+    """Searches of a kind that wait for their turn; more are refused with RESOURCE_EXHAUSTED."""
+    search_burst_seconds: PositiveSeconds = 0.1
+    """How long searches may wait for their turn. A queue that lasts longer is no burst: more is asked than
+    can be answered, and only so many wait then that no slot stays empty."""
     max_writes: PositiveCount = 8
     """Writes that run at once; a loaded batch counts as one."""
     max_waiting_writes: Count = 32

@@ -12,7 +12,9 @@ from gateway.outcome import CAUSES
 from lookalike.runtime.metrics import Metrics, show_from_the_start
 from lookalike.v1 import types_pb2
 
-Requests = Literal["searches", "writes"]
+Requests = Literal["vector_searches", "photo_searches", "exact_searches", "writes"]
+Cause = Literal["full", "stale", "late"]
+_REFUSAL_CAUSES: tuple[Cause, ...] = ("full", "stale", "late")
 WriteStage = Literal["slot", "check", "embed", "convert", "append"]
 IngestStage = Literal["prepare", "wait", "write"]
 _SEARCH_STAGES = (
@@ -97,7 +99,8 @@ class GatewayMetrics:
     def _watch_slots(self, metrics: Metrics) -> None:
         self._refused = metrics.counter(
             "lookalike_gateway_refused_total",
-            "Requests that got no slot: too many waited (full), or they waited until nobody did (late).",
+            "Requests that got no slot: too many waited (full), they waited longer than a burst takes"
+            " (stale), or until their deadline was near (late).",
             ("what", "cause"),
         )
         self._running = metrics.gauge(
@@ -105,6 +108,14 @@ class GatewayMetrics:
         )
         self._waiting = metrics.gauge(
             "lookalike_gateway_waiting_requests", "Requests that wait for a slot.", ("what",)
+        )
+        self._limit = metrics.gauge(
+            "lookalike_gateway_most_running_requests",
+            "Requests that may hold a slot; of searches as many as do not slow each other down too much.",
+            ("what",),
+        )
+        self._overloaded = metrics.gauge(
+            "lookalike_gateway_overloaded", "1 while more is asked than can be answered, else 0.", ("what",)
         )
 
     def _watch_peers(self, metrics: Metrics) -> None:
@@ -213,13 +224,23 @@ class GatewayMetrics:
 
     # Slots
 
-    def refused(self, what: Requests, cause: Literal["full", "late"]) -> None:
+    def refused(self, what: Requests, cause: Cause) -> None:
         """Counts one request that got no slot."""
         self._refused.labels(what, cause).inc()
 
-    def watch_slots(self, what: Requests, running: Callable[[], int], waiting: Callable[[], int]) -> None:
+    def watch_slots(
+        self,
+        what: Requests,
+        *,
+        running: Callable[[], int],
+        waiting: Callable[[], int],
+        limit: Callable[[], int],
+        is_over: Callable[[], bool],
+    ) -> None:
         """Takes the number of requests of one kind whenever the metrics are read."""
-        show_from_the_start(self._refused, (what,), ("full", "late"))
+        show_from_the_start(self._refused, (what,), _REFUSAL_CAUSES)
+        self._limit.labels(what).set_function(limit)
+        self._overloaded.labels(what).set_function(is_over)
         self._running.labels(what).set_function(running)
         self._waiting.labels(what).set_function(waiting)
 

@@ -53,7 +53,7 @@ async def search_many(
         nonlocal room
         async with some_at_once:
             try:
-                response = await pipeline.search(search, deadline)
+                response = await pipeline.search(search, deadline, patient=True)
                 if len(response) > room:
                     raise _no_room(max_message_bytes)
             except LookalikeError as error:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import structlog
 
-from gateway.admission import Admission
 from gateway.asked import Asked
 from gateway.checks import SearchOptions, check_images, check_item_id, check_options, check_query_vector
 from gateway.deadline import Deadline
@@ -23,6 +22,7 @@ from gateway.offload import off_loop
 from gateway.outcome import Outcome
 from gateway.peers import Embedder, Shard
 from gateway.quality.watch import Quality
+from gateway.searches import SearchAdmission
 from gateway.tokens import bad_log_position, decode_log_position
 from lookalike.errors import DataLossError, InvalidInputError, NotFoundError, Reason, UnavailableError, shown
 from lookalike.runtime.logs import Throttle
@@ -66,7 +66,7 @@ class SearchPipeline:
         searcher: Searcher,
         shards: Shards,
         write_log: WriteLog,
-        admission: Admission,
+        admission: SearchAdmission,
         metrics: GatewayMetrics,
         quality: Quality,
         slow_seconds: float,
@@ -82,8 +82,15 @@ class SearchPipeline:
         self._slow_seconds = slow_seconds
         self._slow_log = Throttle(_LOG_SECONDS)
 
-    async def search(self, request: search_pb2.SearchRequest, deadline: Deadline) -> bytes:
+    async def search(
+        self, request: search_pb2.SearchRequest, deadline: Deadline, *, patient: bool = False
+    ) -> bytes:
         """Finds the nearest products or items; the errors are those that search.proto lists.
+
+        Args:
+            request: The search.
+            deadline: Of the call.
+            patient: Whether it may wait for its turn until the deadline.
 
         Returns:
             An encoded ``SearchResponse``: the hits are as their shards encoded them.
@@ -91,7 +98,7 @@ class SearchPipeline:
         waits = _Waits(time.perf_counter())
         response = search_pb2.SearchResponse()
         try:
-            async with self._admission.slot(deadline):
+            async with self._admission.slot(request, deadline, patient=patient):
                 waits.slot_seconds = time.perf_counter() - waits.start
                 encoded_hits = await self._answer(request, response, deadline, waits)
         finally:

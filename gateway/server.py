@@ -17,6 +17,7 @@ from gateway.directory.lifecycle import Lifecycle
 from gateway.directory.sqlite import SqliteDirectory
 from gateway.fanout import Shards
 from gateway.ingest import Ingest
+from gateway.limit import FixedLimit
 from gateway.log.direct import DirectLog
 from gateway.measured import MeasuredEmbedder
 from gateway.metrics import GatewayMetrics
@@ -28,11 +29,13 @@ from gateway.quality.watch import Quality
 from gateway.readiness import Readiness
 from gateway.reads import Reader
 from gateway.search import SearchPipeline
+from gateway.searches import SearchAdmission
 from gateway.services import CatalogServicer, CollectionServicer, SearchServicer
 from gateway.state import watch
 from gateway.writes import Writer
 from lookalike.files.locks import FolderLock
 from lookalike.runtime.health import ReadinessCheck
+from lookalike.runtime.memory import MemoryWatch
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
 from lookalike.v1 import catalog_pb2_grpc, collection_pb2_grpc, search_pb2_grpc
@@ -96,8 +99,8 @@ def build_server(
     max_bytes = settings.max_message_bytes
     searcher = Searcher(searched, directory.installation_id, directory.layout_epoch, measured, max_bytes)
 
-    searches = Admission("searches", settings.max_searches, settings.max_waiting_searches, measured)
-    writes = Admission("writes", settings.max_writes, settings.max_waiting_writes, measured)
+    searches = SearchAdmission(settings, measured)
+    writes = Admission("writes", FixedLimit(settings.max_writes), settings.max_waiting_writes, measured)
     write_log = DirectLog(shards, f"{directory.installation_id}.{directory.layout_epoch}", max_bytes)
     drift = Drift(directory, shards, metrics, settings.profile_interval_seconds)
     probe = _recall_probe(settings, directory, searcher, searches, metrics)
@@ -105,30 +108,30 @@ def build_server(
     pipeline = SearchPipeline(
         directory, embedder, searcher, shards, write_log, searches, measured, quality, slow_seconds
     )
-    writer = Writer(directory, embedder, write_log, writes, measured)
+    memory = MemoryWatch(metrics, settings.max_memory_bytes, settings.memory_share)
+    writer = Writer(directory, embedder, write_log, writes, memory, measured)
     reader = Reader(directory, shards, max_bytes)
     ingest = Ingest(writer, draining, settings.ingest_batch_seconds, measured)
     readiness = _readiness(settings, directory, embedder, shards, measured)
     watch(directory, metrics)
     _warn_of_unfinished(directory)
     search = SearchServicer(pipeline, embedder, shards.count, max_bytes)
+    collections = CollectionServicer(directory, Lifecycle(directory, embedder, shards), reader)
     services = [
         _service("SearchService", search, readiness.shards),
         _service("CatalogService", CatalogServicer(writer, reader, ingest), readiness.shards),
-        _service(
-            "CollectionService",
-            CollectionServicer(directory, Lifecycle(directory, embedder, shards), reader),
-            readiness.directory,
-        ),
+        _service("CollectionService", collections, readiness.directory),
     ]
+    work, gates = [drift.run, probe.run], {f"/{_PACKAGE}.SearchService/Search": searches.check}
     return ServerRunner(
         "gateway",
         services,
         settings,
         metrics,
         draining=draining,
-        background=[drift.run, probe.run],
+        background=work,
         close=[searcher.close],
+        gates=gates,
     )
 
 
@@ -136,7 +139,7 @@ def _recall_probe(
     settings: GatewaySettings,
     directory: Directory,
     searcher: Searcher,
-    searches: Admission,
+    searches: SearchAdmission,
     metrics: Metrics,
 ) -> RecallProbe:
     return RecallProbe(

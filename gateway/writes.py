@@ -28,6 +28,7 @@ from gateway.peers import Embedder
 from gateway.tokens import encode_log_position
 from lookalike.collections import Spec
 from lookalike.errors import DataLossError, InvalidInputError, LookalikeError, UnavailableError
+from lookalike.runtime.memory import MemoryWatch
 from lookalike.runtime.tracing import stage
 from lookalike.v1 import catalog_pb2, hasher_pb2, types_pb2
 from lookalike.wire.status import status_of
@@ -64,6 +65,7 @@ class Writer:
         embedder: For items that come with a photo.
         write_log: Where writes become durable.
         admission: How many writes run at once.
+        memory: Says whether the gateway has any for more items.
         metrics: Where writes are timed and counted.
     """
 
@@ -73,8 +75,10 @@ class Writer:
         embedder: Embedder,
         write_log: WriteLog,
         admission: Admission,
+        memory: MemoryWatch,
         metrics: GatewayMetrics,
     ) -> None:
+        self._memory = memory
         self._admission = admission
         self.directory = directory
         self._embedder = embedder
@@ -118,8 +122,10 @@ class Writer:
         Raises:
             InvalidInputError: Something is wrong with the batch as a whole, or with what is said of an item.
             FailedPreconditionError: A vector of another model.
+            OverloadedError: The gateway has no memory for them (``MEMORY_FULL``).
             UnavailableError: The embedder cannot be reached.
         """
+        self._memory.check("the gateway")
         check_request_id(request_id)
         check_batch_size(items, field)
         payload_bytes = sum(upsert.ByteSize() for upsert in items)

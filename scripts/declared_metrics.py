@@ -9,21 +9,27 @@ from typing import Any
 
 from embedder.metrics import EmbedderMetrics, TritonMetrics
 from gateway.admission import Admission
+from gateway.config import GatewaySettings
 from gateway.directory.base import Change, Directory
 from gateway.fanout import Shards
+from gateway.limit import FixedLimit
 from gateway.metrics import GatewayMetrics
 from gateway.native_fanout import Searcher
 from gateway.quality.drift import Drift
 from gateway.quality.recall_probe import RecallMetrics, RecallProbe
 from gateway.quality.watch import Quality
+from gateway.searches import SearchAdmission
 from gateway.state import watch as watch_directory
 from hasher.metrics import HasherMetrics
 from hasher.shard import Shard
 from hasher.state import watch as watch_shard
 from lookalike.runtime.calls import Calls
 from lookalike.runtime.joined import JoinedCollector
+from lookalike.runtime.memory import MemoryWatch
 from lookalike.runtime.metrics import Metrics, ReadCollector
 from lookalike.runtime.process_metrics import ProcessMetrics
+
+_SETTINGS = GatewaySettings(data_folder=Path())
 
 
 @dataclass(frozen=True, order=True)
@@ -48,8 +54,8 @@ def _hasher_state(metrics: Metrics) -> None:
 def _gateway_work(metrics: Metrics) -> None:
     measured = GatewayMetrics(metrics)
     measured.watch_shards(1)
-    Admission("searches", 1, 0, measured)
-    Admission("writes", 1, 0, measured)
+    SearchAdmission(_SETTINGS, measured)
+    Admission("writes", FixedLimit(1), 0, measured)
 
 
 def _gateway_state(metrics: Metrics) -> None:
@@ -59,7 +65,7 @@ def _gateway_state(metrics: Metrics) -> None:
 def _gateway_quality(metrics: Metrics) -> None:
     others = GatewayMetrics(Metrics())
     shards, searcher = Shards((), "none", 1, others), Searcher((), "none", 1, others, 1)
-    searches = Admission("searches", 1, 0, others)
+    searches = SearchAdmission(_SETTINGS, others)
     directory = _NoDirectory("none", 1, {}, {})
     drift = Drift(directory, shards, metrics, 0)
     probe = RecallProbe(
@@ -81,6 +87,7 @@ SERVICES: dict[str, tuple[Callable[[Metrics], object], ...]] = {
     "Every service": (_every_service,),
     "gateway": (_gateway_work, _gateway_state, _gateway_quality),
     "hasher": (HasherMetrics, _hasher_state),
+    "gateway and hasher": (MemoryWatch,),
     "embedder": (EmbedderMetrics, TritonMetrics),
 }
 

@@ -8,6 +8,7 @@ EVERY_SERVICE = {
     "lookalike_build_info": "Which versions run side by side during a roll-out.",
     "lookalike_calls_in_progress": "Load of one process; what an autoscaler can follow.",
     "lookalike_calls_refused_total": "Sheds of whole calls, by cause.",
+    "lookalike_event_loop_idle_seconds_total": "Whether a process has room for more calls, before they wait.",
     "lookalike_event_loop_lag_seconds": "Whether a process is out of CPU or blocked, or waits for others.",
     "lookalike_gc_pause_seconds": "Whether pauses of generation 2 explain the tail of the latency.",
     "lookalike_log_lines_dropped_total": "Why the logs may lack the line that is searched for.",
@@ -32,6 +33,7 @@ GATEWAY = {
     "lookalike_gateway_items_refused_total": "Bad items of a load.",
     "lookalike_gateway_items_written_total": "Write traffic.",
     "lookalike_gateway_model_collections": "How far the change to another model has come.",
+    "lookalike_gateway_overloaded": "Whether queues are kept short as more is asked than can be answered.",
     "lookalike_gateway_profiled_queries_total": "How many queries the figures of drift rest on.",
     "lookalike_gateway_recall_found_hits_total": "Recall over any time, by category: over the wanted hits.",
     "lookalike_gateway_recall_interval_ratio": "Recall that is surely too low: its high end.",
@@ -46,6 +48,7 @@ GATEWAY = {
     "lookalike_gateway_shard_generations": "Shards that lost data, or hold what nobody knows.",
     "lookalike_gateway_shard_seconds": "Which shard is slow, by call.",
     "lookalike_gateway_shard_silent": "Shards that the gateway does not ask at present.",
+    "lookalike_gateway_most_running_requests": "What the system can do at once; falls as it slows down.",
     "lookalike_gateway_stage_seconds": "In which stage the time of searches goes.",
     "lookalike_gateway_top_score_ratio": "Answers far from the query: drift, or a gap in the catalogue.",
     "lookalike_gateway_waiting_requests": "Overload before anything is refused.",
@@ -87,6 +90,13 @@ HASHER = {
     "lookalike_hasher_waiting_searches": "How near a hasher is to refusing searches.",
     "lookalike_hasher_write_seconds": "In which stage the time of writes goes; sync holds their fsyncs.",
 }
+FEEDING = {
+    "lookalike_memory_full": "New items are refused now.",
+    "lookalike_memory_limit_bytes": "What the use of memory is compared with.",
+    "lookalike_memory_refused_writes_total": "Writes shed for lack of memory.",
+    "lookalike_memory_reserved_bytes": "Why items are refused though memory seems free: a rebuild needs it.",
+    "lookalike_memory_used_bytes": "How near the kernel is to killing the process.",
+}
 EMBEDDER = {
     "lookalike_embedder_batch_photos": "Whether batches form.",
     "lookalike_embedder_images_total": "Photos per second, and the share of bad ones.",
@@ -99,4 +109,4 @@ EMBEDDER = {
     "lookalike_embedder_triton_request_seconds": "Time that Triton takes, against encode.",
     "lookalike_embedder_triton_requests_total": "How Triton fails.",
 }
-USES = {**EVERY_SERVICE, **GATEWAY, **HASHER, **EMBEDDER}
+USES = {**EVERY_SERVICE, **GATEWAY, **HASHER, **FEEDING, **EMBEDDER}

@@ -7,7 +7,7 @@ import os
 import struct
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ class Found:
         latency_us: Percentile → time from the moment a request was due to its answer; none without an answer.
         service_us: The same from the moment it was sent.
         late_us: The same from the moment it was due to the moment it was sent.
+        failed_us: Percentile → time from the moment a request was due to its failure.
     """
 
     seconds: float
@@ -69,6 +70,7 @@ class Found:
     latency_us: Mapping[str, float]
     service_us: Mapping[str, float]
     late_us: Mapping[str, float]
+    failed_us: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> Found:
@@ -79,7 +81,7 @@ class Found:
             found["statuses"],
             found["unsent"],
             found["answered_per_second"],
-            *(found[times] or {} for times in ("latency_us", "service_us", "late_us")),
+            *(found[times] or {} for times in ("latency_us", "service_us", "late_us", "failed_us")),
         )
 
     @property

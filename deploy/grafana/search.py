@@ -14,6 +14,7 @@ _APPROXIMATE = f'exact="false",{IN}'
 _WAITED_OR_WORKED = f'exact="false",stage=~"queue|scan|rerank",{IN}'
 _IN_SHARDS = rate(f"{_SHARD_STAGE}_count", f'exact="false",stage="scan",{IN}')
 """Searches in the shards a second, each shard's by itself; exact ones, such as probes of recall, apart."""
+_SLOTS_OF_SEARCHES = f'what!="writes",{IN}'
 _SEARCHES = f'grpc_service="lookalike.v1.SearchService",grpc_method="Search",{IN}'
 
 
@@ -167,10 +168,37 @@ SEARCH = Page(
                     "Searches in the gateway",
                     "Those that hold a slot, and those that wait for one.",
                     [
-                        Query(f'sum(lookalike_gateway_running_requests{{what="searches",{IN}}})', "running"),
-                        Query(f'sum(lookalike_gateway_waiting_requests{{what="searches",{IN}}})', "waiting"),
+                        Query(f"sum(lookalike_gateway_running_requests{{{_SLOTS_OF_SEARCHES}}})", "running"),
+                        Query(f"sum(lookalike_gateway_waiting_requests{{{_SLOTS_OF_SEARCHES}}})", "waiting"),
                     ],
                     "short",
+                ),
+                Lines(
+                    "Slots of searches",
+                    "How many may run at once in all gateways, by kind: as many as do not slow each other down too"
+                    " much. Few while many are refused: embedders, shards or gateways are used up.",
+                    [
+                        Query(
+                            f"sum by (what) (lookalike_gateway_most_running_requests{{{_SLOTS_OF_SEARCHES}}})",
+                            "{{what}}",
+                        ),
+                        Query(
+                            f"sum by (what) (lookalike_gateway_overloaded{{{_SLOTS_OF_SEARCHES}}})",
+                            "gateways with too many {{what}}",
+                        ),
+                    ],
+                    "short",
+                ),
+                Lines(
+                    "Idle time of the event loops",
+                    "Share of the time in which a process had nothing to do. At 0 calls wait inside gRPC, unseen.",
+                    [
+                        Query(
+                            f"avg by (job, instance) (rate(lookalike_event_loop_idle_seconds_total{{{IN}}}[$__rate_interval]))",
+                            "{{job}} {{instance}}",
+                        )
+                    ],
+                    "percentunit",
                 ),
                 Lines(
                     "Lag of the event loops",

@@ -152,6 +152,35 @@ SHARDS = Page(
                     "bytes",
                 ),
                 Lines(
+                    "Memory in use, of what may be",
+                    "Of processes that take items in: used and reserved (a share of the limit, or what a rebuild takes)."
+                    " Where both together pass 100 %, new items are refused.",
+                    [
+                        Query(
+                            f"sum by (job, instance) (lookalike_memory_used_bytes{{{IN}}})"
+                            f" / sum by (job, instance) (lookalike_memory_limit_bytes{{{IN}}})",
+                            "{{job}} {{instance}} used",
+                        ),
+                        Query(
+                            f"sum by (job, instance) (lookalike_memory_reserved_bytes{{{IN}}})"
+                            f" / sum by (job, instance) (lookalike_memory_limit_bytes{{{IN}}})",
+                            "{{job}} {{instance}} reserved",
+                        ),
+                    ],
+                    "percentunit",
+                ),
+                Lines(
+                    "Writes refused for lack of memory",
+                    "A second, by process. Runbook: LookalikeMemoryFull.",
+                    [
+                        Query(
+                            rate("lookalike_memory_refused_writes_total", IN, "job, instance"),
+                            "{{job}} {{instance}}",
+                        )
+                    ],
+                    "reqps",
+                ),
+                Lines(
                     "Row files",
                     "By shard, without write-ahead logs.",
                     _of_shard("lookalike_hasher_database_bytes"),

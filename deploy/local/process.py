@@ -169,10 +169,10 @@ class ServiceProcess(LocalProcess):
         """A hasher as the gateway's setting names it."""
         return f"{self.target}/{self.search_port}"
 
-    def start(self) -> Self:
-        """Starts it on the ports that it had before, if it had any."""
+    def start(self, *flags: str) -> Self:
+        """Starts it on the ports that it had before, if it had any; ``flags`` are further settings."""
         self._ready_file.unlink(missing_ok=True)
-        self.command = [*self._base, f"--port={self.port}", f"--metrics-port={self.metrics_port}"]
+        self.command = [*self._base, f"--port={self.port}", f"--metrics-port={self.metrics_port}", *flags]
         if self.search_port:
             self.command.append(f"--search-port={self.search_port}")
         return super().start()

@@ -17,9 +17,9 @@ START_SECONDS = 60.0
 class Server(ServiceProcess):
     """One service process, which listens once it is started."""
 
-    def start(self) -> Self:
+    def start(self, *flags: str) -> Self:
         """Starts it on the ports that it had before, if it had any, and waits until it listens."""
-        super().start()
+        super().start(*flags)
         self.wait_until_listening()
         return self
 

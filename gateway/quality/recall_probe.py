@@ -12,11 +12,10 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import structlog
 
-from gateway.admission import Admission
 from gateway.asked import Asked
 from gateway.directory.base import Directory
 from gateway.native_fanout import Searcher
@@ -123,6 +122,14 @@ class RecallMetrics:
             yield "lookalike_gateway_recall_probed_queries", (name,), len(recalls)
 
 
+class Slots(Protocol):
+    """Of the searches that users wait for."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is no time for what can wait."""
+
+
 class RecallProbe:
     """Probes one live search after the other.
 
@@ -141,7 +148,7 @@ class RecallProbe:
         self,
         directory: Directory,
         searcher: Searcher,
-        searches: Admission,
+        searches: Slots,
         metrics: RecallMetrics,
         *,
         interval_seconds: float,

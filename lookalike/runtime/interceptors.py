@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from types import MappingProxyType
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from lookalike.errors import InvalidInputError, Reason
+from lookalike.errors import InvalidInputError, OverloadedError, Reason
 from lookalike.runtime.calls import Calls
-from lookalike.runtime.observed import Method, ObservedCall
+from lookalike.runtime.observed import Method, ObservedCall, refuse
 from lookalike.runtime.process_metrics import ProcessMetrics
 from lookalike.runtime.streams import RequestStream
 from lookalike.runtime.tracing import Tracing
 
 _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]]
 _Serializer = Callable[[Any], bytes]
+Gate = Callable[[], None]
+"""Raises where a call would be refused whatever it asks for."""
+_NO_GATES: Mapping[str, Gate] = MappingProxyType({})
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -37,6 +41,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         max_message_bytes: Longer answers are refused.
         stream_idle_seconds: Streams that are silent for longer are ended.
         tracing: Makes a span of each call; None: nothing is traced.
+        gates: Path of a method → what is asked before anything of a call is read.
     """
 
     def __init__(
@@ -46,7 +51,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         max_message_bytes: int,
         stream_idle_seconds: float,
         tracing: Tracing | None = None,
+        gates: Mapping[str, Gate] = _NO_GATES,
     ) -> None:
+        self._gates = gates
         self._metrics = metrics
         self._calls = calls
         self._max_message_bytes = max_message_bytes
@@ -69,6 +76,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 method = Method.served(path, handler)
                 wrapped = self._wrap(method, handler)
                 self._wrapped[path] = handler, method, wrapped
+            if gate := self._gates.get(path):
+                gate()
             await self._calls.enter(method.kind)
         except asyncio.CancelledError:
             raise
@@ -79,11 +88,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _refusal(self, method: Method, error: BaseException) -> grpc.RpcMethodHandler:
         """Returns a handler that ends the call with an error, as that of a stream: it need not read."""
 
-        async def refuse(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
+        async def refuse_quickly(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
+            assert isinstance(error, OverloadedError)
+            refuse(error, method, context, self._metrics)
+
+        async def fail(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
             async with self._observed(method, context):
                 raise error
 
-        return grpc.stream_stream_rpc_method_handler(refuse)
+        is_quick = isinstance(error, OverloadedError) and not self._tracing
+        return grpc.stream_stream_rpc_method_handler(refuse_quickly if is_quick else fail)
 
     def _wrap(self, method: Method, handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
         """Encodes and decodes inside the wrapping, so that errors of either are answered as all others."""

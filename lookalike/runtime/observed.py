@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +14,7 @@ import grpc
 import structlog
 from google.protobuf import descriptor_pool
 
-from lookalike.errors import LookalikeError, NotSupportedError, Reason
+from lookalike.errors import LookalikeError, NotSupportedError, OverloadedError, Reason
 from lookalike.files.open_files import open_files_error
 from lookalike.runtime.calls import Calls, Kind, shutting_down
 from lookalike.runtime.process_metrics import ProcessMetrics
@@ -111,7 +111,7 @@ class ObservedCall:
         self._span: TracedCall | None = None
 
     async def __aenter__(self) -> None:
-        self._request_id = self._read_metadata()
+        self._request_id = _read_metadata(self._method, self._context, self._metrics)
         structlog.contextvars.bind_contextvars(request_id=self._request_id)
         self._context.set_trailing_metadata(((REQUEST_ID_KEY, self._request_id),))
         if self._tracing and self._method.kind != "probe":
@@ -163,18 +163,6 @@ class ObservedCall:
             return full
         return LookalikeError(f"internal error; the request id is {self._request_id}")
 
-    def _read_metadata(self) -> str:
-        """Returns the caller's request id, or a new one, and counts a call that was sent before."""
-        request_id = ""
-        for key, value in self._context.invocation_metadata() or ():
-            if key == REQUEST_ID_KEY and isinstance(value, str) and value.isprintable():
-                request_id = request_id or value
-            elif key in _RETRY_KEYS:
-                self._metrics.retried(self._method.name)
-        if 0 < len(request_id) <= _MAX_REQUEST_ID:
-            return request_id
-        return os.urandom(_NEW_REQUEST_ID_BYTES).hex()
-
     async def _abort(self, error: LookalikeError) -> None:
         """Ends the call with the error's status by raising grpc.aio.AbortError."""
         status = status_of(error)
@@ -185,6 +173,41 @@ class ObservedCall:
         if error.reason is Reason.COVERAGE_TOO_LOW:  # a repeat would take as long
             trailing += ((PUSHBACK_KEY, "-1"),)
         await self._context.abort(code_of(error), status.message, trailing)
+
+
+def refuse(
+    error: OverloadedError, method: Method, context: grpc.aio.ServicerContext, metrics: ProcessMetrics
+) -> None:
+    """Ends a call that there is no room for, with the least work: under overload most calls end so.
+
+    Its handler is to read nothing, and to return then.
+    """
+    details = _overload_details(error.message, error.reason, error.retry_after_seconds)
+    request_id = _read_metadata(method, context, metrics)
+    context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
+    context.set_details(error.message)
+    context.set_trailing_metadata(((REQUEST_ID_KEY, request_id), (DETAILS_KEY, details)))
+    metrics.ended(method.labels, grpc.StatusCode.RESOURCE_EXHAUSTED, 0.0)
+
+
+@lru_cache(maxsize=16)
+def _overload_details(message: str, reason: Reason, retry_after_seconds: float) -> bytes:
+    status = status_of(OverloadedError(message, reason=reason, retry_after_seconds=retry_after_seconds))
+    encoded: bytes = status.SerializeToString()
+    return encoded
+
+
+def _read_metadata(method: Method, context: grpc.aio.ServicerContext, metrics: ProcessMetrics) -> str:
+    """Returns the caller's request id, or a new one, and counts a call that was sent before."""
+    request_id = ""
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID_KEY and isinstance(value, str) and value.isprintable():
+            request_id = request_id or value
+        elif key in _RETRY_KEYS:
+            metrics.retried(method.name)
+    if 0 < len(request_id) <= _MAX_REQUEST_ID:
+        return request_id
+    return os.urandom(_NEW_REQUEST_ID_BYTES).hex()
 
 
 def _code_set(context: grpc.aio.ServicerContext) -> grpc.StatusCode | None:

@@ -14,6 +14,7 @@ from prometheus_client import Counter, Histogram
 
 from lookalike import __version__
 from lookalike.runtime.calls import KINDS, Calls
+from lookalike.runtime.idle import TimedEventLoop
 from lookalike.runtime.logs import dropped_lines
 from lookalike.runtime.metrics import LATENCY_BUCKETS, Metrics, Read, Value
 
@@ -44,6 +45,11 @@ _READ = (
         "counter",
     ),
     Read(
+        "lookalike_event_loop_idle_seconds_total",
+        "Seconds that the event loop had nothing to do; none are left where a service takes no more calls.",
+        type="counter",
+    ),
+    Read(
         "lookalike_log_lines_dropped_total",
         "Log lines that were not written because nobody read them in time.",
         type="counter",
@@ -71,6 +77,7 @@ class ProcessMetrics:
         self._service = service
         self._calls = calls
         self._pauses = _gc_pauses()
+        self._loop: asyncio.AbstractEventLoop | None = None
         # These names are those of gRPC's server libraries in other languages, so that their dashboards fit.
         self._handled = metrics.register(
             Counter(
@@ -133,6 +140,7 @@ class ProcessMetrics:
 
     async def watch_event_loop(self) -> None:
         """Measures for ever how late the event loop is."""
+        self._loop = asyncio.get_running_loop()
         while True:
             due = time.perf_counter() + LAG_SECONDS
             await asyncio.sleep(LAG_SECONDS)
@@ -146,6 +154,8 @@ class ProcessMetrics:
         yield "lookalike_requests_in_progress_bytes", (), calls.request_bytes()
         for (kind, cause), count in dict(calls.refused).items():
             yield "lookalike_calls_refused_total", (kind, cause), count
+        idle_seconds = self._loop.idle_seconds if isinstance(self._loop, TimedEventLoop) else 0.0
+        yield "lookalike_event_loop_idle_seconds_total", (), idle_seconds
         yield "lookalike_log_lines_dropped_total", (), dropped_lines()
         for generation, (count, seconds) in enumerate(self._pauses.by_generation):
             yield "lookalike_gc_pause_seconds_count", (str(generation),), count

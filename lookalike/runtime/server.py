@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from lookalike.files.open_files import raise_limit
 from lookalike.runtime.beside import Beside
 from lookalike.runtime.calls import Calls
 from lookalike.runtime.health import HealthMonitor, ReadinessCheck
-from lookalike.runtime.interceptors import CallInterceptor
+from lookalike.runtime.interceptors import CallInterceptor, Gate
 from lookalike.runtime.listen import listen
 from lookalike.runtime.metrics import Metrics, MetricsServer
 from lookalike.runtime.observed import Method
@@ -73,6 +73,7 @@ class ServerRunner:
         close: Called after the last call has ended.
         draining: Set when the stop begins, for long streams that should end by themselves.
         beside: What is served on a port of its own; it stops like the server.
+        gates: Path of a method → what raises, before anything of a call is read, where it would be refused.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class ServerRunner:
         close: Sequence[Callable[[], Awaitable[None]]] = (),
         draining: asyncio.Event | None = None,
         beside: Beside | None = None,
+        gates: Mapping[str, Gate] | None = None,
     ) -> None:
         self.port = settings.port
         self.metrics_port = settings.metrics_port
@@ -120,6 +122,7 @@ class ServerRunner:
             settings.max_message_bytes,
             settings.stream_idle_seconds,
             self._tracing,
+            gates or {},
         )
         self._interceptors = (own, *interceptors)
         self._background = (*background, self._process_metrics.watch_event_loop)

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.admission import Admission
 from gateway.deadline import Deadline
+from gateway.limit import FixedLimit
 from gateway.metrics import GatewayMetrics
 from lookalike.errors import DeadlineError, OverloadedError
 from lookalike.runtime.metrics import Metrics
@@ -24,7 +25,7 @@ def metrics(registry: Metrics) -> GatewayMetrics:
 async def test_runs_some_lets_some_wait_and_refuses_the_rest(
     metrics: GatewayMetrics, registry: Metrics
 ) -> None:
-    admission = Admission("searches", 2, 1, metrics)
+    admission = Admission("vector_searches", FixedLimit(2), 1, metrics)
     release, running, most = asyncio.Event(), 0, 0
 
     async def hold() -> None:
@@ -37,10 +38,10 @@ async def test_runs_some_lets_some_wait_and_refuses_the_rest(
 
     tasks = [asyncio.create_task(hold()) for _ in range(3)]
     await asyncio.sleep(0)
-    with pytest.raises(OverloadedError, match="too many searches") as caught:
+    with pytest.raises(OverloadedError, match="too many vector searches") as caught:
         await hold()
     assert caught.value.retry_after_seconds > 0
-    sample, labels = registry.registry.get_sample_value, {"what": "searches"}
+    sample, labels = registry.registry.get_sample_value, {"what": "vector_searches"}
     shown = [sample(f"lookalike_gateway_{name}_requests", labels) for name in ("running", "waiting")]
     assert shown == [2, 1]
     assert sample("lookalike_gateway_refused_total", labels | {"cause": "full"}) == 1
@@ -55,7 +56,7 @@ async def test_runs_some_lets_some_wait_and_refuses_the_rest(
 async def test_one_whose_turn_does_not_come_is_late_and_frees_its_place(
     metrics: GatewayMetrics, registry: Metrics
 ) -> None:
-    admission = Admission("writes", 1, 1, metrics)
+    admission = Admission("writes", FixedLimit(1), 1, metrics)
     async with admission.slot(Deadline(5)):
         for _ in range(3):
             with pytest.raises(DeadlineError, match="waited behind other writes"):
@@ -69,7 +70,7 @@ async def test_one_whose_turn_does_not_come_is_late_and_frees_its_place(
 
 
 async def test_a_failure_inside_frees_the_slot(metrics: GatewayMetrics) -> None:
-    admission = Admission("writes", 1, 0, metrics)
+    admission = Admission("writes", FixedLimit(1), 0, metrics)
     for _ in range(2):
         with pytest.raises(ValueError, match="inside"):
             async with admission.slot(Deadline(5)):
@@ -91,3 +92,153 @@ def test_a_stage_may_take_its_share_of_the_time_left() -> None:
 @pytest.mark.parametrize(("seconds", "kept"), [(60, 0.1), (2, 0.1), (0.5, 0.025), (0.05, 0.005)])
 def test_time_to_answer_is_kept_back(seconds: float, kept: float) -> None:
     assert Deadline(seconds).call_timeout_seconds("x") <= seconds - kept
+
+
+class Crowd:
+    """Requests that hold their slots until they are let go.
+
+    Args:
+        limit: How many run at once.
+        burst_seconds: For how long there may be a queue.
+    """
+
+    def __init__(self, metrics: GatewayMetrics, limit: int = 1, burst_seconds: float = 5.0) -> None:
+        self.now = 0.0
+        self.admission = Admission(
+            "vector_searches", FixedLimit(limit), 100, metrics, burst_seconds, lambda: self.now
+        )
+        self.order: list[str] = []
+        self.running: dict[str, asyncio.Event] = {}
+
+    async def ask(self, *names: str, patient: bool = False, seconds: float = 5) -> list[asyncio.Task[None]]:
+        """Asks for slots."""
+
+        async def hold(name: str) -> None:
+            async with self.admission.slot(Deadline(seconds), patient=patient):
+                self.order.append(name)
+                let_go = self.running[name] = asyncio.Event()
+                await let_go.wait()
+
+        tasks = [asyncio.create_task(hold(name)) for name in names]
+        await asyncio.sleep(0)
+        return tasks
+
+    async def let_go(self, *names: str) -> None:
+        """Lets requests end that run."""
+        for name in names:
+            self.running.pop(name).set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
+async def reasons(*tasks: asyncio.Task[None]) -> list[type[BaseException] | None]:
+    """Waits for requests, and returns what they failed with."""
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    return [None if outcome is None else type(outcome) for outcome in outcomes]
+
+
+async def test_a_burst_waits_for_its_turn_in_order(metrics: GatewayMetrics) -> None:
+    crowd = Crowd(metrics, limit=2)
+    tasks = await crowd.ask(*"012345")
+    for pair in ("01", "23", "45"):
+        await crowd.let_go(*pair)
+    assert await reasons(*tasks) == [None] * 6
+    assert crowd.order == list("012345")
+
+
+async def test_a_queue_that_lasts_is_cut_from_its_old_end(metrics: GatewayMetrics, registry: Metrics) -> None:
+    crowd = Crowd(metrics, limit=4)
+    held = await crowd.ask(*"held")
+    old = await crowd.ask("old 0", "old 1", "old 2")
+    crowd.now = 4.0
+    young = await crowd.ask("young 0", "young 1")
+    crowd.now = 6.0
+    crowd.admission.check()
+    # From now on as many wait as half of those that run.
+    late = await crowd.ask("late")
+    assert await reasons(*old, *late) == [OverloadedError] * 4
+    with pytest.raises(OverloadedError, match="too many vector searches at once") as caught:
+        crowd.admission.check()
+    assert 0.05 <= caught.value.retry_after_seconds <= 5
+    await crowd.let_go(*"held")
+    crowd.admission.check()
+    await crowd.let_go("young 0", "young 1")
+    assert await reasons(*held, *young) == [None] * 6
+    sample = registry.registry.get_sample_value
+    assert sample("lookalike_gateway_overloaded", {"what": "vector_searches"}) == 1
+    for cause, count in (("stale", 3), ("full", 2)):
+        labels = {"what": "vector_searches", "cause": cause}
+        assert sample("lookalike_gateway_refused_total", labels) == count
+
+
+async def overloaded(metrics: GatewayMetrics) -> tuple[Crowd, list[asyncio.Task[None]]]:
+    """Returns a crowd of one that runs and one that waits, of more than can be answered."""
+    crowd = Crowd(metrics)
+    tasks = await crowd.ask(*"abc")
+    crowd.now = 6.0
+    tasks += await crowd.ask("refused")
+    with pytest.raises(OverloadedError):
+        crowd.admission.check()
+    return crowd, tasks
+
+
+async def test_an_overload_lasts_while_many_are_refused(metrics: GatewayMetrics) -> None:
+    crowd, tasks = await overloaded(metrics)
+    crowd.now = 7.5
+    tasks += await crowd.ask("also refused")
+    crowd.now = 9.0
+    tasks += await crowd.ask("refused, too")
+    with pytest.raises(OverloadedError):
+        crowd.admission.check()
+    await crowd.let_go("a")
+    await crowd.let_go("c")
+    assert await reasons(*tasks) == [None, OverloadedError, None, *[OverloadedError] * 3]
+
+
+async def test_an_overload_is_over_when_nobody_had_to_wait_for_a_while(metrics: GatewayMetrics) -> None:
+    crowd, tasks = await overloaded(metrics)
+    await crowd.let_go("a")
+    await crowd.let_go("c")
+    crowd.now = 9.0
+    burst = await crowd.ask(*"efgh")
+    crowd.admission.check()
+    for name in "efgh":
+        await crowd.let_go(name)
+    assert await reasons(*burst) == [None] * 4
+    await reasons(*tasks)
+
+
+async def test_those_who_are_patient_wait_and_get_their_share(metrics: GatewayMetrics) -> None:
+    crowd = Crowd(metrics)
+    tasks = await crowd.ask("first")
+    tasks += await crowd.ask("patient 0", "patient 1", patient=True)
+    tasks += await crowd.ask(*(f"other {n}" for n in range(7)))
+    assert crowd.admission.is_busy
+    for _ in range(10):
+        await crowd.let_go(*crowd.running)
+    assert await reasons(*tasks) == [None] * 10
+    places = [place for place, name in enumerate(crowd.order) if name.startswith("patient")]
+    assert places[1] - places[0] == 4
+
+
+async def test_who_is_patient_waits_longer_than_a_burst_takes(metrics: GatewayMetrics) -> None:
+    crowd = Crowd(metrics, burst_seconds=0.01)
+    tasks = await crowd.ask("first")
+    tasks += await crowd.ask("patient", patient=True, seconds=30)
+    tasks += await crowd.ask("late", patient=True, seconds=0.03)
+    await asyncio.sleep(0.06)
+    await crowd.let_go("first")
+    await crowd.let_go("patient")
+    assert await reasons(*tasks) == [None, None, DeadlineError]
+
+
+async def test_a_turn_that_comes_as_its_request_goes_is_passed_on(metrics: GatewayMetrics) -> None:
+    crowd = Crowd(metrics)
+    tasks = await crowd.ask(*"abc")
+    crowd.running.pop("a").set()
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    await crowd.let_go()
+    await crowd.let_go("c")
+    assert await reasons(*tasks) == [None, asyncio.CancelledError, None]
+    assert not crowd.admission.is_busy

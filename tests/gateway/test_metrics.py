@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 async def test_waiting_and_looking_up_are_not_admitting(start_gateway: StartGateway) -> None:
-    gateway = await start_gateway(max_searches=1)
+    gateway = await start_gateway(max_searches=1, search_burst_seconds=60)
     await gateway.fill(30, products=30)
     for shard in gateway.shards:
         shard.delay_seconds = 0.1
@@ -43,7 +43,7 @@ async def test_waiting_and_looking_up_are_not_admitting(start_gateway: StartGate
 
 
 async def test_a_search_without_a_slot_spent_its_time_on_waiting(start_gateway: StartGateway) -> None:
-    gateway = await start_gateway(max_searches=1)
+    gateway = await start_gateway(max_searches=1, search_burst_seconds=60)
     await gateway.fill(3, products=3)
     for shard in gateway.shards:
         shard.delay_seconds = 0.5
@@ -53,7 +53,7 @@ async def test_a_search_without_a_slot_spent_its_time_on_waiting(start_gateway: 
         await gateway.search.Search(search_request(), timeout=0.15)
     await running
     # The server may notice a little later than the caller.
-    assert await _becomes(gateway, 1, "refused_total", what="searches", cause="late")
+    assert await _becomes(gateway, 1, "refused_total", what="vector_searches", cause="late")
     assert gateway.sample("stage_seconds_count", stage="slot") == 2
     assert gateway.sample("stage_seconds_sum", stage="slot") > 0.1
     assert gateway.sample("stage_seconds_count", stage="admit") == 1
@@ -75,8 +75,8 @@ async def test_failures_and_silence_show_before_the_first(gateway: Gateway) -> N
         assert gateway.sample("shard_silent", shard=shard) == 0
         for cause in CAUSES:
             assert gateway.sample("shard_failures_total", shard=shard, cause=cause) == 0
-    for what in ("searches", "writes"):
-        for cause in ("full", "late"):
+    for what in ("vector_searches", "photo_searches", "exact_searches", "writes"):
+        for cause in ("full", "stale", "late"):
             assert gateway.sample("refused_total", what=what, cause=cause) == 0
     for operation in ("upsert", "delete"):
         assert gateway.sample("items_refused_total", operation=operation) == 0

@@ -21,7 +21,7 @@ COUNTED = {
     "indexes", "rebuilds", "photos", "queries", "searches",
 }  # fmt: skip
 """What plain numbers are numbers of."""
-STATES = {"up", "silent", "full"}
+STATES = {"up", "silent", "full", "overloaded"}
 """What is 1 or 0."""
 OF_OTHERS = ("grpc_server_handled_total", "grpc_server_handling_seconds")
 FROM_THE_FIRST_EVENT = {

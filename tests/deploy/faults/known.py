@@ -95,6 +95,7 @@ FAULTS = (
         "mount",
     ),
     Fault("a shard's disk fills by 2 % a second", ("LookalikeDiskWillFill",), storage.disk_fills, "mount"),
+    Fault("a shard may use 16 MiB of memory", ("LookalikeMemoryFull",), storage.memory_short),
     Fault("each fsync takes 0.4 s more", ("LookalikeFsyncSlow",), storage.slow_sync, "strace"),
     Fault("no index can be saved", ("LookalikeCheckpointStuck",), storage.checkpoint_fails),
     Fault("a reader holds the write-ahead log", ("LookalikeWalGrows",), storage.long_reader),

@@ -68,6 +68,18 @@ def disk_fills(site: Site) -> Iterator[None]:
         yield
 
 
+def memory_short(site: Site) -> AbstractContextManager[object]:
+    """The last shard may use less memory than it does."""
+    site.hasher.stop()
+    site.hasher.start(f"--max-memory-bytes={16 << 20}")
+
+    def restart() -> None:
+        site.hasher.stop()
+        site.hasher.start()
+
+    return until_end(restart)
+
+
 def slow_sync(site: Site) -> AbstractContextManager[object]:
     """A disk on which each fsync takes 0.4 s more."""
     inject = ["--trace=fsync,fdatasync", "--inject=fsync,fdatasync:delay_exit=400000"]

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gateway.admission import Admission
+from gateway.config import GatewaySettings
 from gateway.deadline import Deadline
 from gateway.directory.base import Collection
 from gateway.directory.sqlite import SqliteDirectory
 from gateway.fanout import Shards
+from gateway.limit import FixedLimit
 from gateway.log.base import Appended, Write, WriteLog
 from gateway.log.direct import DirectLog
 from gateway.metrics import GatewayMetrics
 from gateway.native_fanout import Searcher
 from gateway.search import SearchPipeline
+from gateway.searches import SearchAdmission
 from gateway.writes import Writer
 from lookalike.collections import Spec
 from lookalike.errors import AbortedError, InvalidInputError, Reason, UnavailableError
 from lookalike.placement import partition_of
+from lookalike.runtime.memory import MemoryWatch
 from lookalike.runtime.metrics import Metrics
 from lookalike.v1 import catalog_pb2, hasher_pb2, search_pb2, types_pb2
 from lookalike.wire.status import error_from_status, status_of
@@ -140,10 +145,13 @@ async def make_bench(
 
     def make(make_log: Callable[[Shards], WriteLog]) -> Bench:
         log, metrics = make_log(shards), GatewayMetrics(Metrics())
-        slots = Admission("writes", 4, 4, metrics)
-        writer = Writer(directory, embedder, log, slots, metrics)
+        slots = Admission("writes", FixedLimit(4), 4, metrics)
+        writer = Writer(directory, embedder, log, slots, MemoryWatch(Metrics()), metrics)
         unwatched: Any = SimpleNamespace(answered=lambda asked, best_score: None)
-        pipeline = SearchPipeline(directory, embedder, searcher, shards, log, slots, metrics, unwatched, 9.0)
+        searches = SearchAdmission(GatewaySettings(data_folder=Path()), metrics)
+        pipeline = SearchPipeline(
+            directory, embedder, searcher, shards, log, searches, metrics, unwatched, 9.0
+        )
         return Bench(writer, pipeline, fakes)
 
     return make

@@ -11,6 +11,7 @@ import pytest
 from gateway.admission import Admission
 from gateway.asked import Asked
 from gateway.checks import check_options
+from gateway.limit import FixedLimit
 from gateway.metrics import GatewayMetrics
 from gateway.quality.intervals import wilson
 from gateway.quality.recall_probe import RecallMetrics, RecallProbe
@@ -180,7 +181,7 @@ async def test_a_slow_probe_is_followed_by_a_long_pause(monkeypatch: pytest.Monk
             raise asyncio.CancelledError
 
     metrics = Metrics()
-    searches = Admission("searches", 1, 0, GatewayMetrics(metrics))
+    searches = Admission("vector_searches", FixedLimit(1), 0, GatewayMetrics(metrics))
     options = {"interval_seconds": 0.1, "share": 0.01, "timeout_seconds": 1}
     probe = Probe(None, None, searches, RecallMetrics(metrics), **options)  # type: ignore[arg-type]
     monkeypatch.setattr("gateway.quality.recall_probe.asyncio.sleep", sleep)

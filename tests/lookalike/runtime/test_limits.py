@@ -218,3 +218,25 @@ async def test_credentials_are_used(serve: Serve) -> None:
             search_pb2.GetServerInfoRequest()
         )
     assert answer.version == "1"
+
+
+async def test_a_gate_refuses_calls_of_its_method_before_they_are_read(serve: Serve) -> None:
+    is_open = False
+
+    def gate() -> None:
+        if not is_open:
+            raise OverloadedError("too many searches at once", retry_after_seconds=0.25)
+
+    running = await serve({"gates": {SEARCH: gate}})
+    call = running.call(metadata=(("x-request-id", "mine"), ("lookalike-retry", "1")))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert ("x-request-id", "mine") in tuple(caught.value.trailing_metadata() or ())
+    error = error_from_rpc(caught.value)
+    assert isinstance(error, OverloadedError)
+    assert (error.message, error.retry_after_seconds) == ("too many searches at once", 0.25)
+    assert not running.probe.entered.is_set()
+    assert await running.handled() == {"RESOURCE_EXHAUSTED": 1}
+    is_open = True
+    assert (await running.call()).version == "1"
