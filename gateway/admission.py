@@ -22,6 +22,7 @@ from lookalike.errors import DeadlineError, OverloadedError
 _SMOOTHING = 0.1
 _MIN_RETRY_SECONDS = 0.05
 _MAX_RETRY_SECONDS = 5.0
+_UNUSED_SECONDS = 1.0
 _REVIEW_SECONDS = 1.0
 _OVER_SHARE = 0.1
 """The overload goes on while more than this share is refused."""
@@ -71,6 +72,7 @@ class Admission:
         self._admitted = self._refused = 0
         """Since then."""
         self._mean_seconds = 0.0
+        self._asked_at = -_UNUSED_SECONDS
         self._retry_seconds = 0.0
         self._retry_until = 0.0
         metrics.watch_slots(
@@ -86,6 +88,11 @@ class Admission:
         """Whether requests wait, or half of the slots are taken: no time for what can wait."""
         return bool(self._queue or self._patient) or 2 * self._running >= self._limit.value
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether nobody has asked for a slot for a while."""
+        return self._clock() - self._asked_at > _UNUSED_SECONDS
+
     @asynccontextmanager
     async def slot(self, deadline: Deadline, *, patient: bool = False) -> AsyncIterator[None]:
         """Waits for a slot and holds it.
@@ -99,6 +106,7 @@ class Admission:
             OverloadedError: Too many wait already, or there has been a queue for too long.
             DeadlineError: The deadline passed before the request's turn came.
         """
+        self._asked_at = self._clock()
         if self._running < self._limit.value and not (self._queue or self._patient):
             self._running += 1
         elif patient:

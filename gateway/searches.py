@@ -53,9 +53,12 @@ class SearchAdmission:
     def check(self) -> None:
         """Refuses a search that has not been read, where nearly all are refused.
 
-        Each search needs what those by vector need.
+        Each search needs what those by vector need; and where only photos have come for a while, it is one by
+        photo.
 
         Raises:
             OverloadedError: More is asked than can be answered.
         """
         self._by_vector.check()
+        if self._by_vector.is_unused and self._exact.is_unused:
+            self._by_photo.check()

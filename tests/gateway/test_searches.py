@@ -50,6 +50,31 @@ async def test_a_search_takes_a_slot_of_its_kind(request_: search_pb2.SearchRequ
     assert [one for one, count in running.items() if count] == [what]
 
 
+@pytest.mark.parametrize("others", [False, True])
+async def test_photos_are_refused_unread_while_nothing_else_comes(others: bool) -> None:
+    settings = GatewaySettings(data_folder=Path(), max_searches=1, search_burst_seconds=0.01)
+    searches = SearchAdmission(settings, GatewayMetrics(Metrics()))
+    photo = search_pb2.SearchRequest(query=BY_PHOTO)
+
+    async def wait() -> None:
+        async with searches.slot(photo, Deadline(60)):
+            pass
+
+    async with searches.slot(photo, Deadline(60)):
+        waiting = [asyncio.create_task(wait())]
+        while not searches._by_photo._is_over:
+            waiting.append(asyncio.create_task(wait()))
+            await asyncio.sleep(0.004)
+        if others:
+            async with searches.slot(search_pb2.SearchRequest(query=BY_ITEM), Deadline(5)):
+                pass
+            searches.check()
+        else:
+            with pytest.raises(OverloadedError):
+                searches.check()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
 async def test_under_overload_searches_are_refused_before_they_are_read(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(1, max_searches=1, search_burst_seconds=0.05)
     await gateway.fill(5, products=5)
