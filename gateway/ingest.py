@@ -1,4 +1,4 @@
-"""Bulk loading over one stream: the next batch is embedded while the one before it is written."""
+"""Bulk loading over one stream: the next batch is embedded while those before it are written."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ _FIRST_BATCH_SIZE = 32
 _TARGET_SECONDS = 1.0
 _TARGET_BYTES = 8 * limits.MIB
 _MIN_PAUSE_SECONDS = 0.05
+_WRITES_AT_ONCE = 3
+"""Of one stream: while one waits for the disk, the next is sent to the shards and applied."""
 
 
 class BatchSizer:
@@ -53,6 +55,14 @@ class _Work:
     ready_at: float
     """When it was prepared."""
 
+    @property
+    def item_ids(self) -> frozenset[str]:
+        """Of what is to be written."""
+        return frozenset(self.batch.write.item_ids)
+
+
+_Written = asyncio.Task[catalog_pb2.IngestItemsResponse]
+
 
 class Ingest:
     """Serves bulk-load streams.
@@ -76,9 +86,10 @@ class Ingest:
         """Answers one stream, batch by batch in order; the errors are those that catalog.proto lists."""
         collection = self._start(await anext(requests, None))
         sizer = BatchSizer()
-        # One batch waits while another is written; the client's next ones stay in the transport.
-        ready: asyncio.Queue[_Work | Exception | None] = asyncio.Queue(maxsize=1)
-        preparing = asyncio.create_task(self._prepare_all(requests, collection, ready))
+        # Next to those in it, one write is waited for here and one to be put; more stay in the transport.
+        begun: asyncio.Queue[_Written | Exception | None] = asyncio.Queue(maxsize=_WRITES_AT_ONCE - 2)
+        writes: dict[_Written, frozenset[str]] = {}
+        preparing = asyncio.create_task(self._write_all(requests, collection, sizer, begun, writes))
         draining = asyncio.create_task(self._draining.wait())
         announced = self._draining.is_set()
         first = self._response(sizer)
@@ -86,25 +97,27 @@ class Ingest:
         try:
             yield first
             while True:
-                taking = asyncio.create_task(ready.get())
+                taking = asyncio.create_task(begun.get())
                 try:
                     if not announced:
                         await asyncio.wait({taking, draining}, return_when=asyncio.FIRST_COMPLETED)
                         announced = draining.done()
                         if announced and not taking.done():
                             yield self._response(sizer)
-                    work = await taking
+                    written = await taking
                 finally:
                     taking.cancel()
-                if work is None:
+                if written is None:
                     return
-                if isinstance(work, Exception):
-                    raise work
-                yield await self._write(work, sizer)
+                if isinstance(written, Exception):
+                    raise written
+                yield await written
         finally:
-            for task in (preparing, draining):
+            preparing.cancel()
+            await asyncio.gather(preparing, return_exceptions=True)
+            for task in (draining, *writes):
                 task.cancel()
-            await asyncio.gather(preparing, draining, return_exceptions=True)
+            await asyncio.gather(draining, *writes, return_exceptions=True)
 
     def _start(self, request: catalog_pb2.IngestItemsRequest | None) -> Collection:
         """Returns the collection of a stream.
@@ -130,20 +143,33 @@ class Ingest:
             )
         return collection
 
-    async def _prepare_all(
+    async def _write_all(
         self,
         requests: Requests,
         collection: Collection,
-        ready: asyncio.Queue[_Work | Exception | None],
+        sizer: BatchSizer,
+        begun: asyncio.Queue[_Written | Exception | None],
+        writes: dict[_Written, frozenset[str]],
     ) -> None:
-        """Prepares batch after batch; what goes wrong is raised after the batches before it are answered."""
+        """Prepares batch after batch, and begins to write each; what goes wrong is raised in its turn.
+
+        Batches that are written at once have no item in common: the last state of an item wins.
+        """
         try:
             async for request in requests:
-                await ready.put(await self._prepare(request, collection))
+                work = await self._prepare(request, collection)
+                item_ids = work.item_ids
+                while same := [write for write, ids in writes.items() if not ids.isdisjoint(item_ids)]:
+                    await asyncio.wait(same)
+                write = asyncio.create_task(self._write(work, sizer))
+                writes[write] = item_ids
+                write.add_done_callback(writes.pop)
+                write.add_done_callback(_look_at)
+                await begun.put(write)
         except Exception as error:
-            await ready.put(error)
+            await begun.put(error)
         else:
-            await ready.put(None)
+            await begun.put(None)
 
     async def _prepare(self, request: catalog_pb2.IngestItemsRequest, collection: Collection) -> _Work:
         if request.WhichOneof("message") != "batch":
@@ -203,3 +229,9 @@ class Ingest:
 
     def _response(self, sizer: BatchSizer) -> catalog_pb2.IngestItemsResponse:
         return catalog_pb2.IngestItemsResponse(next_batch_size=sizer.size, drain=self._draining.is_set())
+
+
+def _look_at(write: _Written) -> None:
+    """Keeps asyncio from reporting the error of a write that comes after one that failed."""
+    if not write.cancelled():
+        write.exception()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 from gateway.admission import Admission
 from gateway.checks import (
@@ -32,6 +33,7 @@ from lookalike.runtime.memory import MemoryWatch
 from lookalike.runtime.tracing import stage
 from lookalike.v1 import catalog_pb2, hasher_pb2, types_pb2
 from lookalike.wire.status import status_of
+from lookalike.wire.writes import mutations_of
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,9 @@ class PreparedBatch:
 class _Checked:
     """A batch whose items are well formed."""
 
-    vectors: dict[int, bytes | LookalikeError]
-    """Index of each item without a good photo → its vector, or what is wrong with it."""
+    mutations: list[bytes | None]
+    """What to write of each item; None: it has a photo, or something is wrong with it."""
+    problems: dict[int, LookalikeError]
     images: dict[int, types_pb2.Image]
     content_digest: bytes
 
@@ -131,28 +134,27 @@ class Writer:
         payload_bytes = sum(upsert.ByteSize() for upsert in items)
         with self._metrics.writing("check"), stage("check"):
             checked = await off_loop(payload_bytes, lambda: _checked(items, collection.spec, field))
-        vectors = dict(checked.vectors)
+        mutations, problems = list(checked.mutations), dict(checked.problems)
         if checked.images:
             photos = list(checked.images.values())
             with self._metrics.writing("embed"), stage("embed"):
                 embedded = await embed_items(self._embedder, photos, collection.spec, deadline)
             for index, outcome in zip(checked.images, embedded, strict=True):
                 if isinstance(outcome, LookalikeError):
-                    outcome = moved(outcome, f"{field}[{index}].image")
-                vectors[index] = outcome
-        with self._metrics.writing("convert"), stage("convert"):
-            mutations = await off_loop(payload_bytes, lambda: _mutations(items, vectors))
+                    problems[index] = moved(outcome, f"{field}[{index}].image")
+                else:
+                    mutations[index] = _mutation(items[index], outcome)
         results = [catalog_pb2.UpsertResult(item_id=upsert.item.item_id) for upsert in items]
-        for index, problem in vectors.items():
-            if isinstance(problem, LookalikeError):
-                results[index].error.CopyFrom(status_of(problem))
+        for index, problem in problems.items():
+            results[index].error.CopyFrom(status_of(problem))
+        written = {index: mutation for index, mutation in enumerate(mutations) if mutation is not None}
         write = Write(
             request_id or uuid.uuid4().hex,
             checked.content_digest,
-            [items[index].item.item_id for index in mutations],
-            list(mutations.values()),
+            [results[index].item_id for index in written],
+            list(written.values()),
         )
-        return PreparedBatch(collection, results, list(mutations), write)
+        return PreparedBatch(collection, results, list(written), write)
 
     async def write(self, batch: PreparedBatch, deadline: Deadline) -> catalog_pb2.UpsertItemsResponse:
         """Writes a prepared batch.
@@ -194,7 +196,7 @@ class Writer:
             request.request_id or uuid.uuid4().hex,
             _digest(b"delete", content),
             ids,
-            [hasher_pb2.Mutation(delete_item_id=i, if_version=if_versions.get(i)) for i in ids],
+            [_encoded(hasher_pb2.Mutation(delete_item_id=i, if_version=if_versions.get(i))) for i in ids],
         )
         async with self.slot(deadline):
             collection = self.directory.resolve(request.collection)
@@ -228,41 +230,39 @@ class Writer:
 
 def _checked(items: Sequence[catalog_pb2.UpsertItem], spec: Spec, field: str) -> _Checked:
     """Checks a batch, but not what is in its photos."""
-    check_batch(items, field)
-    vectors: dict[int, bytes | LookalikeError] = {}
+    encoded = [upsert.SerializeToString(deterministic=True) for upsert in items]
+    mutations = mutations_of(encoded, spec.dimension, spec.model_version)
+    if None in mutations or len({upsert.item.item_id for upsert in items}) < len(items):
+        check_batch(items, field)
+    problems: dict[int, LookalikeError] = {}
     images: dict[int, types_pb2.Image] = {}
-    for index, upsert in enumerate(items):
-        path = f"{field}[{index}]"
+    for index in [index for index, mutation in enumerate(mutations) if mutation is None]:
+        upsert, path = items[index], f"{field}[{index}]"
         try:
             if upsert.WhichOneof("source") == "image":
                 check_image(upsert.image, f"{path}.image")
                 images[index] = upsert.image
             else:
-                vectors[index] = check_item_vector(upsert.embedding, spec, f"{path}.embedding")
+                vector = check_item_vector(upsert.embedding, spec, f"{path}.embedding")
+                mutations[index] = _mutation(upsert, vector)
         except InvalidInputError as error:
-            vectors[index] = error
-    content = (upsert.SerializeToString(deterministic=True) for upsert in items)
-    return _Checked(vectors, images, _digest(b"upsert", content))
+            problems[index] = error
+    return _Checked(mutations, problems, images, _digest(b"upsert", encoded))
 
 
-def _mutations(
-    items: Sequence[catalog_pb2.UpsertItem], vectors: Mapping[int, bytes | LookalikeError]
-) -> dict[int, hasher_pb2.Mutation]:
-    """Returns index → what to write, for each item that has a vector."""
-    mutations: dict[int, hasher_pb2.Mutation] = {}
-    for index, upsert in enumerate(items):
-        vector = vectors[index]
-        if isinstance(vector, bytes):
-            row = hasher_pb2.UpsertRow(item=upsert.item, vector_f32_le=vector)
-            if_version = upsert.if_version if upsert.HasField("if_version") else None
-            mutations[index] = hasher_pb2.Mutation(upsert=row, if_version=if_version)
-    return mutations
+def _mutation(upsert: catalog_pb2.UpsertItem, vector: bytes) -> bytes:
+    """Returns what to write of an item with a vector."""
+    row = hasher_pb2.UpsertRow(item=upsert.item, vector_f32_le=vector)
+    if_version = upsert.if_version if upsert.HasField("if_version") else None
+    return _encoded(hasher_pb2.Mutation(upsert=row, if_version=if_version))
+
+
+def _encoded(mutation: hasher_pb2.Mutation) -> bytes:
+    """Returns a mutation as :class:`Write` has it."""
+    return hasher_pb2.Mutations(mutations=[mutation]).SerializeToString()
 
 
 def _digest(operation: bytes, parts: Iterable[bytes]) -> bytes:
     """Returns the SHA-256 of an operation and the parts of its request, in their order."""
-    digest = hashlib.sha256(operation)
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
-    return digest.digest()
+    sized = ((len(part).to_bytes(8, "little"), part) for part in parts)
+    return hashlib.sha256(b"".join(chain((operation,), *sized))).digest()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hasher.attributes import attributes_of
+from hasher.attributes import ItemAttributes, attributes_of
 from hasher.documents import document_of
 from hasher.identity import Identity
 from hasher.log.base import Applied, Change, Delete, Mutation, Outcome, Upsert
@@ -27,6 +27,7 @@ from lookalike.v1 import hasher_pb2
 from lookalike.wire.categories import check_category
 from lookalike.wire.status import status_of
 from lookalike.wire.vectors import WIRE_DTYPE, from_bytes, to_bytes, unit
+from lookalike.wire.writes import rows_of
 
 MAX_MUTATIONS = 1000
 MAX_IDS = 1000
@@ -65,22 +66,45 @@ def change_of(request: hasher_pb2.ApplyRequest, spec: Spec, check_placement: Pla
             "write.mutations is empty", reason=Reason.FIELD_MISSING, field="write.mutations"
         )
     _check_batch(count, MAX_MUTATIONS, "write.mutations")
-    vectors = _upserted_vectors(write.mutations, spec.dimension)
-    mutations = tuple(
-        _mutation(mutation, vectors.get(i), f"write.mutations[{i}]")
-        for i, mutation in enumerate(write.mutations)
-    )
+    mutations = _plain_mutations(write, spec.dimension) or _checked_mutations(write, spec.dimension)
     seen: set[str] = set()
     for i, mutation in enumerate(mutations):
-        field = f"write.mutations[{i}]"
         if mutation.item_id in seen:
             raise InvalidInputError(
                 f"item {mutation.item_id!r} is in write.mutations twice; send its last state only",
-                field=field,
+                field=f"write.mutations[{i}]",
             )
         seen.add(mutation.item_id)
-        check_placement(mutation.item_id, spec, field)
+        check_placement(mutation.item_id, spec, f"write.mutations[{i}]")
     return Change(request.request_id, _content_digest(request), mutations)
+
+
+def _plain_mutations(write: hasher_pb2.Mutations, dimension: int) -> tuple[Mutation, ...]:
+    """Returns the mutations of a write of items that are all plain; none: it is another one."""
+    found = rows_of(write.SerializeToString(), dimension)
+    if found is None:
+        return ()
+    rows, vectors = found
+    return tuple(
+        Upsert(
+            row.item_id,
+            row.product_id,
+            row.item,
+            vector,
+            ItemAttributes(row.category, row.attributes),
+            row.document,
+            row.if_version,
+        )
+        for row, vector in zip(rows, vectors, strict=True)
+    )
+
+
+def _checked_mutations(write: hasher_pb2.Mutations, dimension: int) -> tuple[Mutation, ...]:
+    vectors = _upserted_vectors(write.mutations, dimension)
+    return tuple(
+        _mutation(mutation, vectors.get(i), f"write.mutations[{i}]")
+        for i, mutation in enumerate(write.mutations)
+    )
 
 
 def _content_digest(request: hasher_pb2.ApplyRequest) -> bytes:

@@ -25,9 +25,13 @@ __all__ = [
     "hamming_distances",
     "hamming_top_k",
     "merge_hits",
+    "mutations_of",
     "rotate",
+    "rows_of",
     "square_input",
 ]
+
+_Row = tuple[str, str, bytes, tuple[str, ...], dict[str, str], bytes, int | None]
 
 class _Stats(TypedDict):
     items: int
@@ -279,3 +283,9 @@ def dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> float: ...
 def active_isa() -> str: ...
 def available_isas() -> list[str]: ...
 def force_isa(name: str | None) -> None: ...
+def mutations_of(
+    upserts: Sequence[bytes], dimension: int, model_version: str, limits: Sequence[int]
+) -> list[bytes | None]: ...
+def rows_of(
+    mutations: bytes, dimension: int, limits: Sequence[int]
+) -> tuple[list[_Row], NDArray[np.float32]] | None: ...

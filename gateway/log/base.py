@@ -19,8 +19,8 @@ class Write:
     content_digest: bytes
     """SHA-256 of what the caller sent: decides whether a repeated request id has the same content."""
     item_ids: Sequence[str]
-    mutations: Sequence[hasher_pb2.Mutation]
-    """As many as there are item ids, in their order."""
+    mutations: Sequence[bytes]
+    """As many as there are item ids, in their order: each an encoded ``Mutations`` that holds just one."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class DirectLog:
     async def append(self, collection: Collection, write: Write, deadline: Deadline) -> Appended:
         """See :class:`gateway.log.base.WriteLog`."""
         owners = self._shards.by_owner(write.item_ids, collection.spec.partition_count)
-        payload_bytes = sum(mutation.ByteSize() for mutation in write.mutations)
+        payload_bytes = sum(map(len, write.mutations))
         requests = await off_loop(payload_bytes, lambda: self._requests(collection, write, owners))
         timeout_seconds = deadline.call_timeout_seconds("writing to the shards")
         outcome = await self._shards.ask(Shard.apply, requests, timeout_seconds)
@@ -61,18 +61,15 @@ class DirectLog:
     def _requests(
         self, collection: Collection, write: Write, owners: Mapping[int, list[int]]
     ) -> dict[int, hasher_pb2.ApplyRequest]:
-        requests = {
-            shard: hasher_pb2.ApplyRequest(
+        requests = {}
+        for shard, places in owners.items():
+            request = requests[shard] = hasher_pb2.ApplyRequest(
                 generation=collection.generation,
                 request_id=write.request_id,
                 content_digest=write.content_digest,
-                write=hasher_pb2.Mutations(
-                    model_version=collection.spec.model_version,
-                    mutations=[write.mutations[place] for place in places],
-                ),
+                write=hasher_pb2.Mutations(model_version=collection.spec.model_version),
             )
-            for shard, places in owners.items()
-        }
+            request.write.MergeFromString(b"".join(write.mutations[place] for place in places))
         limit = self._max_message_bytes - _IDENTITY_BYTES
         if any(request.ByteSize() > limit for request in requests.values()):
             raise InvalidInputError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ from hasher.attributes import ItemAttributes
 from lookalike.errors import LookalikeError
 
 
-@dataclass(frozen=True, slots=True)
-class Upsert:
+class Upsert(NamedTuple):
     """Writes one row.
 
     ``vector`` is (dimension,) float32 of unit norm. ``item`` is the encoded item that readers get back;
@@ -37,8 +36,7 @@ class Upsert:
     if_version: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(NamedTuple):
     """Deletes one row if there is one."""
 
     item_id: str
@@ -76,8 +74,7 @@ class Record:
     change: Change
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one mutation.
 
     ``version`` is the row's new version, 0 after a delete; where ``conflict`` is true nothing was done and

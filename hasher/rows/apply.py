@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import apsw
 
-from hasher.log.base import Applied, Delete, Mutation, Outcome, Record, Upsert
+from hasher.log.base import Applied, Delete, Outcome, Record
 from hasher.rows import requests
 from hasher.rows.records import IndexEntry
 from hasher.rows.requests import WINDOW_NS, Known, Placed
 from hasher.rows.schema import set_meta
 from hasher.rows.sqlite import disk_full
+from hasher.rows.writer import NewRow, RowWriter, Stamp, RowState
 from lookalike.errors import InvalidInputError, LookalikeError, Reason
 from lookalike.placement import partition_of
-from lookalike.wire.vectors import to_bytes
 
 
 class Lane(NamedTuple):
@@ -65,6 +65,7 @@ class Applier:
 
     def __init__(self, connection: apsw.Connection, partition_count: int, group: Group) -> None:
         self._connection = connection
+        self._rows = RowWriter(connection)
         self._partition_count = partition_count
         self._group = group
         self._partitions: dict[int, tuple[int, int]] = {}
@@ -88,6 +89,7 @@ class Applier:
                 raise ValueError(f"position {record.position} of lane {record.lane} was applied before")
             group.reached[record.lane] = record.position
             group.results.append(self._apply_once(record))
+        group.added_items, group.added_products = self._rows.added_items, self._rows.added_products
         if self._changed:
             self._write_log()
 
@@ -123,7 +125,7 @@ class Applier:
         self._begin(record, time_ns)
         for partition, _ in rest:
             self._partitions[partition] = (record.lane, record.position)
-        done = [(one, self._mutate(one.mutation, one.partition)) for one in rest]
+        done = list(zip(rest, self._mutate(rest), strict=True))
         known = Known.of(change.payload_hash, record.position, done, known)
         requests.remember(self._connection, change.request_id, record.lane, time_ns, known)
         return Applied(record.position, known.outcomes_of(placed))
@@ -135,85 +137,44 @@ class Applier:
         self._group.lanes[record.lane] = Lane(record.position, time_ns)
         self._group.revision += 1
 
-    def _mutate(self, mutation: Mutation, partition: int) -> Outcome:
-        row = self._connection.execute(
-            "SELECT row_number, version, product_number FROM rows WHERE item_id = ?", (mutation.item_id,)
-        ).fetchone()
-        version = row[1] if row else 0
-        if mutation.if_version is not None and mutation.if_version != version:
-            return Outcome(version, existed=row is not None, conflict=True)
-        if isinstance(mutation, Delete):
-            if row:
-                self._delete(row[0], row[2])
-            return Outcome(0, existed=row is not None)
-        if self._group.only_deletions:
-            raise disk_full("it takes no items, only deletions")
-        # The position alone would not grow for a row that came from a shard with a longer log.
-        version = max(self._record.position, version + 1)
-        self._write(mutation, partition, version, row)
-        return Outcome(version, existed=row is not None)
+    def _mutate(self, placed: Sequence[Placed]) -> list[Outcome]:
+        """Applies mutations of different items, and returns what became of each."""
+        found = self._rows.find([mutation.item_id for _, mutation in placed])
+        outcomes, written, gone = [], [], []
+        for partition, mutation in placed:
+            row = found.get(mutation.item_id)
+            version = row.version if row else 0
+            if mutation.if_version is not None and mutation.if_version != version:
+                outcomes.append(Outcome(version, existed=row is not None, conflict=True))
+                continue
+            if isinstance(mutation, Delete):
+                version = 0
+                if row:
+                    gone.append(row)
+            else:
+                # The position alone would not grow for a row that came from a shard with a longer log.
+                version = max(self._record.position, version + 1)
+                written.append(NewRow(mutation, partition, version, row))
+            outcomes.append(Outcome(version, existed=row is not None))
+        self._write(written)
+        self._delete(gone)
+        return outcomes
 
-    def _write(self, upsert: Upsert, partition: int, version: int, row: tuple[Any, ...] | None) -> None:
+    def _write(self, rows: Sequence[NewRow]) -> None:
+        if not rows:
+            return
         group, record = self._group, self._record
-        product_number = self._take_product(upsert)
-        values = (
-            product_number,
-            version,
-            record.position,
-            group.revision,
-            group.lanes[record.lane].time_ns,
-            upsert.item,
-            to_bytes(upsert.vector),
-        )
-        if row:
-            row_number = row[0]
-            self._connection.execute(
-                "UPDATE rows SET product_number = ?, version = ?, position = ?, revision = ?,"
-                " update_time_ns = ?, item = ?, vector = ? WHERE row_number = ?",
-                (*values, row_number),
-            )
-            self._release_product(row[2])
-        else:
-            self._connection.execute(
-                "INSERT INTO rows (product_number, version, position, revision, update_time_ns, item, vector,"
-                " item_id, partition) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*values, upsert.item_id, partition),
-            )
-            row_number = self._connection.last_insert_rowid()
-            group.added_items += 1
-        group.entries[row_number] = IndexEntry(
-            upsert.vector, product_number, upsert.attributes, upsert.document
-        )
+        if group.only_deletions:
+            raise disk_full("it takes no items, only deletions")
+        stamp = Stamp(record.position, group.revision, group.lanes[record.lane].time_ns)
+        for row, (number, product) in zip(rows, self._rows.write(rows, stamp), strict=True):
+            upsert = row.upsert
+            group.entries[number] = IndexEntry(upsert.vector, product, upsert.attributes, upsert.document)
 
-    def _delete(self, row_number: int, product_number: int) -> None:
-        group = self._group
-        self._connection.execute("DELETE FROM rows WHERE row_number = ?", (row_number,))
-        self._connection.execute("INSERT INTO deletions VALUES (?, ?)", (row_number, group.revision))
-        self._release_product(product_number)
-        group.entries[row_number] = None
-        group.added_items -= 1
-
-    def _take_product(self, upsert: Upsert) -> int:
-        # The prefix keeps an item without product apart from a product named like it.
-        key = f"p:{upsert.product_id}" if upsert.product_id else f"i:{upsert.item_id}"
-        taken: list[Any] = self._connection.execute(
-            "INSERT INTO products (product_key, item_count) VALUES (?, 1)"
-            " ON CONFLICT (product_key) DO UPDATE SET item_count = item_count + 1"
-            " RETURNING product_number, item_count",
-            (key,),
-        ).fetchall()
-        product_number, item_count = taken[0]
-        self._group.added_products += item_count == 1
-        return int(product_number)
-
-    def _release_product(self, product_number: int) -> None:
-        left = self._connection.execute(
-            "UPDATE products SET item_count = item_count - 1 WHERE product_number = ? RETURNING item_count",
-            (product_number,),
-        ).fetchall()[0][0]
-        if not left:
-            self._connection.execute("DELETE FROM products WHERE product_number = ?", (product_number,))
-            self._group.added_products -= 1
+    def _delete(self, rows: Sequence[RowState]) -> None:
+        if rows:
+            self._rows.delete(rows, self._group.revision)
+            self._group.entries.update((row.number, None) for row in rows)
 
 
 def reused() -> InvalidInputError:

@@ -17,6 +17,7 @@ from lookalike.filters import Condition, Filter, as_filter
 from lookalike.limits import BATCH_PAYLOAD_BYTES, MAX_IMAGE_BYTES
 from lookalike.v1 import catalog_pb2, collection_pb2, search_pb2, types_pb2
 from lookalike.wire.filters import filter_message
+from lookalike.wire.vectors import set_values, to_bytes
 
 
 def read_photo(photo: Photo, field: str) -> bytes:
@@ -98,9 +99,10 @@ def embedding_message(vector: Vector, field: str, model_version: str = "") -> ty
         raise InvalidInputError(
             f"{field} must be one flat vector, got {shape}", reason=Reason.DIMENSION_MISMATCH, field=field
         )
+    message = types_pb2.Embedding(model_version=model_version)
     with np.errstate(over="ignore"):
-        values = given.astype(np.float32)
-    return types_pb2.Embedding(values=values, model_version=model_version)
+        set_values(message, to_bytes(given.astype(np.float32, copy=False)))
+    return message
 
 
 def search_request(search: Search) -> search_pb2.SearchRequest:

@@ -10,6 +10,7 @@ mod search_port;
 mod signals;
 mod syncs;
 mod textbook;
+mod writes;
 
 use std::io;
 use std::path::PathBuf;
@@ -371,6 +372,8 @@ mod _native {
     use super::syncs::SyncTimes;
     #[pymodule_export]
     use super::textbook::{dot_product, encode, hamming_distances, hamming_top_k, rotate};
+    #[pymodule_export]
+    use super::writes::{mutations_of, rows_of};
     #[pymodule_export]
     use super::{DamagedError, NativeIndex, active_isa, available_isas, force_isa};
 }
