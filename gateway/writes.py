@@ -144,16 +144,17 @@ class Writer:
                     problems[index] = moved(outcome, f"{field}[{index}].image")
                 else:
                     mutations[index] = _mutation(items[index], outcome)
-        results = [catalog_pb2.UpsertResult(item_id=upsert.item.item_id) for upsert in items]
-        for index, problem in problems.items():
-            results[index].error.CopyFrom(status_of(problem))
-        written = {index: mutation for index, mutation in enumerate(mutations) if mutation is not None}
-        write = Write(
-            request_id or uuid.uuid4().hex,
-            checked.content_digest,
-            [results[index].item_id for index in written],
-            list(written.values()),
-        )
+        with self._metrics.writing("convert"), stage("convert"):
+            results = [catalog_pb2.UpsertResult(item_id=upsert.item.item_id) for upsert in items]
+            for index, problem in problems.items():
+                results[index].error.CopyFrom(status_of(problem))
+            written = {index: mutation for index, mutation in enumerate(mutations) if mutation is not None}
+            write = Write(
+                request_id or uuid.uuid4().hex,
+                checked.content_digest,
+                [results[index].item_id for index in written],
+                list(written.values()),
+            )
         return PreparedBatch(collection, results, list(written), write)
 
     async def write(self, batch: PreparedBatch, deadline: Deadline) -> catalog_pb2.UpsertItemsResponse:

@@ -18,7 +18,7 @@ from hasher.rows.records import IndexEntry
 from hasher.rows.requests import WINDOW_NS, Known, Placed
 from hasher.rows.schema import set_meta
 from hasher.rows.sqlite import disk_full
-from hasher.rows.writer import NewRow, RowWriter, Stamp, RowState
+from hasher.rows.writer import NewRow, RowState, RowWriter, Stamp
 from lookalike.errors import InvalidInputError, LookalikeError, Reason
 from lookalike.placement import partition_of
 

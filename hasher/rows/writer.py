@@ -87,9 +87,7 @@ class RowWriter:
 
     def delete(self, rows: Sequence[RowState], revision: int) -> None:
         """Deletes rows, and notes that they are gone."""
-        self._connection.executemany(
-            "DELETE FROM rows WHERE row_number = ?", ((row.number,) for row in rows)
-        )
+        self._connection.executemany("DELETE FROM rows WHERE row_number = ?", ((row.number,) for row in rows))
         self._connection.executemany(
             "INSERT INTO deletions VALUES (?, ?)", ((row.number, revision) for row in rows)
         )

@@ -166,7 +166,7 @@ class AsyncClient:
         items: Iterable[Item],
         *,
         collection: str = "default",
-        max_in_flight: int = 3,
+        max_in_flight: int = 4,
         retry_seconds: float = 60.0,
         on_progress: OnProgress | None = None,
     ) -> IngestReport:

@@ -82,12 +82,18 @@ def image_message(photo: Photo, region: Region | Sequence[float] | None, field: 
     return image
 
 
-def embedding_message(vector: Vector, field: str, model_version: str = "") -> types_pb2.Embedding:
+def embedding_message(vector: Vector, field: str) -> types_pb2.Embedding:
     """Returns a vector as a message; dimension and values are the server's to judge.
 
     Raises:
         InvalidInputError: It is not a flat sequence of numbers.
     """
+    message = types_pb2.Embedding()
+    set_values(message, _float_bytes(vector, field))
+    return message
+
+
+def _float_bytes(vector: Vector, field: str) -> bytes:
     try:
         given = np.asarray(vector)
     except (TypeError, ValueError):  # rows of different lengths
@@ -99,10 +105,10 @@ def embedding_message(vector: Vector, field: str, model_version: str = "") -> ty
         raise InvalidInputError(
             f"{field} must be one flat vector, got {shape}", reason=Reason.DIMENSION_MISMATCH, field=field
         )
-    message = types_pb2.Embedding(model_version=model_version)
-    with np.errstate(over="ignore"):
-        set_values(message, to_bytes(given.astype(np.float32, copy=False)))
-    return message
+    if given.dtype != np.float32:
+        with np.errstate(over="ignore"):
+            given = given.astype(np.float32)
+    return to_bytes(given)
 
 
 def search_request(search: Search) -> search_pb2.SearchRequest:
@@ -229,7 +235,9 @@ def _upsert_item(item: Item) -> catalog_pb2.UpsertItem:
     if item.image is not None:
         message.image.CopyFrom(image_message(item.image, item.region, "image"))
     elif item.embedding is not None:
-        message.embedding.CopyFrom(embedding_message(item.embedding, "embedding", model_version))
+        message.embedding.SetInParent()
+        message.embedding.model_version = model_version
+        set_values(message.embedding, _float_bytes(item.embedding, "embedding"))
     if message.ByteSize() > BATCH_PAYLOAD_BYTES:
         raise InvalidInputError(
             f"{message.ByteSize()} bytes do not fit into one message", reason=Reason.BATCH_TOO_LARGE

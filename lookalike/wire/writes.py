@@ -1,7 +1,7 @@
 """Writes that are plain, read many at once by the native extension, outside the GIL.
 
-An item is plain if it comes with a vector and keeps to the contract, which nearly all do. Of others nothing is
-said but that: whoever meets one decodes it in full and says what is wrong with it.
+An item is plain if it comes with a vector and keeps to the contract, which nearly all do. Of others nothing
+is said but that: whoever meets one decodes it in full and says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LIMITS = (
 class PlainRow(NamedTuple):
     """An item to write.
 
-    ``item`` is the encoded ``Item``, ``document`` the encoded ``Hit`` of it without a score. ``if_version`` is
+    ``item`` is the encoded ``Item``, ``document`` its encoded ``Hit`` without a score. ``if_version`` is
     the version that the stored row must have; 0: there must be none.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import grpc
@@ -11,11 +11,11 @@ import pytest
 
 from gateway.ingest import BatchSizer
 from lookalike.errors import FailedPreconditionError, OverloadedError, Reason, UnavailableError
-from lookalike.v1 import catalog_pb2, collection_pb2, types_pb2
+from lookalike.v1 import catalog_pb2, collection_pb2, hasher_pb2, types_pb2
 from lookalike.wire.status import error_from_rpc, error_from_status
 
 if TYPE_CHECKING:
-    from conftest import Gateway, StartGateway
+    from conftest import FakeShard, Gateway, StartGateway
 
 
 def _item(item_id: str, photo: bytes) -> catalog_pb2.UpsertItem:
@@ -89,6 +89,57 @@ async def test_what_came_before_a_bad_batch_is_acknowledged(gateway: Gateway) ->
     with pytest.raises(grpc.aio.AioRpcError):
         await stream.read()
     assert await _count(gateway) == 1
+
+
+def _watch_writes(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, at_once: int) -> list[set[str]]:
+    """Holds writes until so many are under way; returns those that were, as each began."""
+    under_way: list[str] = []
+    seen: list[set[str]] = []
+    enough = asyncio.Event()
+
+    def watched(shard: FakeShard) -> Callable[..., Awaitable[hasher_pb2.ApplyResponse]]:
+        apply = shard.apply
+
+        async def watch(request: hasher_pb2.ApplyRequest, **options: float) -> hasher_pb2.ApplyResponse:
+            under_way.append(request.request_id)
+            seen.append(set(under_way))
+            if len(seen[-1]) >= at_once:
+                enough.set()
+            try:
+                await enough.wait()
+                return await apply(request, **options)
+            finally:
+                under_way.remove(request.request_id)
+
+        return watch
+
+    for shard in gateway.shards:
+        monkeypatch.setattr(shard, "apply", watched(shard))
+    return seen
+
+
+async def test_batches_without_a_common_item_are_written_at_once(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gateway.create()
+    seen = _watch_writes(gateway, monkeypatch, at_once=3)
+    batches = [_batch(f"b{n}", *(_item(f"i{n}-{m}", b"p%d" % m) for m in range(9))) for n in range(9)]
+    responses = await _ingest(gateway, [START, *batches])
+    assert [response.request_id for response in responses[1:]] == [f"b{n}" for n in range(9)]
+    assert max(map(len, seen)) == 3
+    assert await _count(gateway) == 81
+
+
+async def test_batches_with_a_common_item_are_written_in_turn(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gateway.create()
+    seen = _watch_writes(gateway, monkeypatch, at_once=1)
+    batches = [_batch(f"b{n}", _item("same", b"p%d" % n), _item(f"i{n}", b"p")) for n in range(6)]
+    await _ingest(gateway, [START, *batches])
+    assert all(len(together) == 1 for together in seen)
+    await _ingest(gateway, [START, *batches])
+    assert await _count(gateway) == 7
 
 
 async def test_ingest_on_a_lost_shard_ends_and_goes_on_later(gateway: Gateway) -> None:

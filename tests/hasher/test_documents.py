@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hasher.documents import document_of
-from lookalike.v1 import search_pb2, types_pb2
+from lookalike.v1 import hasher_pb2, search_pb2, types_pb2
+from lookalike.wire.writes import rows_of
 
 TEXTS = st.text(max_size=20)
 ITEMS = st.builds(
@@ -57,3 +58,16 @@ def test_equal_items_have_equal_documents_that_begin_with_their_ids(item: types_
     assert document == document_of(backwards)
     ids = search_pb2.Hit(product_id=item.product_id, item_id=item.item_id)
     assert document.startswith(ids.SerializeToString())
+
+
+@given(item=ITEMS)
+def test_plain_rows_have_the_documents_of_their_items(item: types_pb2.Item) -> None:
+    row = hasher_pb2.UpsertRow(item=item, vector_f32_le=np.ones(2, "<f4").tobytes())
+    write = hasher_pb2.Mutations(mutations=[hasher_pb2.Mutation(upsert=row)])
+    found = rows_of(write.SerializeToString(), dimension=2)
+    if found is None:
+        ids = (item.item_id, item.product_id)
+        too_long = any(len(one.encode()) > 128 for one in ids)
+        assert too_long or "" in (*item.category.names, *item.attributes)
+        return
+    assert [one.document for one in found[0]] == [document_of(item)]

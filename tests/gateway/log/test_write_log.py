@@ -58,7 +58,8 @@ class LaneLog:
                 raise InvalidInputError("used before", reason=Reason.REQUEST_ID_REUSED, field="request_id")
             return appended
         outcomes, positions = [], {}
-        for item_id, mutation in zip(write.item_ids, write.mutations, strict=True):
+        for item_id, encoded in zip(write.item_ids, write.mutations, strict=True):
+            (mutation,) = hasher_pb2.Mutations.FromString(encoded).mutations
             lane = partition_of(item_id, collection.spec.partition_count) % LANES
             self.lanes.setdefault(lane, []).append(mutation)
             positions[lane] = len(self.lanes[lane])
