@@ -121,7 +121,8 @@ bench-service: setup $(STAMPS)/bench load-generator ## Measure the served system
 .PHONY: test
 test: setup ## Run every test, Rust and Python (ARGS go to pytest)
 	@$(MAKE) --no-print-directory triton-install || echo "warning: Triton cannot be installed here; its tests are skipped" >&2
-	cargo test --quiet --release --manifest-path native/Cargo.toml -p lookalike-core -p lookalike-image -p lookalike-textbook
+	cargo test --quiet --release --manifest-path native/Cargo.toml -p lookalike-core -p lookalike-image -p lookalike-serve \
+		-p lookalike-textbook -p lookalike-writes
 	cargo test --quiet --manifest-path native/Cargo.toml -p lookalike-load
 	$(BIN)/python -m pytest $(ARGS)
 
