@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 
@@ -41,8 +41,7 @@ _Arrived = tuple[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Hits:
+class Hits(NamedTuple):
     """The best hits of all shards for one vector."""
 
     encoded: bytes
@@ -53,8 +52,7 @@ class Hits:
     codes_scanned: int
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What came of one search."""
 
     outcome: Outcome[float]
@@ -206,7 +204,7 @@ class Searcher:
         )
         if outcome.failures and not aside:
             report_failures(outcome.failures, self._metrics)
-        hits = [Hits(*one) for one in results]
+        hits = list(map(Hits._make, results))
         return Found(outcome, hits, codes_total, stages, shard_seconds, merge_seconds)
 
 
