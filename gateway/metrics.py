@@ -193,9 +193,10 @@ class GatewayMetrics:
             if seconds > 0:
                 stages[stage].observe(seconds, exemplar)
 
-    def covered(self, coverage: types_pb2.Coverage) -> None:
-        """Takes the coverage of one search, answered or refused."""
-        self._coverage_ratio.observe(coverage.shards_answered / coverage.shards_total)
+    def covered(self, coverage: types_pb2.Coverage, searches: int) -> None:
+        """Takes the coverage of searches that were made together, answered or refused."""
+        for _ in range(searches):
+            self._coverage_ratio.observe(coverage.shards_answered / coverage.shards_total)
         self._codes_scanned.inc(coverage.codes_scanned)
 
     # Writes

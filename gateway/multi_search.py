@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from gateway.deadline import Deadline
+from gateway.offload import off_loop
+from gateway.outcome import is_callers_mistake
 from gateway.search import SearchPipeline
 from lookalike import limits
 from lookalike.errors import InvalidInputError, LookalikeError, Reason
@@ -23,7 +26,7 @@ async def search_many(
     deadline: Deadline,
     max_message_bytes: int,
 ) -> bytes:
-    """Runs searches, a few at once.
+    """Runs searches, those that are alike together, and a few of such groups at once.
 
     An answer for which the others leave no room in the message fails alone (``BATCH_TOO_LARGE``).
 
@@ -39,32 +42,73 @@ async def search_many(
     Raises:
         InvalidInputError: No search, or too many.
     """
-    if not 1 <= len(request.searches) <= limits.MAX_MULTI_SEARCH:
+    searches = request.searches
+    if not 1 <= len(searches) <= limits.MAX_MULTI_SEARCH:
         raise InvalidInputError(
-            f"searches must hold 1 to {limits.MAX_MULTI_SEARCH} searches, got {len(request.searches)}",
-            reason=Reason.BATCH_TOO_LARGE if request.searches else Reason.FIELD_MISSING,
+            f"searches must hold 1 to {limits.MAX_MULTI_SEARCH} searches, got {len(searches)}",
+            reason=Reason.BATCH_TOO_LARGE if searches else Reason.FIELD_MISSING,
             field="searches",
             metadata={"max": str(limits.MAX_MULTI_SEARCH)},
         )
     some_at_once = asyncio.Semaphore(_AT_ONCE)
-    room = max_message_bytes - _STATUS_BYTES * len(request.searches)
+    room = max_message_bytes - _STATUS_BYTES * len(searches)
+    results = [b""] * len(searches)
 
-    async def one(search: search_pb2.SearchRequest) -> bytes:
+    async def search(group: list[int]) -> None:
         nonlocal room
         async with some_at_once:
-            try:
-                response = await pipeline.search(search, deadline, patient=True)
-                if len(response) > room:
-                    raise _no_room(max_message_bytes)
-            except LookalikeError as error:
-                return search_pb2.SearchResult(error=status_of(error)).SerializeToString()
-            room -= len(response)
-            return as_field(search_pb2.SearchResult.RESPONSE_FIELD_NUMBER, response)
+            answers = await _answers(pipeline, [searches[number] for number in group], deadline)
+        for number, answer in zip(group, answers, strict=True):
+            if isinstance(answer, bytes) and len(answer) > room:
+                answer = _no_room(max_message_bytes)
+            if isinstance(answer, LookalikeError):
+                results[number] = search_pb2.SearchResult(error=status_of(answer)).SerializeToString()
+            else:
+                room -= len(answer)
+                results[number] = as_field(search_pb2.SearchResult.RESPONSE_FIELD_NUMBER, answer)
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(search)) for search in request.searches]
-    results = search_pb2.MultiSearchResponse.RESULTS_FIELD_NUMBER
-    return b"".join(as_field(results, task.result()) for task in tasks)
+    groups = await off_loop(request.ByteSize(), lambda: groups_of(searches))
+    async with asyncio.TaskGroup() as tasks:
+        for group in groups:
+            tasks.create_task(search(group))
+    return b"".join(as_field(search_pb2.MultiSearchResponse.RESULTS_FIELD_NUMBER, one) for one in results)
+
+
+def groups_of(searches: Sequence[search_pb2.SearchRequest]) -> list[list[int]]:
+    """Groups the numbers of searches by embedding that differ in their vectors alone.
+
+    A group asks for as many hits as one search may, so that a shard's answer is no longer than that to one.
+    """
+    groups: list[list[int]] = []
+    open_groups: dict[bytes, list[int]] = {}
+    for number, search in enumerate(searches):
+        if search.query.WhichOneof("target") != "embedding":
+            groups.append([number])
+            continue
+        options = search_pb2.SearchRequest()
+        options.CopyFrom(search)
+        options.ClearField("query")
+        key = options.SerializeToString(deterministic=True)
+        group = open_groups.get(key)
+        if group is None or (len(group) + 1) * search.k > limits.MAX_K:
+            group = open_groups[key] = []
+            groups.append(group)
+        group.append(number)
+    return groups
+
+
+async def _answers(
+    pipeline: SearchPipeline, searches: Sequence[search_pb2.SearchRequest], deadline: Deadline
+) -> Sequence[bytes | LookalikeError]:
+    """Returns the answer to each search of a group, or its error."""
+    try:
+        return await pipeline.search_alike(searches, deadline, patient=True)
+    except LookalikeError as error:
+        if len(searches) == 1 or not is_callers_mistake(error):
+            return [error] * len(searches)
+    # One search is wrong, and the others must not fail for it.
+    alone = [await _answers(pipeline, [search], deadline) for search in searches]
+    return [answer for (answer,) in alone]
 
 
 def _no_room(max_message_bytes: int) -> InvalidInputError:

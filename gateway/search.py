@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from gateway.embedding import embed_query
 from gateway.fanout import Shards
 from gateway.log.base import WriteLog
 from gateway.metrics import GatewayMetrics
-from gateway.native_fanout import Found, Searcher
+from gateway.native_fanout import Found, Hits, Searcher
 from gateway.offload import off_loop
 from gateway.outcome import Outcome
 from gateway.peers import Embedder, Shard
@@ -95,21 +95,41 @@ class SearchPipeline:
         Returns:
             An encoded ``SearchResponse``: the hits are as their shards encoded them.
         """
+        (answer,) = await self.search_alike([request], deadline, patient=patient)
+        return answer
+
+    async def search_alike(
+        self, requests: Sequence[search_pb2.SearchRequest], deadline: Deadline, *, patient: bool = False
+    ) -> list[bytes]:
+        """Answers searches in one slot and by one call of each shard; an error is that of all of them.
+
+        Args:
+            requests: One search, or several by embedding that differ in their queries alone.
+            deadline: Of all of them.
+            patient: Whether they may wait for their turn until the deadline.
+
+        Returns:
+            An encoded ``SearchResponse`` for each; see :meth:`search`.
+        """
         waits = _Waits(time.perf_counter())
         response = search_pb2.SearchResponse()
         try:
-            async with self._admission.slot(request, deadline, patient=patient):
+            async with self._admission.slot(requests[0], deadline, patient=patient):
                 waits.slot_seconds = time.perf_counter() - waits.start
-                encoded_hits = await self._answer(request, response, deadline, waits)
+                found = await self._answer(requests, response, deadline, waits)
         finally:
             # A search that failed or came late took its time, too.
             timing = response.timing
             timing.total_seconds = time.perf_counter() - waits.start
             timing.admit_seconds = timing.admit_seconds or timing.total_seconds
-            self._observe(response, waits)
-        return encoded_hits + response.SerializeToString()
+            self._observe(response, waits, len(requests))
+        answers = []
+        for hits in found:
+            response.coverage.codes_scanned = hits.codes_scanned
+            answers.append(hits.encoded + response.SerializeToString())
+        return answers
 
-    def _observe(self, response: search_pb2.SearchResponse, waits: _Waits) -> None:
+    def _observe(self, response: search_pb2.SearchResponse, waits: _Waits, searches: int) -> None:
         timing, coverage = response.timing, response.coverage
         if call := current_call():
             stages = ("admit", "embed", "fanout", "merge")
@@ -118,9 +138,10 @@ class SearchPipeline:
             if coverage.degraded_reason:  # a shard that is known to be silent is not called, and has no span
                 call.describe(degraded_reason=coverage.degraded_reason)
         slot_seconds = timing.total_seconds if waits.slot_seconds is None else waits.slot_seconds
-        self._metrics.searched(timing, slot_seconds=slot_seconds, lookup_seconds=waits.lookup_seconds)
+        for _ in range(searches):
+            self._metrics.searched(timing, slot_seconds=slot_seconds, lookup_seconds=waits.lookup_seconds)
         if coverage.shards_total:
-            self._metrics.covered(coverage)
+            self._metrics.covered(coverage, searches)
         is_notable = timing.total_seconds > self._slow_seconds or coverage.degraded_reason
         # While a shard is down or all are slow, every search would be a line.
         if is_notable and (left_out := self._slow_log.take()) is not None:
@@ -135,17 +156,19 @@ class SearchPipeline:
 
     async def _answer(
         self,
-        request: search_pb2.SearchRequest,
+        requests: Sequence[search_pb2.SearchRequest],
         response: search_pb2.SearchResponse,
         deadline: Deadline,
         waits: _Waits,
-    ) -> bytes:
-        """Fills in all but the hits, and returns these, encoded."""
-        timing = response.timing
+    ) -> Sequence[Hits]:
+        """Fills in what the answers have in common, and returns the hits of each search."""
+        timing, request = response.timing, requests[0]
         options = await off_loop(request.filter.ByteSize(), lambda: check_options(request))
         collection = self._directory.resolve(request.collection)
         positions = self._positions(request.min_log_position, collection)
-        asked = await self._asked(request.query, collection, options, deadline, timing, waits)
+        asked = [
+            await self._asked(one.query, collection, options, deadline, timing, waits) for one in requests
+        ]
 
         found = await self._find(asked, positions, deadline, timing)
         outcome = found.outcome
@@ -154,12 +177,12 @@ class SearchPipeline:
         timing.hash_seconds, timing.probe_seconds, timing.scan_seconds, timing.rerank_seconds = (
             found.stage_seconds
         )
-        if asked.embedded:
-            response.predicted_categories.extend(asked.embedded.predictions)
+        if embedded := asked[0].embedded:
+            response.predicted_categories.extend(embedded.predictions)
         response.model_version = collection.spec.model_version
-        (hits,) = found.hits
-        self._quality.answered(asked, hits.best_score)
-        return hits.encoded
+        for one, hits in zip(asked, found.hits, strict=True):
+            self._quality.answered(one, hits.best_score)
+        return found.hits
 
     def _positions(self, token: str, collection: Collection) -> dict[int, dict[int, int]]:
         """Returns what each shard must have reached: shard → lane → position."""
@@ -239,18 +262,22 @@ class SearchPipeline:
 
     async def _find(
         self,
-        asked: Asked,
+        asked: Sequence[Asked],
         positions: dict[int, dict[int, int]],
         deadline: Deadline,
         timing: types_pb2.Timing,
     ) -> Found:
         before = time.perf_counter()
+        options, request = asked[0].options, asked[0].request()
+        if len(asked) > 1:
+            request.vectors_f32_le = b"".join(one.vector_f32_le for one in asked)
         try:
             found = await self._searcher.search(
-                asked.request(),
+                request,
                 deadline.call_timeout_seconds("searching the shards"),
-                min_score=asked.options.min_score,
-                enough=asked.options.min_coverage,
+                vectors=len(asked),
+                min_score=options.min_score,
+                enough=options.min_coverage,
                 min_positions=positions,
             )
             timing.merge_seconds = found.merge_seconds
