@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import structlog
 
@@ -41,7 +41,8 @@ _Arrived = tuple[
 ]
 
 
-class Hits(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Hits:
     """The best hits of all shards for one vector."""
 
     encoded: bytes
@@ -52,7 +53,8 @@ class Hits(NamedTuple):
     codes_scanned: int
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Found:
     """What came of one search."""
 
     outcome: Outcome[float]
@@ -204,7 +206,7 @@ class Searcher:
         )
         if outcome.failures and not aside:
             report_failures(outcome.failures, self._metrics)
-        hits = list(map(Hits._make, results))
+        hits = [Hits(*one) for one in results]
         return Found(outcome, hits, codes_total, stages, shard_seconds, merge_seconds)
 
 

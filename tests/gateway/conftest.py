@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from gateway.config import GatewaySettings
 from gateway.directory.sqlite import SqliteDirectory
@@ -34,6 +35,7 @@ from lookalike.v1 import (
     collection_pb2,
     collection_pb2_grpc,
     hasher_pb2,
+    search_pb2,
     search_pb2_grpc,
     types_pb2,
 )
@@ -145,31 +147,44 @@ class FakeShard:
         await self._enter(request.target)
         self.searched.append(request)
         rows = self._generation(request.generation).rows
-        query = vectors.unit(vectors.from_bytes(request.vectors_f32_le, DIMENSION, "vectors")[0], "vectors")
+        response = hasher_pb2.HasherServiceSearchResponse(codes_total=len(rows))
+        response.timing.scan_seconds = 0.001 * (1 + self.number)
+        for query in vectors.unit(
+            vectors.from_bytes(request.vectors_f32_le, DIMENSION, "vectors"), "vectors"
+        ):
+            response.results.add(codes_scanned=len(rows), hits=self._hits(rows, query, request))
+        return response
+
+    def _hits(
+        self,
+        rows: dict[str, hasher_pb2.Row],
+        query: NDArray[np.float32],
+        request: hasher_pb2.HasherServiceSearchRequest,
+    ) -> list[search_pb2.Hit]:
         scored = [
             (float(np.float32(vectors.from_bytes(row.vector_f32_le, DIMENSION, "row")[0] @ query)), item_id)
             for item_id, row in rows.items()
             if item_id != request.exclude_item_id and (request.exact or item_id not in self.overlooked)
         ]
-        response = hasher_pb2.HasherServiceSearchResponse(codes_total=len(rows))
-        response.timing.scan_seconds = 0.001 * (1 + self.number)
-        result = response.results.add(codes_scanned=len(rows))
+        hits: list[search_pb2.Hit] = []
         seen: set[str] = set()
         for score, item_id in sorted(scored, key=lambda pair: (-pair[0], pair[1])):
             item = rows[item_id].stored.item
             product = item.product_id or f"item:{item_id}"
-            if len(result.hits) < request.k and not (request.group_by_product and product in seen):
+            if len(hits) < request.k and not (request.group_by_product and product in seen):
                 seen.add(product)
-                result.hits.add(
-                    product_id=item.product_id,
-                    item_id=item_id,
-                    score=score,
-                    category=item.category,
-                    attributes=item.attributes,
-                    title=item.title,
-                    image_uri=item.image_uri,
+                hits.append(
+                    search_pb2.Hit(
+                        product_id=item.product_id,
+                        item_id=item_id,
+                        score=score,
+                        category=item.category,
+                        attributes=item.attributes,
+                        title=item.title,
+                        image_uri=item.image_uri,
+                    )
                 )
-        return response
+        return hits
 
     async def get_rows(
         self, request: hasher_pb2.GetRequest, *, timeout_seconds: float
