@@ -84,8 +84,8 @@ pub struct HasherServiceSearchRequest {
     pub probes: ::core::option::Option<u32>,
     #[prost(float, optional, tag = "8")]
     pub effort: ::core::option::Option<f32>,
-    #[prost(message, optional, tag = "9")]
-    pub filter: ::core::option::Option<Filter>,
+    #[prost(bytes = "bytes", optional, tag = "9")]
+    pub filter: ::core::option::Option<::prost::bytes::Bytes>,
     #[prost(string, tag = "10")]
     pub exclude_item_id: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "12")]

@@ -108,7 +108,7 @@ pub fn query_of(
     }
     check_options(&request)?;
     let vectors = vectors_of(&request.vectors_f32_le, dimension)?;
-    let filter = request.filter.as_ref().map(|filter| filter_of(filter, "filter")).transpose()?;
+    let filter = request.filter.map(|filter| filter_of(filter, "filter")).transpose()?;
     let options = SearchOptions {
         k: request.k as usize,
         probes: request.probes.map(|probes| probes.min(MAX_PROBES) as usize),

@@ -1,10 +1,11 @@
 //! From the filter of a request to the engine's, with every limit checked: `lookalike.wire.filters` in Rust.
 
+use bytes::Bytes;
 use lookalike_core::filter::{Condition, Filter};
-use prost::Message;
 
 use super::failure::Failure;
 use super::text::short_number;
+use super::wire::decoded;
 use crate::v1;
 use crate::v1::condition::Test;
 
@@ -16,19 +17,21 @@ const MAX_VALUE_BYTES: usize = 1024;
 const MAX_CATEGORY_LEVELS: usize = 3;
 const MAX_CATEGORY_NAME_BYTES: usize = 256;
 
-/// The filter of a request field.
+/// The filter of a request field, which is not decoded if it is too large.
 ///
 /// # Errors
 ///
-/// A condition without a test, a name, path, value or bound out of its limits, or too many or too large conditions.
-pub fn filter_of(message: &v1::Filter, field: &str) -> Result<Filter, Failure> {
-    let size = message.encoded_len();
+/// It is none, too large or has too many conditions; a condition has no test, or a name, path, value or bound out of its
+/// limits.
+pub fn filter_of(encoded: Bytes, field: &str) -> Result<Filter, Failure> {
+    let size = encoded.len();
     if size > MAX_BYTES {
         return Err(out_of_range(
             field,
             &format!("has {size} bytes, at most {MAX_BYTES} are allowed together"),
         ));
     }
+    let message: v1::Filter = decoded(encoded)?;
     let count = message.all.len() + message.any.len() + message.none.len();
     if count > MAX_CONDITIONS {
         let problem = format!("holds {count} conditions, at most {MAX_CONDITIONS} are allowed");
