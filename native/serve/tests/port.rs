@@ -1,6 +1,7 @@
 //! The search port on a real socket, called by tonic.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -13,6 +14,7 @@ use lookalike_core::rotation::RotationKind;
 use lookalike_core::threads::Stop;
 use lookalike_core::{Batch, Family, HashIndex, IndexOptions};
 use lookalike_serve::port::call::Limits;
+use lookalike_serve::port::filters::filter_of;
 use lookalike_serve::port::metrics::Method;
 use lookalike_serve::port::registry::{Identity, Published};
 use lookalike_serve::port::vectors::{Rows, Vectors};
@@ -234,6 +236,39 @@ fn a_search_whose_caller_is_gone_is_stopped_and_leaves_its_place() {
     served.ended.recv().unwrap();
     served.wait_for(Code::Cancelled, 3);
     assert!(served.begun.try_recv().is_err());
+}
+
+#[test]
+fn calls_whose_message_does_not_come_take_nobodys_place() {
+    let served = Served::new();
+    let begin = || {
+        let mut grpc = Grpc::new(served.channel.clone());
+        let path = http::uri::PathAndQuery::from_static(Method::Search.path());
+        served.runtime.spawn(async move {
+            grpc.ready().await.unwrap();
+            grpc.client_streaming(Request::new(tokio_stream::pending()), path, Raw).await.map(drop)
+        })
+    };
+    let calls: Vec<_> = (0..2 * options().limits.calls).map(|_| begin()).collect();
+    for _ in 0..20 {
+        assert!(served.search(|_| ()).is_ok());
+    }
+    let shared = served.port.shared();
+    assert_eq!(shared.metrics.running[0].load(Relaxed), 0);
+    assert!(calls.iter().all(|call| !call.is_finished()));
+    calls.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[test]
+fn a_filter_that_is_too_large_is_not_decoded() {
+    let served = Served::new();
+    let filter = |conditions: usize| Some([0x0a_u8, 0].repeat(conditions).into());
+    let error = served.search(|request| request.filter = filter(65)).unwrap_err();
+    assert_eq!(error.message(), "filter holds 65 conditions, at most 64 are allowed");
+    let error = served.search(|request| request.filter = Some(Bytes::from_static(b"\x0a\x05"))).unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    let large = filter_of([0xff_u8].repeat((256 << 10) + 1).into(), "filter").unwrap_err();
+    assert_eq!(large.message, "filter has 262145 bytes, at most 262144 are allowed together");
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl Call {
         Ok(())
     }
 
-    /// Counts the size of its request.
+    /// Counts bytes of its request that have arrived.
     ///
     /// # Errors
     ///
@@ -111,9 +111,10 @@ impl Call {
         if self.is_probe() {
             return Ok(());
         }
-        self.bytes = size as u64;
-        let before = self.metrics.bytes.fetch_add(self.bytes, Relaxed);
-        if before + self.bytes > limits.bytes {
+        let size = size as u64;
+        self.bytes += size;
+        let before = self.metrics.bytes.fetch_add(size, Relaxed);
+        if before + size > limits.bytes {
             self.metrics.refused(false, Refusal::TooLarge).fetch_add(1, Relaxed);
             return Err(Failure::overloaded("the server has too many calls in progress", RETRY_AFTER));
         }

@@ -29,20 +29,21 @@ impl Found {
     }
 }
 
-/// Searches.
+/// Searches, for an answer of at most `most` bytes.
 ///
 /// # Errors
 ///
-/// It was stopped, or something is wrong with the engine or the rows.
+/// It was stopped, is too large, or something is wrong with the engine or the rows.
 pub fn search(
     generation: &Generation,
     vectors: &dyn Vectors,
     query: &mut Query,
     stop: &Stop,
+    most: usize,
     work: &mut Work,
 ) -> Result<Vec<Found>, NoAnswer> {
     loop {
-        match (Search { generation, vectors, query, stop }).found(work)? {
+        match (Search { generation, vectors, query, stop, most }).found(work)? {
             Outcome::Found(found) => return Ok(found),
             Outcome::Excluded(number) => query.options.exclude.push(number),
         }
@@ -54,6 +55,7 @@ struct Search<'a> {
     vectors: &'a dyn Vectors,
     query: &'a Query,
     stop: &'a Stop,
+    most: usize,
 }
 
 enum Outcome<T> {
@@ -87,14 +89,25 @@ impl Search<'_> {
         // The index scores whatever may be found to know what can be among the best.
         work.reranked += scanned;
         let start = Instant::now();
-        let mut found = Vec::with_capacity(*count);
+        let (mut found, mut size) = (Vec::with_capacity(*count), 0);
         for (at, vector) in vectors.chunks_exact(vectors.len() / count).enumerate() {
             match self.best(vector, &candidates.ids[at])? {
-                Outcome::Found(best) => found.push(Found { best, scanned: candidates.codes_scanned[at] }),
+                Outcome::Found(best) => {
+                    let mut one = Found { best, scanned: candidates.codes_scanned[at] };
+                    size += one.hits().size(one.scanned);
+                    if size > self.most {
+                        // Counted on, but not kept: all may be a thousand times what is sent.
+                        one.best.clear();
+                    }
+                    found.push(one);
+                }
                 Outcome::Excluded(number) => return Ok(Outcome::Excluded(number)),
             }
         }
         work.seconds.rerank += start.elapsed().as_secs_f64();
+        if size > self.most {
+            return Err(NoAnswer::TooLarge(size));
+        }
         Ok(Outcome::Found(found))
     }
 

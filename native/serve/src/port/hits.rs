@@ -74,13 +74,27 @@ pub fn item_id(mut document: &[u8]) -> &[u8] {
 }
 
 /// The encoded `HasherServiceSearchResponse` of results out of `total` items.
-pub fn encoded(results: &[Hits], total: u64, position: u64, seconds: StageSeconds) -> Bytes {
+///
+/// # Errors
+///
+/// Its size, if that is above `most`: it may be a thousand times that, and is not written.
+pub fn encoded(
+    results: &[Hits],
+    total: u64,
+    position: u64,
+    seconds: StageSeconds,
+    most: usize,
+) -> Result<Bytes, usize> {
     let timing = [seconds.hash, seconds.probe, seconds.scan, seconds.rerank];
     let timing_bytes = timing.len() * 9;
     let sizes: Vec<usize> = results.iter().map(|result| result.size(total)).collect();
     let with_length = |size: usize| 1 + encoded_len_varint(size as u64) + size;
     let size: usize = sizes.iter().map(|size| with_length(*size)).sum();
-    let mut out = BytesMut::with_capacity(size + 2 * 11 + with_length(timing_bytes));
+    let size = size + number_size(total) + number_size(position) + with_length(timing_bytes);
+    if size > most {
+        return Err(size);
+    }
+    let mut out = BytesMut::with_capacity(size);
     for (result, size) in results.iter().zip(sizes) {
         out.put_u8(0x0a);
         encode_varint(size as u64, &mut out);
@@ -95,7 +109,11 @@ pub fn encoded(results: &[Hits], total: u64, position: u64, seconds: StageSecond
         out.put_u8(tag);
         out.put_f64_le(seconds);
     }
-    out.freeze()
+    Ok(out.freeze())
+}
+
+fn number_size(value: u64) -> usize {
+    if value == 0 { 0 } else { 1 + encoded_len_varint(value) }
 }
 
 fn put_number(tag: u8, value: u64, out: &mut BytesMut) {
@@ -111,14 +129,13 @@ impl Hits<'_> {
         self.scanned.min(total)
     }
 
-    fn size(&self, total: u64) -> usize {
+    /// Its bytes as part of an answer, without their number.
+    pub fn size(&self, total: u64) -> usize {
         let hit = |hit: &Hit| {
             let size = hit.document.len() + SCORE_BYTES;
             1 + encoded_len_varint(size as u64) + size
         };
-        let scanned = self.scanned(total);
-        let scanned_bytes = if scanned == 0 { 0 } else { 1 + encoded_len_varint(scanned) };
-        self.hits.iter().map(hit).sum::<usize>() + scanned_bytes
+        self.hits.iter().map(hit).sum::<usize>() + number_size(self.scanned(total))
     }
 
     fn encode(&self, total: u64, out: &mut BytesMut) {
@@ -156,7 +173,10 @@ mod tests {
         let results =
             [Hits { hits: vec![hit(0.5), hit(0.0)], scanned: 300 }, Hits { hits: vec![], scanned: 0 }];
         let seconds = StageSeconds { hash: 1.0, probe: 2.0, scan: 0.0, rerank: 4.0 };
-        let answer = HasherServiceSearchResponse::decode(encoded(&results, 200, 7, seconds)).unwrap();
+        let bytes = encoded(&results, 200, 7, seconds, 1 << 16).unwrap();
+        assert_eq!(encoded(&results, 200, 7, seconds, bytes.len()).as_ref(), Ok(&bytes));
+        assert_eq!(encoded(&results, 200, 7, seconds, bytes.len() - 1), Err(bytes.len()));
+        let answer = HasherServiceSearchResponse::decode(bytes).unwrap();
         assert_eq!((answer.codes_total, answer.position), (200, 7));
         let timing = answer.timing.unwrap();
         assert_eq!([timing.hash_seconds, timing.probe_seconds, timing.rerank_seconds], [1.0, 2.0, 4.0]);

@@ -31,6 +31,8 @@ pub struct Work {
 pub enum NoAnswer {
     /// It was stopped: nobody waits for it.
     Stopped,
+    /// It would have this many bytes.
+    TooLarge(usize),
     /// A defect.
     Failed(String),
 }
@@ -41,28 +43,33 @@ impl From<lookalike_core::Error> for NoAnswer {
     }
 }
 
-/// Searches, and returns the encoded `HasherServiceSearchResponse`.
+/// Searches, and returns the encoded `HasherServiceSearchResponse` of at most `most` bytes.
 ///
 /// # Errors
 ///
-/// It was stopped, or something is wrong with the engine or the rows.
-pub fn answer(generation: &Generation, query: &mut Query, stop: &Stop) -> Result<(Bytes, Work), NoAnswer> {
+/// It was stopped, is too large, or something is wrong with the engine or the rows.
+pub fn answer(
+    generation: &Generation,
+    query: &mut Query,
+    stop: &Stop,
+    most: usize,
+) -> Result<(Bytes, Work), NoAnswer> {
     // Before the snapshot is taken: what is found rests on this position or a later one.
     let position = generation.position();
     let total = generation.index.snapshot().live as u64;
     let mut work = Work::default();
     let answer = match &generation.vectors {
         Some(vectors) if query.options.exact => {
-            let found = exact::search(generation, &**vectors, query, stop, &mut work)?;
+            let found = exact::search(generation, &**vectors, query, stop, most, &mut work)?;
             let hits: Vec<Hits> = found.iter().map(exact::Found::hits).collect();
-            encoded(&hits, total, position, work.seconds)
+            encoded(&hits, total, position, work.seconds, most)
         }
         _ => {
             let found = indexed(generation, query, stop, &mut work)?;
-            encoded(&hits(&found, query), total, position, work.seconds)
+            encoded(&hits(&found, query), total, position, work.seconds, most)
         }
     };
-    Ok((answer, work))
+    Ok((answer.map_err(NoAnswer::TooLarge)?, work))
 }
 
 /// Searches the index, and again without what is not to be found if it was.

@@ -34,6 +34,8 @@ const MOST_VECTORS: usize = 64;
 /// Share of a call's remaining time that may be spent waiting, so that the answer still arrives in time.
 const WAIT_SHARE: f64 = 0.9;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// How much earlier than tonic, which calls it CANCELLED, a call notices that its time is over.
+const NOTICED: Duration = Duration::from_millis(1);
 
 /// What the calls of one server share.
 pub struct Shared {
@@ -101,10 +103,11 @@ impl Shared {
         };
         let (head, body) = request.into_parts();
         let mut call = Call::begin(&self.metrics, &self.events, method, &head.headers);
-        let cut = self.cut.subscribe();
+        let (cut, time) = (self.cut.subscribe(), call.remaining());
         let answer = tokio::select! {
             answer = self.answer(method, &mut call, body) => answer,
             () = is_set(cut) => Err(Failure::shutting_down().into()),
+            () = is_over(time) => Err(Refused::Status(Status::deadline_exceeded("Deadline Exceeded"))),
         };
         match answer {
             Ok(content) if method == Method::Watch => self.watched(content, call),
@@ -127,26 +130,19 @@ impl Shared {
 
     /// The encoded answer; of `Watch` the request, which is for the stream.
     async fn answer(&self, method: Method, call: &mut Call, body: Body) -> Result<Bytes, Refused> {
-        call.enter(self.limits)?;
         let accept = |size| call.take_bytes(size, self.limits);
         let request =
             wire::receive(body, self.most_message_bytes, accept).await.map_err(|error| match error {
                 NotReceived::Status(status) => Refused::Status(status),
                 NotReceived::Refused(failure) => Refused::Failure(failure),
             })?;
+        // Only now: a call that never comes whole must not take the place of one that does.
+        call.enter(self.limits)?;
         let answer = match method {
             Method::Search => self.search(request, call).await?,
             Method::Check => self.health.check(request)?,
             Method::Watch => request,
         };
-        if answer.len() > self.most_message_bytes {
-            let (size, most) = (answer.len(), self.most_message_bytes);
-            let message = format!(
-                "the answer has {size} bytes, more than one message may have; ask for fewer results at once (the \
-                 limit is {most})"
-            );
-            return Err(Failure::invalid(message).because("BATCH_TOO_LARGE").with("max_bytes", most).into());
-        }
         Ok(answer)
     }
 
@@ -200,9 +196,10 @@ impl Shared {
             trace.stages.0 = begun_after;
         }
         let (send, answer) = oneshot::channel();
+        let most = self.most_message_bytes;
         let work = move || {
             let begun = Instant::now();
-            let answer = || search::answer(&generation, &mut query, &stop);
+            let answer = || search::answer(&generation, &mut query, &stop, most);
             let answer = catch_unwind(AssertUnwindSafe(answer));
             let _ = send.send((answer, begun - queued, begun.elapsed()));
         };
@@ -221,6 +218,7 @@ impl Shared {
                 return Ok(answer);
             }
             Ok(Err(NoAnswer::Stopped)) => return Err(Failure::shutting_down()),
+            Ok(Err(NoAnswer::TooLarge(size))) => return Err(too_large(size, most)),
             Ok(Err(NoAnswer::Failed(problem))) => problem,
             Err(panic) => {
                 self.metrics.panics.fetch_add(1, Relaxed);
@@ -263,12 +261,27 @@ impl Shared {
     }
 }
 
+fn too_large(size: usize, most: usize) -> Failure {
+    let message = format!(
+        "the answer has {size} bytes, more than one message may have; ask for fewer results at once (the limit is \
+         {most})"
+    );
+    Failure::invalid(message).because("BATCH_TOO_LARGE").with("max_bytes", most)
+}
+
 /// Stops a search when its call is dropped.
 struct StopOnDrop(Stop);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.set();
+    }
+}
+
+async fn is_over(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time.saturating_sub(NOTICED)).await,
+        None => std::future::pending().await,
     }
 }
 

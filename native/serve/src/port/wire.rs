@@ -22,6 +22,8 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const HEADER_BYTES: usize = 5;
+/// How long a message may be on its way: who begins a call has it at hand.
+const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// The time that the caller gives.
 pub fn timeout(headers: &HeaderMap) -> Option<Duration> {
@@ -54,28 +56,40 @@ impl NotReceived {
     }
 }
 
-/// Receives the one message of a call, if `accept` agrees to its size.
+/// Receives the one message of a call, as long as `accept` agrees to the bytes that arrive: what only says that it is
+/// large takes nothing from others.
 ///
 /// # Errors
 ///
-/// It does not arrive whole, is larger than `most`, compressed, or refused.
+/// It does not arrive whole or in time, is larger than `most`, compressed, or refused.
 pub async fn receive(
+    body: Body,
+    most: usize,
+    accept: impl FnMut(usize) -> Result<(), Failure>,
+) -> Result<Bytes, NotReceived> {
+    let late = |_| NotReceived::status(Code::DeadlineExceeded, "the message did not arrive in time");
+    tokio::time::timeout(ARRIVAL, arrived(body, most, accept)).await.map_err(late)?
+}
+
+async fn arrived(
     mut body: Body,
     most: usize,
-    accept: impl FnOnce(usize) -> Result<(), Failure>,
+    mut accept: impl FnMut(usize) -> Result<(), Failure>,
 ) -> Result<Bytes, NotReceived> {
-    let (mut data, mut accept) = (BytesMut::new(), Some(accept));
-    let mut size = None;
+    let (mut data, mut size) = (BytesMut::new(), None);
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         let Ok(part) = frame.map_err(NotReceived::Status)?.into_data() else { continue };
+        let of_message = |bytes: usize| bytes.saturating_sub(HEADER_BYTES);
+        let arrived = of_message(data.len() + part.len()) - of_message(data.len());
+        accept(arrived).map_err(NotReceived::Refused)?;
         if data.is_empty() && part.len() > HEADER_BYTES && body.is_end_stream() {
             // Nearly all come in one piece, which needs no copy.
-            let size = check(&part, most, &mut accept)?;
+            let size = check(&part, most)?;
             return whole(part, size.unwrap_or_default());
         }
         data.put(part);
         size = match size {
-            None => check(&data, most, &mut accept)?,
+            None => check(&data, most)?,
             size => size,
         };
         if size.is_some_and(|size| data.len() > HEADER_BYTES + size) {
@@ -89,11 +103,7 @@ pub async fn receive(
 }
 
 /// The size of a message, once its header is there.
-fn check(
-    data: &[u8],
-    most: usize,
-    accept: &mut Option<impl FnOnce(usize) -> Result<(), Failure>>,
-) -> Result<Option<usize>, NotReceived> {
+fn check(data: &[u8], most: usize) -> Result<Option<usize>, NotReceived> {
     let Some(([compressed, size @ ..], _)) = data.split_first_chunk::<HEADER_BYTES>() else {
         return Ok(None);
     };
@@ -105,7 +115,6 @@ fn check(
         let message = format!("SERVER: Received message larger than max ({size} vs. {most})");
         return Err(NotReceived::status(Code::ResourceExhausted, message));
     }
-    accept.take().map_or(Ok(()), |accept| accept(size)).map_err(NotReceived::Refused)?;
     Ok(Some(size))
 }
 
