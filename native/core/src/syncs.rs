@@ -66,17 +66,24 @@ impl SyncTimes {
     }
 }
 
-/// Notes the times of the fsyncs of a file until SQLite closes it.
+/// Notes the times of the fsyncs of a file until SQLite closes it, and returns whether it is open.
 ///
 /// # Safety
-/// `file` is open, as SQLite's file controls `SQLITE_FCNTL_FILE_POINTER` and `SQLITE_FCNTL_JOURNAL_POINTER` return it,
+/// `file` is null or as SQLite's file controls `SQLITE_FCNTL_FILE_POINTER` and `SQLITE_FCNTL_JOURNAL_POINTER` return it,
 /// and nothing uses its connection meanwhile.
-pub unsafe fn watch(file: *mut File, times: Arc<SyncTimes>) {
+pub unsafe fn watch(file: *mut File, times: Arc<SyncTimes>) -> bool {
+    // SAFETY: as the caller promises.
+    let Some(&File { methods: first }) = (unsafe { file.as_ref() }) else { return false };
+    if first.is_null() {
+        // SQLite's mark of a file that is not open.
+        return false;
+    }
     // SAFETY: the methods of an open file stay where they are, and have what their version promises.
-    let (first, own) = unsafe { ((*file).methods, copied((*file).methods)) };
+    let own = unsafe { copied(first) };
     let watched = Watched { own: Methods { close, sync, ..own }, first, times };
     // SAFETY: `file` is valid and nobody else uses it. The table lives until `close`.
     unsafe { (*file).methods = Box::into_raw(Box::new(watched)).cast() };
+    true
 }
 
 /// Copies the methods that are known of the version of a table.
@@ -121,7 +128,7 @@ unsafe extern "C" fn close(file: *mut File) -> c_int {
 #[cfg(test)]
 mod tests {
     use std::cell::{Cell, RefCell};
-    use std::ptr::null;
+    use std::ptr::{null, null_mut};
 
     use super::*;
 
@@ -157,7 +164,7 @@ mod tests {
         let methods = table(3);
         let (mut file, times) = (File { methods: &methods }, Arc::new(SyncTimes::default()));
         // SAFETY: the file is the test's.
-        unsafe { watch(&raw mut file, times.clone()) };
+        assert!(unsafe { watch(&raw mut file, times.clone()) });
         // SAFETY: as SQLite calls them.
         let results = [1, 2].map(|flags| unsafe { ((*file.methods).sync)(&raw mut file, flags) });
         assert_eq!(results, [0, FULL]);
@@ -168,6 +175,16 @@ mod tests {
         assert_eq!(CALLS.take(), [("sync", 1), ("sync", 2), ("close", 0)]);
         assert_eq!((METHODS_AT_CLOSE.get(), file.methods), (&raw const methods, &raw const methods));
         assert_eq!(Arc::strong_count(&times), 1, "what a file was watched with goes with it");
+    }
+
+    #[test]
+    fn a_file_that_is_not_open_is_left_alone() {
+        let mut closed = File { methods: null() };
+        for file in [&raw mut closed, null_mut()] {
+            // SAFETY: the file is null or the test's.
+            assert!(!unsafe { watch(file, Arc::default()) });
+        }
+        assert!(closed.methods.is_null());
     }
 
     #[test]

@@ -19,13 +19,10 @@ impl SyncTimes {
 
     /// Watches a file until SQLite closes it; `file` is its address, which nothing else may use meanwhile.
     fn watch(&self, file: usize) -> PyResult<()> {
-        if file == 0 {
-            return Err(PyValueError::new_err("the file is not open"));
-        }
         // SAFETY: the one caller, `hasher.rows.syncs`, passes on what SQLite returned for an open connection, before
         // anybody else has it.
-        unsafe { syncs::watch(file as *mut syncs::File, self.0.clone()) };
-        Ok(())
+        let is_open = unsafe { syncs::watch(file as *mut syncs::File, self.0.clone()) };
+        if is_open { Ok(()) } else { Err(PyValueError::new_err("the file is not open")) }
     }
 
     fn take(&self) -> Vec<f64> {
