@@ -3,7 +3,7 @@
 #   PYTHON                 the interpreter to make .venv with (3.11 or later)
 #   LOOKALIKE_TORCH_INDEX  where pip finds CPU-only PyTorch wheels; unset: the default build, with CUDA libraries
 #   ARGS                   passed on to `lookalike demo`, to the benchmark and to pytest
-#   FUZZ_SECONDS           how long `make fuzz` looks for inputs that break the engine; 120
+#   FUZZ_SECONDS           how long `make fuzz` looks for inputs that break each of its targets; 120
 #   CUTS                   how often `make faults` cuts the power of each service; 50
 
 SHELL := bash
@@ -180,11 +180,13 @@ sanitize: ## Run the engine's tests with AddressSanitizer
 		-p lookalike-core -p lookalike-image -p lookalike-textbook --lib --tests --target-dir native/target/sanitize --target "$$(rustc -vV | sed -n 's/^host: //p')"
 
 .PHONY: fuzz
-fuzz: ## Fuzz the reader of stored indexes for FUZZ_SECONDS (needs cargo-fuzz)
+fuzz: ## Fuzz the reader of stored indexes, then searches, for FUZZ_SECONDS each (needs cargo-fuzz)
 	@cargo fuzz --version >/dev/null 2>&1 || { echo "error: no cargo-fuzz found; run cargo install cargo-fuzz" >&2; exit 1; }
 	cargo run --quiet --release --manifest-path native/fuzz/Cargo.toml --bin seeds
-	RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir native/fuzz open -- \
-		-max_total_time=$(FUZZ_SECONDS) -timeout=60 -malloc_limit_mb=256
+	for target in open search; do \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir native/fuzz "$$target" -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=60 -malloc_limit_mb=256; \
+	done
 
 .PHONY: lint
 lint: setup ## Run every static check, Python, Rust, protobuf, images and shell

@@ -1,5 +1,10 @@
 //! The search port on a real socket, called by tonic.
 
+#[path = "common/raw.rs"]
+mod raw;
+#[path = "common/small.rs"]
+mod small;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -7,64 +12,22 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
+use lookalike_core::Family;
 use lookalike_core::chunk::Rerank;
-use lookalike_core::rng::SplitMix64;
-use lookalike_core::rotation::RotationKind;
 use lookalike_core::threads::Stop;
-use lookalike_core::{Batch, Family, HashIndex, IndexOptions};
-use lookalike_serve::port::call::Limits;
+use lookalike_serve::port::Port;
 use lookalike_serve::port::filters::filter_of;
 use lookalike_serve::port::metrics::Method;
-use lookalike_serve::port::registry::{Identity, Published};
+use lookalike_serve::port::registry::Published;
 use lookalike_serve::port::vectors::{Rows, Vectors};
-use lookalike_serve::port::{Options, Port};
-use lookalike_serve::v1::{HasherServiceSearchRequest, HasherServiceSearchResponse, ShardIdentity};
+use lookalike_serve::v1::{HasherServiceSearchRequest, HasherServiceSearchResponse};
 use prost::Message;
+use raw::Raw;
 use tokio::runtime::Runtime;
 use tonic::client::Grpc;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
-
-const DIM: usize = 8;
-
-#[derive(Clone, Copy, Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        into.put(message);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(from.copy_to_bytes(from.remaining())))
-    }
-}
 
 /// Vectors that are read until the search is stopped; it says when that begins and when it ends.
 struct Endless {
@@ -83,21 +46,6 @@ impl Vectors for Endless {
     }
 }
 
-fn options() -> Options {
-    Options {
-        identity: Identity { installation_id: "home".into(), shard: 0, shard_count: 1, layout_epoch: 1 },
-        unloaded: "not yet".into(),
-        search_threads: 1,
-        most_waiting: 1,
-        limits: Limits { calls: 4, bytes: 1 << 20 },
-        most_message_bytes: 1 << 16,
-        position_wait: Duration::from_secs(5),
-        keepalive: (Duration::from_secs(30), Duration::from_secs(10)),
-        connection_age: None,
-        bounds: (vec![0.1], vec![0.1]),
-    }
-}
-
 struct Served {
     port: Arc<Port>,
     channel: Channel,
@@ -108,23 +56,8 @@ struct Served {
 
 impl Served {
     fn new() -> Self {
-        let port = Arc::new(Port::new(options()).unwrap());
-        let mut rng = SplitMix64::new(4);
-        let vectors: Vec<f32> = (0..40 * DIM).map(|_| rng.next_bell()).collect();
-        let ids: Vec<u64> = (0..40).collect();
-        let documents: Vec<[u8; 4]> = (b'a'..).take(40).map(|letter| [0x12, 2, b'i', letter]).collect();
-        let options = IndexOptions {
-            dim: DIM,
-            bits: 64,
-            family: Family::Learned,
-            tables: 1,
-            rerank: Rerank::F16,
-            rotation: RotationKind::Random,
-            seed: 1,
-        };
-        let items = Batch::new(&vectors, &ids, &ids);
-        let items = items.with_documents(documents.iter().map(|document| &document[..]).collect());
-        let index = Arc::new(HashIndex::build(options, items, 1).unwrap());
+        let port = Arc::new(Port::new(small::options()).unwrap());
+        let index = small::index(Family::Learned, Rerank::F16, 40);
         let ((begun, is_begun), (ended, is_ended)) = (channel(), channel());
         let vectors: Arc<dyn Vectors> =
             Arc::new(Endless { begun: Mutex::new(begun), ended: Mutex::new(ended) });
@@ -166,23 +99,7 @@ impl Served {
 }
 
 fn request(change: impl FnOnce(&mut HasherServiceSearchRequest)) -> Vec<u8> {
-    let mut request = HasherServiceSearchRequest {
-        generation: "g".into(),
-        model_version: "m".into(),
-        vectors_f32_le: [1.0f32; DIM]
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect::<Vec<u8>>()
-            .into(),
-        k: 3,
-        target: Some(ShardIdentity {
-            installation_id: "home".into(),
-            shard: 0,
-            shard_count: 1,
-            layout_epoch: 1,
-        }),
-        ..HasherServiceSearchRequest::default()
-    };
+    let mut request = small::request();
     change(&mut request);
     request.encode_to_vec()
 }
@@ -194,7 +111,7 @@ fn a_search_is_answered_with_documents_and_scores() {
     assert_eq!((answer.codes_total, answer.position, answer.results.len()), (40, 1, 1));
     let hits = &answer.results[0].hits;
     assert_eq!(hits.len(), 3);
-    assert!(hits.iter().all(|hit| hit.len() == 9 && hit.starts_with(&[0x12, 2, b'i']) && hit[4] == 0x1d));
+    assert!(hits.iter().all(|hit| hit.len() == 11 && hit.starts_with(&[0x12, 4, b'i']) && hit[6] == 0x1d));
 }
 
 #[test]

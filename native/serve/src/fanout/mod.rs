@@ -25,6 +25,7 @@ use tonic::metadata::{AsciiMetadataKey, MetadataMap};
 
 pub use failure::{Failure, Kind};
 pub use merge::{Merged, Wanted, merge};
+pub use replica::answer_of;
 pub use search::{Found, Search};
 
 use crate::v1::{HasherServiceSearchRequest, ShardIdentity};

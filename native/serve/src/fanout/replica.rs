@@ -133,11 +133,7 @@ impl Replica {
         request.set_timeout(question.limit.saturating_duration_since(Instant::now()));
         let answer = self.unary(request, SEARCH).await;
         let answer = answer.map_err(|status| Failure::of(&status, question.is_over()))?;
-        let answer = Answer::decode(answer).map_err(|_| Failure::new(Kind::Failed))?;
-        if answer.results.len() != question.vectors {
-            return Err(Failure::new(Kind::Failed));
-        }
-        Ok(answer)
+        answer_of(answer, question.vectors)
     }
 
     async fn unary(&self, request: Request<Parts>, path: &'static str) -> Result<Bytes, Status> {
@@ -198,6 +194,18 @@ impl Replica {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+/// Decodes a replica's answer to as many vectors.
+///
+/// # Errors
+///
+/// Bytes that are no answer, or one to another number of vectors.
+pub fn answer_of(content: Bytes, vectors: usize) -> Result<Answer, Failure> {
+    match Answer::decode(content) {
+        Ok(answer) if answer.results.len() == vectors => Ok(answer),
+        _ => Err(Failure::new(Kind::Failed)),
     }
 }
 

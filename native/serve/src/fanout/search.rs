@@ -65,6 +65,41 @@ pub struct Found {
     pub merging: Duration,
 }
 
+impl Found {
+    /// Takes the shards' answers, each of which has a result for each of as many vectors, and merges them.
+    pub fn take(&mut self, answers: Vec<(usize, Answer)>, vectors: usize, wanted: Wanted) {
+        let start = Instant::now();
+        self.answered = answers.iter().map(|(number, _)| *number).collect();
+        self.codes_total = sum(answers.iter().map(|(_, answer)| answer.codes_total));
+        for timing in answers.iter().filter_map(|(_, answer)| answer.timing) {
+            let longest = &mut self.timing;
+            longest.hash_seconds = longest.hash_seconds.max(timing.hash_seconds);
+            longest.probe_seconds = longest.probe_seconds.max(timing.probe_seconds);
+            longest.scan_seconds = longest.scan_seconds.max(timing.scan_seconds);
+            longest.rerank_seconds = longest.rerank_seconds.max(timing.rerank_seconds);
+        }
+        let mut results: Vec<_> = answers.into_iter().map(|(_, answer)| answer.results.into_iter()).collect();
+        for _ in 0..vectors {
+            let of_vector: Vec<_> = results.iter_mut().filter_map(Iterator::next).collect();
+            let scanned = sum(of_vector.iter().map(|hits| hits.codes_scanned));
+            match merge(of_vector.into_iter().flat_map(|hits| hits.hits), wanted) {
+                Ok(merged) => self.results.push((merged, scanned)),
+                Err(_) => {
+                    // A defect of a shard, and no one knows of which.
+                    self.mistake = Some(Failure::new(Kind::Failed));
+                    return;
+                }
+            }
+        }
+        self.merging = start.elapsed();
+    }
+}
+
+/// Adds up what shards report, which may be anything.
+fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
+}
+
 /// Returns whether enough of the called shards answered. The share may be a float32: 3 of 5 shards satisfy 0.6.
 #[allow(clippy::cast_precision_loss)]
 fn covers(answered: usize, called: usize, share: f64) -> bool {
@@ -127,8 +162,7 @@ pub async fn search(shards: Arc<[Arc<Shard>]>, patience: Arc<Mutex<Patience>>, s
     found.mistake = collector.collect(&mut found, &mut answers).await;
     if found.mistake.is_none() {
         collector.give_up(&mut found);
-        found.answered = answers.iter().map(|(number, _)| *number).collect();
-        take_answers(answers, &search, &mut found);
+        found.take(answers, search.vectors, search.wanted);
     }
     found
 }
@@ -249,30 +283,4 @@ impl Collector<'_> {
             found.failures.push((number, Failure::new(Kind::Late)));
         }
     }
-}
-
-fn take_answers(answers: Vec<(usize, Answer)>, search: &Search, found: &mut Found) {
-    let start = Instant::now();
-    found.codes_total = answers.iter().map(|(_, answer)| answer.codes_total).sum();
-    for timing in answers.iter().filter_map(|(_, answer)| answer.timing) {
-        let longest = &mut found.timing;
-        longest.hash_seconds = longest.hash_seconds.max(timing.hash_seconds);
-        longest.probe_seconds = longest.probe_seconds.max(timing.probe_seconds);
-        longest.scan_seconds = longest.scan_seconds.max(timing.scan_seconds);
-        longest.rerank_seconds = longest.rerank_seconds.max(timing.rerank_seconds);
-    }
-    let mut results: Vec<_> = answers.into_iter().map(|(_, answer)| answer.results.into_iter()).collect();
-    for _ in 0..search.vectors {
-        let of_vector: Vec<_> = results.iter_mut().filter_map(Iterator::next).collect();
-        let scanned = of_vector.iter().map(|hits| hits.codes_scanned).sum();
-        match merge(of_vector.into_iter().flat_map(|hits| hits.hits), search.wanted) {
-            Ok(merged) => found.results.push((merged, scanned)),
-            Err(_) => {
-                // A defect of a shard, and no one knows of which.
-                found.mistake = Some(Failure::new(Kind::Failed));
-                return;
-            }
-        }
-    }
-    found.merging = start.elapsed();
 }

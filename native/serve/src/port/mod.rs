@@ -123,6 +123,11 @@ impl Port {
         &self.shared
     }
 
+    /// What answers its calls, whichever way they come.
+    pub fn server(&self) -> Server {
+        Server(Arc::clone(&self.shared))
+    }
+
     /// Serves on an address, too, and returns its port.
     ///
     /// # Errors
@@ -147,7 +152,7 @@ impl Port {
             server = server.max_connection_age(age);
         }
         let mut stopping = self.shared.stopping.subscribe();
-        let service = Server(Arc::clone(&self.shared));
+        let service = self.server();
         let listener = runtime.spawn(async move {
             let stop = async move {
                 let _ = stopping.wait_for(|stopping| *stopping).await;
