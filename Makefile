@@ -174,10 +174,11 @@ faults: setup ## Kill hashers and gateways, cut their power CUTS times, look for
 # Sanitizers are not yet stable options; RUSTC_BOOTSTRAP=1 makes a stable compiler take them. The short quarantine
 # of freed memory keeps within what the churn test allows.
 .PHONY: sanitize
-sanitize: ## Run the engine's tests with AddressSanitizer
+sanitize: ## Run the tests of the engine and of the search path with AddressSanitizer
 	ASAN_OPTIONS=quarantine_size_mb=8:thread_local_quarantine_size_kb=64 RUSTC_BOOTSTRAP=1 \
 		RUSTFLAGS=-Zsanitizer=address cargo test --quiet --release --manifest-path native/Cargo.toml \
-		-p lookalike-core -p lookalike-image -p lookalike-textbook --lib --tests --target-dir native/target/sanitize --target "$$(rustc -vV | sed -n 's/^host: //p')"
+		-p lookalike-core -p lookalike-image -p lookalike-serve -p lookalike-textbook -p lookalike-writes --lib --tests --target-dir native/target/sanitize \
+		--target "$$(rustc -vV | sed -n 's/^host: //p')"
 
 .PHONY: fuzz
 fuzz: ## Fuzz the reader of stored indexes, then searches, for FUZZ_SECONDS each (needs cargo-fuzz)
