@@ -104,8 +104,10 @@ def check_direction(vectors: NDArray[np.float32], field: str) -> None:
         InvalidInputError: A value is NaN or infinite (``VECTOR_NOT_FINITE``), or a row is all zeros
             (``VECTOR_ZERO``).
     """
-    if vectors.ndim == 1 and 0 < np.dot(vectors, vectors) < np.inf:
-        return  # for one vector all is said by its length, unless that leaves the range of float32
+    # For one vector all is said by its length, unless that leaves the range of float32.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if vectors.ndim == 1 and 0 < np.dot(vectors, vectors) < np.inf:
+            return
     if not np.isfinite(vectors).all():
         raise InvalidInputError(
             f"{field} contains NaN or infinity", reason=Reason.VECTOR_NOT_FINITE, field=field

@@ -166,7 +166,7 @@ fn calls_whose_message_does_not_come_take_nobodys_place() {
             grpc.client_streaming(Request::new(tokio_stream::pending()), path, Raw).await.map(drop)
         })
     };
-    let calls: Vec<_> = (0..2 * options().limits.calls).map(|_| begin()).collect();
+    let calls: Vec<_> = (0..2 * small::options().limits.calls).map(|_| begin()).collect();
     for _ in 0..20 {
         assert!(served.search(|_| ()).is_ok());
     }

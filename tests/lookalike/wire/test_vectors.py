@@ -44,6 +44,11 @@ def test_vectors_without_a_direction_are_refused(values: list[float], reason: Re
         assert caught.value.reason == reason
 
 
+@pytest.mark.parametrize("values", [[3e38, -3e38], [1e-45, 0.0], [1e-30, 1e-30], [1.0, 2.0]])
+def test_vectors_of_any_finite_length_have_a_direction(values: list[float]) -> None:
+    check_direction(np.array(values, dtype=np.float32), "query.embedding")
+
+
 FLOATS = st.lists(st.floats(width=32), max_size=5000)
 
 
