@@ -174,6 +174,18 @@ SEARCH = Page(
                     "short",
                 ),
                 Lines(
+                    "Searches in the shards",
+                    "Those that wait for a thread, of all shards, and those that met a defect of the engine. Exact"
+                    " searches and large ones wait apart, as long ones.",
+                    [
+                        Query(
+                            f"sum by (kind) (lookalike_hasher_waiting_searches{{{IN}}})", "{{kind}} waiting"
+                        ),
+                        Query(rate("lookalike_hasher_search_panics_total"), "defects a second"),
+                    ],
+                    "short",
+                ),
+                Lines(
                     "Slots of searches",
                     "How many may run at once in all gateways, by kind: as many as do not slow each other down too"
                     " much. Few while many are refused: embedders, shards or gateways are used up.",

@@ -6,7 +6,6 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +212,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 def large(rows: Any, item_id: str) -> Any:
     item = types_pb2.Item(item_id=item_id, attributes={f"text-{n}": "x" * 1000 for n in range(4)})
-    return replace(rows.upsert(item_id), item=item.SerializeToString())
+    return rows.upsert(item_id)._replace(item=item.SerializeToString())
 
 
 def write(generation: Generation, rows: Any, *mutations: Any) -> bool:

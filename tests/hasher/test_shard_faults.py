@@ -141,10 +141,10 @@ def test_a_change_that_fails_by_itself_fails_alone(
 ) -> None:
     mutate = Applier._mutate
 
-    def fails_for_one(self: Applier, mutation: Any, partition: int) -> Any:
-        if mutation.item_id == "poison":
+    def fails_for_one(self: Applier, placed: Any) -> Any:
+        if any(mutation.item_id == "poison" for _, mutation in placed):
             raise error
-        return mutate(self, mutation, partition)
+        return mutate(self, placed)
 
     monkeypatch.setattr(Applier, "_mutate", fails_for_one)
     with generation.store._write_lock:
