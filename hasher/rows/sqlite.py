@@ -15,8 +15,6 @@ from lookalike.files.sqlite import is_disk_full
 
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 """Above it the write-ahead log is brought back to its start, for which readers are waited for."""
-_CHECKPOINT_PAGES = 8_000
-"""32 MB, after which a commit brings the log into the file: what many commits write goes there once."""
 _BUSY_MILLISECONDS = 10_000
 _CACHE_KIB = 32 * 1024
 _FULL_RETRY_SECONDS = 5.0
@@ -41,7 +39,6 @@ def open_writer(path: Path, *, create: bool = False) -> apsw.Connection:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     return connection
 
 
