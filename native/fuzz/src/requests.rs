@@ -5,6 +5,7 @@ use lookalike_serve::v1::{
     AttributeEquals, AttributeIn, AttributeRange, CategoryPath, Condition, Filter,
     HasherServiceSearchRequest as Request, HasherServiceSearchResponse, ShardHits, ShardTiming,
 };
+use prost::Message;
 
 use crate::small;
 
@@ -33,7 +34,7 @@ pub fn varied() -> Vec<Request> {
             request.exclude_item_id = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into();
         }),
         with(|request| request.min_positions = [(0, 7), (3, 10)].into()),
-        with(|request| request.filter = Some(filter())),
+        with(|request| request.filter = Some(filter().encode_to_vec().into())),
     ]
 }
 

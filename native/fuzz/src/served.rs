@@ -62,7 +62,7 @@ pub fn wait<T>(call: impl Future<Output = T>) -> T {
 struct Exact(Vec<f32>);
 
 impl Vectors for Exact {
-    fn read(&self, numbers: &[u64], _: &Stop, take: &mut dyn FnMut(Rows)) -> Result<(), String> {
+    fn read(&self, numbers: &[u64], _: &Stop, take: &mut (dyn FnMut(Rows) + Send)) -> Result<(), String> {
         for part in numbers.chunks(100) {
             let row = |number: &u64| &self.0[*number as usize * small::DIM..][..small::DIM];
             take(Rows {
