@@ -1,4 +1,4 @@
-"""Who is told what a shard serves, besides its own callers."""
+"""Who learns what a shard serves, besides its own callers."""
 
 from __future__ import annotations
 

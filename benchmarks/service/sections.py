@@ -34,7 +34,7 @@ class Plan:
         recall: What servers are tuned to where they are compared.
         items_written: A second, where items are written meanwhile.
         peers: Those that are compared.
-        progress: Is told what is done.
+        progress: Hears what is done.
     """
 
     data: Data

@@ -28,7 +28,7 @@ class HealthMonitor:
     Args:
         checks: Full service name → its readiness check.
         interval_seconds: Time between two polls.
-        follow: Is told whether a service is SERVING, too.
+        follow: Learns whether a service is SERVING, too.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-//! A shard's search port of the tests: a real server that does as it is told.
+//! A shard's search port of the tests: a real server that does what a test asks of it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
