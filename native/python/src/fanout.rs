@@ -1,14 +1,11 @@
 //! `NativeFanout`: the gateway's searches on threads of their own.
 //!
-//! Nothing there needs the GIL: what comes of a search waits in a queue, and a byte through a socket wakes the event
-//! loop, which takes all that has come by then.
+//! Nothing there needs the GIL: what comes of a search waits until the event loop takes it.
 
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lookalike_serve::fanout::{
@@ -18,6 +15,8 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
+
+use crate::bell::Bell;
 
 type Pairs = Vec<(String, String)>;
 /// `(kind, encoded google.rpc.Status)`.
@@ -38,28 +37,10 @@ type FoundTuple<'py> = (
     f64,
 );
 
-/// What has come, and the way to say so.
-struct Arrivals {
-    waiting: Mutex<Waiting>,
-    bell: UnixStream,
-}
-
-#[derive(Default)]
-struct Waiting {
-    found: Vec<(u64, Found)>,
-    silences: Vec<(usize, bool)>,
-}
-
-impl Arrivals {
-    fn add(&self, put: impl FnOnce(&mut Waiting)) {
-        let mut waiting = self.waiting.lock().expect("nothing panics while it holds the lock");
-        let is_first = waiting.found.is_empty() && waiting.silences.is_empty();
-        put(&mut waiting);
-        if is_first {
-            // A socket that is full has woken the loop already; one that is closed has no reader any more.
-            let _ = (&self.bell).write(&[0]);
-        }
-    }
+/// What has come.
+enum Arrival {
+    Found(u64, Box<Found>),
+    Silence(usize, bool),
 }
 
 /// A search in progress.
@@ -81,8 +62,7 @@ impl NativeSearch {
 #[pyclass(frozen, module = "lookalike._native")]
 pub struct NativeFanout {
     fanout: Fanout,
-    arrivals: Arc<Arrivals>,
-    heard: UnixStream,
+    arrivals: Arc<Bell<Arrival>>,
     next: AtomicU64,
 }
 
@@ -97,25 +77,22 @@ impl NativeFanout {
         max_message_bytes: usize,
         threads: usize,
     ) -> PyResult<Self> {
-        let (bell, heard) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        heard.set_nonblocking(true)?;
-        let arrivals = Arc::new(Arrivals { waiting: Mutex::default(), bell });
+        let arrivals = Arc::new(Bell::new()?);
         let layout = Layout { shards, installation_id, layout_epoch, max_message_bytes, threads };
         let noted = Arc::clone(&arrivals);
         let fanout = Fanout::new(
             &layout,
-            &(Arc::new(move |shard, is_silent| noted.add(|all| all.silences.push((shard, is_silent)))) as _),
+            &(Arc::new(move |shard, is_silent| noted.add(Arrival::Silence(shard, is_silent))) as _),
         );
         let fanout = fanout.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidInput => PyValueError::new_err(error.to_string()),
             _ => PyOSError::new_err(error.to_string()),
         })?;
-        Ok(Self { fanout, arrivals, heard, next: AtomicU64::new(0) })
+        Ok(Self { fanout, arrivals, next: AtomicU64::new(0) })
     }
 
     fn fileno(&self) -> i32 {
-        self.heard.as_raw_fd()
+        self.arrivals.fileno()
     }
 
     #[pyo3(signature = (
@@ -153,19 +130,20 @@ impl NativeFanout {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let arrivals = Arc::clone(&self.arrivals);
         let running =
-            self.fanout.search(search, move |found| arrivals.add(|all| all.found.push((number, found))));
+            self.fanout.search(search, move |found| arrivals.add(Arrival::Found(number, Box::new(found))));
         Ok(NativeSearch { number, running })
     }
 
     /// What has come since the last call.
     fn arrived<'py>(&self, py: Python<'py>) -> (Vec<FoundTuple<'py>>, Vec<(usize, bool)>) {
-        // First the bell, so that it rings again for what comes from now on.
-        let _ = (&self.heard).read(&mut [0; 64]);
-        let waiting = std::mem::take(
-            &mut *self.arrivals.waiting.lock().expect("nothing panics while it holds the lock"),
-        );
-        let found = waiting.found.into_iter().map(|(number, found)| found_tuple(py, number, found));
-        (found.collect(), waiting.silences)
+        let (mut found, mut silences) = (vec![], vec![]);
+        for arrival in self.arrivals.take() {
+            match arrival {
+                Arrival::Found(number, one) => found.push(found_tuple(py, number, *one)),
+                Arrival::Silence(shard, is_silent) => silences.push((shard, is_silent)),
+            }
+        }
+        (found, silences)
     }
 }
 

@@ -2,9 +2,12 @@
 //!
 //! Nothing is decided here. `hasher.index` and `embedder.preprocess` are the documented faces; this module is private.
 
+mod bell;
 mod fanout;
 mod filters;
+mod front;
 mod image;
+mod metadata;
 mod panics;
 mod search_port;
 mod signals;
@@ -362,6 +365,8 @@ fn force_isa(name: Option<&str>) -> PyResult<()> {
 mod _native {
     #[pymodule_export]
     use super::fanout::{NativeFanout, NativeSearch, merge_hits};
+    #[pymodule_export]
+    use super::front::{NativeCall, NativeFront};
     #[pymodule_export]
     use super::image::square_input;
     #[pymodule_export]

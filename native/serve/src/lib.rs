@@ -1,8 +1,14 @@
-//! The fast path of a served search, on tokio and tonic, next to the engine and without Python.
+//! The transport of the services and the fast path of a served search, on tokio and tonic, without Python.
 
 #![deny(missing_docs, unsafe_code)]
 
+pub mod caller;
+pub mod failure;
 pub mod fanout;
+pub mod front;
+pub mod io;
+pub mod messages;
 pub mod port;
 #[allow(missing_docs, clippy::all, clippy::pedantic)]
 pub mod v1;
+pub mod wire;

@@ -1,26 +1,19 @@
 //! One call from its start to its end: its request id, its status, and what is counted of it.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderValue};
 use tonic::Code;
 
 use super::events::{Event, Events, Trace};
-use super::failure::Failure;
+use crate::failure::Failure;
 use super::health::Ended;
 use super::metrics::{Method, Metrics, Refusal};
-use super::wire::{REQUEST_ID, timeout, trailers};
+use crate::caller::{code_of_cancelled, is_retry, request_id, timeout};
+use crate::wire::trailers;
 
-const MAX_REQUEST_ID: usize = 128;
-/// A call that its client ends with less time left came late: the client's clock began to run earlier.
-const LATE: Duration = Duration::from_millis(50);
-/// Ours, and what gRPC's own retries send.
-const RETRY_KEYS: [&str; 2] = ["x-retry-attempt", "grpc-previous-rpc-attempts"];
 const MAX_PROBES: i64 = 1_000;
 /// W3C Trace Context: the version, the trace, the caller's span, flags of which the lowest bit says "sampled".
 const TRACE_PARENT: &str = "traceparent";
@@ -57,7 +50,7 @@ impl Call {
     /// Begins one.
     pub fn begin(metrics: &Arc<Metrics>, events: &Arc<Events>, method: Method, headers: &HeaderMap) -> Self {
         let start = Instant::now();
-        if RETRY_KEYS.into_iter().any(|key| headers.contains_key(key)) {
+        if is_retry(headers) {
             metrics.retried[method as usize].fetch_add(1, Relaxed);
         }
         let request_id = request_id(headers);
@@ -163,9 +156,7 @@ impl Drop for Call {
             self.metrics.running[usize::from(self.is_probe())].fetch_sub(1, Relaxed);
         }
         self.metrics.bytes.fetch_sub(self.bytes, Relaxed);
-        let late = self.remaining().is_some_and(|remaining| remaining < LATE);
-        let without = if late { Code::DeadlineExceeded } else { Code::Cancelled };
-        let (code, took) = (self.code.unwrap_or(without), self.start.elapsed());
+        let (code, took) = (self.code.unwrap_or(code_of_cancelled(self.deadline)), self.start.elapsed());
         self.metrics.ended(self.method, code, took.as_secs_f64());
         if let Some(mut trace) = self.trace.take() {
             (trace.code, trace.took) = (code, took);
@@ -194,48 +185,16 @@ fn trace(headers: &HeaderMap, method: Method, request_id: &HeaderValue) -> Optio
     })
 }
 
-/// The caller's request id, or a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let printable = |value: &&HeaderValue| value.as_bytes().iter().all(|byte| (0x20..0x7f).contains(byte));
-    let given = headers.get_all(REQUEST_ID).iter().find(|value| printable(value) && !value.is_empty());
-    match given {
-        Some(value) if value.len() <= MAX_REQUEST_ID => value.clone(),
-        _ => new_id(),
-    }
-}
-
-fn new_id() -> HeaderValue {
-    static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::new(), RandomState::new()]);
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let number = COUNT.fetch_add(1, Relaxed);
-    let [high, low] = [KEYS[0].hash_one(number), KEYS[1].hash_one(number)];
-    HeaderValue::from_str(&format!("{high:016x}{low:016x}")).expect("hexadecimal digits")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_request_id_is_kept_if_it_can_be_logged() {
-        let given = |value: &'static [u8]| {
-            let mut headers = HeaderMap::new();
-            headers.insert(REQUEST_ID, HeaderValue::from_bytes(value).unwrap());
-            request_id(&headers)
-        };
-        assert_eq!(given(b"abc 1"), "abc 1");
-        assert_eq!(given(b"\xffabc").len(), 32);
-        assert_eq!(given(&[b'x'; 129]).len(), 32);
-        let fresh = request_id(&HeaderMap::new());
-        assert!(fresh.len() == 32 && fresh != request_id(&HeaderMap::new()));
-    }
 
     #[test]
     fn a_call_is_traced_if_its_caller_says_so() {
         let traced = |parent: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(TRACE_PARENT, HeaderValue::from_static(parent));
-            trace(&headers, Method::Search, &new_id()).is_some()
+            trace(&headers, Method::Search, &HeaderValue::from_static("id")).is_some()
         };
         assert!(traced("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
         assert!(!traced("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"));

@@ -2,7 +2,7 @@
 
 use lookalike_core::SearchOptions;
 
-use super::failure::Failure;
+use crate::failure::Failure;
 use super::filters::filter_of;
 use super::registry::Identity;
 use super::text::{number, quoted};

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use lookalike_core::filter::{Condition, Filter};
 
-use super::failure::Failure;
+use crate::failure::Failure;
 use super::text::short_number;
-use super::wire::decoded;
+use crate::wire::decoded;
 use crate::v1;
 use crate::v1::condition::Test;
 

@@ -12,8 +12,8 @@ use prost::Message;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
-use super::failure::Failure;
-use super::wire::{decoded, framed};
+use crate::failure::Failure;
+use crate::wire::{decoded, framed};
 
 const SERVING: i32 = 1;
 const NOT_SERVING: i32 = 2;

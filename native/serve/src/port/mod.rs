@@ -16,7 +16,6 @@ pub mod call;
 pub mod checks;
 pub mod events;
 mod exact;
-pub mod failure;
 pub mod filters;
 pub mod health;
 pub mod hits;
@@ -27,7 +26,6 @@ pub mod search;
 pub mod service;
 pub mod text;
 pub mod vectors;
-pub mod wire;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -8,7 +8,7 @@ use lookalike_core::HashIndex;
 use tokio::sync::watch;
 
 use super::checks::{check_generation_name, check_target};
-use super::failure::Failure;
+use crate::failure::Failure;
 use super::vectors::Vectors;
 use crate::v1::ShardIdentity;
 

@@ -20,22 +20,24 @@ use tower_service::Service;
 use super::call::{Call, Limits};
 use super::checks::{Query, query_of};
 use super::events::{Defect, Event, Events};
-use super::failure::Failure;
+use crate::failure::Failure;
 use super::health::Health;
 use super::metrics::{Method, Metrics, Stage};
 use super::pool::Pool;
 use super::registry::{Generation, Registry};
 use super::search::{self, NoAnswer, Work};
-use super::wire::{self, NotReceived, decoded};
+use crate::caller::NOTICED;
+use crate::messages::{Messages, NotReceived};
+use crate::wire::{self, decoded};
 use crate::v1::HasherServiceSearchRequest;
 
 /// Searches of more vectors than this take their turn with the exact ones.
 const MOST_VECTORS: usize = 64;
 /// Share of a call's remaining time that may be spent waiting, so that the answer still arrives in time.
 const WAIT_SHARE: f64 = 0.9;
+/// How long a message may be on its way: who begins a call has it at hand.
+const ARRIVAL: Duration = Duration::from_secs(10);
 const RETRY_AFTER: Duration = Duration::from_millis(100);
-/// How much earlier than tonic, which calls it CANCELLED, a call notices that its time is over.
-const NOTICED: Duration = Duration::from_millis(1);
 
 /// What the calls of one server share.
 pub struct Shared {
@@ -131,11 +133,13 @@ impl Shared {
     /// The encoded answer; of `Watch` the request, which is for the stream.
     async fn answer(&self, method: Method, call: &mut Call, body: Body) -> Result<Bytes, Refused> {
         let accept = |size| call.take_bytes(size, self.limits);
-        let request =
-            wire::receive(body, self.most_message_bytes, accept).await.map_err(|error| match error {
-                NotReceived::Status(status) => Refused::Status(status),
-                NotReceived::Refused(failure) => Refused::Failure(failure),
-            })?;
+        let mut messages = Messages::new(body, self.most_message_bytes, false);
+        let request = tokio::time::timeout(ARRIVAL, wire::receive(&mut messages, ARRIVAL, accept)).await;
+        let late = |_| Refused::Status(Status::deadline_exceeded("the message did not arrive in time"));
+        let request = request.map_err(late)?.map_err(|error| match error {
+            NotReceived::Status(status) => Refused::Status(status),
+            NotReceived::Refused(failure) => Refused::Failure(failure),
+        })?;
         // Only now: a call that never comes whole must not take the place of one that does.
         call.enter(self.limits)?;
         let answer = match method {

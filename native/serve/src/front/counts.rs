@@ -1,0 +1,216 @@
+//! What is counted: calls in progress, the size of their requests, refusals, and ends that nobody else sees.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tonic::Code;
+
+use super::ending::Ending;
+use crate::failure::Failure;
+
+const CODES: usize = 17;
+
+/// What counts together against a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One request and one answer.
+    Call,
+    /// A stream in either direction.
+    Stream,
+    /// Health and reflection.
+    Probe,
+}
+
+impl Kind {
+    /// All of them, with their names.
+    pub const ALL: [(Self, &str); 3] = [(Self::Call, "call"), (Self::Stream, "stream"), (Self::Probe, "probe")];
+}
+
+/// Why a call was refused before it was handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// There are too many of its kind.
+    TooMany,
+    /// The requests in progress are too large together.
+    TooLarge,
+    /// The server is about to stop.
+    Stopping,
+    /// There are too many of its method.
+    Limited,
+}
+
+impl Cause {
+    /// All of them, with their names.
+    pub const ALL: [(Self, &str); 4] = [
+        (Self::TooMany, "too_many"),
+        (Self::TooLarge, "too_large"),
+        (Self::Stopping, "stopping"),
+        (Self::Limited, "limited"),
+    ];
+}
+
+/// A method that is served.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// `/package.Service/Method`.
+    pub path: String,
+    /// What it counts as.
+    pub kind: Kind,
+    /// Whether its requests are a stream.
+    pub streams_requests: bool,
+    /// Whether its answers are.
+    pub streams_responses: bool,
+}
+
+/// A method with what is counted of it.
+#[derive(Debug)]
+pub struct Method {
+    /// What is served.
+    pub served: Served,
+    /// Its place among the methods.
+    pub number: usize,
+    limit: Mutex<Option<Arc<Limit>>>,
+    running: AtomicUsize,
+    /// Calls that a client sent again.
+    pub retried: AtomicU64,
+    ended: [AtomicU64; CODES],
+}
+
+/// Calls of one method that there may be, and how more of them end.
+#[derive(Debug)]
+struct Limit {
+    most: usize,
+    refusal: Ending,
+}
+
+impl Method {
+    /// Refuses its calls while so many of them are in progress; none: no more than of any other.
+    pub fn set_limit(&self, most: Option<usize>, message: &str, retry_after: Duration) {
+        let refusal = || Ending::from(&Failure::overloaded(message, retry_after));
+        let limit = most.map(|most| Arc::new(Limit { most, refusal: refusal() }));
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = limit;
+    }
+
+    /// How a call ends that is beyond the limit; none: it is not.
+    pub(super) fn refusal(&self) -> Option<Ending> {
+        let limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        (self.running.load(Relaxed) >= limit.most).then(|| limit.refusal.clone())
+    }
+
+    /// Counts a call that has ended before it was handed over.
+    pub(super) fn count_end(&self, code: Code) {
+        self.ended[code as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Calls that ended before they were handed over, by the number of their code.
+    pub fn ended(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.ended.iter().map(|count| count.load(Relaxed)).enumerate().filter(|(_, count)| *count > 0)
+    }
+}
+
+/// What calls may take together.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Calls in progress, by kind.
+    pub most: [usize; Kind::ALL.len()],
+    /// Size of the requests of calls, those that are on their way included.
+    pub request_bytes: u64,
+}
+
+/// What is counted of one server.
+#[derive(Debug)]
+pub struct Counts {
+    /// In the order in which they were given.
+    pub methods: Vec<Method>,
+    by_path: HashMap<String, usize>,
+    limits: Limits,
+    running: [AtomicUsize; Kind::ALL.len()],
+    request_bytes: AtomicU64,
+    refused: [[AtomicU64; Cause::ALL.len()]; Kind::ALL.len()],
+}
+
+impl Counts {
+    pub(super) fn new(methods: Vec<Served>, limits: Limits) -> Self {
+        let by_path = methods.iter().enumerate().map(|(number, method)| (method.path.clone(), number));
+        Self {
+            by_path: by_path.collect(),
+            methods: methods.into_iter().enumerate().map(of_method).collect(),
+            limits,
+            running: Default::default(),
+            request_bytes: AtomicU64::default(),
+            refused: Default::default(),
+        }
+    }
+
+    /// The method of a path; none: it is not served.
+    pub fn method(&self, path: &str) -> Option<&Method> {
+        self.by_path.get(path).map(|number| &self.methods[*number])
+    }
+
+    /// Calls of a kind that are in progress.
+    pub fn in_progress(&self, kind: Kind) -> usize {
+        self.running[kind as usize].load(Relaxed)
+    }
+
+    /// Size of the requests of calls in progress and on their way, streams and probes apart.
+    pub fn request_bytes(&self) -> u64 {
+        self.request_bytes.load(Relaxed)
+    }
+
+    /// Calls of a kind that were refused for a cause.
+    pub fn refused(&self, kind: Kind, cause: Cause) -> u64 {
+        self.refused[kind as usize][cause as usize].load(Relaxed)
+    }
+
+    pub(super) fn count_refusal(&self, kind: Kind, cause: Cause) {
+        self.refused[kind as usize][cause as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Whether there is no room for one more of a kind.
+    pub(super) fn is_full(&self, kind: Kind) -> Option<Cause> {
+        if self.in_progress(kind) >= self.limits.most[kind as usize] {
+            return Some(Cause::TooMany);
+        }
+        let too_large = kind == Kind::Call && self.request_bytes() >= self.limits.request_bytes;
+        too_large.then_some(Cause::TooLarge)
+    }
+
+    /// Counts a call in progress, until [`Self::leave`]; false: there are too many.
+    pub(super) fn enter(&self, method: &Method) -> bool {
+        let kind = method.served.kind as usize;
+        if self.running[kind].fetch_add(1, Relaxed) >= self.limits.most[kind] {
+            self.running[kind].fetch_sub(1, Relaxed);
+            return false;
+        }
+        method.running.fetch_add(1, Relaxed);
+        true
+    }
+
+    pub(super) fn leave(&self, method: &Method, request_bytes: u64) {
+        self.running[method.served.kind as usize].fetch_sub(1, Relaxed);
+        method.running.fetch_sub(1, Relaxed);
+        self.give_bytes(request_bytes);
+    }
+
+    /// Counts bytes of a request, until [`Self::give_bytes`]; false: with them there are too many.
+    pub(super) fn take_bytes(&self, bytes: u64) -> bool {
+        self.request_bytes.fetch_add(bytes, Relaxed) + bytes <= self.limits.request_bytes
+    }
+
+    pub(super) fn give_bytes(&self, bytes: u64) {
+        self.request_bytes.fetch_sub(bytes, Relaxed);
+    }
+}
+
+fn of_method((number, served): (usize, Served)) -> Method {
+    Method {
+        served,
+        number,
+        limit: Mutex::default(),
+        running: AtomicUsize::default(),
+        retried: AtomicU64::default(),
+        ended: Default::default(),
+    }
+}
