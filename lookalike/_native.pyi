@@ -12,7 +12,9 @@ from hasher.filters import Attributes, Condition, Filter
 __all__ = [
     "DamagedError",
     "EnginePanicError",
+    "NativeCall",
     "NativeFanout",
+    "NativeFront",
     "NativeIndex",
     "NativeSearch",
     "SearchPort",
@@ -251,6 +253,159 @@ class NativeFanout:
         aside: bool,
     ) -> NativeSearch: ...
     def arrived(self) -> tuple[list[_Found], list[tuple[int, bool]]]: ...
+
+@final
+class NativeCall:
+    """A call in progress; one that is dropped before its end ends as INTERNAL.
+
+    What is done after it was ended or cancelled has no effect.
+    """
+
+    @property
+    def number(self) -> int:
+        """Unique."""
+
+    @property
+    def method(self) -> int:
+        """Its place among the methods of the front."""
+
+    @property
+    def request_id(self) -> str:
+        """The caller's if it can be logged, or a new one; the front sends it back."""
+
+    def request(self) -> bytes:
+        """The one message; empty where requests are a stream."""
+
+    def headers(self) -> list[tuple[str, str | bytes]]:
+        """The caller's metadata, bytes where a name ends in ``-bin``; what is not ASCII is left out."""
+
+    def remaining(self) -> float | None:
+        """Seconds to the caller's deadline, negative after it; None: there is none."""
+
+    def waited(self) -> float:
+        """Seconds since the whole request had arrived, or the headers of a stream."""
+
+    def peer(self) -> str:
+        """Such as ``ipv4:127.0.0.1:1234`` or ``ipv6:[::1]:1234``."""
+
+    def receive(self) -> None:
+        """Asks for the next message of a stream of requests, which comes as a note ``message`` or ``end``."""
+
+    def send(self, message: bytes) -> None:
+        """Sends a message of a stream of answers, the next one only after the note ``sent``.
+
+        Raises:
+            RuntimeError: The one before has not been sent, or there is no such stream.
+        """
+
+    def answer(self, message: bytes) -> None:
+        """Ends the call with OK and its one message."""
+
+    def end(self, code: int, message: str, trailers: Sequence[tuple[str, str | bytes]]) -> None:
+        """Ends the call with a status: 0, the end of a stream, or an error.
+
+        Raises:
+            ValueError: A trailer cannot be sent; the call goes on.
+            TypeError: A trailer ends in ``-bin`` and is text, or the other way round; the call goes on.
+        """
+
+@final
+class NativeFront:
+    """The transport of a gRPC server: calls come to an event loop, refusals are made without it.
+
+    Args:
+        methods: Path such as ``/package.Service/Method``, kind (``call``, ``stream`` or ``probe``), whether
+            requests are a stream, whether answers are.
+        max_calls: Calls beyond it are refused.
+        max_streams: Streams beyond it are refused.
+        max_probes: Probes beyond it are refused.
+        max_request_bytes: Of the requests of calls in progress and on their way.
+        max_message_bytes: Of one request, once it is inflated.
+        keepalive_seconds: After so much silence a peer is asked whether it is there.
+        keepalive_timeout_seconds: In which it has to answer.
+        max_connection_age_seconds: After it, give or take a tenth, clients are to connect again; 0: never.
+        max_connection_age_grace_seconds: After so much more the connection is cut; 0: never.
+        idle_seconds: The longest silence while the request of a call is on its way.
+
+    Raises:
+        ValueError: A kind is none, or a time is negative.
+    """
+
+    def __new__(
+        cls,
+        methods: Sequence[tuple[str, str, bool, bool]],
+        *,
+        max_calls: int,
+        max_streams: int,
+        max_probes: int,
+        max_request_bytes: int,
+        max_message_bytes: int,
+        keepalive_seconds: float,
+        keepalive_timeout_seconds: float,
+        max_connection_age_seconds: float,
+        max_connection_age_grace_seconds: float,
+        idle_seconds: float,
+    ) -> NativeFront: ...
+    def bind(self, address: str, port: int) -> int:
+        """Binds a port of a numeric address, too; 0 takes a free one. Connections wait until :meth:`start`.
+
+        Raises:
+            OSError: It cannot be bound; ``errno`` says why.
+            ValueError: The address is not numeric.
+        """
+
+    def start(self) -> None:
+        """Takes the connections to what is bound."""
+
+    def fileno(self) -> int:
+        """A file descriptor that is readable when something has arrived."""
+
+    def arrived(self) -> tuple[list[NativeCall], list[tuple[int, str, bytes]]]:
+        """Returns new calls, and notes on calls by their number.
+
+        A note is ``message`` with its content, ``end`` of the requests, ``sent`` once there is room for one
+        more message, or ``cancelled`` once nobody waits any more.
+        """
+
+    def limit(self, method: str, most: int | None, message: str, retry_after_seconds: float) -> None:
+        """Refuses the calls of a method, by its path, while so many of them are in progress; None lifts it.
+
+        Raises:
+            KeyError: There is no such method.
+            ValueError: The time is negative.
+        """
+
+    def in_progress(self, kind: str) -> int:
+        """Calls of a kind that were handed over and have not ended.
+
+        Raises:
+            ValueError: There is no such kind.
+        """
+
+    def request_bytes(self) -> int:
+        """Size of the requests of calls in progress and on their way, streams and probes apart."""
+
+    def refused(self) -> list[tuple[str, str, int]]:
+        """Kind, cause (``too_many``, ``too_large``, ``stopping``, ``limited``), and how many were so far."""
+
+    def ended(self) -> list[tuple[int, int, int]]:
+        """Method, number of the status code, and how many ended so before they were handed over, so far."""
+
+    def retried(self) -> list[tuple[int, int]]:
+        """Method, and how many of its calls a client had sent before, so far."""
+
+    def begin_stop(self) -> None:
+        """Takes no more connections, and asks clients to go elsewhere.
+
+        Calls go on; those that still come are refused as UNAVAILABLE, but for probes.
+        """
+
+    def close(self, linger_seconds: float) -> None:
+        """Waits until the connections have ended, so long at most, and cuts those that are left.
+
+        Raises:
+            ValueError: The time is negative.
+        """
 
 def merge_hits(hits: Sequence[bytes], *, k: int, group_by_product: bool, min_score: float) -> bytes: ...
 
