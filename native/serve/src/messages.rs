@@ -134,8 +134,15 @@ where
         match compressed {
             0 => (),
             1 if self.is_gzip => (),
-            1 => return Err(NotReceived::status(Code::Unimplemented, "compressed messages are not supported")),
-            _ => return Err(NotReceived::status(Code::Internal, "the message does not begin as one of gRPC")),
+            1 => {
+                return Err(NotReceived::status(
+                    Code::Unimplemented,
+                    "compressed messages are not supported",
+                ));
+            }
+            _ => {
+                return Err(NotReceived::status(Code::Internal, "the message does not begin as one of gRPC"));
+            }
         }
         if size > self.most {
             return Err(NotReceived::too_large(size, self.most));
@@ -177,8 +184,9 @@ impl Inflating {
     fn go_on(&mut self, most: usize) -> Result<Option<Bytes>, NotReceived> {
         let step = INFLATED_AT_ONCE.min(most + 1 - self.into.len());
         let limited = (&mut self.from).take(step as u64).read_to_end(&mut self.into);
-        let size = limited
-            .map_err(|error| NotReceived::status(Code::Internal, format!("the message is no gzip: {error}")))?;
+        let size = limited.map_err(|error| {
+            NotReceived::status(Code::Internal, format!("the message is no gzip: {error}"))
+        })?;
         if self.into.len() > most {
             return Err(NotReceived::too_large(format_args!("more than {most}"), most));
         }

@@ -77,7 +77,8 @@ where
             patience = None;
         }
         let patience = patience.get_or_insert_with(|| Box::pin(sleep(idle)));
-        let late = |()| Err(NotReceived::status(Code::DeadlineExceeded, "the message did not arrive in time"));
+        let late =
+            |()| Err(NotReceived::status(Code::DeadlineExceeded, "the message did not arrive in time"));
         patience.as_mut().poll(context).map(late)
     })
     .await

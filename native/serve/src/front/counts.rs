@@ -25,7 +25,8 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, with their names.
-    pub const ALL: [(Self, &str); 3] = [(Self::Call, "call"), (Self::Stream, "stream"), (Self::Probe, "probe")];
+    pub const ALL: [(Self, &str); 3] =
+        [(Self::Call, "call"), (Self::Stream, "stream"), (Self::Probe, "probe")];
 }
 
 /// Why a call was refused before it was handed over.

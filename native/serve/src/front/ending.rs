@@ -37,7 +37,11 @@ impl Ending {
     }
 
     /// A status, and what goes with it.
-    pub fn status(code: Code, message: &str, metadata: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
+    pub fn status(
+        code: Code,
+        message: &str,
+        metadata: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+    ) -> Self {
         let mut ending = Self::from(&Status::new(code, message));
         ending.trailers.extend(metadata);
         ending

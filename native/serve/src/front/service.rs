@@ -90,11 +90,13 @@ impl<'a> Arriving<'a> {
         let is_gzip = is_gzip(&headers)?;
         let mut messages = Messages::new(body, self.shared.most_message_bytes, is_gzip);
         let served = &self.method.served;
-        let request = if served.streams_requests { Bytes::new() } else { self.receive(&mut messages).await? };
+        let request =
+            if served.streams_requests { Bytes::new() } else { self.receive(&mut messages).await? };
         let requests = served.streams_requests.then_some(messages);
         let mut driver = self.hand_over(peer, headers, request, requests)?;
         if !served.streams_requests && !served.streams_responses {
-            let Step::End(ending) = self.in_time(driver.step()).await.unwrap_or_else(|| Step::End(driver.late()))
+            let Step::End(ending) =
+                self.in_time(driver.step()).await.unwrap_or_else(|| Step::End(driver.late()))
             else {
                 unreachable!("a call without streams sends no message of one")
             };

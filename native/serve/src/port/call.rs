@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderValue};
 use tonic::Code;
 
 use super::events::{Event, Events, Trace};
-use crate::failure::Failure;
 use super::health::Ended;
 use super::metrics::{Method, Metrics, Refusal};
 use crate::caller::{code_of_cancelled, is_retry, request_id, timeout};
+use crate::failure::Failure;
 use crate::wire::trailers;
 
 const MAX_PROBES: i64 = 1_000;

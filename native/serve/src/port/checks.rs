@@ -2,10 +2,10 @@
 
 use lookalike_core::SearchOptions;
 
-use crate::failure::Failure;
 use super::filters::filter_of;
 use super::registry::Identity;
 use super::text::{number, quoted};
+use crate::failure::Failure;
 use crate::v1::{HasherServiceSearchRequest, ShardIdentity};
 
 const MAX_K: u32 = 1000;

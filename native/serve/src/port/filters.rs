@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use lookalike_core::filter::{Condition, Filter};
 
-use crate::failure::Failure;
 use super::text::short_number;
-use crate::wire::decoded;
+use crate::failure::Failure;
 use crate::v1;
 use crate::v1::condition::Test;
+use crate::wire::decoded;
 
 const MAX_BYTES: usize = 256 * 1024;
 const MAX_CONDITIONS: usize = 64;

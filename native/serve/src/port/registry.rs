@@ -8,8 +8,8 @@ use lookalike_core::HashIndex;
 use tokio::sync::watch;
 
 use super::checks::{check_generation_name, check_target};
-use crate::failure::Failure;
 use super::vectors::Vectors;
+use crate::failure::Failure;
 use crate::v1::ShardIdentity;
 
 /// Lane → position of the log.

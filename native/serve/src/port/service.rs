@@ -20,16 +20,16 @@ use tower_service::Service;
 use super::call::{Call, Limits};
 use super::checks::{Query, query_of};
 use super::events::{Defect, Event, Events};
-use crate::failure::Failure;
 use super::health::Health;
 use super::metrics::{Method, Metrics, Stage};
 use super::pool::Pool;
 use super::registry::{Generation, Registry};
 use super::search::{self, NoAnswer, Work};
 use crate::caller::NOTICED;
+use crate::failure::Failure;
 use crate::messages::{Messages, NotReceived};
-use crate::wire::{self, decoded};
 use crate::v1::HasherServiceSearchRequest;
+use crate::wire::{self, decoded};
 
 /// Searches of more vectors than this take their turn with the exact ones.
 const MOST_VECTORS: usize = 64;
