@@ -1,4 +1,4 @@
-"""Searching all shards, by the extension's own threads.
+"""Searching all shards, by the extension's own thread.
 
 Python says what is searched for, and takes what came of it: one wake-up of the event loop for all searches
 that have ended by then. Calls, retries, hedges, breakers, waiting and merging are native: see
@@ -79,7 +79,6 @@ class Searcher:
         layout_epoch: Of the layout, which every call names.
         metrics: Where calls and failures are counted.
         max_message_bytes: Limit of one message in either direction.
-        threads: That make the calls.
 
     Raises:
         ValueError: An address is none.
@@ -92,14 +91,12 @@ class Searcher:
         layout_epoch: int,
         metrics: GatewayMetrics,
         max_message_bytes: int,
-        threads: int = 1,
     ) -> None:
         self._native = NativeFanout(
             [list(replicas) for replicas in addresses],
             installation_id=installation_id,
             layout_epoch=layout_epoch,
             max_message_bytes=max_message_bytes,
-            threads=threads,
         )
         self._metrics = metrics
         self._shards = range(len(addresses))

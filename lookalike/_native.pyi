@@ -234,7 +234,6 @@ class NativeFanout:
         installation_id: str,
         layout_epoch: int,
         max_message_bytes: int,
-        threads: int,
     ) -> NativeFanout: ...
     def fileno(self) -> int: ...
     def search(

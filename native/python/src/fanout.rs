@@ -1,4 +1,4 @@
-//! `NativeFanout`: the gateway's searches on threads of their own.
+//! `NativeFanout`: the gateway's searches on the thread of all calls.
 //!
 //! Nothing there needs the GIL: what comes of a search waits until the event loop takes it.
 
@@ -69,16 +69,15 @@ pub struct NativeFanout {
 #[pymethods]
 impl NativeFanout {
     #[new]
-    #[pyo3(signature = (shards, *, installation_id, layout_epoch, max_message_bytes, threads))]
+    #[pyo3(signature = (shards, *, installation_id, layout_epoch, max_message_bytes))]
     fn new(
         shards: Vec<Vec<String>>,
         installation_id: String,
         layout_epoch: u64,
         max_message_bytes: usize,
-        threads: usize,
     ) -> PyResult<Self> {
         let arrivals = Arc::new(Bell::new()?);
-        let layout = Layout { shards, installation_id, layout_epoch, max_message_bytes, threads };
+        let layout = Layout { shards, installation_id, layout_epoch, max_message_bytes };
         let noted = Arc::clone(&arrivals);
         let fanout = Fanout::new(
             &layout,

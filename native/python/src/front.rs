@@ -211,6 +211,13 @@ impl NativeFront {
     }
 }
 
+impl Drop for NativeFront {
+    fn drop(&mut self) {
+        // What waits there holds what calls are counted with, which holds what waits there.
+        drop(self.arrivals.take());
+    }
+}
+
 fn served(
     (path, kind, streams_requests, streams_responses): (String, String, bool, bool),
 ) -> PyResult<Served> {

@@ -1,4 +1,4 @@
-//! Searching all shards at once, on threads of its own: calls, hedges, waits no longer than is worth while, merges.
+//! Searching all shards at once: calls, hedges, waits no longer than is worth while, merges.
 //!
 //! What it is called with and what it returns are bytes wherever nothing has to look inside: a request is encoded
 //! once for all shards, and a hit is passed on as its shard encoded it.
@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use prost::Message;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tonic::metadata::{AsciiMetadataKey, MetadataMap};
 
@@ -44,8 +44,6 @@ pub struct Layout {
     pub layout_epoch: u64,
     /// Limit of one message in either direction.
     pub max_message_bytes: usize,
-    /// Threads that calls are made on.
-    pub threads: usize,
 }
 
 /// Is called with a shard and whether all of its replicas are left alone, when that changes.
@@ -55,7 +53,7 @@ pub type OnSilence = Arc<dyn Fn(usize, bool) + Send + Sync>;
 pub struct Fanout {
     shards: Arc<[Arc<Shard>]>,
     patience: Arc<Mutex<Patience>>,
-    runtime: Option<Runtime>,
+    io: Handle,
 }
 
 /// A search in progress.
@@ -70,29 +68,24 @@ impl Running {
 }
 
 impl Fanout {
-    /// Starts the threads; connections are made when they are needed.
+    /// Connections are made when they are needed.
     ///
     /// # Errors
     ///
     /// An address is none, or the system has no threads left.
     pub fn new(layout: &Layout, on_silence: &OnSilence) -> io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(layout.threads)
-            .thread_name("fanout")
-            .enable_all()
-            .build()?;
-        let _inside = runtime.enter();
+        let io = crate::io::handle()?;
+        let _inside = io.enter();
         let shards: io::Result<Vec<_>> =
             (0..layout.shards.len()).map(|number| shard_of(layout, number, on_silence)).collect();
         let shards = shards?.into();
-        Ok(Self { shards, patience: Arc::default(), runtime: Some(runtime) })
+        Ok(Self { shards, patience: Arc::default(), io: io.clone() })
     }
 
-    /// Searches all shards, and calls `done` on one of the threads, unless the search is cancelled before.
+    /// Searches all shards, and calls `done` on the thread of all calls, unless the search is cancelled before.
     pub fn search(&self, search: Search, done: impl FnOnce(Found) + Send + 'static) -> Running {
-        let runtime = self.runtime.as_ref().expect("it is there until this is dropped");
         let (shards, patience) = (Arc::clone(&self.shards), Arc::clone(&self.patience));
-        let task = runtime.spawn(async move { done(search::search(shards, patience, search).await) });
+        let task = self.io.spawn(async move { done(search::search(shards, patience, search).await) });
         Running(task.abort_handle())
     }
 }
@@ -106,15 +99,6 @@ pub fn headers_of(pairs: impl IntoIterator<Item = (String, String)>) -> Metadata
         }
     }
     headers
-}
-
-impl Drop for Fanout {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            // Waits for nobody: a name may be looked up on a thread of its own.
-            runtime.shutdown_background();
-        }
-    }
 }
 
 fn shard_of(layout: &Layout, number: usize, on_silence: &OnSilence) -> io::Result<Arc<Shard>> {

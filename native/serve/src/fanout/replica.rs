@@ -168,6 +168,9 @@ impl Replica {
     async fn probe(self: Arc<Self>) {
         loop {
             tokio::time::sleep(PROBE_EVERY).await;
+            if Arc::strong_count(&self) == 1 {
+                return; // nobody is left who could call it
+            }
             {
                 let mut state = self.state();
                 if !state.breaker.is_in_doubt() {

@@ -66,13 +66,7 @@ fn over(shards: &[&[&Server]]) -> Bench {
 }
 
 fn over_addresses(shards: Vec<Vec<String>>) -> Bench {
-    let layout = Layout {
-        shards,
-        installation_id: "home".into(),
-        layout_epoch: 7,
-        max_message_bytes: LIMIT,
-        threads: 1,
-    };
+    let layout = Layout { shards, installation_id: "home".into(), layout_epoch: 7, max_message_bytes: LIMIT };
     let silences = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&silences);
     let on_silence: OnSilence =
@@ -360,7 +354,6 @@ fn a_word_that_is_no_address_is_refused() {
         installation_id: String::new(),
         layout_epoch: 1,
         max_message_bytes: LIMIT,
-        threads: 1,
     };
     let refused = Fanout::new(&layout, &(Arc::new(|_, _| ()) as OnSilence)).err().unwrap();
     assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
