@@ -31,9 +31,10 @@ from gateway.quality.watch import Quality
 from gateway.search import SearchPipeline
 from gateway.searches import SearchAdmission
 from lookalike.collections import Spec
-from lookalike.runtime.calls import Calls
+from lookalike.runtime.front import Front
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.process_metrics import ProcessMetrics
+from lookalike.runtime.settings import ServerSettings
 from lookalike.v1 import search_pb2, types_pb2
 
 DIMENSION, ROWS, SHARDS, K = 256, 20_000, 2, 10
@@ -82,7 +83,7 @@ async def gateway(folder: Path) -> tuple[Callable[[bool], Coroutine[Any, Any, No
     await directory.begin_create("shop", SPEC)
     await directory.finish_create("shop")
     metrics = Metrics()
-    calls = ProcessMetrics(metrics, "gateway", Calls(1, 1, 1))
+    calls = ProcessMetrics(metrics, "gateway", Front([], ServerSettings()))
 
     def pipeline(measured: Any, quality: Any) -> SearchPipeline:
         slots = SearchAdmission(SETTINGS, measured)

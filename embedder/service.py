@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import grpc
-
 from embedder.pipeline import EmbeddedPhoto, EmbedPipeline, Photo, Prediction
 from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
 from lookalike.limits import DEFAULT_PREDICTIONS, MAX_PREDICTIONS
+from lookalike.runtime.context import CallContext
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
 from lookalike.wire.status import status_of
 from lookalike.wire.vectors import to_bytes
@@ -39,7 +38,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
     async def Embed(  # noqa: N802 - the contract's name
         self,
         request: embedder_pb2.EmbedRequest,
-        context: grpc.aio.ServicerContext,
+        context: CallContext,
     ) -> embedder_pb2.EmbedResponse:
         """See the contract in ``embedder.proto``."""
         pipeline = self._get_pipeline()
@@ -60,7 +59,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
     async def Classify(  # noqa: N802 - the contract's name
         self,
         request: embedder_pb2.EmbedderServiceClassifyRequest,
-        context: grpc.aio.ServicerContext,
+        context: CallContext,
     ) -> embedder_pb2.EmbedderServiceClassifyResponse:
         """See the contract in ``embedder.proto``."""
         pipeline = self._get_pipeline()
@@ -84,7 +83,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
     async def GetModel(  # noqa: N802 - the contract's name
         self,
         request: embedder_pb2.GetModelRequest,
-        context: grpc.aio.ServicerContext,
+        context: CallContext,
     ) -> embedder_pb2.GetModelResponse:
         """See the contract in ``embedder.proto``."""
         bundle = self._get_pipeline().bundle

@@ -1,8 +1,9 @@
 """Bounded concurrency: some requests run, some wait for their turn, the rest are refused at once.
 
-Where a limit adapts, waiting is for bursts only. A queue that does not empty within ``burst_seconds`` is not
-one: more is asked than can be answered. From then on only so many wait that no slot stays empty, those that
-have waited longest are refused first, and most are refused before they are read; until nearly all get a slot.
+Where a limit adapts, waiting is for bursts only, be it for a slot or for the event loop. A queue that does
+not empty within ``burst_seconds`` is no burst: more is asked than can be answered. From then on only so many
+wait that no slot stays empty, those that have waited longest are refused first, and most are refused before
+they are read; until nearly all get a slot.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _MIN_RETRY_SECONDS = 0.05
 _MAX_RETRY_SECONDS = 5.0
 _UNUSED_SECONDS = 1.0
 _REVIEW_SECONDS = 1.0
+_AT_ONCE_SECONDS = 0.005
+"""Requests that the event loop takes so soon have not waited for it."""
 _OVER_SHARE = 0.1
 """The overload goes on while more than this share is refused."""
 _EVERY = 4
@@ -64,10 +67,13 @@ class Admission:
         self._patient: deque[asyncio.Future[None]] = deque()
         """Those that may wait until their deadline, however many come meanwhile."""
         self._turns = 0
-        self._queue_since = 0.0
-        """When the queue was empty last."""
-        self._is_over = False
+        self._queue_since = clock()
+        """When one got a slot without any wait, last."""
+        self.is_over = False
         """Whether more is asked than can be answered."""
+        self.refused_unread: Callable[[], int] = lambda: 0
+        """Returns how many were refused by whoever follows :attr:`most`."""
+        self._refused_unread = 0
         self._reviewed_at = 0.0
         self._admitted = self._refused = 0
         """Since then."""
@@ -80,7 +86,7 @@ class Admission:
             running=lambda: self._running,
             waiting=lambda: len(self._queue) + len(self._patient),
             limit=lambda: limit.value,
-            is_over=lambda: self._is_over,
+            is_over=lambda: self.is_over,
         )
 
     @property
@@ -106,7 +112,7 @@ class Admission:
             OverloadedError: Too many wait already, or there has been a queue for too long.
             DeadlineError: The deadline passed before the request's turn came.
         """
-        self._asked_at = self._clock()
+        self._look(deadline)
         if self._running < self._limit.value and not (self._queue or self._patient):
             self._running += 1
         elif patient:
@@ -119,36 +125,41 @@ class Admission:
             yield
             done = True
         finally:
-            seconds = self._clock() - start
+            seconds = self._clock() - start + deadline.waited_seconds
             if done:  # What failed says nothing about how long it takes to answer.
                 self._limit.ended(seconds, running, was_reached=self._running >= self._limit.value)
             self._mean_seconds += _SMOOTHING * (seconds - self._mean_seconds)
             self._leave()
 
-    def check(self) -> None:
-        """Refuses what would be refused anyway, before anything is done for it.
+    @property
+    def most(self) -> int:
+        """How many may be here: under overload as many as keep the slots full, else all that are."""
+        return self._limit.value + self._enough if self.is_over else self._running + len(self._queue)
 
-        Raises:
-            OverloadedError: More is asked than can be answered, and enough wait already.
-        """
-        if self._is_over and len(self._queue) >= self._enough:
-            raise self._refusal("full")
+    def refusal(self) -> tuple[str, float]:
+        """Returns what those are told who are refused now: a message, and when to come back, in seconds."""
+        return f"too many {self._words} at once", self._retry_after()
 
     @property
     def _enough(self) -> int:
         """Requests that must wait so that no slot stays empty."""
         return max(self._limit.value // 2, 1)
 
-    async def _wait(self, deadline: Deadline) -> None:
-        now = self._clock()
-        if not self._queue:
+    def _look(self, deadline: Deadline) -> None:
+        """Finds out whether more is asked than can be answered."""
+        now = self._asked_at = self._clock()
+        if not self._queue and deadline.waited_seconds < _AT_ONCE_SECONDS:
             self._queue_since = now
         elif self._burst_seconds is not None and now - self._queue_since > self._burst_seconds:
-            self._is_over, self._queue_since = True, now
-            self._begin_review(now)
-        if self._is_over:
+            if not self.is_over:
+                self.is_over = True
+                self._begin_review(now)
+            self._queue_since = now
+        if self.is_over:
             self._review(now)
-        if self._is_over:
+
+    async def _wait(self, deadline: Deadline) -> None:
+        if self.is_over:
             while len(self._queue) > self._enough:
                 self._queue.popleft().set_exception(self._refusal("stale"))
             if len(self._queue) == self._enough:
@@ -203,31 +214,35 @@ class Admission:
 
     def _begin_review(self, now: float) -> None:
         self._reviewed_at, self._admitted, self._refused = now, 0, 0
+        self._refused_unread = self.refused_unread()
 
     def _review(self, now: float) -> None:
         """Ends the overload once nearly all get a slot."""
         since = now - self._reviewed_at
         if since < _REVIEW_SECONDS:
             return
-        # For a while nobody may have waited, and so nobody have looked.
-        if since > 2 * _REVIEW_SECONDS or self._refused <= _OVER_SHARE * (self._refused + self._admitted):
-            self._is_over, self._queue_since = False, now
+        refused = self._refused + self.refused_unread() - self._refused_unread
+        # For a while nobody may have asked, and so nobody have looked.
+        if since > 2 * _REVIEW_SECONDS or refused <= _OVER_SHARE * (refused + self._admitted):
+            self.is_over, self._queue_since = False, now
         self._begin_review(now)
 
     def _refusal(self, cause: Cause) -> OverloadedError:
-        """Counts a refusal, and advises to return when those who wait now should be through.
-
-        Not all should return at the same time.
-        """
+        """Counts a refusal."""
         self._metrics.refused(self._what, cause)
         self._refused += 1
+        message, seconds = self.refusal()
+        return OverloadedError(message, retry_after_seconds=seconds)
+
+    def _retry_after(self) -> float:
+        """Returns when those who wait now should be through; not all should return at the same time."""
         now = self._clock()
         if now >= self._retry_until:
             self._retry_until = now + _REFUSAL_SECONDS
             ahead = (len(self._queue) + 1) * self._mean_seconds / self._limit.value
             seconds = min(max(ahead, _MIN_RETRY_SECONDS), _MAX_RETRY_SECONDS / 2)
             self._retry_seconds = seconds * random.uniform(1, 2)
-        return OverloadedError(f"too many {self._words} at once", retry_after_seconds=self._retry_seconds)
+        return self._retry_seconds
 
     @property
     def _words(self) -> str:

@@ -18,9 +18,11 @@ class Deadline:
 
     Args:
         seconds: Time from now; None for a caller without a deadline. Capped at 60 s.
+        waited_seconds: For how long the request has been here before anyone looked at it.
     """
 
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(self, seconds: float | None, waited_seconds: float = 0.0) -> None:
+        self.waited_seconds = waited_seconds
         wanted = DEFAULT_SECONDS if seconds is None else seconds
         self._end = time.monotonic() + min(wanted, MAX_DEADLINE_SECONDS)
 

@@ -15,8 +15,6 @@ _ALONE = 2
 _SAMPLES = 16
 """Fewer say too little about a median."""
 _LOOK_AGAIN_SECONDS = 10.0
-_LEAST_IDLE_SHARE = 0.05
-"""With less, calls wait inside gRPC, and nobody knows for how long."""
 _CALM = 0.85
 """Below this share of what is allowed the limit grows; in between it stays."""
 
@@ -32,7 +30,7 @@ class Limit(Protocol):
         """Learns from one request that did what it was to do.
 
         Args:
-            seconds: That it took, without waiting for its turn.
+            seconds: That it took since it had arrived, without waiting for its turn.
             running: Requests that ran when it began, itself included.
             was_reached: Whether as many ran as might, at its end.
         """
@@ -59,7 +57,6 @@ class AdaptiveLimit:
         least: The number is at least this.
         most: And at most this.
         slowdown: How many times as long as alone requests may take, more than 1.
-        idle_share: Returns the share of the time since its last call in which this process had nothing to do.
         clock: Monotonic seconds.
     """
 
@@ -68,10 +65,8 @@ class AdaptiveLimit:
         least: int,
         most: int,
         slowdown: float,
-        idle_share: Callable[[], float] = lambda: 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._idle_share = idle_share
         self._least, self._most = least, most
         self._slowdown = slowdown
         self._clock = clock
@@ -106,7 +101,6 @@ class AdaptiveLimit:
             self._was_reached = False
 
     def _adapt(self) -> None:
-        idle_share = self._idle_share()
         # Where there was room for more, the number is not what decides how long they take.
         if not self._was_reached:
             return
@@ -116,7 +110,7 @@ class AdaptiveLimit:
         if not self._alone:
             return
         slowdown = statistics.median(self._recent) / statistics.median(self._alone)
-        if slowdown > self._slowdown or idle_share < _LEAST_IDLE_SHARE:
+        if slowdown > self._slowdown:
             self._value = max(self._value - max(self._value // 8, 1), self._least)
-        elif slowdown < _CALM * self._slowdown and idle_share > 2 * _LEAST_IDLE_SHARE:
+        elif slowdown < _CALM * self._slowdown:
             self._value = min(self._value + max(self._value // 8, 1), self._most)

@@ -111,7 +111,7 @@ class SearchPipeline:
         Returns:
             An encoded ``SearchResponse`` for each; see :meth:`search`.
         """
-        waits = _Waits(time.perf_counter())
+        waits = _Waits(time.perf_counter() - deadline.waited_seconds)
         response = search_pb2.SearchResponse()
         try:
             async with self._admission.slot(requests[0], deadline, patient=patient):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 import grpc
 import structlog
@@ -42,7 +43,7 @@ from lookalike.v1 import catalog_pb2_grpc, collection_pb2_grpc, search_pb2_grpc
 from lookalike.wire.channel import open_channel
 
 _PACKAGE = "lookalike.v1"
-_ADDERS: dict[str, Callable[[object, grpc.aio.Server], None]] = {
+_ADDERS: dict[str, Callable[[Any, Any], None]] = {
     "SearchService": search_pb2_grpc.add_SearchServiceServicer_to_server,
     "CatalogService": catalog_pb2_grpc.add_CatalogServiceServicer_to_server,
     "CollectionService": collection_pb2_grpc.add_CollectionServiceServicer_to_server,
@@ -122,17 +123,17 @@ def build_server(
         _service("CatalogService", CatalogServicer(writer, reader, ingest), readiness.shards),
         _service("CollectionService", collections, readiness.directory),
     ]
-    work, gates = [drift.run, probe.run], {f"/{_PACKAGE}.SearchService/Search": searches.check}
-    return ServerRunner(
+    runner = ServerRunner(
         "gateway",
         services,
         settings,
         metrics,
         draining=draining,
-        background=work,
+        background=[drift.run, probe.run],
         close=[searcher.close],
-        gates=gates,
     )
+    searches.refuse_by(runner.limiter(f"/{_PACKAGE}.SearchService/Search"))
+    return runner
 
 
 def _recall_probe(

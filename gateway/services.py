@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import grpc
-
 from gateway.checks import check_classify
 from gateway.deadline import Deadline
 from gateway.directory.base import Collection, Directory, State, check_name
@@ -21,6 +19,7 @@ from gateway.search import SearchPipeline
 from gateway.writes import Writer
 from lookalike import __version__, limits
 from lookalike.errors import LookalikeError
+from lookalike.runtime.context import CallContext
 from lookalike.v1 import (
     catalog_pb2,
     catalog_pb2_grpc,
@@ -34,9 +33,9 @@ from lookalike.v1 import (
 _MODEL_LOOKUP_SECONDS = 1.0
 
 
-def deadline_of(context: grpc.aio.ServicerContext) -> Deadline:
+def deadline_of(context: CallContext) -> Deadline:
     """Returns the deadline that the caller set, or the default one."""
-    return Deadline(context.time_remaining())
+    return Deadline(context.time_remaining(), context.waited_seconds())
 
 
 class SearchServicer(search_pb2_grpc.SearchServiceServicer):
@@ -57,18 +56,16 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self._shard_count = shard_count
         self._max_message_bytes = max_message_bytes
 
-    async def Search(self, request: search_pb2.SearchRequest, context: grpc.aio.ServicerContext) -> bytes:
+    async def Search(self, request: search_pb2.SearchRequest, context: CallContext) -> bytes:
         """See search.proto; the answer is encoded already."""
         return await self._pipeline.search(request, deadline_of(context))
 
-    async def MultiSearch(
-        self, request: search_pb2.MultiSearchRequest, context: grpc.aio.ServicerContext
-    ) -> bytes:
+    async def MultiSearch(self, request: search_pb2.MultiSearchRequest, context: CallContext) -> bytes:
         """See search.proto; the answer is encoded already."""
         return await search_many(self._pipeline, request, deadline_of(context), self._max_message_bytes)
 
     async def Classify(
-        self, request: search_pb2.ClassifyRequest, context: grpc.aio.ServicerContext
+        self, request: search_pb2.ClassifyRequest, context: CallContext
     ) -> search_pb2.ClassifyResponse:
         """See search.proto."""
         check_classify(request)
@@ -79,7 +76,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         return search_pb2.ClassifyResponse(predictions=answer.predictions, model_version=answer.model_version)
 
     async def GetServerInfo(
-        self, request: search_pb2.GetServerInfoRequest, context: grpc.aio.ServicerContext
+        self, request: search_pb2.GetServerInfoRequest, context: CallContext
     ) -> search_pb2.GetServerInfoResponse:
         """See search.proto."""
         response = search_pb2.GetServerInfoResponse(
@@ -124,31 +121,31 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         self._ingest = ingest
 
     async def UpsertItems(
-        self, request: catalog_pb2.UpsertItemsRequest, context: grpc.aio.ServicerContext
+        self, request: catalog_pb2.UpsertItemsRequest, context: CallContext
     ) -> catalog_pb2.UpsertItemsResponse:
         """See catalog.proto."""
         return await self._writer.upsert(request, deadline_of(context))
 
     async def DeleteItems(
-        self, request: catalog_pb2.DeleteItemsRequest, context: grpc.aio.ServicerContext
+        self, request: catalog_pb2.DeleteItemsRequest, context: CallContext
     ) -> catalog_pb2.DeleteItemsResponse:
         """See catalog.proto."""
         return await self._writer.delete(request, deadline_of(context))
 
     async def GetItems(
-        self, request: catalog_pb2.GetItemsRequest, context: grpc.aio.ServicerContext
+        self, request: catalog_pb2.GetItemsRequest, context: CallContext
     ) -> catalog_pb2.GetItemsResponse:
         """See catalog.proto."""
         return await self._reader.get(request, deadline_of(context))
 
     async def ListItems(
-        self, request: catalog_pb2.ListItemsRequest, context: grpc.aio.ServicerContext
+        self, request: catalog_pb2.ListItemsRequest, context: CallContext
     ) -> catalog_pb2.ListItemsResponse:
         """See catalog.proto."""
         return await self._reader.list(request, deadline_of(context))
 
     async def CountItems(
-        self, request: catalog_pb2.CountItemsRequest, context: grpc.aio.ServicerContext
+        self, request: catalog_pb2.CountItemsRequest, context: CallContext
     ) -> catalog_pb2.CountItemsResponse:
         """See catalog.proto."""
         return await self._reader.count(request, deadline_of(context))
@@ -156,7 +153,7 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
     async def IngestItems(
         self,
         request_iterator: AsyncIterator[catalog_pb2.IngestItemsRequest],
-        context: grpc.aio.ServicerContext,
+        context: CallContext,
     ) -> AsyncIterator[catalog_pb2.IngestItemsResponse]:
         """See catalog.proto."""
         async for response in self._ingest.run(request_iterator):
@@ -178,7 +175,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         self._reader = reader
 
     async def CreateCollection(
-        self, request: collection_pb2.CreateCollectionRequest, context: grpc.aio.ServicerContext
+        self, request: collection_pb2.CreateCollectionRequest, context: CallContext
     ) -> collection_pb2.CreateCollectionResponse:
         """See collection.proto."""
         collection, repaired = await self._lifecycle.create(request, deadline_of(context))
@@ -187,7 +184,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         )
 
     async def GetCollection(
-        self, request: collection_pb2.GetCollectionRequest, context: grpc.aio.ServicerContext
+        self, request: collection_pb2.GetCollectionRequest, context: CallContext
     ) -> collection_pb2.GetCollectionResponse:
         """See collection.proto."""
         collection = self._directory.resolve(request.name, "name")
@@ -197,21 +194,21 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         )
 
     async def ListCollections(
-        self, request: collection_pb2.ListCollectionsRequest, context: grpc.aio.ServicerContext
+        self, request: collection_pb2.ListCollectionsRequest, context: CallContext
     ) -> collection_pb2.ListCollectionsResponse:
         """See collection.proto."""
         ready = [c for c in self._directory.collections() if c.state is State.READY]
         return collection_pb2.ListCollectionsResponse(collections=map(_collection_message, ready))
 
     async def DeleteCollection(
-        self, request: collection_pb2.DeleteCollectionRequest, context: grpc.aio.ServicerContext
+        self, request: collection_pb2.DeleteCollectionRequest, context: CallContext
     ) -> collection_pb2.DeleteCollectionResponse:
         """See collection.proto."""
         await self._lifecycle.delete(request.name, deadline_of(context))
         return collection_pb2.DeleteCollectionResponse()
 
     async def SetAlias(
-        self, request: collection_pb2.SetAliasRequest, context: grpc.aio.ServicerContext
+        self, request: collection_pb2.SetAliasRequest, context: CallContext
     ) -> collection_pb2.SetAliasResponse:
         """See collection.proto."""
         alias = check_name(request.alias.name, "alias.name")
@@ -220,14 +217,14 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         return collection_pb2.SetAliasResponse(alias=request.alias, previous_collection=previous)
 
     async def DeleteAlias(
-        self, request: collection_pb2.DeleteAliasRequest, context: grpc.aio.ServicerContext
+        self, request: collection_pb2.DeleteAliasRequest, context: CallContext
     ) -> collection_pb2.DeleteAliasResponse:
         """See collection.proto."""
         await self._directory.delete_alias(check_name(request.name, "name"))
         return collection_pb2.DeleteAliasResponse()
 
     async def ListAliases(
-        self, request: collection_pb2.ListAliasesRequest, context: grpc.aio.ServicerContext
+        self, request: collection_pb2.ListAliasesRequest, context: CallContext
     ) -> collection_pb2.ListAliasesResponse:
         """See collection.proto."""
         aliases = [collection_pb2.Alias(name=a, collection=c) for a, c in self._directory.aliases()]

@@ -7,8 +7,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import grpc
-
 from hasher import convert
 from hasher.generation import Generation
 from hasher.identity import Identity
@@ -19,6 +17,7 @@ from hasher.shard import Shard
 from lookalike.collections import Spec
 from lookalike.errors import InvalidInputError, Reason, UnavailableError
 from lookalike.limits import MIB
+from lookalike.runtime.context import CallContext
 from lookalike.runtime.memory import MemoryWatch
 from lookalike.v1 import hasher_pb2, hasher_pb2_grpc
 
@@ -63,7 +62,7 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
     async def Apply(  # noqa: N802 - the contract's name
         self,
         request: hasher_pb2.ApplyRequest,
-        context: grpc.aio.ServicerContext,
+        context: CallContext,
     ) -> hasher_pb2.ApplyResponse:
         """See the contract in ``hasher.proto``."""
         target = self._check_target(request)
@@ -121,7 +120,7 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
     async def Await(  # noqa: N802 - the contract's name
         self,
         request: hasher_pb2.AwaitRequest,
-        context: grpc.aio.ServicerContext,
+        context: CallContext,
     ) -> hasher_pb2.AwaitResponse:
         """See the contract in ``hasher.proto``."""
         generation = self._generation(request)
@@ -134,7 +133,7 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
     async def Get(  # noqa: N802 - the contract's name
         self,
         request: hasher_pb2.GetRequest,
-        context: grpc.aio.ServicerContext,
+        context: CallContext,
     ) -> hasher_pb2.GetResponse:
         """See the contract in ``hasher.proto``."""
         generation = self._generation(request)
@@ -152,7 +151,7 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
     async def List(  # noqa: N802 - the contract's name
         self,
         request: hasher_pb2.ListRequest,
-        context: grpc.aio.ServicerContext,
+        context: CallContext,
     ) -> hasher_pb2.ListResponse:
         """See the contract in ``hasher.proto``."""
         generation = self._generation(request)
@@ -169,7 +168,7 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
     async def Describe(  # noqa: N802 - the contract's name
         self,
         request: hasher_pb2.DescribeRequest,
-        context: grpc.aio.ServicerContext,
+        context: CallContext,
     ) -> hasher_pb2.DescribeResponse:
         """See the contract in ``hasher.proto``."""
         self._check_target(request)
@@ -207,7 +206,7 @@ class HasherServicer(hasher_pb2_grpc.HasherServiceServicer):
         generation: Generation,
         positions: Mapping[int, int],
         field: str,
-        context: grpc.aio.ServicerContext,
+        context: CallContext,
     ) -> None:
         if generation.has_reached(positions):
             return

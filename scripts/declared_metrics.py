@@ -23,11 +23,13 @@ from gateway.state import watch as watch_directory
 from hasher.metrics import HasherMetrics
 from hasher.shard import Shard
 from hasher.state import watch as watch_shard
-from lookalike.runtime.calls import Calls
+from lookalike.runtime.front import Front
 from lookalike.runtime.joined import JoinedCollector
 from lookalike.runtime.memory import MemoryWatch
+from lookalike.runtime.methods import Method
 from lookalike.runtime.metrics import Metrics, ReadCollector
 from lookalike.runtime.process_metrics import ProcessMetrics
+from lookalike.runtime.settings import ServerSettings
 
 _SETTINGS = GatewaySettings(data_folder=Path())
 
@@ -43,7 +45,7 @@ class Declared:
 
 
 def _every_service(metrics: Metrics) -> None:
-    ProcessMetrics(metrics, "any", Calls(1, 1, 1)).serves([("unary", "Any", "Call")])
+    ProcessMetrics(metrics, "any", Front([], ServerSettings())).serves([Method("/Any/Call", "call")])
 
 
 def _hasher_state(metrics: Metrics) -> None:

@@ -8,7 +8,7 @@ EVERY_SERVICE = {
     "lookalike_build_info": "Which versions run side by side during a roll-out.",
     "lookalike_calls_in_progress": "Load of one process; what an autoscaler can follow.",
     "lookalike_calls_refused_total": "Sheds of whole calls, by cause.",
-    "lookalike_event_loop_idle_seconds_total": "Whether a process has room for more calls, before they wait.",
+    "lookalike_call_wait_seconds": "Whether a process has room for more calls, before they are refused.",
     "lookalike_event_loop_lag_seconds": "Whether a process is out of CPU or blocked, or waits for others.",
     "lookalike_gc_pause_seconds": "Whether pauses of generation 2 explain the tail of the latency.",
     "lookalike_log_lines_dropped_total": "Why the logs may lack the line that is searched for.",

@@ -202,15 +202,15 @@ SEARCH = Page(
                     "short",
                 ),
                 Lines(
-                    "Idle time of the event loops",
-                    "Share of the time in which a process had nothing to do. At 0 calls wait inside gRPC, unseen.",
+                    "Wait for the event loops",
+                    "p99 of how long calls were there as a whole before a service took them.",
                     [
                         Query(
-                            f"avg by (job, instance) (rate(lookalike_event_loop_idle_seconds_total{{{IN}}}[$__rate_interval]))",
-                            "{{job}} {{instance}}",
+                            quantile(0.99, "lookalike_call_wait_seconds", IN, "job"),
+                            "{{job}}",
                         )
                     ],
-                    "percentunit",
+                    "s",
                 ),
                 Lines(
                     "Lag of the event loops",

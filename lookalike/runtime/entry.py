@@ -13,7 +13,6 @@ from typing import Any, NoReturn, TypeVar
 from pydantic.fields import FieldInfo
 
 from lookalike.errors import InvalidInputError, LookalikeError, Reason, shown
-from lookalike.runtime.idle import TimedEventLoop
 from lookalike.runtime.logs import configure_logging
 from lookalike.runtime.settings import ServerSettings, load_settings
 
@@ -44,8 +43,7 @@ def serve_main(
         settings = read_settings(name, settings_class, arguments)
         lines = configure_logging(name, settings.log_level, settings.log_format)
         try:
-            with asyncio.Runner(loop_factory=TimedEventLoop) as runner:
-                runner.run(run(settings))
+            asyncio.run(run(settings))
         finally:
             lines.flush()
     except LookalikeError as error:

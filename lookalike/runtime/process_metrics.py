@@ -13,10 +13,12 @@ import grpc
 from prometheus_client import Counter, Histogram
 
 from lookalike import __version__
-from lookalike.runtime.calls import KINDS, Calls
-from lookalike.runtime.idle import TimedEventLoop
+from lookalike.runtime.front import Front
+from lookalike.runtime.joined import Counted, histogram
 from lookalike.runtime.logs import dropped_lines
+from lookalike.runtime.methods import KINDS, Method
 from lookalike.runtime.metrics import LATENCY_BUCKETS, Metrics, Read, Value
+from lookalike.wire.status import CODES_BY_NUMBER
 
 LAG_SECONDS = 0.25
 """Between two looks at how late the event loop is."""
@@ -39,15 +41,10 @@ _READ = (
     ),
     Read(
         "lookalike_calls_refused_total",
-        "Calls refused before their handler: too_many at once, too_large together, or the server is"
-        " stopping.",
+        "Calls refused before anyone has seen them: too_many at once, too_large together, limited by"
+        " admission, or the server is stopping.",
         ("kind", "cause"),
         "counter",
-    ),
-    Read(
-        "lookalike_event_loop_idle_seconds_total",
-        "Seconds that the event loop had nothing to do; none are left where a service takes no more calls.",
-        type="counter",
     ),
     Read(
         "lookalike_log_lines_dropped_total",
@@ -69,15 +66,14 @@ class ProcessMetrics:
     Args:
         metrics: The process's registry.
         service: Its name.
-        calls: Those of its server.
+        front: Counts what it answers by itself.
     """
 
-    def __init__(self, metrics: Metrics, service: str, calls: Calls) -> None:
+    def __init__(self, metrics: Metrics, service: str, front: Front) -> None:
         self._metrics = metrics
         self._service = service
-        self._calls = calls
+        self._front = front
         self._pauses = _gc_pauses()
-        self._loop: asyncio.AbstractEventLoop | None = None
         # These names are those of gRPC's server libraries in other languages, so that their dashboards fit.
         self._handled = metrics.register(
             Counter(
@@ -105,18 +101,25 @@ class ProcessMetrics:
             "lookalike_event_loop_lag_seconds",
             "Seconds that the event loop was late to do what was due; what every call waits in each step.",
         )
+        self._waits = metrics.histogram(
+            "lookalike_call_wait_seconds",
+            "Seconds that calls which were here as a whole waited until the event loop took them.",
+        )
         metrics.read(_READ, self._values)
+        metrics.join("grpc_server_handled_total", self._unanswered)
+        metrics.join("grpc_server_handling_seconds", self._unanswered_seconds)
+        metrics.join("lookalike_retried_calls_total", self._sent_again)
         self._ends: dict[tuple[tuple[str, str, str], str], tuple[Counter, Histogram]] = {}
 
-    def serves(self, methods: Iterable[tuple[str, str, str]]) -> None:
-        """Shows how methods end, by type, service and name, before the first of their calls has ended.
+    def serves(self, methods: Iterable[Method]) -> None:
+        """Shows how methods end before the first of their calls has ended.
 
         Times are left: each method has twenty series of them.
         """
-        for labels in methods:
+        for method in methods:
             for code in (grpc.StatusCode.OK, *OUR_FAULTS):
-                self._handled.labels(*labels, code.name)
-            self._retried.labels(labels[-1])
+                self._handled.labels(*method.labels, code.name)
+            self._retried.labels(method.name)
 
     def ended(self, labels: tuple[str, str, str], code: grpc.StatusCode, seconds: float) -> None:
         """Counts a call that has ended.
@@ -134,28 +137,38 @@ class ProcessMetrics:
         end[0].inc()
         end[1].observe(seconds, self._metrics.exemplar())
 
-    def retried(self, method: str) -> None:
-        """Counts a call that its client had sent before."""
-        self._retried.labels(method).inc()
+    def taken(self, waited_seconds: float) -> None:
+        """Times how long a call waited until it was taken."""
+        self._waits.observe(waited_seconds)
 
     async def watch_event_loop(self) -> None:
         """Measures for ever how late the event loop is."""
-        self._loop = asyncio.get_running_loop()
         while True:
             due = time.perf_counter() + LAG_SECONDS
             await asyncio.sleep(LAG_SECONDS)
             self._lag.observe(max(time.perf_counter() - due, 0.0))
 
+    def _unanswered(self) -> Iterator[Counted]:
+        for method, code, count in self._front.unanswered():
+            yield "_total", {**_labels(method), "grpc_code": CODES_BY_NUMBER[code].name}, count
+
+    def _unanswered_seconds(self) -> Iterator[Counted]:
+        """Refusals take no time that anyone has measured."""
+        for method, _, count in self._front.unanswered():
+            counts = [count, *(0 for _ in LATENCY_BUCKETS)]
+            yield from histogram(_labels(method), LATENCY_BUCKETS, counts, 0.0)
+
+    def _sent_again(self) -> Iterator[Counted]:
+        for method, count in self._front.retried():
+            yield "_total", {"grpc_method": method.name}, count
+
     def _values(self) -> Iterator[Value]:
-        calls = self._calls
         yield "lookalike_build_info", (self._service, __version__, platform.python_version()), 1
         for kind in KINDS:
-            yield "lookalike_calls_in_progress", (kind,), calls.in_progress(kind)
-        yield "lookalike_requests_in_progress_bytes", (), calls.request_bytes()
-        for (kind, cause), count in dict(calls.refused).items():
-            yield "lookalike_calls_refused_total", (kind, cause), count
-        idle_seconds = self._loop.idle_seconds if isinstance(self._loop, TimedEventLoop) else 0.0
-        yield "lookalike_event_loop_idle_seconds_total", (), idle_seconds
+            yield "lookalike_calls_in_progress", (kind,), self._front.in_progress(kind)
+        yield "lookalike_requests_in_progress_bytes", (), self._front.request_bytes()
+        for of_kind, cause, count in self._front.refused():
+            yield "lookalike_calls_refused_total", (of_kind, cause), count
         yield "lookalike_log_lines_dropped_total", (), dropped_lines()
         for generation, (count, seconds) in enumerate(self._pauses.by_generation):
             yield "lookalike_gc_pause_seconds_count", (str(generation),), count
@@ -186,3 +199,7 @@ def _gc_pauses() -> _GcPauses:
     pauses = _GcPauses()
     gc.callbacks.append(pauses)
     return pauses
+
+
+def _labels(method: Method) -> dict[str, str]:
+    return dict(zip(_LABELS, method.labels, strict=True))

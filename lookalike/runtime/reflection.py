@@ -10,6 +10,8 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
+from lookalike.runtime.answers import Handlers
+
 _V1 = "grpc.reflection.v1.ServerReflection"
 
 
@@ -29,23 +31,21 @@ class _Pool:
             return self._pool.FindMethodByName(symbol).containing_service.file
 
 
-def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
+def add_reflection(handlers: Handlers, services: Sequence[str]) -> None:
     """Lets clients ask for services and their messages.
 
     grpcio-reflection has the protocol as v1alpha only. Its v1 has the same messages, so the same servicer
     answers both.
 
     Args:
-        server: Not started yet.
+        handlers: Of the server.
         services: Full names of what it serves.
     """
     servicer = reflection.aio.ReflectionServicer((*services, reflection.SERVICE_NAME, _V1), _Pool())
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, handlers)
     handler = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler(_V1, {"ServerReflectionInfo": handler}),)
-    )
+    handlers.add_registered_method_handlers(_V1, {"ServerReflectionInfo": handler})

@@ -241,12 +241,15 @@ class Tracing:
         self._provider = provider
         self._tracer = provider.get_tracer("lookalike")
 
-    def begin(self, path: str, metadata: Iterable[tuple[str, str | bytes]]) -> TracedCall | None:
+    def begin(
+        self, path: str, metadata: Iterable[tuple[str, str | bytes]], waited_seconds: float = 0.0
+    ) -> TracedCall | None:
         """Begins the span of a call that is served, and makes it the current one; None: it is not sampled.
 
         Args:
             path: ``/service/method``.
             metadata: As the caller sent it.
+            waited_seconds: For how long the call has been here.
         """
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -254,7 +257,10 @@ class Tracing:
         carrier = {key: value for key, value in metadata if key in _TRACE_KEYS and isinstance(value, str)}
         parent = TraceContextTextMapPropagator().extract(carrier)
         name = path.removeprefix("/")
-        span = self._tracer.start_span(name, parent, SpanKind.SERVER, attributes=_rpc(name))
+        start_ns = time.time_ns() - round(waited_seconds * 1e9)
+        span = self._tracer.start_span(
+            name, parent, SpanKind.SERVER, attributes=_rpc(name), start_time=start_ns
+        )
         if not span.is_recording():
             _untraced.set(nullcontext(_headers(span)))
             return None

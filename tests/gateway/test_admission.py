@@ -109,15 +109,25 @@ class Crowd:
         )
         self.order: list[str] = []
         self.running: dict[str, asyncio.Event] = {}
+        self.here = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all who come are refused unread."""
+        return self.admission.is_over and self.here >= self.admission.most
 
     async def ask(self, *names: str, patient: bool = False, seconds: float = 5) -> list[asyncio.Task[None]]:
         """Asks for slots."""
 
         async def hold(name: str) -> None:
-            async with self.admission.slot(Deadline(seconds), patient=patient):
-                self.order.append(name)
-                let_go = self.running[name] = asyncio.Event()
-                await let_go.wait()
+            self.here += 1
+            try:
+                async with self.admission.slot(Deadline(seconds), patient=patient):
+                    self.order.append(name)
+                    let_go = self.running[name] = asyncio.Event()
+                    await let_go.wait()
+            finally:
+                self.here -= 1
 
         tasks = [asyncio.create_task(hold(name)) for name in names]
         await asyncio.sleep(0)
@@ -153,20 +163,21 @@ async def test_a_queue_that_lasts_is_cut_from_its_old_end(metrics: GatewayMetric
     crowd.now = 4.0
     young = await crowd.ask("young 0", "young 1")
     crowd.now = 6.0
-    crowd.admission.check()
+    assert not crowd.is_full
     # From now on as many wait as half of those that run.
     late = await crowd.ask("late")
     assert await reasons(*old, *late) == [OverloadedError] * 4
-    with pytest.raises(OverloadedError, match="too many vector searches at once") as caught:
-        crowd.admission.check()
-    assert 0.05 <= caught.value.retry_after_seconds <= 5
+    assert crowd.is_full
+    message, retry_after_seconds = crowd.admission.refusal()
+    assert message == "too many vector searches at once"
+    assert 0.05 <= retry_after_seconds <= 5
     await crowd.let_go(*"held")
-    crowd.admission.check()
+    assert not crowd.is_full
     await crowd.let_go("young 0", "young 1")
     assert await reasons(*held, *young) == [None] * 6
     sample = registry.registry.get_sample_value
     assert sample("lookalike_gateway_overloaded", {"what": "vector_searches"}) == 1
-    for cause, count in (("stale", 3), ("full", 2)):
+    for cause, count in (("stale", 3), ("full", 1)):
         labels = {"what": "vector_searches", "cause": cause}
         assert sample("lookalike_gateway_refused_total", labels) == count
 
@@ -177,9 +188,33 @@ async def overloaded(metrics: GatewayMetrics) -> tuple[Crowd, list[asyncio.Task[
     tasks = await crowd.ask(*"abc")
     crowd.now = 6.0
     tasks += await crowd.ask("refused")
-    with pytest.raises(OverloadedError):
-        crowd.admission.check()
+    assert crowd.is_full
     return crowd, tasks
+
+
+async def test_an_overload_lasts_while_many_are_refused_unread(metrics: GatewayMetrics) -> None:
+    crowd, tasks = await overloaded(metrics)
+    for crowd.now, refused, lasts in ((7.5, 0, True), (9.0, 50, True), (10.5, 50, False)):
+        crowd.admission.refused_unread = lambda refused=refused: refused
+        await crowd.let_go(*crowd.running)
+        tasks += await crowd.ask("next")
+        assert crowd.admission.is_over is lasts
+    while crowd.running:
+        await crowd.let_go(*crowd.running)
+    await reasons(*tasks)
+
+
+async def test_a_wait_for_the_event_loop_that_lasts_is_an_overload(metrics: GatewayMetrics) -> None:
+    crowd = Crowd(metrics, limit=4)
+    for crowd.now, waited_seconds, is_over in (
+        (0.0, 0.0, False),
+        (4.0, 0.5, False),
+        (5.0, 0.001, False),
+        (9.0, 0.5, False),
+        (10.5, 0.5, True),
+    ):
+        async with crowd.admission.slot(Deadline(5, waited_seconds)):
+            assert crowd.admission.is_over is is_over
 
 
 async def test_an_overload_lasts_while_many_are_refused(metrics: GatewayMetrics) -> None:
@@ -188,8 +223,7 @@ async def test_an_overload_lasts_while_many_are_refused(metrics: GatewayMetrics)
     tasks += await crowd.ask("also refused")
     crowd.now = 9.0
     tasks += await crowd.ask("refused, too")
-    with pytest.raises(OverloadedError):
-        crowd.admission.check()
+    assert crowd.is_full
     await crowd.let_go("a")
     await crowd.let_go("c")
     assert await reasons(*tasks) == [None, OverloadedError, None, *[OverloadedError] * 3]
@@ -201,7 +235,7 @@ async def test_an_overload_is_over_when_nobody_had_to_wait_for_a_while(metrics: 
     await crowd.let_go("c")
     crowd.now = 9.0
     burst = await crowd.ask(*"efgh")
-    crowd.admission.check()
+    assert not crowd.is_full
     for name in "efgh":
         await crowd.let_go(name)
     assert await reasons(*burst) == [None] * 4

@@ -20,7 +20,6 @@ class Machine:
     def __init__(self, cores: float, seed: int = 0, **options: float) -> None:
         self.cores = cores
         self.now = 0.0
-        self.idle_share = 1.0
         self.random = random.Random(seed)
         self.alone_seconds = ALONE_SECONDS
         bounds = {"least": 2, "most": 200, "slowdown": 2.0, **options}
@@ -28,7 +27,6 @@ class Machine:
             int(bounds["least"]),
             int(bounds["most"]),
             bounds["slowdown"],
-            lambda: self.idle_share,
             clock=lambda: self.now,
         )
 
@@ -63,20 +61,6 @@ def test_it_follows_when_requests_become_dearer_or_cheaper_under_overload() -> N
     for machine.alone_seconds in (5 * ALONE_SECONDS, ALONE_SECONDS):
         machine.answer(30_000)
         assert 10 <= machine.limit.value <= 22
-
-
-def test_it_shrinks_where_the_process_itself_is_full() -> None:
-    machine = Machine(40.0)
-    machine.answer(6000)
-    machine.idle_share = 0.01
-    machine.answer(6000)
-    assert machine.limit.value <= 4
-    machine.idle_share = 0.07
-    machine.answer(2000)
-    assert machine.limit.value <= 4
-    machine.idle_share = 0.5
-    machine.answer(6000)
-    assert machine.limit.value > 40
 
 
 def test_it_does_not_move_while_there_is_room() -> None:

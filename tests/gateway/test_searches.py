@@ -50,10 +50,28 @@ async def test_a_search_takes_a_slot_of_its_kind(request_: search_pb2.SearchRequ
     assert [one for one, count in running.items() if count] == [what]
 
 
+class Limits:
+    """Keeps what a limiter of the server is given."""
+
+    most: int | None = None
+
+    def limit(self, most: int, message: str, retry_after_seconds: float) -> None:
+        self.most = most
+        assert message.startswith("too many")
+        assert retry_after_seconds > 0
+
+    def lift(self) -> None:
+        self.most = None
+
+    def refused(self) -> int:
+        return 0
+
+
 @pytest.mark.parametrize("others", [False, True])
 async def test_photos_are_refused_unread_while_nothing_else_comes(others: bool) -> None:
     settings = GatewaySettings(data_folder=Path(), max_searches=1, search_burst_seconds=0.01)
-    searches = SearchAdmission(settings, GatewayMetrics(Metrics()))
+    searches, limits = SearchAdmission(settings, GatewayMetrics(Metrics())), Limits()
+    searches.refuse_by(limits)  # type: ignore[arg-type]
     photo = search_pb2.SearchRequest(query=BY_PHOTO)
 
     async def wait() -> None:
@@ -62,16 +80,15 @@ async def test_photos_are_refused_unread_while_nothing_else_comes(others: bool) 
 
     async with searches.slot(photo, Deadline(60)):
         waiting = [asyncio.create_task(wait())]
-        while not searches._by_photo._is_over:
+        while not searches._by_photo.is_over:
             waiting.append(asyncio.create_task(wait()))
             await asyncio.sleep(0.004)
         if others:
             async with searches.slot(search_pb2.SearchRequest(query=BY_ITEM), Deadline(5)):
                 pass
-            searches.check()
+            assert limits.most is None
         else:
-            with pytest.raises(OverloadedError):
-                searches.check()
+            assert limits.most == 2, "one that runs and one that waits"
     await asyncio.gather(*waiting, return_exceptions=True)
 
 

@@ -113,7 +113,7 @@ async def serve() -> AsyncIterator[Serve]:
     async def start(options: dict[str, Any] | None = None, **settings: Any) -> Running:
         probe = Probe()
 
-        def add(server: grpc.aio.Server) -> None:
+        def add(server: Any) -> None:
             search_pb2_grpc.add_SearchServiceServicer_to_server(probe, server)
             catalog_pb2_grpc.add_CatalogServiceServicer_to_server(probe, server)
 

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import structlog
 
-from lookalike.runtime.calls import Calls
+from lookalike.runtime.front import Front
 from lookalike.runtime.logs import QueuedLines, Throttle, configure_logging, dropped_lines
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.process_metrics import ProcessMetrics
+from lookalike.runtime.settings import ServerSettings
 
 LINES = 12_000
 """Far more than a pipe and the queue hold."""
@@ -82,7 +83,7 @@ def test_a_stalled_reader_stops_nobody_and_learns_what_it_missed(configure: Conf
     dropped = dropped_lines()
     assert reader.handler.dropped == dropped > 0
     registry = Metrics()
-    ProcessMetrics(registry, "probe", Calls(1, 1, 1))
+    ProcessMetrics(registry, "probe", Front([], ServerSettings()))
     assert registry.registry.get_sample_value("lookalike_log_lines_dropped_total") == dropped
     lines = reader.lines_until("log_lines_dropped")
     written = [line["number"] for line in lines if line["event"] == "line"]

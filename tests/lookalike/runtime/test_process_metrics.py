@@ -15,9 +15,10 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.parser import text_string_to_metric_families
 
 from lookalike import __version__
-from lookalike.runtime.calls import Calls
+from lookalike.runtime.front import Front
 from lookalike.runtime.metrics import Metrics, MetricsServer, Read, Value
 from lookalike.runtime.process_metrics import ProcessMetrics
+from lookalike.runtime.settings import ServerSettings
 from lookalike.v1 import search_pb2
 from lookalike.wire.channel import RETRY_KEY
 
@@ -34,7 +35,7 @@ def samples(metrics: Metrics) -> dict[str, list[Any]]:
 
 
 def process_metrics(metrics: Metrics) -> ProcessMetrics:
-    return ProcessMetrics(metrics, "probe", Calls(1, 1, 1))
+    return ProcessMetrics(metrics, "probe", Front([], ServerSettings()))
 
 
 def test_the_build_shows() -> None:
@@ -87,9 +88,13 @@ async def test_retried_and_refused_calls_are_counted(serve: Serve) -> None:
         await asyncio.gather(search(search_pb2.SearchRequest(), metadata=metadata), return_exceptions=True)
     value = running.runner._metrics.registry.get_sample_value
     assert value("lookalike_retried_calls_total", {"grpc_method": "Search"}) == 2
-    running.runner._calls._limits["call"] = 0
+    running.probe.behaviour = "wait"
+    waiting = asyncio.create_task(running.call())
+    await running.probe.entered.wait()
     with pytest.raises(grpc.aio.AioRpcError):
         await search(search_pb2.SearchRequest())
+    running.probe.release.set()
+    await waiting
     assert value("lookalike_calls_refused_total", {"kind": "call", "cause": "too_many"}) == 1
     assert value("lookalike_calls_in_progress", {"kind": "call"}) == 0
 

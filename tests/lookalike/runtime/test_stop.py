@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
-from lookalike import limits
 from lookalike.errors import LookalikeError, Reason, UnavailableError
 from lookalike.runtime import server
 from lookalike.runtime.metrics import Metrics
@@ -48,7 +47,7 @@ async def test_waiting_and_untaken_calls_learn_that_the_server_stops(serve: Serv
     await running.runner.stop()
     stopped = True
     await asyncio.gather(*callers)
-    assert outcomes.keys() == {"OK", Reason.SHUTTING_DOWN, "UNAVAILABLE"}
+    assert {"OK", "UNAVAILABLE"} <= outcomes.keys() <= {"OK", Reason.SHUTTING_DOWN, "UNAVAILABLE"}
 
 
 async def test_calls_that_outlast_the_grace_time_learn_that_the_server_stops(serve: Serve) -> None:
@@ -79,28 +78,15 @@ async def test_calls_after_the_drain_wait_for_nothing(serve: Serve) -> None:
     assert await outcome(running) == "UNAVAILABLE"
 
 
-async def test_a_peer_that_hangs_does_not_keep_a_server_without_calls(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_peer_that_hangs_does_not_keep_a_server_without_calls(serve: Serve) -> None:
     running = await serve(stop_grace_seconds=3600, keepalive_timeout_seconds=3600)
     assert await outcome(running) == "OK"
     preface, empty_settings = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
     reader, writer = await asyncio.open_connection("127.0.0.1", running.runner.port)
     writer.write(preface + empty_settings)
     assert await reader.read(1), "the server waits for the peer to confirm its settings"
-    grpc_server = running.runner._server
-    assert grpc_server
-    graces: list[float | None] = []
-    stop = grpc_server.stop
-
-    async def noted(grace: float | None) -> None:
-        await stop(grace)
-        graces.append(grace)
-
-    monkeypatch.setattr(grpc_server, "stop", noted)
-    await running.runner.stop()
-    # gRPC by itself waits for 20 s.
-    assert graces[0] is None
+    async with asyncio.timeout(60):
+        await running.runner.stop()
     writer.close()
 
 
@@ -129,21 +115,18 @@ async def test_the_first_failure_in_the_background_ends_all() -> None:
     assert ended == ["lasts"]
 
 
-@pytest.mark.parametrize("seconds", [1, server.MAX_UNTAKEN_SECONDS], ids=["gRPC", "ours"])
-async def test_calls_may_wait_for_their_handler_until_their_deadline(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, seconds: int
-) -> None:
-    """gRPC ends them, without a reason, when they have waited for 30 s; a limit of 1 s shows it sooner."""
-    monkeypatch.setattr(server, "MAX_UNTAKEN_SECONDS", seconds)
+async def test_calls_wait_for_the_event_loop_until_their_deadline(serve: Serve) -> None:
     running = await serve()
-    outcomes: list[Reason | str] = []
-    # Where all calls were taken before the first one blocked the others, none was left to wait: try again.
-    while not outcomes or (seconds < limits.MAX_DEADLINE_SECONDS and len(outcomes) < 100):
-        running.probe.behaviour = "block"
-        outcomes += await asyncio.gather(*(outcome(running) for _ in range(20)))
-        if "CANCELLED" in outcomes:
-            break
-    if seconds < limits.MAX_DEADLINE_SECONDS:
-        assert "CANCELLED" in outcomes
-    else:
-        assert outcomes == ["OK"] * 20
+    running.probe.behaviour = "block"
+    assert await asyncio.gather(*(outcome(running) for _ in range(20))) == ["OK"] * 20
+
+
+async def test_a_call_whose_deadline_passes_meanwhile_says_so(serve: Serve) -> None:
+    running = await serve()
+    running.probe.behaviour = "wait"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await running.call(timeout=0.2)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    async with asyncio.timeout(30):
+        while await running.handled() != {"DEADLINE_EXCEEDED": 1}:
+            await asyncio.sleep(0.01)
