@@ -54,6 +54,7 @@ class SearchPort:
             max_connection_age_seconds=settings.max_connection_age_seconds,
             stage_bounds=STAGE_BUCKETS,
             call_bounds=LATENCY_BUCKETS,
+            trace_sample_ratio=settings.trace_sample_ratio if settings.trace_endpoint else None,
         )
         search_port_metrics.join(metrics, self._port)
         self._tracing: Tracing | None = None
@@ -136,6 +137,7 @@ def _answered(trace: _native.PortTrace) -> AnsweredCall:
         attributes["codes_scanned"] = trace["codes_scanned"]
     return AnsweredCall(
         path=trace["method"],
+        trace_id=trace["trace_id"],
         headers={name: value for name, value in headers.items() if value is not None},
         begun_ns=trace["begun_ns"],
         seconds=trace["took_seconds"],

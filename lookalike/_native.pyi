@@ -137,7 +137,8 @@ _Histogram = tuple[list[int], float]
 @type_check_only
 class PortTrace(TypedDict):
     method: str
-    traceparent: str
+    trace_id: int
+    traceparent: str | None
     tracestate: str | None
     request_id: str
     begun_ns: int
@@ -181,6 +182,7 @@ class SearchPort:
         max_connection_age_seconds: float,
         stage_bounds: Sequence[float],
         call_bounds: Sequence[float],
+        trace_sample_ratio: float | None,
     ) -> SearchPort: ...
     def bind(self, address: str, port: int) -> int: ...
     def publish(

@@ -29,6 +29,8 @@ _EXPORT_SECONDS = 5
 _OFF: AbstractContextManager[Mapping[str, str]] = nullcontext({})
 _Value = str | int | float
 _current: ContextVar[TracedCall | None] = ContextVar("traced_call", default=None)
+_decided: ContextVar[int] = ContextVar("decided_trace_id", default=0)
+"""The id of the next trace that begins, where something outside of Python has chosen it; 0: a new one."""
 _untraced: ContextVar[AbstractContextManager[Mapping[str, str]]] = ContextVar("untraced", default=_OFF)
 """What :func:`outgoing` returns where no sampled call is being answered."""
 
@@ -184,7 +186,8 @@ class AnsweredCall:
 
     Attributes:
         path: ``/service/method``.
-        headers: What the caller sent of its trace.
+        trace_id: Of its trace, which it is sampled by if that begins with it.
+        headers: What the caller sent of its trace; empty: it begins with this call.
         begun_ns: When it began, since 1970.
         seconds: How long it took.
         stages_after_seconds: From its beginning to that of its first stage.
@@ -195,6 +198,7 @@ class AnsweredCall:
     """
 
     path: str
+    trace_id: int
     headers: Mapping[str, str]
     begun_ns: int
     seconds: float
@@ -269,16 +273,18 @@ class Tracing:
         return call
 
     def record(self, call: AnsweredCall) -> None:
-        """Makes the span of a call that has ended, if its caller samples it."""
+        """Makes the span of a call that has ended, if its caller or its trace's id samples it."""
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         parent = TraceContextTextMapPropagator().extract(call.headers)
         name = call.path.removeprefix("/")
         attributes = {**_rpc(name), **_own(call.attributes)}
+        token = _decided.set(call.trace_id)
         span = self._tracer.start_span(
             name, parent, SpanKind.SERVER, attributes=attributes, start_time=call.begun_ns
         )
+        _decided.reset(token)
         after_ns = round(call.stages_after_seconds * 1e9)
         _add_stages(self._tracer, span, call.begun_ns + after_ns, call.stages)
         _set_outcome(span, call.code, call.failure)
@@ -307,6 +313,7 @@ def open_tracing(name: str, settings: ServerSettings, **resource: str | int) -> 
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
         from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
     except ImportError:
         raise InvalidInputError(
@@ -314,11 +321,17 @@ def open_tracing(name: str, settings: ServerSettings, **resource: str | int) -> 
             reason=Reason.CONFIG_INVALID,
             field="trace_endpoint",
         ) from None
+
+    class Ids(RandomIdGenerator):
+        def generate_trace_id(self) -> int:
+            return _decided.get() or super().generate_trace_id()
+
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(settings.trace_sample_ratio)),
         resource=Resource.create(
             {"service.name": f"lookalike-{name}", "service.version": version("lookalike"), **resource}
         ),
+        id_generator=Ids(),
         shutdown_on_exit=False,
     )
     exporter = OTLPSpanExporter(settings.trace_endpoint, timeout=_EXPORT_SECONDS)

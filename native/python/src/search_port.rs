@@ -10,6 +10,7 @@ use lookalike_serve::port::call::Limits;
 use lookalike_serve::port::events::{Defect, Event, Trace};
 use lookalike_serve::port::metrics::{Method, Refusal, Stage};
 use lookalike_serve::port::registry::{Identity, Published};
+use lookalike_serve::port::sampling::Sampling;
 use lookalike_serve::port::vectors::{Rows, Vectors};
 use lookalike_serve::port::{Options, Port};
 use numpy::PyReadonlyArray2;
@@ -31,7 +32,8 @@ type PyEvents = (Vec<(&'static str, String, String)>, Vec<PyTrace>);
 #[derive(IntoPyObject)]
 struct PyTrace {
     method: &'static str,
-    traceparent: String,
+    trace_id: u128,
+    traceparent: Option<String>,
     tracestate: Option<String>,
     request_id: String,
     begun_ns: u64,
@@ -46,10 +48,12 @@ struct PyTrace {
 impl From<Trace> for PyTrace {
     fn from(trace: Trace) -> Self {
         let begun = trace.begun.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (traceparent, tracestate) = trace.origin.parent.unzip();
         Self {
             method: trace.method,
-            traceparent: trace.parent.0,
-            tracestate: trace.parent.1,
+            trace_id: trace.origin.trace_id,
+            traceparent,
+            tracestate: tracestate.flatten(),
             request_id: trace.request_id,
             begun_ns: begun.as_nanos() as u64,
             took_seconds: trace.took.as_secs_f64(),
@@ -97,7 +101,7 @@ impl SearchPort {
     #[pyo3(signature = (
         *, identity, unloaded, search_threads, max_waiting, max_calls, max_request_bytes, max_message_bytes,
         position_wait_seconds, keepalive_seconds, keepalive_timeout_seconds, max_connection_age_seconds,
-        stage_bounds, call_bounds
+        stage_bounds, call_bounds, trace_sample_ratio
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -114,6 +118,7 @@ impl SearchPort {
         max_connection_age_seconds: f64,
         stage_bounds: Vec<f64>,
         call_bounds: Vec<f64>,
+        trace_sample_ratio: Option<f64>,
     ) -> PyResult<Self> {
         let age = seconds(max_connection_age_seconds)?;
         let options = Options {
@@ -127,6 +132,7 @@ impl SearchPort {
             keepalive: (seconds(keepalive_seconds)?, seconds(keepalive_timeout_seconds)?),
             connection_age: (!age.is_zero()).then_some(age),
             bounds: (stage_bounds, call_bounds),
+            sampling: Sampling::new(trace_sample_ratio),
         };
         Port::new(options).map(Self).map_err(|error| PyOSError::new_err(error.to_string()))
     }

@@ -32,11 +32,16 @@ pub fn request_id(headers: &HeaderMap) -> HeaderValue {
 
 /// A new request id.
 pub fn new_id() -> HeaderValue {
+    HeaderValue::from_str(&format!("{:032x}", random())).expect("hexadecimal digits")
+}
+
+/// Bits that nobody can foresee, or has had before.
+pub fn random() -> u128 {
     static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::new(), RandomState::new()]);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let number = COUNT.fetch_add(1, Relaxed);
     let [high, low] = [KEYS[0].hash_one(number), KEYS[1].hash_one(number)];
-    HeaderValue::from_str(&format!("{high:016x}{low:016x}")).expect("hexadecimal digits")
+    u128::from(high) << 64 | u128::from(low)
 }
 
 /// The time that the caller gives.

@@ -10,14 +10,12 @@ use tonic::Code;
 use super::events::{Event, Events, Trace};
 use super::health::Ended;
 use super::metrics::{Method, Metrics, Refusal};
-use crate::caller::{code_of_cancelled, is_retry, request_id, timeout};
+use super::sampling::{Origin, Sampling};
+use crate::caller::{code_of_cancelled, is_retry, random, request_id, timeout};
 use crate::failure::Failure;
 use crate::wire::trailers;
 
 const MAX_PROBES: i64 = 1_000;
-/// W3C Trace Context: the version, the trace, the caller's span, flags of which the lowest bit says "sampled".
-const TRACE_PARENT: &str = "traceparent";
-const TRACE_STATE: &str = "tracestate";
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// What calls may take together.
@@ -42,19 +40,26 @@ pub struct Call {
     counted: bool,
     bytes: u64,
     events: Arc<Events>,
-    /// Of a call whose caller traces it.
+    /// Of a call that is traced.
     pub trace: Option<Box<Trace>>,
 }
 
 impl Call {
     /// Begins one.
-    pub fn begin(metrics: &Arc<Metrics>, events: &Arc<Events>, method: Method, headers: &HeaderMap) -> Self {
+    pub fn begin(
+        metrics: &Arc<Metrics>,
+        events: &Arc<Events>,
+        sampling: Sampling,
+        method: Method,
+        headers: &HeaderMap,
+    ) -> Self {
         let start = Instant::now();
         if is_retry(headers) {
             metrics.retried[method as usize].fetch_add(1, Relaxed);
         }
         let request_id = request_id(headers);
-        let trace = (method == Method::Search).then(|| trace(headers, method, &request_id)).flatten();
+        let origin = (method == Method::Search).then(|| sampling.origin(headers, random)).flatten();
+        let trace = origin.map(|origin| begun(origin, method, &request_id));
         let deadline = timeout(headers).and_then(|timeout| start.checked_add(timeout));
         Self {
             metrics: Arc::clone(metrics),
@@ -165,40 +170,17 @@ impl Drop for Call {
     }
 }
 
-/// The beginning of a call's trace, if its caller wants one.
-fn trace(headers: &HeaderMap, method: Method, request_id: &HeaderValue) -> Option<Box<Trace>> {
-    let parent = headers.get(TRACE_PARENT)?.to_str().ok()?;
-    let flags = u8::from_str_radix(parent.split('-').nth(3)?, 16).ok()?;
-    let state = headers.get(TRACE_STATE).and_then(|state| state.to_str().ok());
-    (flags & 1 == 1).then(|| {
-        Box::new(Trace {
-            method: method.path(),
-            parent: (parent.to_owned(), state.map(str::to_owned)),
-            request_id: request_id.to_str().unwrap_or_default().to_owned(),
-            begun: SystemTime::now(),
-            took: Duration::ZERO,
-            stages: (Duration::ZERO, vec![]),
-            scanned: None,
-            code: Code::Unknown,
-            failure: None,
-        })
+/// The beginning of a traced call's trace.
+fn begun(origin: Origin, method: Method, request_id: &HeaderValue) -> Box<Trace> {
+    Box::new(Trace {
+        method: method.path(),
+        origin,
+        request_id: request_id.to_str().unwrap_or_default().to_owned(),
+        begun: SystemTime::now(),
+        took: Duration::ZERO,
+        stages: (Duration::ZERO, vec![]),
+        scanned: None,
+        code: Code::Unknown,
+        failure: None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_is_traced_if_its_caller_says_so() {
-        let traced = |parent: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(TRACE_PARENT, HeaderValue::from_static(parent));
-            trace(&headers, Method::Search, &HeaderValue::from_static("id")).is_some()
-        };
-        assert!(traced("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
-        assert!(!traced("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"));
-        assert!(!traced("00-0af7651916cd43dd8448eb211c80319c"));
-        assert!(!traced("sampled"));
-    }
 }

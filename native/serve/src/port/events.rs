@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use tonic::Code;
 
+use super::sampling::Origin;
+
 /// Events that wait at most; more are dropped.
 const MOST: usize = 1_024;
 
@@ -21,13 +23,13 @@ pub struct Defect {
     pub problem: String,
 }
 
-/// A call whose caller traces it.
+/// A call that is traced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trace {
     /// `/service/method`.
     pub method: &'static str,
-    /// The caller's `traceparent` and `tracestate`.
-    pub parent: (String, Option<String>),
+    /// The trace that it is part of.
+    pub origin: Origin,
     /// The call's request id.
     pub request_id: String,
     /// When it began.

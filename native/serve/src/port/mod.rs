@@ -4,7 +4,7 @@
 //!
 //! | step | module |
 //! |---|---|
-//! | request id, limits, what is counted | [`call`], [`metrics`] |
+//! | request id, limits, what is counted and traced | [`call`], [`metrics`], [`sampling`] |
 //! | the message | [`wire`] |
 //! | is it meant for this shard, which generation | [`checks`], [`registry`] |
 //! | its options and filters | [`checks`], [`filters`] |
@@ -22,6 +22,7 @@ pub mod hits;
 pub mod metrics;
 pub mod pool;
 pub mod registry;
+pub mod sampling;
 pub mod search;
 pub mod service;
 pub mod text;
@@ -43,6 +44,7 @@ use health::Health;
 use metrics::Metrics;
 use pool::Pool;
 use registry::{Identity, Registry};
+use sampling::Sampling;
 use service::{Server, Shared};
 
 /// Streams that a client may open on a connection; more wait there. The limit of calls refuses earlier, with a reason.
@@ -78,6 +80,8 @@ pub struct Options {
     pub connection_age: Option<Duration>,
     /// Upper bounds of the histograms of stages and of calls, in seconds.
     pub bounds: (Vec<f64>, Vec<f64>),
+    /// Which calls are traced.
+    pub sampling: Sampling,
 }
 
 /// A port that serves from its first [`Port::bind`] to [`Port::stop`].
@@ -106,6 +110,7 @@ impl Port {
             metrics: Arc::new(Metrics::new(&options.bounds.0, &options.bounds.1)),
             events: Arc::default(),
             limits: options.limits,
+            sampling: options.sampling,
             most_message_bytes: options.most_message_bytes,
             position_wait: options.position_wait,
             searches: Pool::start("search", options.search_threads, options.most_waiting)?,

@@ -24,6 +24,7 @@ use super::health::Health;
 use super::metrics::{Method, Metrics, Stage};
 use super::pool::Pool;
 use super::registry::{Generation, Registry};
+use super::sampling::Sampling;
 use super::search::{self, NoAnswer, Work};
 use crate::caller::NOTICED;
 use crate::failure::Failure;
@@ -51,6 +52,8 @@ pub struct Shared {
     pub events: Arc<Events>,
     /// What calls may take together.
     pub limits: Limits,
+    /// Which calls are traced.
+    pub sampling: Sampling,
     /// Limit of one message in either direction.
     pub most_message_bytes: usize,
     /// The longest wait for a position of the log.
@@ -104,7 +107,7 @@ impl Shared {
             return Status::unimplemented(format!("{name} is not served on the search port")).into_http();
         };
         let (head, body) = request.into_parts();
-        let mut call = Call::begin(&self.metrics, &self.events, method, &head.headers);
+        let mut call = Call::begin(&self.metrics, &self.events, self.sampling, method, &head.headers);
         let (cut, time) = (self.cut.subscribe(), call.remaining());
         let answer = tokio::select! {
             answer = self.answer(method, &mut call, body) => answer,

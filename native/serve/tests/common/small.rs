@@ -12,6 +12,7 @@ use lookalike_core::{Batch, Family, HashIndex, IndexOptions};
 use lookalike_serve::port::Options;
 use lookalike_serve::port::call::Limits;
 use lookalike_serve::port::registry::Identity;
+use lookalike_serve::port::sampling::Sampling;
 use lookalike_serve::v1::{HasherServiceSearchRequest, ShardIdentity};
 
 pub const DIM: usize = 8;
@@ -28,6 +29,7 @@ pub fn options() -> Options {
         keepalive: (Duration::from_secs(30), Duration::from_secs(10)),
         connection_age: None,
         bounds: (vec![0.1], vec![0.1]),
+        sampling: Sampling::new(None),
     }
 }
 
