@@ -43,9 +43,9 @@ class _Counted:
         self._port = port
 
     def stages(self) -> Iterator[Counted]:
-        for stage, exact, (counts, total) in self._port.metrics()["stages"]:
+        for stage, exact, (counts, total, exemplars) in self._port.metrics()["stages"]:
             labels = {"stage": stage, "exact": str(exact).lower()}
-            yield from histogram(labels, STAGE_BUCKETS, counts, total)
+            yield from histogram(labels, STAGE_BUCKETS, counts, total, exemplars)
 
     def codes_scanned(self) -> Iterator[Counted]:
         yield "_total", {}, self._port.metrics()["codes_scanned"]
@@ -62,9 +62,10 @@ class _Counted:
             yield "_total", {**_method(grpc_type, path), "grpc_code": CODES_BY_NUMBER[code].name}, count
 
     def handling(self) -> Iterator[Counted]:
-        for grpc_type, path, (counts, total) in self._port.metrics()["handling"]:
+        for grpc_type, path, (counts, total, exemplars) in self._port.metrics()["handling"]:
             if any(counts):
-                yield from histogram(_method(grpc_type, path), LATENCY_BUCKETS, counts, total)
+                labels = _method(grpc_type, path)
+                yield from histogram(labels, LATENCY_BUCKETS, counts, total, exemplars)
 
     def retried(self) -> Iterator[Counted]:
         for path, count in self._port.metrics()["retried"]:

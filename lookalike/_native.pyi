@@ -131,8 +131,9 @@ class NativeIndex:
     def sample(self, count: int) -> NDArray[np.float32]: ...
     def stats(self) -> _Stats: ...
 
-_Histogram = tuple[list[int], float]
-"""Counts by bucket, not added up, one more than there are bounds; and the sum of the values."""
+_Histogram = tuple[list[int], float, list[tuple[int, int, float, float]]]
+"""Counts by bucket, not added up, one more than there are bounds; the sum of the values; and for each bucket
+that a traced call fell into: its number, and the last such call's trace id, value and seconds since 1970."""
 
 @type_check_only
 class PortTrace(TypedDict):

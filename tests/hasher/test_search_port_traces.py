@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 
 from lookalike.v1 import hasher_pb2
 from lookalike.wire.vectors import to_bytes
@@ -45,6 +46,30 @@ async def _spans(client: Client, collector: Collector) -> list[Span]:
     """Stops the server, which hands over every span, and returns those of searches."""
     await client.stop()
     return [span for span in collector.spans if span.name == METHOD]
+
+
+async def test_durations_name_the_trace_of_a_sampled_search(
+    tmp_path: Path, rows: Any, collector: Collector
+) -> None:
+    flags = {"trace_endpoint": collector.endpoint, "trace_sample_ratio": 0.0}
+    async with serve(tmp_path / "data", **flags) as client:
+        await _fill(client, rows)
+        await _search(client, rows)
+        assert "trace_id" not in openmetrics(client.metrics.registry).decode()
+        await _search(client, rows, f"00-{TRACE}-{CALLER}-01")
+        lines = openmetrics(client.metrics.registry).decode().splitlines()
+    named = [line for line in lines if f'# {{trace_id="{TRACE}"}}' in line]
+    stages = {line.partition('stage="')[2].partition('"')[0] for line in named if "hasher_stage" in line}
+    assert stages == {"position", "queue", "convert", "hash", "probe", "scan", "rerank"}
+    calls = [line for line in named if line.startswith("grpc_server_handling_seconds_bucket")]
+    assert len(calls) == 1
+    assert 'grpc_method="Search"' in calls[0]
+
+
+async def test_without_an_endpoint_nothing_is_sampled(client: Client, rows: Any) -> None:
+    await client.write(upsert(rows, "a"))
+    await _search(client, rows, f"00-{TRACE}-{CALLER}-01")
+    assert "trace_id" not in openmetrics(client.metrics.registry).decode()
 
 
 @pytest.mark.parametrize(("ratio", "begins"), [(0.0, 0), (1.0, 3)])

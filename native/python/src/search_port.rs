@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use lookalike_core::threads::Stop;
 use lookalike_serve::port::call::Limits;
 use lookalike_serve::port::events::{Defect, Event, Trace};
-use lookalike_serve::port::metrics::{Method, Refusal, Stage};
+use lookalike_serve::port::metrics::{Exemplar, Histogram, Method, Reading, Refusal, Stage};
 use lookalike_serve::port::registry::{Identity, Published};
 use lookalike_serve::port::sampling::Sampling;
 use lookalike_serve::port::vectors::{Rows, Vectors};
@@ -27,6 +27,9 @@ type PyRows<'py> = (Vec<u64>, Vec<String>, Vec<u64>, PyReadonlyArray2<'py, f32>)
 
 /// Method, request id and problem of each defect; and calls that are traced.
 type PyEvents = (Vec<(&'static str, String, String)>, Vec<PyTrace>);
+
+/// Counts, sum, and bucket, trace id, value and time of each exemplar.
+type PyHistogram = (Vec<u64>, f64, Vec<(usize, u128, f64, f64)>);
 
 /// See `lookalike_serve::port::events::Trace`.
 #[derive(IntoPyObject)]
@@ -208,11 +211,11 @@ impl SearchPort {
         let (shared, out) = (self.0.shared(), PyDict::new(py));
         let metrics = &shared.metrics;
         let stages = Stage::ALL.into_iter().flat_map(|(stage, name)| {
-            [false, true].map(|exact| (name, exact, metrics.stage(stage, exact).read()))
+            [false, true].map(|exact| (name, exact, histogram(metrics.stage(stage, exact))))
         });
         out.set_item("stages", stages.collect::<Vec<_>>())?;
         let handling =
-            Method::ALL.map(|method| (method.kind(), method.path(), metrics.handling(method).read()));
+            Method::ALL.map(|method| (method.kind(), method.path(), histogram(metrics.handling(method))));
         out.set_item("handling", handling.to_vec())?;
         let handled = metrics.handled().into_iter();
         let handled = handled.map(|((method, code), count)| (method.kind(), method.path(), code, count));
@@ -239,6 +242,15 @@ impl SearchPort {
         out.set_item("events_dropped", shared.events.dropped())?;
         Ok(out)
     }
+}
+
+fn histogram(read: &Histogram) -> PyHistogram {
+    let Reading { counts, sum, exemplars } = read.read();
+    let seen = |(bucket, seen): (usize, Exemplar)| {
+        let at = seen.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        (bucket, seen.trace_id, seen.value, at.as_secs_f64())
+    };
+    (counts, sum, exemplars.into_iter().map(seen).collect())
 }
 
 fn seconds(value: f64) -> PyResult<Duration> {

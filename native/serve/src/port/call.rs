@@ -129,6 +129,11 @@ impl Call {
         self.request_id.to_str().unwrap_or_default()
     }
 
+    /// The id of its trace, if it is traced.
+    pub fn trace_id(&self) -> Option<u128> {
+        self.trace.as_ref().map(|trace| trace.origin.trace_id)
+    }
+
     /// The time since it began.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
@@ -162,7 +167,7 @@ impl Drop for Call {
         }
         self.metrics.bytes.fetch_sub(self.bytes, Relaxed);
         let (code, took) = (self.code.unwrap_or(code_of_cancelled(self.deadline)), self.start.elapsed());
-        self.metrics.ended(self.method, code, took.as_secs_f64());
+        self.metrics.ended(self.method, code, took.as_secs_f64(), self.trace_id());
         if let Some(mut trace) = self.trace.take() {
             (trace.code, trace.took) = (code, took);
             self.events.add(Event::Trace(trace));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use tonic::Code;
 
@@ -82,6 +83,17 @@ pub enum Refusal {
     TooLarge,
 }
 
+/// A value of a call that is traced.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exemplar {
+    /// The value.
+    pub value: f64,
+    /// The id of the call's trace.
+    pub trace_id: u128,
+    /// When it was counted.
+    pub at: SystemTime,
+}
+
 /// A histogram with fixed upper bounds.
 #[derive(Debug)]
 pub struct Histogram {
@@ -90,26 +102,45 @@ pub struct Histogram {
     counts: Vec<AtomicU64>,
     /// The bits of an `f64`.
     sum: AtomicU64,
+    /// The last of each bucket that has one.
+    exemplars: Mutex<BTreeMap<usize, Exemplar>>,
+}
+
+/// What a histogram has counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// By bucket, not added up.
+    pub counts: Vec<u64>,
+    /// Of all values.
+    pub sum: f64,
+    /// Buckets, with the last value of each that leads to a trace.
+    pub exemplars: Vec<(usize, Exemplar)>,
 }
 
 impl Histogram {
     fn new(bounds: &[f64]) -> Self {
         let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Self { bounds: bounds.to_vec(), counts, sum: AtomicU64::new(0) }
+        Self { bounds: bounds.to_vec(), counts, sum: AtomicU64::new(0), exemplars: Mutex::default() }
     }
 
-    /// Counts one value.
-    pub fn observe(&self, value: f64) {
+    /// Counts one value, of a call with this trace.
+    pub fn observe(&self, value: f64, trace_id: Option<u128>) {
         let at = self.bounds.partition_point(|bound| *bound < value);
         self.counts[at].fetch_add(1, Relaxed);
         let _ =
             self.sum.fetch_update(Relaxed, Relaxed, |bits| Some((f64::from_bits(bits) + value).to_bits()));
+        if let Some(trace_id) = trace_id {
+            let mut exemplars = self.exemplars.lock().unwrap_or_else(PoisonError::into_inner);
+            exemplars.insert(at, Exemplar { value, trace_id, at: SystemTime::now() });
+        }
     }
 
-    /// Counts by bucket, not added up, and the sum of all values.
-    pub fn read(&self) -> (Vec<u64>, f64) {
+    /// What was counted so far.
+    pub fn read(&self) -> Reading {
+        let exemplars = self.exemplars.lock().unwrap_or_else(PoisonError::into_inner);
+        let exemplars = exemplars.iter().map(|(at, exemplar)| (*at, *exemplar)).collect();
         let counts = self.counts.iter().map(|count| count.load(Relaxed)).collect();
-        (counts, f64::from_bits(self.sum.load(Relaxed)))
+        Reading { counts, sum: f64::from_bits(self.sum.load(Relaxed)), exemplars }
     }
 }
 
@@ -167,12 +198,12 @@ impl Metrics {
         &self.handling[method as usize]
     }
 
-    /// Counts a call that has ended.
-    pub fn ended(&self, method: Method, code: Code, seconds: f64) {
+    /// Counts a call that has ended, with its trace.
+    pub fn ended(&self, method: Method, code: Code, seconds: f64, trace_id: Option<u128>) {
         let mut handled = self.handled.lock().unwrap_or_else(PoisonError::into_inner);
         *handled.entry((method, code as i32)).or_default() += 1;
         drop(handled);
-        self.handling(method).observe(seconds);
+        self.handling(method).observe(seconds, trace_id);
     }
 
     /// Calls that have ended, by method and the number of their code.
@@ -194,10 +225,22 @@ mod tests {
     fn a_value_on_a_bound_is_below_it() {
         let histogram = Histogram::new(&[0.1, 1.0]);
         for value in [0.05, 0.1, 0.2, 1.5, 7.0] {
-            histogram.observe(value);
+            histogram.observe(value, None);
         }
-        let (counts, sum) = histogram.read();
-        assert_eq!(counts, [2, 1, 2]);
-        assert!((sum - 8.85).abs() < 1e-9);
+        let reading = histogram.read();
+        assert_eq!(reading.counts, [2, 1, 2]);
+        assert!((reading.sum - 8.85).abs() < 1e-9);
+        assert_eq!(reading.exemplars, []);
+    }
+
+    #[test]
+    fn a_bucket_keeps_its_last_value_with_a_trace() {
+        let histogram = Histogram::new(&[0.1, 1.0]);
+        for (value, trace_id) in [(0.2, Some(1)), (0.3, Some(2)), (0.4, None), (7.0, Some(3))] {
+            histogram.observe(value, trace_id);
+        }
+        let kept = histogram.read().exemplars.into_iter();
+        let kept: Vec<_> = kept.map(|(bucket, kept)| (bucket, kept.value, kept.trace_id)).collect();
+        assert_eq!(kept, [(1, 0.3, 2), (2, 7.0, 3)]);
     }
 }

@@ -172,14 +172,14 @@ impl Shared {
             .map_or(self.position_wait, |remaining| self.position_wait.min(remaining.mul_f64(WAIT_SHARE)));
         let reached = generation.reach(&request.min_positions, most).await;
         let waited = waits.elapsed();
-        self.metrics.stage(Stage::Position, exact).observe(waited.as_secs_f64());
+        self.metrics.stage(Stage::Position, exact).observe(waited.as_secs_f64(), call.trace_id());
         reached?;
         let query = query_of(request, &generation.model_version, generation.index.options().dim);
         let converted = begun.elapsed().saturating_sub(waited);
         match query {
             Ok(query) => self.run(generation, query, converted, call).await,
             Err(failure) => {
-                self.metrics.stage(Stage::Convert, exact).observe(converted.as_secs_f64());
+                self.metrics.stage(Stage::Convert, exact).observe(converted.as_secs_f64(), call.trace_id());
                 Err(failure)
             }
         }
@@ -214,10 +214,10 @@ impl Shared {
             return Err(Failure::overloaded("too many searches wait for a thread", RETRY_AFTER));
         }
         let Ok((answer, waited, took)) = answer.await else { return Err(Failure::shutting_down()) };
-        self.metrics.stage(Stage::Queue, exact).observe(waited.as_secs_f64());
+        self.metrics.stage(Stage::Queue, exact).observe(waited.as_secs_f64(), call.trace_id());
         let problem = match answer {
             Ok(Ok((answer, work))) => {
-                let stages = self.observe(&work, exact, converted, took);
+                let stages = self.observe(&work, exact, converted, took, call.trace_id());
                 if let Some(trace) = &mut call.trace {
                     trace.stages.1 = [("queue", waited.as_secs_f64())].into_iter().chain(stages).collect();
                     trace.scanned = Some(work.scanned);
@@ -247,6 +247,7 @@ impl Shared {
         exact: bool,
         converted: Duration,
         took: Duration,
+        trace_id: Option<u128>,
     ) -> [(&'static str, f64); 5] {
         let (metrics, seconds) = (&self.metrics, work.seconds);
         let engine = [
@@ -256,9 +257,9 @@ impl Shared {
             (Stage::Rerank, "rerank", seconds.rerank),
         ];
         let rest = (took.as_secs_f64() - engine.iter().map(|(.., seconds)| seconds).sum::<f64>()).max(0.0);
-        metrics.stage(Stage::Convert, exact).observe(converted.as_secs_f64() + rest);
+        metrics.stage(Stage::Convert, exact).observe(converted.as_secs_f64() + rest, trace_id);
         for (stage, _, seconds) in engine {
-            metrics.stage(stage, exact).observe(seconds);
+            metrics.stage(stage, exact).observe(seconds, trace_id);
         }
         metrics.scanned.fetch_add(work.scanned, Relaxed);
         metrics.probed.fetch_add(work.probed, Relaxed);
