@@ -5,11 +5,13 @@ Every failure leaves here as a :class:`lookalike.errors.LookalikeError`, without
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway.peers import UnreachableError
 from lookalike.errors import (
@@ -22,6 +24,7 @@ from lookalike.errors import (
 )
 from lookalike.runtime.tracing import outgoing
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, hasher_pb2, hasher_pb2_grpc
+from lookalike.wire.channel import open_channel
 from lookalike.wire.status import described_error, error_from_rpc
 
 _Response = TypeVar("_Response")
@@ -112,6 +115,50 @@ class GrpcShard:
                 "the shard",
                 Reason.SHARD_UNAVAILABLE,
             )
+
+
+class GrpcSearchPorts:
+    """The search ports of all shards, at the other ends of channels of their own.
+
+    Args:
+        addresses: Shard → ``host:port`` of each of its replicas, in the order of the shards' numbers.
+    """
+
+    def __init__(self, addresses: Sequence[Sequence[str]]) -> None:
+        self._channels = [[open_channel(address) for address in replicas] for replicas in addresses]
+
+    async def failures(self, *, timeout_seconds: float) -> dict[int, LookalikeError]:
+        """See :class:`gateway.peers.SearchPorts`; one replica that answers is enough."""
+        found = await asyncio.gather(*(_failure_of_all(one, timeout_seconds) for one in self._channels))
+        return {shard: failure for shard, failure in enumerate(found) if failure}
+
+    async def close(self) -> None:
+        """Closes the channels."""
+        for channel in (channel for replicas in self._channels for channel in replicas):
+            await channel.close()
+
+
+async def _failure_of_all(
+    replicas: Sequence[grpc.aio.Channel], timeout_seconds: float
+) -> LookalikeError | None:
+    failures = await asyncio.gather(*(_failure_of(channel, timeout_seconds) for channel in replicas))
+    return next(iter(failures)) if all(failures) else None
+
+
+async def _failure_of(channel: grpc.aio.Channel, timeout_seconds: float) -> LookalikeError | None:
+    """Returns why a search port does not answer; whether it serves is for its shard to say."""
+    check = health_pb2_grpc.HealthStub(channel).Check
+    try:
+        await _answer(
+            check(health_pb2.HealthCheckRequest(), timeout=timeout_seconds),
+            "the search port",
+            Reason.SHARD_UNAVAILABLE,
+        )
+    except (UnreachableError, DeadlineError) as failure:
+        return failure
+    except LookalikeError:
+        return None
+    return None
 
 
 async def _answer(call: Awaitable[_Response], peer: str, unavailable: Reason) -> _Response:

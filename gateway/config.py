@@ -69,8 +69,9 @@ class GatewaySettings(FeedingSettings):
     slow_search_seconds: PositiveSeconds = 1.0
     """A search that takes longer is logged with its stages."""
     ready_coverage: float = Field(default=0.5, ge=0, le=1, allow_inf_nan=False)
-    """Share of the shards that must answer, with all their data, for searches and writes to be SERVING. With
-    1, one lost shard takes every gateway out of service, and so all that the other shards could answer."""
+    """Share of the shards that must answer, with all their data, for searches and writes to be SERVING; for
+    searches at their search ports, too. With 1, one lost shard takes every gateway out of service, and so all
+    that the other shards could answer."""
     readiness_timeout_seconds: PositiveSeconds = 1.0
     """How long the embedder and each shard have to answer a readiness check."""
     ingest_batch_seconds: float = Field(default=60.0, gt=0, le=60, allow_inf_nan=False)

@@ -5,9 +5,10 @@ Implementations raise :class:`lookalike.errors.LookalikeError` only; :mod:`gatew
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, TypeAlias
 
-from lookalike.errors import UnavailableError
+from lookalike.errors import LookalikeError, UnavailableError
 from lookalike.v1 import embedder_pb2, hasher_pb2
 
 ShardRequest: TypeAlias = (
@@ -69,4 +70,12 @@ class Shard(Protocol):
         self, request: hasher_pb2.DescribeRequest, *, timeout_seconds: float
     ) -> hasher_pb2.DescribeResponse:
         """Describes the shard and its generations."""
+        ...
+
+
+class SearchPorts(Protocol):
+    """What answers the searches of all shards, asked whether it answers at all."""
+
+    async def failures(self, *, timeout_seconds: float) -> Mapping[int, LookalikeError]:
+        """Returns shard → why nothing answers its searches, of those where this is so."""
         ...

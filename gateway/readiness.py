@@ -1,14 +1,15 @@
 """Whether the gateway can do its work, service by service, for its health.
 
-Searches and items need enough shards that answer and have all the data that the directory knows of. The
-embedder is needed for photos alone, so losing it takes no service away; nor does a shard that takes no
-writes, which still answers what is read. Both show in the metrics.
+Searches and items need enough shards that answer and have all the data that the directory knows of; searches
+need their search ports to answer, too. The embedder is needed for photos alone, so losing it takes no service
+away; nor does a shard that takes no writes, which still answers what is read. Both show in the metrics.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -17,7 +18,7 @@ from gateway.directory.base import Directory, State
 from gateway.fanout import Shards
 from gateway.metrics import GatewayMetrics
 from gateway.outcome import covers, words_of
-from gateway.peers import Embedder, Shard
+from gateway.peers import Embedder, SearchPorts, Shard
 from lookalike.errors import LookalikeError
 from lookalike.v1 import hasher_pb2
 
@@ -40,6 +41,7 @@ class Readiness:
         directory: Which data the shards should have.
         embedder: For photos.
         shards: All of them; the checks are what shards that stopped answering are probed by.
+        search_ports: Theirs.
         metrics: Where it shows who is up.
         ready_coverage: Share of the shards that must be in order, 0..1.
         timeout_seconds: How long each has to answer.
@@ -50,6 +52,7 @@ class Readiness:
         directory: Directory,
         embedder: Embedder,
         shards: Shards,
+        search_ports: SearchPorts,
         metrics: GatewayMetrics,
         *,
         ready_coverage: float,
@@ -58,29 +61,53 @@ class Readiness:
         self._directory = directory
         self._embedder = embedder
         self._shards = shards
+        self._search_ports = search_ports
         self._metrics = metrics
         self._ready_coverage = ready_coverage
         self._timeout_seconds = timeout_seconds
         self._problems: dict[int, str] = {}
         """Shard → why it cannot do its part."""
+        self._unsearchable: dict[int, str] = {}
+        """Shard → why its searches are not answered."""
         self._checked_at = -_FRESH_SECONDS
         self._noted: list[set[tuple[str, str]]] = [set() for _ in range(shards.count)]
         self._embedder_problem = ""
 
-    async def shards(self) -> str:
-        """Returns "" when searches can be answered and items read, else why not."""
-        if time.monotonic() - self._checked_at >= _FRESH_SECONDS:
-            # One check serves those of several services.
-            self._problems, _ = await asyncio.gather(self._check_shards(), self._check_embedder())
-            self._checked_at = time.monotonic()
-        total = self._shards.count
-        if covers(total - len(self._problems), total, self._ready_coverage):
-            return ""
-        return "; ".join(f"shard {number}: {problem}" for number, problem in sorted(self._problems.items()))
+    async def items(self) -> str:
+        """Returns "" when items can be read, else why not."""
+        await self._check()
+        return self._reason(self._problems)
+
+    async def searches(self) -> str:
+        """Returns "" when searches can be answered, else why not."""
+        await self._check()
+        return self._reason({**self._unsearchable, **self._problems})
 
     async def directory(self) -> str:
         """Returns "" when collections and aliases can be changed, else why not."""
         return await asyncio.to_thread(lambda: self._directory.failure)
+
+    def _reason(self, problems: Mapping[int, str]) -> str:
+        total = self._shards.count
+        if covers(total - len(problems), total, self._ready_coverage):
+            return ""
+        return "; ".join(f"shard {number}: {problem}" for number, problem in sorted(problems.items()))
+
+    async def _check(self) -> None:
+        """Checks everything, unless this was just done: one check serves those of several services."""
+        if time.monotonic() - self._checked_at < _FRESH_SECONDS:
+            return
+        self._problems, self._unsearchable, _ = await asyncio.gather(
+            self._check_shards(), self._check_search_ports(), self._check_embedder()
+        )
+        for number in range(self._shards.count):
+            is_up = number not in self._problems and number not in self._unsearchable
+            self._metrics.checked(f"shard{number}", is_up)
+        self._checked_at = time.monotonic()
+
+    async def _check_search_ports(self) -> dict[int, str]:
+        failures = await self._search_ports.failures(timeout_seconds=self._timeout_seconds)
+        return {number: f"search port {words_of(error)}" for number, error in failures.items()}
 
     async def _check_shards(self) -> dict[int, str]:
         known, ready = self._recorded()
@@ -94,8 +121,6 @@ class Readiness:
             problem = self._problem_of(number, answer, generations)
             if problem:
                 problems[number] = problem
-        for number in range(self._shards.count):
-            self._metrics.checked(f"shard{number}", number not in problems)
         return problems
 
     def _recorded(self) -> tuple[frozenset[str], frozenset[str]]:

@@ -11,7 +11,7 @@ import grpc
 import structlog
 
 from gateway.admission import Admission
-from gateway.clients import GrpcEmbedder, GrpcShard
+from gateway.clients import GrpcEmbedder, GrpcSearchPorts, GrpcShard
 from gateway.config import GatewaySettings
 from gateway.directory.base import Directory, State
 from gateway.directory.lifecycle import Lifecycle
@@ -113,14 +113,15 @@ def build_server(
     writer = Writer(directory, embedder, write_log, writes, memory, measured)
     reader = Reader(directory, shards, max_bytes)
     ingest = Ingest(writer, draining, settings.ingest_batch_seconds, measured)
-    readiness = _readiness(settings, directory, embedder, shards, measured)
+    search_ports = GrpcSearchPorts(searched)
+    readiness = _readiness(settings, directory, embedder, shards, search_ports, measured)
     watch(directory, metrics)
     _warn_of_unfinished(directory)
     search = SearchServicer(pipeline, embedder, shards.count, max_bytes)
     collections = CollectionServicer(directory, Lifecycle(directory, embedder, shards), reader)
     services = [
-        _service("SearchService", search, readiness.shards),
-        _service("CatalogService", CatalogServicer(writer, reader, ingest), readiness.shards),
+        _service("SearchService", search, readiness.searches),
+        _service("CatalogService", CatalogServicer(writer, reader, ingest), readiness.items),
         _service("CollectionService", collections, readiness.directory),
     ]
     runner = ServerRunner(
@@ -130,7 +131,7 @@ def build_server(
         metrics,
         draining=draining,
         background=[drift.run, probe.run],
-        close=[searcher.close],
+        close=[searcher.close, search_ports.close],
     )
     searches.refuse_by(runner.limiter(f"/{_PACKAGE}.SearchService/Search"))
     return runner
@@ -159,12 +160,14 @@ def _readiness(
     directory: Directory,
     embedder: Embedder,
     shards: Shards,
+    search_ports: GrpcSearchPorts,
     measured: GatewayMetrics,
 ) -> Readiness:
     return Readiness(
         directory,
         embedder,
         shards,
+        search_ports,
         measured,
         ready_coverage=settings.ready_coverage,
         timeout_seconds=settings.readiness_timeout_seconds,

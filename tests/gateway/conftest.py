@@ -43,7 +43,7 @@ from lookalike.wire import vectors
 from lookalike.wire.channel import open_channel
 from lookalike.wire.status import status_of
 from tests.gateway.fake_embedder import DIMENSION, FakeEmbedder
-from tests.gateway.search_ports import open_ports
+from tests.gateway.search_ports import SearchPort, open_ports
 
 
 @dataclass
@@ -73,6 +73,7 @@ class FakeShard:
     searched: list[hasher_pb2.HasherServiceSearchRequest] = field(default_factory=list)
     overlooked: set[str] = field(default_factory=set)
     """Item ids that only exact searches find."""
+    search_port: SearchPort = field(init=False, repr=False)
 
     async def _enter(self, target: hasher_pb2.ShardIdentity) -> None:
         if self.hangs:

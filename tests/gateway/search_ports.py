@@ -26,6 +26,8 @@ class SearchPort(hasher_pb2_grpc.HasherServiceServicer, health_pb2_grpc.HealthSe
 
     def __init__(self, shard: FakeShard) -> None:
         self._shard = shard
+        shard.search_port = self
+        self.hangs = False
         self._server = grpc.aio.server()
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         hasher_pb2_grpc.add_HasherServiceServicer_to_server(self, self._server)
@@ -40,7 +42,7 @@ class SearchPort(hasher_pb2_grpc.HasherServiceServicer, health_pb2_grpc.HealthSe
     async def Check(  # noqa: N802
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext
     ) -> health_pb2.HealthCheckResponse:
-        if self._shard.hangs:
+        if self.hangs or self._shard.hangs:
             await asyncio.Event().wait()
         return health_pb2.HealthCheckResponse()
 

@@ -127,6 +127,24 @@ async def test_losing_one_shard_does_not_take_the_gateway_out(start_gateway: Sta
     await _until_status(gateway, "Search", NOT_SERVING)
 
 
+async def test_a_shard_whose_search_port_does_not_answer_is_lost_for_searches(
+    start_gateway: StartGateway,
+) -> None:
+    gateway = await start_gateway(2, ready_coverage=1.0)
+    await _until_status(gateway, "Search", SERVING)
+    port = gateway.shards[1].search_port
+    port.hangs = True
+    await _until_status(gateway, "Search", NOT_SERVING)
+    await _until(gateway, "dependency_up", 0, dependency="shard1")
+    assert (await _statuses(gateway))["Catalog"] == SERVING
+    port.hangs = False
+    await _until_status(gateway, "Search", SERVING)
+    await port.stop()
+    await _until_status(gateway, "Search", NOT_SERVING)
+    assert (await _statuses(gateway))["Catalog"] == SERVING
+    assert gateway.sample("dependency_up", dependency="shard0") == 1
+
+
 async def test_a_shard_without_its_data_is_a_lost_one_until_it_is_repaired(
     start_gateway: StartGateway,
 ) -> None:
