@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -25,20 +26,11 @@ from lookalike.v1 import hasher_pb2
 from lookalike.wire.channel import REQUEST_ID_KEY
 from lookalike.wire.status import error_from_bytes
 
+if TYPE_CHECKING:
+    from lookalike._native import _Failure, _Found
+
 _SEARCH = "lookalike.v1.HasherService/Search"
 _CALL = "search"
-_Failure = tuple[str, bytes]
-_Arrived = tuple[
-    int,
-    list[tuple[bytes, int, float | None, int]],
-    list[int],
-    list[tuple[int, _Failure]],
-    _Failure | None,
-    int,
-    tuple[float, float, float, float],
-    list[tuple[int, float]],
-    float,
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +92,7 @@ class Searcher:
         )
         self._metrics = metrics
         self._shards = range(len(addresses))
-        self._waiting: dict[int, asyncio.Future[_Arrived]] = {}
+        self._waiting: dict[int, asyncio.Future[_Found]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def search(
@@ -165,13 +157,13 @@ class Searcher:
             self._loop.remove_reader(self._native.fileno())
             self._loop = None
 
-    async def _ended(self, search: NativeSearch) -> _Arrived:
+    async def _ended(self, search: NativeSearch) -> _Found:
         """Waits for a search, and ends it if nobody waits for it any more."""
         loop = asyncio.get_running_loop()
         if self._loop is None:
             loop.add_reader(self._native.fileno(), self._take_arrived)
             self._loop = loop
-        future: asyncio.Future[_Arrived] = loop.create_future()
+        future: asyncio.Future[_Found] = loop.create_future()
         self._waiting[search.number] = future
         try:
             return await future
@@ -190,7 +182,7 @@ class Searcher:
             if future and not future.done():
                 future.set_result(found)
 
-    def _found(self, arrived: _Arrived, aside: str) -> Found:
+    def _found(self, arrived: _Found, aside: str) -> Found:
         _, results, answered, failures, mistake, codes_total, stages, took, merge_seconds = arrived
         if mistake:
             raise _error_of(mistake)

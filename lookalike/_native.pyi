@@ -206,7 +206,7 @@ class SearchPort:
     ) -> tuple[list[tuple[str, str, str]], list[PortTrace]] | None: ...
     def metrics(self) -> _PortMetrics: ...
 
-# Documented by `gateway.native_fanout`: the kind of a failure and its encoded google.rpc.Status.
+# The kind of a failure and its encoded google.rpc.Status.
 _Failure = tuple[str, bytes]
 # Number, (encoded hits, hits, best score, codes scanned) of each vector, shards that answered, failures, the
 # caller's mistake, codes in all, seconds of hash, probe, scan and rerank, of the shards, and of merging.
