@@ -32,7 +32,7 @@ use tonic::{Status, server};
 
 const SHARDS: usize = 2;
 const HITS: usize = 10;
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 5;
 const SEARCHES: usize = 2_000;
 const SHARD: &str = "shard";
 const WANTED: Wanted = Wanted { k: HITS, group_by_product: true, min_score: -1.0 };

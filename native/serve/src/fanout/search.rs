@@ -1,12 +1,14 @@
 //! One search of all shards: calls them at once, and waits as long as it is worth while.
 
 use std::collections::HashMap;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::{sleep_until, timeout_at};
 use tonic::metadata::MetadataMap;
 
 use super::failure::{Failure, Kind};
@@ -106,20 +108,22 @@ fn covers(answered: usize, called: usize, share: f64) -> bool {
     answered as f64 + SHARE_TOLERANCE >= share * called as f64
 }
 
-type Outcome = (usize, Result<Answer, Failure>);
-
-/// A call of one shard in progress; it ends when this is dropped, unless it is kept.
+/// A call of one shard in progress; it ends when this is dropped.
 struct Call {
-    task: AbortHandle,
+    number: usize,
     at_work: Arc<AtWork>,
-    is_kept: bool,
+    answer: Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send>>,
 }
 
-impl Drop for Call {
-    fn drop(&mut self) {
-        if !self.is_kept {
-            self.task.abort();
-        }
+/// A call that has ended: the shard, who is at work on it still, and what came of it.
+type Outcome = (usize, Arc<AtWork>, Result<Answer, Failure>);
+
+impl Future for Call {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        let outcome = ready!(self.answer.as_mut().poll(context));
+        Poll::Ready((self.number, Arc::clone(&self.at_work), outcome))
     }
 }
 
@@ -147,18 +151,15 @@ pub async fn search(shards: Arc<[Arc<Shard>]>, patience: Arc<Mutex<Patience>>, s
     let start = Instant::now();
     let mut found = Found::default();
     let mut answers = Vec::with_capacity(shards.len());
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let mut calls = HashMap::with_capacity(shards.len());
+    let calls = FuturesUnordered::new();
     for (number, shard) in shards.iter().enumerate() {
         if shard.is_silent() {
             found.failures.push((number, Failure::new(Kind::Silent)));
         } else {
-            calls.insert(number, begin(number, shard, &patience, &search, start, sender.clone()));
+            calls.push(begin(number, shard, &patience, &search, start));
         }
     }
-    drop(sender);
-    let mut collector =
-        Collector { shards: &shards, patience: &patience, search: &search, start, receiver, calls };
+    let mut collector = Collector { shards: &shards, patience: &patience, search: &search, start, calls };
     found.mistake = collector.collect(&mut found, &mut answers).await;
     if found.mistake.is_none() {
         collector.give_up(&mut found);
@@ -173,7 +174,6 @@ fn begin(
     patience: &Arc<Mutex<Patience>>,
     search: &Search,
     start: Instant,
-    sender: mpsc::UnboundedSender<Outcome>,
 ) -> Call {
     let positions = search.needed.get(&number).cloned().unwrap_or_default();
     let question = Question {
@@ -185,13 +185,8 @@ fn begin(
     let at_work = Arc::new(AtWork::default());
     let hedging = Hedging { patience: Arc::clone(patience), is_aside: search.is_aside };
     let (shard, working) = (Arc::clone(shard), Arc::clone(&at_work));
-    let task = tokio::spawn(async move {
-        let answer = shard.search(&question, &working, hedging);
-        let outcome = tokio::time::timeout_at(question.limit.into(), answer).await;
-        // Nobody may wait any more.
-        let _ = sender.send((number, outcome.unwrap_or_else(|_| Err(Failure::new(Kind::Late)))));
-    });
-    Call { task: task.abort_handle(), at_work, is_kept: false }
+    let answer = Box::pin(async move { shard.search(&question, &working, hedging).await });
+    Call { number, at_work, answer }
 }
 
 struct Collector<'a> {
@@ -199,8 +194,8 @@ struct Collector<'a> {
     patience: &'a Mutex<Patience>,
     search: &'a Search,
     start: Instant,
-    receiver: mpsc::UnboundedReceiver<Outcome>,
-    calls: HashMap<usize, Call>,
+    /// All in this one task: those of a search are too short to be worth one each.
+    calls: FuturesUnordered<Call>,
 }
 
 impl Collector<'_> {
@@ -209,22 +204,24 @@ impl Collector<'_> {
         let limit = self.start + self.search.timeout;
         let called = self.shards.len();
         let mut end = limit;
+        let mut timer = pin!(sleep_until(end.into()));
         let (mut in_grace, mut was_held_up) = (false, false);
         while !self.calls.is_empty() {
-            let is_needed =
-                answers.is_empty() || self.calls.keys().any(|number| self.search.needed.contains_key(number));
+            let is_needed = answers.is_empty()
+                || self.calls.iter().any(|call| self.search.needed.contains_key(&call.number));
             if !in_grace && !is_needed && covers(answers.len(), called, self.search.enough) {
                 end = limit.min(self.end_of_grace());
+                timer.as_mut().reset(end.into());
                 in_grace = true;
             }
-            match tokio::time::timeout_at(end.into(), self.receiver.recv()).await {
-                Ok(Some((number, outcome))) => {
-                    if let Some(mistake) = self.take(number, outcome, found, answers) {
+            tokio::select! {
+                biased;
+                Some(outcome) = self.calls.next() => {
+                    if let Some(mistake) = self.take(outcome, found, answers) {
                         return Some(mistake);
                     }
                 }
-                Ok(None) => break,
-                Err(_) => {
+                () = &mut timer => {
                     let held_up = end.elapsed();
                     if was_held_up || end == limit || held_up < HELD_UP {
                         break;
@@ -232,6 +229,7 @@ impl Collector<'_> {
                     // Answers may have come while this process itself stood still; nobody has looked at them yet.
                     was_held_up = true;
                     end = limit.min(Instant::now() + held_up);
+                    timer.as_mut().reset(end.into());
                 }
             }
         }
@@ -239,19 +237,17 @@ impl Collector<'_> {
     }
 
     fn end_of_grace(&self) -> Instant {
-        let silences = self.calls.keys().map(|number| self.shards[*number].silences()).min().unwrap_or(0);
+        let silences = self.calls.iter().map(|call| self.shards[call.number].silences()).min().unwrap_or(0);
         let patience = lock(self.patience);
         (Instant::now() + patience.grace(silences)).max(self.start + patience.usual())
     }
 
     fn take(
         &mut self,
-        number: usize,
-        outcome: Result<Answer, Failure>,
+        (number, at_work, outcome): Outcome,
         found: &mut Found,
         answers: &mut Vec<(usize, Answer)>,
     ) -> Option<Failure> {
-        let call = self.calls.remove(&number)?;
         match outcome {
             Ok(answer) => {
                 let took = self.start.elapsed();
@@ -264,7 +260,7 @@ impl Collector<'_> {
             Err(failure) if failure.is_callers_mistake() => return Some(failure),
             Err(failure) => {
                 if failure.is_late() {
-                    self.shards[number].gave_up(&call.at_work);
+                    self.shards[number].gave_up(&at_work);
                     found.took.push((number, self.start.elapsed()));
                 }
                 found.failures.push((number, failure));
@@ -275,10 +271,11 @@ impl Collector<'_> {
 
     /// Gives up the calls that are still in progress.
     fn give_up(&mut self, found: &mut Found) {
-        for (number, mut call) in self.calls.drain() {
+        let limit = self.start + self.search.timeout;
+        for Call { number, at_work, answer } in std::mem::take(&mut self.calls) {
             let shard = &self.shards[number];
-            call.is_kept = shard.keeps(&call.task);
-            shard.gave_up(&call.at_work);
+            shard.keep(timeout_at(limit.into(), answer));
+            shard.gave_up(&at_work);
             found.took.push((number, self.start.elapsed()));
             found.failures.push((number, Failure::new(Kind::Late)));
         }

@@ -62,16 +62,14 @@ impl Shard {
         }
     }
 
-    /// Takes a call that nobody waits for any more, and returns whether it goes on.
+    /// Takes a call that nobody waits for any more.
     ///
-    /// One does: if the shard only paused, its answer says so long before the next probe.
-    pub fn keeps(&self, call: &AbortHandle) -> bool {
+    /// One goes on: if the shard only paused, its answer says so long before the next probe.
+    pub fn keep(&self, call: impl Future<Output: Send> + Send + 'static) {
         let mut kept = self.kept.lock().expect("nothing panics while it holds the lock");
-        let is_free = kept.as_ref().is_none_or(AbortHandle::is_finished);
-        if is_free {
-            *kept = Some(call.clone());
+        if kept.as_ref().is_none_or(AbortHandle::is_finished) {
+            *kept = Some(tokio::spawn(call).abort_handle());
         }
-        is_free
     }
 
     /// Asks one replica, and another one where that may help: if the first is slower than `hedge` says, or failed.
