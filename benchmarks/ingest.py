@@ -50,7 +50,7 @@ class Installation:
             flags = (f"--shard={shard}", f"--shard-count={self.shards}")
             data = f"--data-folder={self.folder / f'shard-{shard}'}"
             self.hashers.append(Server("hasher", self.folder, *flags, data, name=f"hasher-{shard}").start())
-        targets = ",".join(hasher.target for hasher in self.hashers)
+        targets = ",".join(hasher.hasher for hasher in self.hashers)
         data = f"--data-folder={self.folder / 'gateway'}"
         self.gateway = Server("gateway", self.folder, f"--hashers={targets}", data).start()
 
