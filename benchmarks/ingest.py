@@ -13,7 +13,7 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,7 @@ class Installation:
 
     folder: Path
     shards: int = SHARDS
+    gateway_flags: Sequence[str] = ()
     hashers: list[Server] = field(default_factory=list)
 
     def start(self) -> None:
@@ -52,7 +53,8 @@ class Installation:
             self.hashers.append(Server("hasher", self.folder, *flags, data, name=f"hasher-{shard}").start())
         targets = ",".join(hasher.hasher for hasher in self.hashers)
         data = f"--data-folder={self.folder / 'gateway'}"
-        self.gateway = Server("gateway", self.folder, f"--hashers={targets}", data).start()
+        peers = (f"--hashers={targets}", "--embedder=127.0.0.1:1", *self.gateway_flags)
+        self.gateway = Server("gateway", self.folder, *peers, data).start()
 
     def stop(self) -> None:
         """Stops what runs."""
@@ -90,10 +92,13 @@ class Vectors:
         vectors = np.repeat(centres, IMAGES_A_PRODUCT, axis=0)[:rows] + 0.5 * noise
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
+    def queries(self, count: int) -> list[search_pb2.Query]:
+        """What is searched for, by vectors."""
+        return [search_pb2.Query(embedding=types_pb2.Embedding(values=q)) for q in self._chunk(count)]
+
     def searches(self, count: int) -> list[bytes]:
         """Encoded searches by vectors."""
-        queries = self._chunk(count)
-        return [encoded(search_pb2.Query(embedding=types_pb2.Embedding(values=q))) for q in queries]
+        return [encoded(query) for query in self.queries(count)]
 
 
 def load(installation: Installation, vectors: Vectors, first: int, count: int) -> dict[str, Any]:
