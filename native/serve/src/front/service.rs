@@ -22,6 +22,9 @@ use crate::wire::receive;
 
 const ENCODING: &str = "grpc-encoding";
 
+/// How a call ends that is not handed over.
+type Refused = Box<Ending>;
+
 /// Answers a request of a connection.
 pub(super) async fn respond(
     shared: Arc<Shared>,
@@ -38,7 +41,7 @@ pub(super) async fn respond(
     let mut arriving = Arriving::begin(&shared, method, &head.headers);
     match arriving.answer(peer, head.headers, body).await {
         Ok(response) => response,
-        Err(ending) => arriving.end(ending),
+        Err(ending) => arriving.end(*ending),
     }
 }
 
@@ -85,7 +88,7 @@ impl<'a> Arriving<'a> {
         peer: SocketAddr,
         headers: HeaderMap,
         body: Incoming,
-    ) -> Result<Response<Answer>, Ending> {
+    ) -> Result<Response<Answer>, Refused> {
         self.admit()?;
         let is_gzip = is_gzip(&headers)?;
         let mut messages = Messages::new(body, self.shared.most_message_bytes, is_gzip);
@@ -112,30 +115,30 @@ impl<'a> Arriving<'a> {
     }
 
     /// Looks whether there is room for it, before anything of it is read.
-    fn admit(&self) -> Result<(), Ending> {
+    fn admit(&self) -> Result<(), Refused> {
         let kind = self.method.served.kind;
         if kind != Kind::Probe && self.shared.is_stopping() {
             return Err(self.refused(Cause::Stopping));
         }
         if let Some(ending) = self.method.refusal() {
             self.shared.counts.count_refusal(kind, Cause::Limited);
-            return Err(ending);
+            return Err(Box::new(ending));
         }
         let full = self.shared.counts.is_full(kind);
         full.map_or(Ok(()), |cause| {
             self.shared.counts.count_refusal(kind, cause);
             // What is there already is too much, whatever the size of this one.
-            Err(refusal(kind, Cause::TooMany))
+            Err(Box::new(refusal(kind, Cause::TooMany)))
         })
     }
 
-    fn refused(&self, cause: Cause) -> Ending {
+    fn refused(&self, cause: Cause) -> Refused {
         let kind = self.method.served.kind;
         self.shared.counts.count_refusal(kind, cause);
-        refusal(kind, cause)
+        Box::new(refusal(kind, cause))
     }
 
-    async fn receive(&mut self, messages: &mut Messages<Incoming>) -> Result<Bytes, Ending> {
+    async fn receive(&mut self, messages: &mut Messages<Incoming>) -> Result<Bytes, Refused> {
         let (shared, deadline) = (self.shared, self.deadline);
         let is_counted = self.method.served.kind == Kind::Call;
         let taken = &mut self.request_bytes;
@@ -146,8 +149,8 @@ impl<'a> Arriving<'a> {
             if shared.counts.take_bytes(bytes) { Ok(()) } else { Err(Failure::shutting_down()) }
         };
         let received = in_time(deadline, receive(messages, shared.idle, accept)).await;
-        received.ok_or_else(Ending::late)?.map_err(|error| match error {
-            NotReceived::Status(status) => Ending::from(&status),
+        received.ok_or_else(|| Box::new(Ending::late()))?.map_err(|error| match error {
+            NotReceived::Status(status) => Box::new(Ending::from(&status)),
             NotReceived::Refused(_) => self.refused(Cause::TooLarge),
         })
     }
@@ -159,7 +162,7 @@ impl<'a> Arriving<'a> {
         headers: HeaderMap,
         request: Bytes,
         requests: Option<Messages<Incoming>>,
-    ) -> Result<Driver, Ending> {
+    ) -> Result<Driver, Refused> {
         if !self.shared.counts.enter(self.method) {
             return Err(self.refused(Cause::TooMany));
         }
@@ -209,10 +212,13 @@ async fn in_time<T>(deadline: Option<Instant>, work: impl Future<Output = T>) ->
 }
 
 /// Whether compressed messages are so with gzip.
-fn is_gzip(headers: &HeaderMap) -> Result<bool, Ending> {
+fn is_gzip(headers: &HeaderMap) -> Result<bool, Refused> {
     match headers.get(ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"identity") => Ok(false),
         Some(b"gzip") => Ok(true),
-        Some(_) => Err(Ending::from(&Status::unimplemented("messages may be compressed with gzip only"))),
+        Some(_) => {
+            let status = Status::unimplemented("messages may be compressed with gzip only");
+            Err(Box::new(Ending::from(&status)))
+        }
     }
 }
