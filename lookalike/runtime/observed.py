@@ -71,11 +71,11 @@ class ObservedCall:
         self._request_id = self._call.request_id
         structlog.contextvars.bind_contextvars(request_id=self._request_id)
         if self._tracing and self._method.kind != "probe":
-            self._begin_span(self._tracing, waited_seconds)
+            self._begin_span(self._tracing)
         return self
 
-    def _begin_span(self, tracing: Tracing, waited_seconds: float) -> None:
-        self._span = tracing.begin(self._method.path, self._call.headers(), waited_seconds)
+    def _begin_span(self, tracing: Tracing) -> None:
+        self._span = tracing.begin(self._method.path, self._call.headers(), self._start)
         if self._span:
             self._span.describe(request_id=self._request_id)
             structlog.contextvars.bind_contextvars(trace_id=self._span.trace_id)

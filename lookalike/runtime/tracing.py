@@ -129,7 +129,7 @@ class TracedCall:
             start: When the first began, by ``time.perf_counter`` or ``time.monotonic``, one clock on Linux.
             seconds: Names and durations.
         """
-        at = time.time_ns() - round((time.perf_counter() - start) * 1e9)
+        at = _wall_clock_ns(start)
         _add_stages(self._tracer, self.span, at, seconds)
 
     @contextmanager
@@ -246,22 +246,22 @@ class Tracing:
         self._tracer = provider.get_tracer("lookalike")
 
     def begin(
-        self, path: str, metadata: Iterable[tuple[str, str | bytes]], waited_seconds: float = 0.0
+        self, path: str, metadata: Iterable[tuple[str, str | bytes]], start: float
     ) -> TracedCall | None:
         """Begins the span of a call that is served, and makes it the current one; None: it is not sampled.
 
         Args:
             path: ``/service/method``.
             metadata: As the caller sent it.
-            waited_seconds: For how long the call has been here.
+            start: When it arrived, by ``time.perf_counter``.
         """
+        start_ns = _wall_clock_ns(start)
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         carrier = {key: value for key, value in metadata if key in _TRACE_KEYS and isinstance(value, str)}
         parent = TraceContextTextMapPropagator().extract(carrier)
         name = path.removeprefix("/")
-        start_ns = time.time_ns() - round(waited_seconds * 1e9)
         span = self._tracer.start_span(
             name, parent, SpanKind.SERVER, attributes=_rpc(name), start_time=start_ns
         )
@@ -337,6 +337,11 @@ def open_tracing(name: str, settings: ServerSettings, **resource: str | int) -> 
     exporter = OTLPSpanExporter(settings.trace_endpoint, timeout=_EXPORT_SECONDS)
     provider.add_span_processor(BatchSpanProcessor(exporter, export_timeout_millis=1000 * _EXPORT_SECONDS))
     return Tracing(provider)
+
+
+def _wall_clock_ns(at: float) -> int:
+    """Returns what the time of ``time.perf_counter`` was in nanoseconds since 1970."""
+    return time.time_ns() - round((time.perf_counter() - at) * 1e9)
 
 
 def _add_stages(tracer: Tracer, span: Span, at_ns: int, seconds: Iterable[tuple[str, float]]) -> None:

@@ -112,7 +112,7 @@ class Traced:
         self.calls: list[TracedCall] = []
 
     def begin(self) -> TracedCall:
-        call = self.tracing.begin(f"/{METHOD}", ())
+        call = self.tracing.begin(f"/{METHOD}", (), time.perf_counter())
         assert call
         self.calls.append(call)
         return call
@@ -183,7 +183,8 @@ def test_other_services_hear_that_a_call_is_not_sampled(collector: Collector, pa
     assert tracing_
 
     def call() -> tuple[TracedCall | None, str]:
-        begun = tracing_.begin(f"/{METHOD}", (("traceparent", parent),) if parent else ())
+        headers = (("traceparent", parent),) if parent else ()
+        begun = tracing_.begin(f"/{METHOD}", headers, time.perf_counter())
         assert tracing.begin_outgoing("x.Y/Z", [{}]) == []
         with tracing.outgoing("x.Y/Z") as headers:
             assert tracing.untraced_headers() == headers
