@@ -11,6 +11,19 @@ pub enum Error {
     /// An argument is wrong; the message names it and says what would be right.
     #[error("{0}")]
     Invalid(String),
+    /// Rows of one call are longer than `k`, because scores are equal, than all of them may be together.
+    #[error(
+        "equal scores make rows of {width} results, for {queries} queries more than {most} in all; search fewer \
+         queries in one call, or without ties"
+    )]
+    TooManyTies {
+        /// Of the longest row.
+        width: usize,
+        /// Rows.
+        queries: usize,
+        /// Results of one call at most.
+        most: usize,
+    },
     /// A stored index is truncated, altered, or of another format version.
     #[error("{0}")]
     Damaged(String),

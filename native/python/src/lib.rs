@@ -43,6 +43,7 @@ create_exception!(lookalike._native, DamagedError, PyValueError, "A stored index
 fn to_py(error: Error) -> PyErr {
     match error {
         Error::Invalid(message) => PyValueError::new_err(message),
+        Error::TooManyTies { .. } => PyValueError::new_err(error.to_string()),
         Error::Damaged(message) => DamagedError::new_err(message),
         Error::Io { error, path } => os_error(&error, path),
         Error::Threads(error) => PyOSError::new_err(error.to_string()),

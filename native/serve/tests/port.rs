@@ -13,9 +13,10 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lookalike_core::Family;
 use lookalike_core::chunk::Rerank;
+use lookalike_core::rotation::RotationKind;
 use lookalike_core::threads::Stop;
+use lookalike_core::{Batch, Family, HashIndex, IndexOptions};
 use lookalike_serve::port::Port;
 use lookalike_serve::port::filters::filter_of;
 use lookalike_serve::port::metrics::Method;
@@ -186,6 +187,50 @@ fn a_filter_that_is_too_large_is_not_decoded() {
     assert_eq!(error.code(), Code::InvalidArgument);
     let large = filter_of([0xff_u8].repeat((256 << 10) + 1).into(), "filter").unwrap_err();
     assert_eq!(large.message, "filter has 262145 bytes, at most 262144 are allowed together");
+}
+
+#[test]
+fn ties_beyond_what_the_engine_returns_at_once_are_the_callers_to_avoid() {
+    const SAME: u64 = 65_537;
+    let served = Served::new();
+    let along = |axis: usize, value: f32| {
+        let mut vector = [0.0; small::DIM];
+        (vector[axis], vector[0]) = (1.0, value);
+        vector
+    };
+    // Those of one vector tie, and make the rows of all as wide.
+    let items = (0..3u8).map(|n| along(2, f32::from(n))).chain((0..SAME).map(|_| along(1, 0.0)));
+    let vectors: Vec<f32> = items.flatten().collect();
+    let ids: Vec<u64> = (0..SAME + 3).collect();
+    let options = IndexOptions {
+        dim: small::DIM,
+        bits: 64,
+        family: Family::Hyperplane,
+        tables: 1,
+        rerank: Rerank::F32,
+        rotation: RotationKind::Random,
+        seed: 1,
+    };
+    let index = Arc::new(HashIndex::build(options, Batch::new(&vectors, &ids, &ids), 1).unwrap());
+    let model_version = "m".to_owned();
+    let published = Published { index, model_version, positions: BTreeMap::new(), vectors: None };
+    served.port.shared().registry.publish("ties".into(), published);
+    let search = |count: usize| {
+        let rest = std::iter::repeat_n(along(2, 0.1), count - 1);
+        let vectors: Vec<u8> =
+            std::iter::once(along(1, 0.0)).chain(rest).flatten().flat_map(f32::to_le_bytes).collect();
+        served.search(|request| {
+            request.generation = "ties".into();
+            request.exact = true;
+            request.vectors_f32_le = vectors.into();
+        })
+    };
+    assert_eq!(HasherServiceSearchResponse::decode(search(2).unwrap()).unwrap().results.len(), 2);
+    let refused = search(256).unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    assert!(refused.message().starts_with("65537 items have equal scores"), "{refused:?}");
+    let details = String::from_utf8_lossy(refused.details());
+    assert!(details.contains("BATCH_TOO_LARGE") && details.contains("16777216"), "{details}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::options::SearchOptions;
 use super::query::{Search, with_worker};
 use super::rerank::Answer;
 use super::state::State;
-use crate::error::{Result, invalid};
+use crate::error::{Error, Result};
 use crate::input::NO_ID;
 use crate::threads::{self, Stop};
 
@@ -98,10 +98,7 @@ impl SearchOutput {
         let (count, longest) = (answers().count(), answers().map(|answer| answer.hits.len()).max());
         let width = longest.map_or(k, |longest| longest.max(k));
         if width > k && width.saturating_mul(count) > MOST_RESULTS {
-            return invalid(format!(
-                "equal scores make rows of {width} results, for {count} queries more than {MOST_RESULTS} in all; \
-                 search fewer queries in one call, or without ties"
-            ));
+            return Err(Error::TooManyTies { width, queries: count, most: MOST_RESULTS });
         }
         let mut out = Self { width, ..Self::default() };
         for (answers, seconds) in parts {

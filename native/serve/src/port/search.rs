@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use lookalike_core::SearchOutput;
 use lookalike_core::index::StageSeconds;
 use lookalike_core::input::NO_ID;
 use lookalike_core::threads::Stop;
+use lookalike_core::{Error, SearchOutput};
 
 use super::checks::Query;
 use super::exact;
@@ -33,13 +33,23 @@ pub enum NoAnswer {
     Stopped,
     /// It would have this many bytes.
     TooLarge(usize),
+    /// Equal scores make more results than the engine returns at once.
+    TooManyTies {
+        /// Of one vector.
+        results: usize,
+        /// Of all vectors at most.
+        most: usize,
+    },
     /// A defect.
     Failed(String),
 }
 
-impl From<lookalike_core::Error> for NoAnswer {
-    fn from(error: lookalike_core::Error) -> Self {
-        Self::Failed(error.to_string())
+impl From<Error> for NoAnswer {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::TooManyTies { width, most, .. } => Self::TooManyTies { results: width, most },
+            error => Self::Failed(error.to_string()),
+        }
     }
 }
 

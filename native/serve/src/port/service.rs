@@ -226,6 +226,7 @@ impl Shared {
             }
             Ok(Err(NoAnswer::Stopped)) => return Err(Failure::shutting_down()),
             Ok(Err(NoAnswer::TooLarge(size))) => return Err(too_large(size, most)),
+            Ok(Err(NoAnswer::TooManyTies { results, most })) => return Err(too_many_ties(results, most)),
             Ok(Err(NoAnswer::Failed(problem))) => problem,
             Err(panic) => {
                 self.metrics.panics.fetch_add(1, Relaxed);
@@ -275,6 +276,14 @@ fn too_large(size: usize, most: usize) -> Failure {
          {most})"
     );
     Failure::invalid(message).because("BATCH_TOO_LARGE").with("max_bytes", most)
+}
+
+fn too_many_ties(results: usize, most: usize) -> Failure {
+    let message = format!(
+        "{results} items have equal scores for a vector; search fewer vectors at once, or with a filter (the limit \
+         is {most} results of all vectors, each with as many as the vector that has most)"
+    );
+    Failure::invalid(message).because("BATCH_TOO_LARGE").with("max_results", most)
 }
 
 /// Stops a search when its call is dropped.
