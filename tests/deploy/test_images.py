@@ -12,7 +12,7 @@ import pytest
 
 from deploy.local.container import USER, Container, Image, Mount, missing, version
 from deploy.local.process import ROOT, free_ports
-from deploy.local.triton import TritonServer, is_installed
+from deploy.local.triton import TritonServer
 from embedder.bundle import load_bundle
 from embedder.triton.repository import RepositoryOptions, write_version
 from lookalike import synth
@@ -145,13 +145,8 @@ def test_sigterm_ends_it_in_good_order(images: dict[str, Image], tmp_path: Path,
 
 
 @pytest.fixture
-def triton(tmp_path: Path) -> Iterator[TritonServer]:
+def triton(triton_installed: None, tmp_path: Path) -> Iterator[TritonServer]:
     """A real Triton with the default model, outside of containers."""
-    if not is_installed():
-        message = "Triton is not installed (make triton-install)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
     server = TritonServer(tmp_path)
     options = RepositoryOptions(backend="python", model="lookalike", threads=1, max_batch=2)
     write_version(server.repository, load_bundle(BUNDLE), options)

@@ -33,7 +33,7 @@ def unavailable_reason() -> str:
     try:
         import mfusepy  # noqa: F401
     except (ImportError, OSError) as error:
-        return f"no FUSE library ({error}): install mfusepy and libfuse3-3"
+        return f"no FUSE library ({error}): `make setup fuse-install` installs it"
     return ""
 
 

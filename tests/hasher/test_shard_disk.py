@@ -206,7 +206,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk of 48 MB."""
     with small_disk(tmp_path / "disk", 48 << 20) as mounted:
         if not mounted:
-            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("mounting a disk needs root")
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
+                "no disk can be mounted here: that takes root, and a container that allows it"
+            )
         yield tmp_path / "disk"
 
 

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from PIL import Image
 
 from deploy.local.process import STOP_SECONDS, LocalProcess
 from lookalike.catalogue.catalog import Catalog
+from tests.lookalike.ipv6 import needs_ipv6
 
 START_SECONDS = 240.0
 RunCli = Callable[..., subprocess.CompletedProcess[str]]
@@ -56,16 +56,6 @@ class Command(LocalProcess):
         while left := self.processes():
             assert time.monotonic() < deadline, left
             time.sleep(0.1)
-
-
-@pytest.fixture
-def ipv6() -> None:
-    """Skips where there is no IPv6."""
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        pytest.skip("this machine has no IPv6")
 
 
 @pytest.fixture
@@ -193,7 +183,7 @@ def test_no_service_outlives_serve_all(
     services.assert_all_gone()
 
 
-@pytest.mark.usefixtures("ipv6")
+@needs_ipv6
 def test_serve_all_on_ipv6(
     start: Callable[..., Command], run_cli: RunCli, bundle: Path, tmp_path: Path
 ) -> None:
