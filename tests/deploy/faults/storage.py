@@ -45,10 +45,9 @@ def _give_back(site: Site, aside: Path, folder: Path) -> None:
 def disk_full(site: Site) -> AbstractContextManager[object]:
     """A file that takes all space that is left."""
     ballast = site.data_folder / "ballast"
-    with ballast.open("wb") as file, suppress(OSError):
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(1 << 16))
-            file.flush()
     return until_end(ballast.unlink)
 
 
