@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from benchmarks.soak.callers import Outcome
 from benchmarks.soak.run import Soaked
 from benchmarks.soak.searches import Slice
@@ -46,10 +48,12 @@ def _summary(soaked: Soaked) -> str:
     plan = soaked.plan
     away = [kill.restored - kill.killed for kill in soaked.kills]
     kills = f"{len(away)} kills" + (f", away for {min(away):.1f} to {max(away):.1f} s" if away else "")
+    others = [one.others for one in soaked.slices]
     return (
         f"{plan.seconds / 60:g} minutes, {plan.items:,} x {plan.dim}: {soaked.capacity:,.0f} searches/s can"
         f" be answered, {soaked.rate:,.0f} were sent, {plan.cancelled:.0%} of them to be cancelled;"
-        f" {plan.items_written:g} items/s written; {kills}"
+        f" {plan.items_written:g} items/s written; {kills}; others kept {np.mean(others):.2f} cores"
+        f" busy, at most {max(others):.2f} in a slice"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import grpc
 
+from benchmarks.engine.machine import busy_seconds
 from benchmarks.ingest import Installation, Vectors
 from benchmarks.service import generator
+from benchmarks.service.accounting import cpu_seconds
 from benchmarks.service.data import COLLECTION
 from benchmarks.service.generator import Load
 from benchmarks.service.servers import MODEL, SEARCH_METHOD
@@ -98,7 +101,13 @@ class Soaked:
 
 
 def run(plan: Plan, folder: Path, progress: Progress) -> Soaked:
-    """Starts an installation, and puts it under load."""
+    """Starts an installation, and puts it under load.
+
+    Raises:
+        FileNotFoundError: The load generator was not built.
+        RuntimeError: An item was refused.
+    """
+    generator.binary()
     installation, vectors = Installation(folder), Vectors(plan.dim)
     try:
         installation.start()
@@ -200,6 +209,7 @@ def _slices(
     with ThreadPoolExecutor(1) as counting:
         while (now := time.monotonic() - began) < plan.seconds:
             slices.start()
+            before, start = _others_seconds(), time.monotonic()
             # The last life is as long as the others.
             kills = next_kill <= now <= plan.seconds - plan.kill_seconds
             around = kills or now < quiet
@@ -209,8 +219,15 @@ def _slices(
                 soaked.kills.append(kill)
                 progress(f"{kill.killed:,.0f} s: killed; answers after {kill.restored - kill.killed:.1f} s")
                 next_kill, quiet = kill.killed + plan.kill_seconds, kill.restored + plan.around_seconds
-            counted.append(counting.submit(slices.counted, *slices.wait(), now, around))
+            sent = slices.wait()
+            others = max(_others_seconds() - before, 0) / (time.monotonic() - start)
+            counted.append(counting.submit(slices.counted, *sent, now, around, others))
     soaked.slices = [one.result() for one in counted]
+
+
+def _others_seconds() -> float:
+    """CPU time of all but this process and what it has started."""
+    return busy_seconds() - cpu_seconds(os.getpid())
 
 
 def _kill(installation: Installation, search: bytes, began: float) -> Kill:

@@ -62,6 +62,7 @@ class Slice:
         part: Answers that lack a shard.
         failed: Status → searches.
         part_failed: Those among the failed that would have taken an answer in part.
+        others: Cores that work of others kept busy.
     """
 
     began: float
@@ -73,6 +74,7 @@ class Slice:
     part_failed: int
     p50_ms: float
     p99_ms: float
+    others: float
     failed: dict[str, int] = field(default_factory=dict)
 
 
@@ -117,7 +119,7 @@ class Slices:
             self._process.kill()
             self._process.wait()
 
-    def counted(self, number: int, found: Found, began: float, around_kill: bool) -> Slice:
+    def counted(self, number: int, found: Found, began: float, around_kill: bool, others: float) -> Slice:
         """Looks at the answers of a slice, and drops them."""
         file = self._answers(number)
         answers = generator.read_messages(file)
@@ -142,6 +144,7 @@ class Slices:
             int(self._takes_part[np.array(missing, int) % len(self._takes_part)].sum()),
             found.latency_us.get("p50", 0.0) / 1e3,
             found.latency_us.get("p99", 0.0) / 1e3,
+            others,
             dict(failed),
         )
 
