@@ -5,6 +5,7 @@
 #   ARGS                   passed on to `lookalike demo`, to the benchmark and to pytest
 #   FUZZ_SECONDS           how long `make fuzz` looks for inputs that break each of its targets; 120
 #   CUTS                   how often `make faults` cuts the power of each service; 50
+#   SOAK_MINUTES           how long `make soak` keeps an installation under load; 30
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -15,6 +16,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ARGS ?=
 FUZZ_SECONDS ?= 120
 CUTS ?= 50
+SOAK_MINUTES ?= 30
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := serve-embedder,tracing,synth,train,dev
@@ -170,6 +172,10 @@ traces: setup triton-install ## Build Jaeger (needs Go; 6 to 8 minutes of CPU, o
 .PHONY: faults
 faults: setup ## Kill hashers and gateways, cut their power CUTS times, look for lost writes (ARGS="--seed N --service S")
 	$(BIN)/python -m tests.faults --cuts $(CUTS) $(ARGS)
+
+.PHONY: soak
+soak: setup load-generator ## Search, write, cancel and kill a shard for SOAK_MINUTES; fails where searches do, or something grows (ARGS=--help)
+	$(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES) $(ARGS)
 
 # Sanitizers are not yet stable options; RUSTC_BOOTSTRAP=1 makes a stable compiler take them. The short quarantine
 # of freed memory keeps within what the churn test allows.
