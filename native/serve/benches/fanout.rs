@@ -19,6 +19,7 @@ use lookalike_serve::fanout::{Fanout, Found, Layout, Search, Wanted, answer_of, 
 use lookalike_serve::v1::{HasherServiceSearchRequest, HasherServiceSearchResponse, ShardHits, ShardTiming};
 use prost::Message;
 use raw::Raw;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tonic::body::Body;
@@ -197,13 +198,9 @@ impl Searches for Bare {
 
 /// The CPU time of all threads but the calling one.
 fn cpu_of_others() -> Duration {
-    let nanoseconds = |path: &std::path::Path| -> u64 {
-        let text = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
-        text.split(' ').next().and_then(|ran| ran.parse().ok()).unwrap_or(0)
-    };
-    let tasks = std::fs::read_dir("/proc/self/task").expect("there is a /proc");
-    let all: u64 = tasks.flatten().map(|task| nanoseconds(&task.path())).sum();
-    Duration::from_nanos(all - nanoseconds("/proc/thread-self".as_ref()))
+    let spent = |clock| Duration::try_from(clock_gettime(clock)).expect("clocks of CPU time begin at zero");
+    let own = spent(ClockId::ThreadCPUTime);
+    spent(ClockId::ProcessCPUTime) - own
 }
 
 /// Returns the microseconds of CPU time of a search while so many are in progress.

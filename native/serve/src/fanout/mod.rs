@@ -13,6 +13,7 @@ mod search;
 mod shard;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::io;
 use std::sync::{Arc, Mutex};

@@ -1,21 +1,18 @@
 //! One replica of a shard: its connection, its load, and whether it answers.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http::uri::InvalidUri;
 use prost::Message;
 use tokio::sync::Notify;
-use tonic::client::Grpc;
-use tonic::codegen::http::uri::PathAndQuery;
-use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, Error};
-use tonic::{Request, Status};
 
 use super::breaker::Breaker;
-use super::channel::{Parts, Raw, connect};
+use super::channel::Channel;
 use super::failure::{Failure, Kind};
+use super::wire::{framed, headers_of_call, size_of, with_timeout};
 use crate::v1::HasherServiceSearchResponse as Answer;
 
 const SEARCH: &str = "/lookalike.v1.HasherService/Search";
@@ -35,7 +32,6 @@ pub struct Replica {
     max_message_bytes: usize,
     state: Mutex<State>,
     opened: Notify,
-    in_flight: AtomicUsize,
     on_change: OnChange,
 }
 
@@ -48,10 +44,10 @@ struct State {
 /// What is sent to a replica.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// The request.
-    pub message: Parts,
-    /// Metadata.
-    pub headers: MetadataMap,
+    /// The request as [`framed`] makes it.
+    pub message: Bytes,
+    /// What [`headers_of_call`] makes of the metadata.
+    pub headers: Arc<HeaderMap>,
     /// How many vectors it has, each of which gets a result.
     pub vectors: usize,
     /// When nobody waits for the answer any more.
@@ -66,19 +62,22 @@ impl Question {
 }
 
 impl Replica {
-    /// Of the server at `host:port`; connects with the first call. Needs a runtime.
+    /// Of the server at `host:port`; connects with the first call.
     ///
     /// # Errors
     ///
     /// The address is none.
-    pub fn new(address: &str, max_message_bytes: usize, on_change: OnChange) -> Result<Arc<Self>, Error> {
+    pub fn new(
+        address: &str,
+        max_message_bytes: usize,
+        on_change: OnChange,
+    ) -> Result<Arc<Self>, InvalidUri> {
         let state = State { breaker: Breaker::new(Instant::now()), is_probed: false, unreachable_at: None };
         Ok(Arc::new(Self {
-            channel: connect(address)?,
+            channel: Channel::new(address)?,
             max_message_bytes,
             state: Mutex::new(state),
             opened: Notify::new(),
-            in_flight: AtomicUsize::new(0),
             on_change,
         }))
     }
@@ -97,7 +96,7 @@ impl Replica {
     pub fn load(&self) -> (bool, usize) {
         let unreachable_at = self.state().unreachable_at;
         let is_avoided = unreachable_at.is_some_and(|at| at.elapsed() < AVOIDED_FOR);
-        (is_avoided, self.in_flight.load(Ordering::Relaxed))
+        (is_avoided, self.channel.load())
     }
 
     /// Searches; what comes of it is noted here, but for a call that is given up, see [`Replica::unanswered`].
@@ -108,7 +107,6 @@ impl Replica {
     pub async fn search(self: &Arc<Self>, question: &Question) -> Result<Answer, Failure> {
         let sent_at = Instant::now();
         let opened = self.opened.notified();
-        let _load = Load::of(&self.in_flight);
         let outcome = tokio::select! {
             biased;
             outcome = self.ask(question) => outcome,
@@ -125,22 +123,14 @@ impl Replica {
     }
 
     async fn ask(&self, question: &Question) -> Result<Answer, Failure> {
-        if question.message.iter().map(Bytes::len).sum::<usize>() > self.max_message_bytes {
+        if size_of(&question.message) > self.max_message_bytes {
             return Err(Failure::new(Kind::RequestTooLarge));
         }
-        let mut request = Request::new(question.message.clone());
-        *request.metadata_mut() = question.headers.clone();
-        request.set_timeout(question.limit.saturating_duration_since(Instant::now()));
-        let answer = self.unary(request, SEARCH).await;
-        let answer = answer.map_err(|status| Failure::of(&status, question.is_over()))?;
+        let left = question.limit.saturating_duration_since(Instant::now());
+        let headers = with_timeout(&question.headers, left);
+        let answer = self.channel.unary(SEARCH, headers, question.message.clone(), self.max_message_bytes);
+        let answer = answer.await.map_err(|status| Failure::of(&status, question.is_over()))?;
         answer_of(answer, question.vectors)
-    }
-
-    async fn unary(&self, request: Request<Parts>, path: &'static str) -> Result<Bytes, Status> {
-        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(self.max_message_bytes);
-        grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
-        let answer = grpc.unary(request, PathAndQuery::from_static(path), Raw).await?;
-        Ok(answer.into_inner())
     }
 
     fn answered(&self) {
@@ -179,9 +169,8 @@ impl Replica {
                 }
             }
             let sent_at = Instant::now();
-            let mut request = Request::new(Parts::default());
-            request.set_timeout(PROBE_EVERY);
-            let answer = self.unary(request, HEALTH);
+            let headers = with_timeout(&headers_of_call(HeaderMap::new()), PROBE_EVERY);
+            let answer = self.channel.unary(HEALTH, headers, framed(&[]), self.max_message_bytes);
             let failure = match tokio::time::timeout(PROBE_EVERY, answer).await {
                 Ok(Ok(_)) => None,
                 Ok(Err(status)) => Some(Failure::of(&status, sent_at.elapsed() >= PROBE_EVERY)),
@@ -209,21 +198,5 @@ pub fn answer_of(content: Bytes, vectors: usize) -> Result<Answer, Failure> {
     match Answer::decode(content) {
         Ok(answer) if answer.results.len() == vectors => Ok(answer),
         _ => Err(Failure::new(Kind::Failed)),
-    }
-}
-
-/// One call in progress.
-struct Load<'a>(&'a AtomicUsize);
-
-impl<'a> Load<'a> {
-    fn of(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Load<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

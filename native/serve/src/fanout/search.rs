@@ -16,6 +16,7 @@ use super::merge::{Merged, Wanted, merge};
 use super::patience::Patience;
 use super::replica::Question;
 use super::shard::{AtWork, Hedge, Shard};
+use super::wire::{framed, headers_of_call};
 use crate::v1::{HasherServiceSearchResponse as Answer, ShardTiming};
 
 /// How late a timer is at least where the process got no CPU.
@@ -147,16 +148,30 @@ fn lock(patience: &Mutex<Patience>) -> std::sync::MutexGuard<'_, Patience> {
 }
 
 /// Searches all shards; dropped, it ends their calls.
-pub async fn search(shards: Arc<[Arc<Shard>]>, patience: Arc<Mutex<Patience>>, search: Search) -> Found {
+pub async fn search(shards: Arc<[Arc<Shard>]>, patience: Arc<Mutex<Patience>>, mut search: Search) -> Found {
     let start = Instant::now();
     let mut found = Found::default();
     let mut answers = Vec::with_capacity(shards.len());
+    let headers = Arc::new(headers_of_call(std::mem::take(&mut search.headers).into_headers()));
     let calls = FuturesUnordered::new();
     for (number, shard) in shards.iter().enumerate() {
         if shard.is_silent() {
             found.failures.push((number, Failure::new(Kind::Silent)));
         } else {
-            calls.push(begin(number, shard, &patience, &search, start));
+            let own = search.shard_headers.remove(&number);
+            let own = own.map(|own| Arc::new(headers_of_call(own.into_headers())));
+            let question = Question {
+                message: framed(&[
+                    search.request.clone(),
+                    search.needed.get(&number).cloned().unwrap_or_default(),
+                    shard.target.clone(),
+                ]),
+                headers: own.unwrap_or_else(|| Arc::clone(&headers)),
+                vectors: search.vectors,
+                limit: start + search.timeout,
+            };
+            let hedging = Hedging { patience: Arc::clone(&patience), is_aside: search.is_aside };
+            calls.push(begin(number, shard, question, hedging));
         }
     }
     let mut collector = Collector { shards: &shards, patience: &patience, search: &search, start, calls };
@@ -168,22 +183,8 @@ pub async fn search(shards: Arc<[Arc<Shard>]>, patience: Arc<Mutex<Patience>>, s
     found
 }
 
-fn begin(
-    number: usize,
-    shard: &Arc<Shard>,
-    patience: &Arc<Mutex<Patience>>,
-    search: &Search,
-    start: Instant,
-) -> Call {
-    let positions = search.needed.get(&number).cloned().unwrap_or_default();
-    let question = Question {
-        message: [search.request.clone(), positions, shard.target.clone()],
-        headers: search.shard_headers.get(&number).unwrap_or(&search.headers).clone(),
-        vectors: search.vectors,
-        limit: start + search.timeout,
-    };
+fn begin(number: usize, shard: &Arc<Shard>, question: Question, hedging: Hedging) -> Call {
     let at_work = Arc::new(AtWork::default());
-    let hedging = Hedging { patience: Arc::clone(patience), is_aside: search.is_aside };
     let (shard, working) = (Arc::clone(shard), Arc::clone(&at_work));
     let answer = Box::pin(async move { shard.search(&question, &working, hedging).await });
     Call { number, at_work, answer }

@@ -1,6 +1,6 @@
 //! The fan-out against real sockets. No test asserts how long something takes: `LONG` only ends a hanging test.
 
-mod server;
+pub mod server;
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, channel};

@@ -1,5 +1,8 @@
 //! A shard's search port of the tests: a real server that does what a test asks of it.
 
+#[path = "../../../tests/common/raw.rs"]
+mod raw;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -18,7 +21,7 @@ use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
 use tonic::server::{Grpc, UnaryService};
 
-use crate::fanout::channel::{Parts, Raw};
+use raw::Raw;
 
 /// What a server does with each call.
 #[derive(Clone, Debug)]
@@ -114,8 +117,8 @@ impl Drop for Waiting {
 type Answer<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
 impl UnaryService<Bytes> for Port {
-    type Response = Parts;
-    type Future = Answer<tonic::Response<Parts>, Status>;
+    type Response = Bytes;
+    type Future = Answer<tonic::Response<Bytes>, Status>;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let id = request.metadata().get("x-request-id").map(|id| id.to_str().unwrap().to_owned());
@@ -138,7 +141,7 @@ impl UnaryService<Bytes> for Port {
                 Does::Fail(status) => Err(status),
             };
             waiting.is_answered = true;
-            answer.map(|answer| tonic::Response::new([answer, Bytes::new(), Bytes::new()]))
+            answer.map(tonic::Response::new)
         })
     }
 }
