@@ -15,7 +15,7 @@ use tonic::server::{Grpc, UnaryService};
 use tonic::{Code, Status};
 use tower_service::Service;
 
-use crate::grpc::Raw;
+use crate::raw::Raw;
 
 /// The method that is answered.
 pub const PATH: &str = "/lookalike.load.Echo/Call";

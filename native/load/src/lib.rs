@@ -12,6 +12,8 @@ pub mod echo;
 pub mod grpc;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[path = "../../serve/tests/common/raw.rs"]
+mod raw;
 pub mod record;
 pub mod requests;
 pub mod run;
