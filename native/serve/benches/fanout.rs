@@ -260,7 +260,6 @@ fn main() {
         installation_id: "home".into(),
         layout_epoch: 1,
         max_message_bytes: 1 << 24,
-        threads: 1,
     };
     let fanout = (Fanout::new(&layout, &(Arc::new(|_, _| ()) as _)).unwrap(), search.clone());
     let bare = Bare::new(&shards, search);

@@ -16,9 +16,11 @@ mod tests;
 mod wire;
 
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use prost::Message;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -76,17 +78,21 @@ impl Fanout {
     /// An address is none, or the system has no threads left.
     pub fn new(layout: &Layout, on_silence: &OnSilence) -> io::Result<Self> {
         let io = crate::io::handle()?;
-        let _inside = io.enter();
         let shards: io::Result<Vec<_>> =
             (0..layout.shards.len()).map(|number| shard_of(layout, number, on_silence)).collect();
         let shards = shards?.into();
-        Ok(Self { shards, patience: Arc::default(), io: io.clone() })
+        Ok(Self { shards, patience: Arc::default(), io })
     }
 
     /// Searches all shards, and calls `done` on the thread of all calls, unless the search is cancelled before.
     pub fn search(&self, search: Search, done: impl FnOnce(Found) + Send + 'static) -> Running {
         let (shards, patience) = (Arc::clone(&self.shards), Arc::clone(&self.patience));
-        let task = self.io.spawn(async move { done(search::search(shards, patience, search).await) });
+        let task = self.io.spawn(async move {
+            let found = AssertUnwindSafe(search::search(shards, patience, search)).catch_unwind().await;
+            // Who waits is told of a defect, too.
+            let failed = |_| Found { mistake: Some(Failure::new(Kind::Failed)), ..Found::default() };
+            done(found.unwrap_or_else(failed));
+        });
         Running(task.abort_handle())
     }
 }
