@@ -118,9 +118,14 @@ class Front:
             if running := self._running.get(number):
                 task, messages = running
                 if what == "cancelled":
-                    task.cancel()
+                    self._cancel(task)
                 else:
                     messages.noted(what, content)
+
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        # A task that is cancelled before its first step never takes one: nobody would end or count its call.
+        assert self._loop
+        self._loop.call_soon(task.cancel)
 
     def _ended(self, number: int, _: asyncio.Task[None]) -> None:
         del self._running[number]
@@ -135,7 +140,7 @@ class Front:
         if not await self._are_answered(grace_seconds):
             self.cut_off = True
             for task, _ in self._running.values():
-                task.cancel()
+                self._cancel(task)
             await self._are_answered(_BACKSTOP_SECONDS)
         await asyncio.to_thread(self._native.close, _LINGER_SECONDS)
         self._loop.remove_reader(self._native.fileno())

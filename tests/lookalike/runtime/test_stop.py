@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -13,7 +17,7 @@ from lookalike.errors import LookalikeError, Reason, UnavailableError
 from lookalike.runtime import server
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.settings import ServerSettings
-from lookalike.v1 import catalog_pb2
+from lookalike.v1 import catalog_pb2, search_pb2, search_pb2_grpc
 from lookalike.wire.status import error_from_rpc
 
 if TYPE_CHECKING:
@@ -130,3 +134,28 @@ async def test_a_call_whose_deadline_passes_meanwhile_says_so(serve: Serve) -> N
     async with asyncio.timeout(30):
         while await running.handled() != {"DEADLINE_EXCEEDED": 1}:
             await asyncio.sleep(0.01)
+
+
+@contextmanager
+def caller(running: Running) -> Iterator[Callable[[float], Future[Any]]]:
+    """Makes calls in a thread, so that they come while the event loop does something else."""
+    with (
+        grpc.insecure_channel(f"127.0.0.1:{running.runner.port}") as channel,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        call = search_pb2_grpc.SearchServiceStub(channel).GetServerInfo
+        yield lambda timeout: thread.submit(call, search_pb2.GetServerInfoRequest(), timeout=timeout)
+
+
+async def test_a_call_that_has_just_come_learns_that_the_server_stops(serve: Serve) -> None:
+    running = await serve()
+    running.probe.behaviour = "wait"
+    front = running.runner._front
+    with caller(running) as call:
+        came = call(30)
+        while not front.in_progress("call"):
+            time.sleep(0.001)
+        await front.stop(0)
+        failed = await asyncio.to_thread(came.exception)
+    assert isinstance(failed, grpc.RpcError)
+    assert error_from_rpc(failed).reason is Reason.SHUTTING_DOWN
