@@ -68,7 +68,7 @@ class Admission:
         """Those that may wait until their deadline, however many come meanwhile."""
         self._turns = 0
         self._queue_since = clock()
-        """When one got a slot without any wait, last."""
+        """Since when one after another has waited, for a slot or for the event loop."""
         self.is_over = False
         """Whether more is asked than can be answered."""
         self.refused_unread: Callable[[], int] = lambda: 0
@@ -112,7 +112,9 @@ class Admission:
             OverloadedError: Too many wait already, or there has been a queue for too long.
             DeadlineError: The deadline passed before the request's turn came.
         """
-        self._look(deadline)
+        # Those that are patient are many of one call, and only the first of them began as the call was taken.
+        waited_seconds = 0.0 if patient else deadline.waited_seconds
+        self._look(waited_seconds)
         if self._running < self._limit.value and not (self._queue or self._patient):
             self._running += 1
         elif patient:
@@ -125,7 +127,7 @@ class Admission:
             yield
             done = True
         finally:
-            seconds = self._clock() - start + deadline.waited_seconds
+            seconds = self._clock() - start + waited_seconds
             if done:  # What failed says nothing about how long it takes to answer.
                 self._limit.ended(seconds, running, was_reached=self._running >= self._limit.value)
             self._mean_seconds += _SMOOTHING * (seconds - self._mean_seconds)
@@ -145,12 +147,15 @@ class Admission:
         """Requests that must wait so that no slot stays empty."""
         return max(self._limit.value // 2, 1)
 
-    def _look(self, deadline: Deadline) -> None:
+    def _look(self, waited_seconds: float) -> None:
         """Finds out whether more is asked than can be answered."""
-        now = self._asked_at = self._clock()
-        if not self._queue and deadline.waited_seconds < _AT_ONCE_SECONDS:
-            self._queue_since = now
-        elif self._burst_seconds is not None and now - self._queue_since > self._burst_seconds:
+        now = self._clock()
+        came_at = now - waited_seconds
+        # Where the one before was taken when this one came, nobody waited in between.
+        if not self._queue and (waited_seconds < _AT_ONCE_SECONDS or self._asked_at <= came_at):
+            self._queue_since = came_at
+        self._asked_at = now
+        if self._burst_seconds is not None and now - self._queue_since > self._burst_seconds:
             if not self.is_over:
                 self.is_over = True
                 self._begin_review(now)

@@ -204,17 +204,33 @@ async def test_an_overload_lasts_while_many_are_refused_unread(metrics: GatewayM
     await reasons(*tasks)
 
 
-async def test_a_wait_for_the_event_loop_that_lasts_is_an_overload(metrics: GatewayMetrics) -> None:
+@pytest.mark.parametrize(
+    ("came", "lasts"),
+    [
+        pytest.param([(0.0, 0.0), (4.0, 0.5), (4.4, 0.5), (9.0, 5.5)], True, id="one for too long"),
+        pytest.param([(0.0, 0.0), *((1 + n / 2, 0.6) for n in range(10))], True, id="one after another"),
+        pytest.param([(0.0, 0.0), (4.0, 0.5), (4.4, 0.001), (9.5, 0.5)], False, id="one at once in between"),
+        pytest.param([(0.0, 0.0), (600.0, 0.5), (1200.0, 0.5)], False, id="nobody in between"),
+    ],
+)
+async def test_a_wait_for_the_event_loop_that_lasts_is_an_overload(
+    metrics: GatewayMetrics, came: list[tuple[float, float]], lasts: bool
+) -> None:
     crowd = Crowd(metrics, limit=4)
-    for crowd.now, waited_seconds, is_over in (
-        (0.0, 0.0, False),
-        (4.0, 0.5, False),
-        (5.0, 0.001, False),
-        (9.0, 0.5, False),
-        (10.5, 0.5, True),
-    ):
+    for crowd.now, waited_seconds in came:
+        assert not crowd.admission.is_over
         async with crowd.admission.slot(Deadline(5, waited_seconds)):
-            assert crowd.admission.is_over is is_over
+            pass
+    assert crowd.admission.is_over is lasts
+
+
+async def test_the_searches_of_one_call_have_waited_for_the_event_loop_once(metrics: GatewayMetrics) -> None:
+    crowd = Crowd(metrics)
+    call = Deadline(5, waited_seconds=60)
+    for _ in range(3):
+        async with crowd.admission.slot(call, patient=True):
+            assert not crowd.admission.is_over
+    assert crowd.admission._mean_seconds == 0
 
 
 async def test_an_overload_lasts_while_many_are_refused(metrics: GatewayMetrics) -> None:
