@@ -133,9 +133,9 @@ class Front:
     async def stop(self, grace_seconds: float) -> None:
         """Takes no new calls, gives running ones time to end, ends the rest with a reason, frees the port."""
         self.closing.set()
+        self._native.begin_stop()
         if not self._loop:
             return
-        self._native.begin_stop()
         self._take()
         if not await self._are_answered(grace_seconds):
             self.cut_off = True
@@ -184,7 +184,7 @@ class Limiter:
         self._native.limit(self._path, None, "", 0.0)
 
     def refused(self) -> int:
-        """Returns how many have been refused."""
+        """Returns how many calls of the method had no room, for this or any other limit."""
         return sum(
             count
             for method, code, count in self._front.unanswered()

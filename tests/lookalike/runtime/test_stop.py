@@ -15,6 +15,7 @@ import pytest
 
 from lookalike.errors import LookalikeError, Reason, UnavailableError
 from lookalike.runtime import server
+from lookalike.runtime.front import Front
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.settings import ServerSettings
 from lookalike.v1 import catalog_pb2, search_pb2, search_pb2_grpc
@@ -134,6 +135,15 @@ async def test_a_call_whose_deadline_passes_meanwhile_says_so(serve: Serve) -> N
     async with asyncio.timeout(30):
         while await running.handled() != {"DEADLINE_EXCEEDED": 1}:
             await asyncio.sleep(0.01)
+
+
+async def test_a_server_that_never_started_frees_its_port() -> None:
+    first, second = (Front([], ServerSettings()) for _ in range(2))
+    port = first.bind("127.0.0.1", 0)
+    with pytest.raises(OSError, match="in use"):
+        second.bind("127.0.0.1", port)
+    await first.stop(0)
+    assert second.bind("127.0.0.1", port) == port
 
 
 @contextmanager
