@@ -37,12 +37,12 @@ _READ = (
     Read("lookalike_calls_in_progress", "Calls, streams, and probes of health and reflection.", ("kind",)),
     Read(
         "lookalike_requests_in_progress_bytes",
-        "Size of the requests being answered, streams apart.",
+        "Size of the requests being received and answered, streams apart.",
     ),
     Read(
         "lookalike_calls_refused_total",
-        "Calls refused before anyone has seen them: too_many at once, too_large together, limited by"
-        " admission, or the server is stopping.",
+        "Calls refused before their handler: too_many at once, too_large together, limited by admission, or"
+        " the server is stopping.",
         ("kind", "cause"),
         "counter",
     ),

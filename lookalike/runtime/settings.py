@@ -90,8 +90,8 @@ class ServerSettings(BaseSettings):
     max_concurrent_streams: PositiveCount = 32
     """Streams, such as bulk loads, beyond it are refused with RESOURCE_EXHAUSTED."""
     max_request_bytes_in_flight: int = Field(default=256 * MIB, ge=1024, le=_MAX_BYTES)
-    """Size of the requests being answered, streams apart; more are refused with RESOURCE_EXHAUSTED. A request
-    takes about three times its size in memory."""
+    """Size of the requests being received and answered, streams apart; more are refused with
+    RESOURCE_EXHAUSTED. A request takes about three times its size in memory."""
     stream_idle_seconds: PositiveSeconds = 300.0
     """A stream on which neither side has sent anything for so long is ended."""
     keepalive_seconds: PositiveSeconds = 30.0
