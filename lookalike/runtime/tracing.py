@@ -255,16 +255,8 @@ class Tracing:
             metadata: As the caller sent it.
             start: When it arrived, by ``time.perf_counter``.
         """
-        start_ns = _wall_clock_ns(start)
-        from opentelemetry.trace import SpanKind
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-        carrier = {key: value for key, value in metadata if key in _TRACE_KEYS and isinstance(value, str)}
-        parent = TraceContextTextMapPropagator().extract(carrier)
-        name = path.removeprefix("/")
-        span = self._tracer.start_span(
-            name, parent, SpanKind.SERVER, attributes=_rpc(name), start_time=start_ns
-        )
+        headers = {key: value for key, value in metadata if key in _TRACE_KEYS and isinstance(value, str)}
+        span = self._served(path, headers, _wall_clock_ns(start))
         if not span.is_recording():
             _untraced.set(nullcontext(_headers(span)))
             return None
@@ -274,21 +266,24 @@ class Tracing:
 
     def record(self, call: AnsweredCall) -> None:
         """Makes the span of a call that has ended, if its caller or its trace's id samples it."""
-        from opentelemetry.trace import SpanKind
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-        parent = TraceContextTextMapPropagator().extract(call.headers)
-        name = call.path.removeprefix("/")
-        attributes = {**_rpc(name), **_own(call.attributes)}
         token = _decided.set(call.trace_id)
-        span = self._tracer.start_span(
-            name, parent, SpanKind.SERVER, attributes=attributes, start_time=call.begun_ns
-        )
+        span = self._served(call.path, call.headers, call.begun_ns, **_own(call.attributes))
         _decided.reset(token)
         after_ns = round(call.stages_after_seconds * 1e9)
         _add_stages(self._tracer, span, call.begun_ns + after_ns, call.stages)
         _set_outcome(span, call.code, call.failure)
         span.end(call.begun_ns + round(call.seconds * 1e9))
+
+    def _served(self, path: str, headers: Mapping[str, str], begun_ns: int, **attributes: _Value) -> Span:
+        """Begins the span of a call that is served, in the trace that its headers name."""
+        from opentelemetry.trace import SpanKind
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        parent = TraceContextTextMapPropagator().extract(headers)
+        name = path.removeprefix("/")
+        return self._tracer.start_span(
+            name, parent, SpanKind.SERVER, attributes={**_rpc(name), **attributes}, start_time=begun_ns
+        )
 
     def close(self) -> None:
         """Hands over what is left, for as long as one attempt may take."""
