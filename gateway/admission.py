@@ -166,7 +166,9 @@ class Admission:
     async def _wait(self, deadline: Deadline) -> None:
         if self.is_over:
             while len(self._queue) > self._enough:
-                self._queue.popleft().set_exception(self._refusal("stale"))
+                oldest = self._queue.popleft()
+                if not oldest.done():  # Its caller may have gone a moment ago.
+                    oldest.set_exception(self._refusal("stale"))
             if len(self._queue) == self._enough:
                 raise self._refusal("full")
         await self._turn(self._enter(self._queue), self._queue, deadline, self._burst_seconds)

@@ -118,20 +118,20 @@ class Crowd:
 
     async def ask(self, *names: str, patient: bool = False, seconds: float = 5) -> list[asyncio.Task[None]]:
         """Asks for slots."""
-
-        async def hold(name: str) -> None:
-            self.here += 1
-            try:
-                async with self.admission.slot(Deadline(seconds), patient=patient):
-                    self.order.append(name)
-                    let_go = self.running[name] = asyncio.Event()
-                    await let_go.wait()
-            finally:
-                self.here -= 1
-
-        tasks = [asyncio.create_task(hold(name)) for name in names]
+        tasks = [asyncio.create_task(self.hold(name, patient, seconds)) for name in names]
         await asyncio.sleep(0)
         return tasks
+
+    async def hold(self, name: str, patient: bool = False, seconds: float = 5) -> None:
+        """Asks for a slot and holds it."""
+        self.here += 1
+        try:
+            async with self.admission.slot(Deadline(seconds), patient=patient):
+                self.order.append(name)
+                let_go = self.running[name] = asyncio.Event()
+                await let_go.wait()
+        finally:
+            self.here -= 1
 
     async def let_go(self, *names: str) -> None:
         """Lets requests end that run."""
@@ -180,6 +180,19 @@ async def test_a_queue_that_lasts_is_cut_from_its_old_end(metrics: GatewayMetric
     for cause, count in (("stale", 3), ("full", 1)):
         labels = {"what": "vector_searches", "cause": cause}
         assert sample("lookalike_gateway_refused_total", labels) == count
+
+
+async def test_those_who_have_gone_are_not_refused(metrics: GatewayMetrics) -> None:
+    crowd = Crowd(metrics)
+    tasks = await crowd.ask(*"abc")
+    crowd.now = 6.0
+    tasks.append(asyncio.create_task(crowd.hold("late")))
+    # It stays in the queue until its task runs, which is after the newcomer has looked for whom to refuse.
+    tasks[1].cancel()
+    await asyncio.sleep(0)
+    await crowd.let_go("a")
+    await crowd.let_go("c")
+    assert await reasons(*tasks) == [None, asyncio.CancelledError, None, OverloadedError]
 
 
 async def overloaded(metrics: GatewayMetrics) -> tuple[Crowd, list[asyncio.Task[None]]]:
