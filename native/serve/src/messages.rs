@@ -67,11 +67,14 @@ where
     ) -> Poll<Result<Option<Bytes>, NotReceived>> {
         loop {
             if let Some(inflating) = &mut self.inflating {
-                let Some(message) = inflating.go_on(self.most)? else {
+                let is_whole = inflating.go_on(self.most)?;
+                // Asked as it grows: many that are inflated side by side must not be found too large when all are whole.
+                accept(inflating.growth()).map_err(NotReceived::Refused)?;
+                if !is_whole {
                     context.waker().wake_by_ref();
                     return Poll::Pending;
-                };
-                accept(message.len().saturating_sub(inflating.compressed)).map_err(NotReceived::Refused)?;
+                }
+                let message = std::mem::take(&mut inflating.into).into();
                 self.inflating = None;
                 return Poll::Ready(Ok(Some(message)));
             }
@@ -171,17 +174,18 @@ where
 struct Inflating {
     from: GzDecoder<Reader<Bytes>>,
     into: Vec<u8>,
-    compressed: usize,
+    /// Bytes that were accepted; at first those that it has compressed.
+    accepted: usize,
 }
 
 impl Inflating {
     fn new(content: Bytes) -> Self {
-        let compressed = content.len();
-        Self { from: GzDecoder::new(content.reader()), into: vec![], compressed }
+        let accepted = content.len();
+        Self { from: GzDecoder::new(content.reader()), into: vec![], accepted }
     }
 
-    /// Does a step; the message, once it is whole.
-    fn go_on(&mut self, most: usize) -> Result<Option<Bytes>, NotReceived> {
+    /// Does a step; whether the message is whole.
+    fn go_on(&mut self, most: usize) -> Result<bool, NotReceived> {
         let step = INFLATED_AT_ONCE.min(most + 1 - self.into.len());
         let limited = (&mut self.from).take(step as u64).read_to_end(&mut self.into);
         let size = limited.map_err(|error| {
@@ -190,6 +194,73 @@ impl Inflating {
         if self.into.len() > most {
             return Err(NotReceived::too_large(format_args!("more than {most}"), most));
         }
-        Ok((size < step).then(|| std::mem::take(&mut self.into).into()))
+        Ok(size < step)
+    }
+
+    /// Bytes that are to be accepted since it was asked for last.
+    fn growth(&mut self) -> usize {
+        let growth = self.into.len().saturating_sub(self.accepted);
+        self.accepted += growth;
+        growth
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use http_body::Frame;
+
+    use super::*;
+    use crate::wire::framed;
+
+    /// A body that is there at once.
+    struct Whole(Option<Bytes>);
+
+    impl Body for Whole {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
+        }
+    }
+
+    fn zeros(size: usize) -> Messages<Whole> {
+        let mut encoder = GzEncoder::new(vec![], Compression::fast());
+        encoder.write_all(&vec![0; size]).unwrap();
+        let message = framed(&encoder.finish().unwrap());
+        Messages::new(Whole(Some([&[1], &message[1..]].concat().into())), size, true)
+    }
+
+    #[tokio::test]
+    async fn a_message_is_accepted_as_it_is_inflated() {
+        let size = 5 * INFLATED_AT_ONCE + 1;
+        let (mut accepted, mut largest) = (0, 0);
+        let mut accept = |bytes: usize| {
+            (accepted, largest) = (accepted + bytes, largest.max(bytes));
+            Ok(())
+        };
+        let message = zeros(size).next(&mut accept).await.unwrap().unwrap();
+        assert_eq!((message.len(), accepted), (size, size + HEADER_BYTES));
+        assert!(largest <= INFLATED_AT_ONCE);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_grows_too_large_is_inflated_no_further() {
+        let mut room = 2 * INFLATED_AT_ONCE;
+        let mut accept = |bytes: usize| {
+            room = room.checked_sub(bytes).ok_or_else(Failure::shutting_down)?;
+            Ok(())
+        };
+        let mut messages = zeros(100 * INFLATED_AT_ONCE);
+        assert!(matches!(messages.next(&mut accept).await, Err(NotReceived::Refused(_))));
+        assert!(messages.inflating.unwrap().into.len() <= 3 * INFLATED_AT_ONCE);
     }
 }
