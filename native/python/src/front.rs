@@ -151,6 +151,13 @@ impl NativeFront {
                 }
                 Arrival::Note(number, note) => (number, note),
             };
+            if note == Note::Cancelled
+                && let Some(place) = calls.iter().rposition(|call: &NativeCall| call.number() == number)
+            {
+                // A task that is cancelled before it has begun would count nothing.
+                calls.remove(place).0.unseen();
+                continue;
+            }
             let (what, message) = match &note {
                 Note::Message(message) => ("message", &message[..]),
                 Note::End => ("end", &[][..]),

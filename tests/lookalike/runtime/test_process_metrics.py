@@ -7,6 +7,7 @@ import gc
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -113,6 +114,26 @@ async def test_late_calls_are_not_taken_for_cancelled_ones(serve: Serve) -> None
             break
         await asyncio.sleep(0.01)
     assert handled == {"DEADLINE_EXCEEDED": 1, "CANCELLED": 1}
+
+
+async def test_calls_that_end_before_anyone_looks_are_counted(serve: Serve) -> None:
+    running = await serve()
+
+    def leave() -> None:
+        """Calls, and goes, while the event loop is blocked."""
+        with grpc.insecure_channel(f"127.0.0.1:{running.runner.port}") as channel:
+            grpc.channel_ready_future(channel).result(30)
+            call = channel.unary_unary("/lookalike.v1.SearchService/GetServerInfo")
+            late, cancelled = call.future(b"", timeout=0.2), call.future(b"", timeout=30)
+            assert late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            cancelled.cancel()
+            time.sleep(0.2)
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(leave).result()
+    async with asyncio.timeout(30):
+        while await running.handled() != {"DEADLINE_EXCEEDED": 1, "CANCELLED": 1}:
+            await asyncio.sleep(0.01)
 
 
 def test_exemplars_lead_to_the_trace_of_a_slow_call() -> None:

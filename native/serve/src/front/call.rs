@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use super::counts::Method;
 use super::ending::Ending;
 use super::{Arrival, Note, Shared};
+use crate::caller::code_of_cancelled;
 use crate::failure::Failure;
 use crate::messages::{Messages, NotReceived};
 use crate::wire::framed;
@@ -87,6 +88,11 @@ impl Call {
     /// Ends it with one message.
     pub fn answer(&self, message: &[u8]) {
         self.0.end(Ending::answer(message, &self.0.about.request_id));
+    }
+
+    /// Counts one that was over before anybody had looked at it.
+    pub fn unseen(&self) {
+        self.0.method().count_end(code_of_cancelled(self.0.about.deadline));
     }
 
     /// Ends it with a status.
