@@ -294,6 +294,7 @@ fn what_is_not_served_is_refused() {
     let client = fixture.connect();
     let unknown = fixture.call(&client, "/test.Service/No", &[], b"");
     assert_eq!((unknown.code(), unknown.message()), ("12", "Method%20not%20found!"));
+    assert_eq!(unknown.headers[REQUEST_ID].len(), 32);
     let response = fixture.runtime.block_on(async {
         let (response, _body) = client.open(BOTH, &[("content-type", "text/plain")]).await.unwrap();
         response.await.unwrap()

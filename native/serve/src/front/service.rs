@@ -35,7 +35,8 @@ pub(super) async fn respond(
         return not_grpc(status);
     }
     let Some(method) = shared.counts.method(request.uri().path()) else {
-        return Ending::from(&Status::unimplemented("Method not found!")).into_response();
+        let ending = Ending::from(&Status::unimplemented("Method not found!"));
+        return ending.with_request_id(&request_id(request.headers())).into_response();
     };
     let (head, body) = request.into_parts();
     let mut arriving = Arriving::begin(&shared, method, &head.headers);
