@@ -97,8 +97,8 @@ class ServerSettings(BaseSettings):
     keepalive_seconds: PositiveSeconds = 30.0
     """Time after which a silent peer is asked whether it is still there."""
     keepalive_timeout_seconds: PositiveSeconds = FAR_PING_SECONDS
-    """Time that such a peer has to answer; then its connection is closed and its calls end. Over a
-    slow link the answer waits behind an upload: 16 MiB take a minute at 280 KB/s."""
+    """Time that such a peer has to answer, and a new one to begin with HTTP/2; then its connection is closed
+    and its calls end. Over a slow link the answer waits behind an upload: 16 MiB take 60 s at 280 KB/s."""
     max_connection_age_seconds: Seconds = 3600.0
     """Clients are asked to connect again after about so long, which spreads them over replicas; 0: never."""
     max_connection_age_grace_seconds: Seconds = 600.0

@@ -3,6 +3,8 @@
 #[path = "common/front.rs"]
 mod common;
 
+use std::io::Read;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
@@ -220,6 +222,16 @@ fn calls_that_do_not_end_are_cut_at_last() {
     fixture.front.close(Duration::from_millis(10));
     assert_eq!(fixture.next_note(&call), Note::Cancelled);
     assert!(fixture.runtime.block_on(reply(response)).is_err());
+}
+
+#[test]
+fn a_connection_that_has_not_begun_does_not_hold_up_a_stop() {
+    let fixture = Fixture::new(|_| ());
+    let mut silent = TcpStream::connect(("127.0.0.1", fixture.port)).unwrap();
+    // A call that is answered on a later connection shows that this one was taken.
+    fixture.call(&fixture.connect(), "/none", &[], b"");
+    fixture.front.begin_stop();
+    assert_eq!(silent.read_to_end(&mut vec![]).unwrap(), 0);
 }
 
 #[test]

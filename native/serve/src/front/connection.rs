@@ -4,6 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::convert::Infallible;
 use std::future::pending;
 use std::hash::BuildHasher;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,9 +13,10 @@ use std::time::Duration;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt, join};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::service::respond;
 use super::{Phase, Shared};
@@ -30,6 +32,8 @@ const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Connections that began together do not end together: they live this share longer or shorter.
 const AGE_SPREAD: f64 = 0.1;
+/// What every connection of HTTP/2 begins with.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Between attempts where the process has no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -75,14 +79,25 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener) -> Infallible {
     }
 }
 
-async fn serve(open: Open, stream: TcpStream, peer: SocketAddr) {
+async fn serve(open: Open, mut stream: TcpStream, peer: SocketAddr) {
     let shared = &open.0;
+    let mut phases = shared.phase.subscribe();
+    let has_begun = tokio::select! {
+        biased;
+        // Who has not begun cannot be asked whether it is still there, but has as long to say so.
+        begun = timeout(shared.keepalive.1, begins(&mut stream)) => matches!(begun, Ok(Ok(true))),
+        _ = phases.wait_for(|phase| *phase > Phase::Serving) => false,
+    };
+    if !has_begun {
+        return;
+    }
+    let (reader, writer) = stream.split();
+    let stream = TokioIo::new(join(PREFACE.chain(reader), writer));
     let service = service_fn(|request| {
         let shared = Arc::clone(shared);
         async move { Ok::<_, Infallible>(respond(shared, peer, request).await) }
     });
-    let mut connection = pin!(builder(shared).serve_connection(TokioIo::new(stream), service));
-    let mut phases = shared.phase.subscribe();
+    let mut connection = pin!(builder(shared).serve_connection(stream, service));
     // The server may have stopped since the connection was taken.
     phases.mark_changed();
     let mut age = pin!(after(shared.age.0.map(spread)));
@@ -104,6 +119,20 @@ async fn serve(open: Open, stream: TcpStream, peer: SocketAddr) {
             () = async { grace.as_mut().expect("it is asked for then only").await }, if grace.is_some() => return,
         }
     }
+}
+
+/// Reads the preface; false: the connection begins in another way.
+async fn begins(stream: &mut TcpStream) -> io::Result<bool> {
+    let mut begin = [0; PREFACE.len()];
+    let mut size = 0;
+    while size < PREFACE.len() {
+        let more = stream.read(&mut begin[size..]).await?;
+        size += more;
+        if more == 0 || begin[..size] != PREFACE[..size] {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 async fn after(time: Option<Duration>) {
