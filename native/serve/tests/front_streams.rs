@@ -213,6 +213,20 @@ fn a_stop_lets_calls_end_and_takes_no_more() {
 }
 
 #[test]
+fn a_call_that_is_still_on_its_way_learns_at_the_end_of_a_stop() {
+    let fixture = Fixture::new(|_| ());
+    let client = fixture.connect();
+    let (response, mut body) = fixture.runtime.block_on(client.open(ECHO, &[])).unwrap();
+    fixture.runtime.block_on(send(&mut body, framed(0, b"question").slice(..6), false)).unwrap();
+    let counts = fixture.front.counts();
+    until(|| counts.request_bytes() == 1);
+    fixture.front.close(Duration::from_secs(20));
+    let refused = fixture.runtime.block_on(reply(response)).unwrap();
+    assert!(refused.code() == "14" && refused.is_because("SHUTTING_DOWN"));
+    assert_eq!((counts.refused(Kind::Call, Cause::Stopping), counts.request_bytes()), (1, 0));
+}
+
+#[test]
 fn calls_that_do_not_end_are_cut_at_last() {
     let fixture = Fixture::new(|_| ());
     let client = fixture.connect();

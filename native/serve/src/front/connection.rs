@@ -109,7 +109,7 @@ async fn serve(open: Open, mut stream: TcpStream, peer: SocketAddr) {
             _ = &mut connection => return,
             _ = phases.changed() => match *phases.borrow_and_update() {
                 Phase::Serving => (),
-                Phase::Stopping => connection.as_mut().graceful_shutdown(),
+                Phase::Stopping | Phase::Closing => connection.as_mut().graceful_shutdown(),
                 Phase::Cut => return,
             },
             () = &mut age, if grace.is_none() => {

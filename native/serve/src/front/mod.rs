@@ -81,7 +81,10 @@ pub type OnArrival = Arc<dyn Fn(Arrival) + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Serving,
+    /// No new calls; those that have come go on, and those that are on their way may come.
     Stopping,
+    /// What is still on its way comes too late.
+    Closing,
     Cut,
 }
 
@@ -99,6 +102,10 @@ struct Shared {
 }
 
 impl Shared {
+    fn enter(&self, phase: Phase) {
+        self.phase.send_if_modified(|now| std::mem::replace(now, phase.max(*now)) < phase);
+    }
+
     fn is_stopping(&self) -> bool {
         *self.phase.borrow() > Phase::Serving
     }
@@ -163,21 +170,19 @@ impl Front {
 
     /// Takes no more connections and no more calls, and asks clients to go elsewhere; calls go on.
     pub fn begin_stop(&self) {
-        self.shared.phase.send_if_modified(|phase| {
-            let is_serving = *phase == Phase::Serving;
-            *phase = (*phase).max(Phase::Stopping);
-            is_serving
-        });
+        self.shared.enter(Phase::Stopping);
         self.bound.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Waits until the connections have ended, at most so long, and cuts those that are left.
+    /// Refuses calls that have not come whole, waits until the connections have ended, at most so long, and cuts those
+    /// that are left.
     pub fn close(&self, linger: Duration) {
         self.begin_stop();
+        self.shared.enter(Phase::Closing);
         let mut open = self.shared.open.subscribe();
         self.io.block_on(async {
             if tokio::time::timeout(linger, open.wait_for(|open| *open == 0)).await.is_err() {
-                self.shared.phase.send_replace(Phase::Cut);
+                self.shared.enter(Phase::Cut);
                 let _ = tokio::time::timeout(BACKSTOP, open.wait_for(|open| *open == 0)).await;
             }
         });
@@ -186,6 +191,6 @@ impl Front {
 
 impl Drop for Front {
     fn drop(&mut self) {
-        self.shared.phase.send_replace(Phase::Cut);
+        self.shared.enter(Phase::Cut);
     }
 }

@@ -11,10 +11,10 @@ use http::{HeaderMap, HeaderValue, Method as Verb, Request, Response, StatusCode
 use hyper::body::Incoming;
 use tonic::{Code, Status};
 
-use super::Shared;
 use super::call::{About, Driver, Step};
 use super::counts::{Cause, Kind, Method};
 use super::ending::{Answer, Ending, not_grpc, refusal, stream};
+use super::{Phase, Shared};
 use crate::caller::{NOTICED, code_of_cancelled, is_retry, request_id, timeout};
 use crate::failure::Failure;
 use crate::messages::{Messages, NotReceived};
@@ -149,7 +149,12 @@ impl<'a> Arriving<'a> {
             // The failure is not looked at: the refusal is ready.
             if shared.counts.take_bytes(bytes) { Ok(()) } else { Err(Failure::shutting_down()) }
         };
-        let received = in_time(deadline, receive(messages, shared.idle, accept)).await;
+        let mut phases = shared.phase.subscribe();
+        let received = tokio::select! {
+            biased;
+            received = in_time(deadline, receive(messages, shared.idle, accept)) => received,
+            _ = phases.wait_for(|phase| *phase >= Phase::Closing) => return Err(self.refused(Cause::Stopping)),
+        };
         received.ok_or_else(|| Box::new(Ending::late()))?.map_err(|error| match error {
             NotReceived::Status(status) => Box::new(Ending::from(&status)),
             NotReceived::Refused(_) => self.refused(Cause::TooLarge),
