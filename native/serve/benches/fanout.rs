@@ -26,6 +26,7 @@ use tonic::body::Body;
 use tonic::client::Grpc;
 use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response, uri::PathAndQuery};
+use tonic::metadata::MetadataMap;
 use tonic::server::UnaryService;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint};
@@ -176,7 +177,7 @@ async fn call(channel: Channel, search: Search) -> HasherServiceSearchResponse {
     let mut grpc = Grpc::new(channel);
     grpc.ready().await.unwrap();
     let mut request = tonic::Request::new(search.request);
-    *request.metadata_mut() = search.headers;
+    *request.metadata_mut() = MetadataMap::from_headers(search.headers);
     request.set_timeout(search.timeout);
     let path = PathAndQuery::from_static("/lookalike.v1.HasherService/Search");
     answer_of(grpc.unary(request, path, Raw).await.unwrap().into_inner(), 1).unwrap()

@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::messages::{Messages, NotReceived};
 
 pub(crate) const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// In front of a message: whether it is compressed, and its length.
 pub(crate) const HEADER_BYTES: usize = 5;
 
 /// Receives the one message of a call, as long as `accept` agrees to its bytes that arrive: what only says that it is
@@ -127,10 +128,16 @@ pub fn response(body: body::Body) -> Response<body::Body> {
 
 /// A message with its header in front.
 pub fn framed(content: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(HEADER_BYTES + content.len());
+    framed_parts(&[content])
+}
+
+/// A message of several parts with its header in front; fields of a message may be concatenated.
+pub fn framed_parts(parts: &[&[u8]]) -> Bytes {
+    let size = parts.iter().map(|part| part.len()).sum::<usize>();
+    let mut out = BytesMut::with_capacity(HEADER_BYTES + size);
     out.put_u8(0);
-    out.put_u32(content.len() as u32);
-    out.put_slice(content);
+    out.put_u32(u32::try_from(size).unwrap_or(u32::MAX));
+    parts.iter().for_each(|part| out.put_slice(part));
     out.freeze()
 }
 

@@ -66,7 +66,8 @@ impl Channel {
         self.in_progress.load(Ordering::Relaxed)
     }
 
-    /// Sends a message that is [`framed`](super::wire::framed), and returns the message that answers it; dropped, it ends the call.
+    /// Sends a message that is [`framed`](crate::wire::framed), and returns the message that answers it. Dropped, it ends
+    /// the call.
     ///
     /// # Errors
     ///
@@ -225,8 +226,9 @@ mod tests {
     use tokio::runtime::{Builder, Runtime};
 
     use super::super::tests::server::{Does, Server};
-    use super::super::wire::{framed, headers_of_call, with_timeout};
+    use super::super::wire::{headers_of_call, with_timeout};
     use super::*;
+    use crate::wire::framed;
 
     const LONG: Duration = Duration::from_secs(30);
     const MOST: usize = 1 << 20;
@@ -242,7 +244,7 @@ mod tests {
 
     async fn call(channel: &Channel) -> Result<Bytes, Status> {
         let headers = with_timeout(&headers_of_call(HeaderMap::new()), LONG);
-        channel.unary("/test/Call", headers, framed(&[Bytes::from_static(b"a")]), MOST).await
+        channel.unary("/test/Call", headers, framed(b"a"), MOST).await
     }
 
     #[test]

@@ -21,10 +21,10 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use prost::Message;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
-use tonic::metadata::{AsciiMetadataKey, MetadataMap};
 
 pub use failure::{Failure, Kind};
 pub use merge::{Merged, Wanted, merge};
@@ -98,14 +98,11 @@ impl Fanout {
 }
 
 /// Returns metadata; what cannot be sent as such is left out.
-pub fn headers_of(pairs: impl IntoIterator<Item = (String, String)>) -> MetadataMap {
-    let mut headers = MetadataMap::new();
-    for (key, value) in pairs {
-        if let (Ok(key), Ok(value)) = (AsciiMetadataKey::from_bytes(key.as_bytes()), value.parse()) {
-            headers.append(key, value);
-        }
-    }
-    headers
+pub fn headers_of(pairs: impl IntoIterator<Item = (String, String)>) -> HeaderMap {
+    let sent = |(key, value): (String, String)| {
+        Some((HeaderName::try_from(key).ok()?, HeaderValue::try_from(value).ok()?))
+    };
+    pairs.into_iter().filter_map(sent).collect()
 }
 
 fn shard_of(layout: &Layout, number: usize, on_silence: &OnSilence) -> io::Result<Arc<Shard>> {

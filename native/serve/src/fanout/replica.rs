@@ -12,8 +12,9 @@ use tokio::sync::Notify;
 use super::breaker::Breaker;
 use super::channel::Channel;
 use super::failure::{Failure, Kind};
-use super::wire::{framed, headers_of_call, size_of, with_timeout};
+use super::wire::{headers_of_call, size_of, with_timeout};
 use crate::v1::HasherServiceSearchResponse as Answer;
+use crate::wire::framed;
 
 const SEARCH: &str = "/lookalike.v1.HasherService/Search";
 const HEALTH: &str = "/grpc.health.v1.Health/Check";

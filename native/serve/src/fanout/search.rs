@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use http::HeaderMap;
 use tokio::time::{sleep_until, timeout_at};
-use tonic::metadata::MetadataMap;
 
 use super::failure::{Failure, Kind};
 use super::merge::{Merged, Wanted, merge};
 use super::patience::Patience;
 use super::replica::Question;
 use super::shard::{AtWork, Hedge, Shard};
-use super::wire::{framed, headers_of_call};
+use super::wire::headers_of_call;
 use crate::v1::{HasherServiceSearchResponse as Answer, ShardTiming};
+use crate::wire::framed_parts;
 
 /// How late a timer is at least where the process got no CPU.
 const HELD_UP: Duration = Duration::from_millis(5);
@@ -40,9 +41,9 @@ pub struct Search {
     /// Once this share of the shards has answered, 0..1, the others get a short grace only.
     pub enough: f64,
     /// Metadata of every call.
-    pub headers: MetadataMap,
+    pub headers: HeaderMap,
     /// Shard → metadata of its call in place of that.
-    pub shard_headers: HashMap<usize, MetadataMap>,
+    pub shard_headers: HashMap<usize, HeaderMap>,
     /// Nobody waits for it: it says nothing about how long others should take, and is not hedged.
     pub is_aside: bool,
 }
@@ -152,19 +153,19 @@ pub async fn search(shards: Arc<[Arc<Shard>]>, patience: Arc<Mutex<Patience>>, m
     let start = Instant::now();
     let mut found = Found::default();
     let mut answers = Vec::with_capacity(shards.len());
-    let headers = Arc::new(headers_of_call(std::mem::take(&mut search.headers).into_headers()));
+    let headers = Arc::new(headers_of_call(std::mem::take(&mut search.headers)));
     let calls = FuturesUnordered::new();
     for (number, shard) in shards.iter().enumerate() {
         if shard.is_silent() {
             found.failures.push((number, Failure::new(Kind::Silent)));
         } else {
             let own = search.shard_headers.remove(&number);
-            let own = own.map(|own| Arc::new(headers_of_call(own.into_headers())));
+            let own = own.map(|own| Arc::new(headers_of_call(own)));
             let question = Question {
-                message: framed(&[
-                    search.request.clone(),
-                    search.needed.get(&number).cloned().unwrap_or_default(),
-                    shard.target.clone(),
+                message: framed_parts(&[
+                    &search.request,
+                    search.needed.get(&number).map_or(&[], |needed| needed),
+                    &shard.target,
                 ]),
                 headers: own.unwrap_or_else(|| Arc::clone(&headers)),
                 vectors: search.vectors,

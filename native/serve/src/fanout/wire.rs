@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
+use crate::wire::{HEADER_BYTES, STATUS};
+
 const TIMEOUT: &str = "grpc-timeout";
-const STATUS: &str = "grpc-status";
 const DETAILS: &str = "grpc-status-details-bin";
-/// Of a message: whether it is compressed, and its length.
-const FRAME_BYTES: usize = 5;
 /// gRPC has no more digits for a timeout.
 const MOST_UNITS: u128 = 99_999_999;
 
@@ -36,19 +35,9 @@ pub fn with_timeout(headers: &HeaderMap, timeout: Duration) -> HeaderMap {
     headers
 }
 
-/// A message of several parts with its length in front; fields of a message may be concatenated.
-pub fn framed(parts: &[Bytes]) -> Bytes {
-    let size = parts.iter().map(Bytes::len).sum::<usize>();
-    let mut out = BytesMut::with_capacity(FRAME_BYTES + size);
-    out.put_u8(0);
-    out.put_u32(u32::try_from(size).unwrap_or(u32::MAX));
-    parts.iter().for_each(|part| out.put_slice(part));
-    out.freeze()
-}
-
-/// How long a message is that is [`framed`].
+/// How long a message is that is [`framed`](crate::wire::framed).
 pub fn size_of(framed: &Bytes) -> usize {
-    framed.len() - FRAME_BYTES
+    framed.len() - HEADER_BYTES
 }
 
 /// The one message of an answer.
@@ -67,14 +56,14 @@ pub async fn receive(body: &mut RecvStream, most: usize) -> Result<Option<Bytes>
         }
         let arrived = if rest.is_empty() { &whole[..] } else { &rest[..] };
         if let Some(size) = promised(arrived, most)?
-            && arrived.len() > FRAME_BYTES + size
+            && arrived.len() > HEADER_BYTES + size
         {
             return Err(Status::internal("there is more than one message"));
         }
     }
     let whole = if rest.is_empty() { whole } else { rest.freeze() };
     match promised(&whole, most)? {
-        Some(size) if whole.len() == FRAME_BYTES + size => Ok(Some(whole.slice(FRAME_BYTES..))),
+        Some(size) if whole.len() == HEADER_BYTES + size => Ok(Some(whole.slice(HEADER_BYTES..))),
         None if whole.is_empty() => Ok(None),
         _ => Err(Status::internal("the message is not as long as it says")),
     }
@@ -82,7 +71,7 @@ pub async fn receive(body: &mut RecvStream, most: usize) -> Result<Option<Bytes>
 
 /// The length of a message, once it is known.
 fn promised(arrived: &[u8], most: usize) -> Result<Option<usize>, Status> {
-    let Some(([compressed, size @ ..], _)) = arrived.split_first_chunk::<FRAME_BYTES>() else {
+    let Some(([compressed, size @ ..], _)) = arrived.split_first_chunk::<HEADER_BYTES>() else {
         return Ok(None);
     };
     let size = u32::from_be_bytes(*size) as usize;
@@ -133,7 +122,7 @@ mod tests {
 
     #[test]
     fn details_that_are_not_base64_are_no_panic() {
-        let headers = [(STATUS, "3"), (DETAILS, "!")];
+        let headers = [("grpc-status", "3"), (DETAILS, "!")];
         let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         let ended = end_of(&HeaderMap::from_iter(headers)).unwrap();
         assert_eq!(ended.unwrap_err().code(), Code::Unknown);
