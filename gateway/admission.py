@@ -27,6 +27,8 @@ _UNUSED_SECONDS = 1.0
 _REVIEW_SECONDS = 1.0
 _AT_ONCE_SECONDS = 0.005
 """Requests that the event loop takes so soon have not waited for it."""
+_BURST_REQUESTS = 4
+_MAX_BURST_SECONDS = 2.0
 _OVER_SHARE = 0.1
 """The overload goes on while more than this share is refused."""
 _EVERY = 4
@@ -43,7 +45,8 @@ class Admission:
         limit: How many run at once.
         max_waiting: Requests that may wait for their turn.
         metrics: Where refusals are counted, and slots can be seen.
-        burst_seconds: For how long there may be a queue; None: each waits until its deadline.
+        burst_seconds: For how long there may be a queue, or four times as long as requests take, up to two
+            seconds, if that is more; None: each waits until its deadline.
         clock: Monotonic seconds.
     """
 
@@ -127,9 +130,11 @@ class Admission:
             yield
             done = True
         finally:
-            seconds = self._clock() - start + waited_seconds
+            seconds = self._clock() - start
             if done:  # What failed says nothing about how long it takes to answer.
-                self._limit.ended(seconds, running, was_reached=self._running >= self._limit.value)
+                self._limit.ended(
+                    seconds + waited_seconds, running, was_reached=self._running >= self._limit.value
+                )
             self._mean_seconds += _SMOOTHING * (seconds - self._mean_seconds)
             self._leave()
 
@@ -147,15 +152,23 @@ class Admission:
         """Requests that must wait so that no slot stays empty."""
         return max(self._limit.value // 2, 1)
 
+    @property
+    def _longest_burst(self) -> float | None:
+        """Seconds that a queue may last; where requests take long, as long as a few of them do."""
+        if self._burst_seconds is None:
+            return None
+        return max(self._burst_seconds, min(_BURST_REQUESTS * self._mean_seconds, _MAX_BURST_SECONDS))
+
     def _look(self, waited_seconds: float) -> None:
         """Finds out whether more is asked than can be answered."""
         now = self._clock()
-        came_at = now - waited_seconds
         # Where the one before was taken when this one came, nobody waited in between.
-        if not self._queue and (waited_seconds < _AT_ONCE_SECONDS or self._asked_at <= came_at):
-            self._queue_since = came_at
+        is_alone = self._asked_at <= now - waited_seconds
+        if not self._queue and (waited_seconds < _AT_ONCE_SECONDS or is_alone):
+            # Not when it came: all who came while the event loop stood still are taken now.
+            self._queue_since = now
         self._asked_at = now
-        if self._burst_seconds is not None and now - self._queue_since > self._burst_seconds:
+        if (longest := self._longest_burst) is not None and now - self._queue_since > longest:
             if not self.is_over:
                 self.is_over = True
                 self._begin_review(now)
@@ -171,7 +184,7 @@ class Admission:
                     oldest.set_exception(self._refusal("stale"))
             if len(self._queue) == self._enough:
                 raise self._refusal("full")
-        await self._turn(self._enter(self._queue), self._queue, deadline, self._burst_seconds)
+        await self._turn(self._enter(self._queue), self._queue, deadline, self._longest_burst)
 
     def _enter(self, queue: deque[asyncio.Future[None]]) -> asyncio.Future[None]:
         if len(queue) >= self._max_waiting:

@@ -46,14 +46,16 @@ class GatewaySettings(FeedingSettings):
     """Searches that run at once at most, of each kind (by vector, by photo, exact). Within this bound as many
     run as do not slow each other down too much."""
     min_searches: PositiveCount = 2
-    """Searches of a kind that may run at once however long they take, within ``max_searches``."""
+    """Searches of a kind that may run at once however long they take, within ``max_searches``; by photo at
+    least 8."""
     search_slowdown: float = Field(default=2.0, gt=1, le=100, allow_inf_nan=False)
     """How many times as long as when few run searches may take before fewer are let in."""
     max_waiting_searches: Count = 128
     """Searches of a kind that wait for their turn; more are refused with RESOURCE_EXHAUSTED."""
     search_burst_seconds: PositiveSeconds = 0.1
-    """How long searches may wait for their turn. A queue that lasts longer is no burst: more is asked than
-    can be answered, and only so many wait then that no slot stays empty."""
+    """How long searches may wait for their turn, or four times as long as they take, up to 2 s, if that is
+    more. A queue that lasts longer is no burst: more is asked than can be answered, and only so many wait
+    then that no slot stays empty."""
     max_writes: PositiveCount = 8
     """Writes that run at once; a loaded batch counts as one."""
     max_waiting_writes: Count = 32

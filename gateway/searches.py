@@ -13,6 +13,9 @@ from gateway.metrics import GatewayMetrics, Requests
 from lookalike.runtime.front import Limiter
 from lookalike.v1 import search_pb2
 
+_LEAST_PHOTOS = 8
+"""Embedders encode several photos at once: fewer would be no faster, however long they take."""
+
 
 class SearchAdmission:
     """Lets searches in.
@@ -25,16 +28,16 @@ class SearchAdmission:
     """
 
     def __init__(self, settings: GatewaySettings, metrics: GatewayMetrics) -> None:
-        def admission(what: Requests) -> Admission:
+        def admission(what: Requests, least: int) -> Admission:
             most = settings.max_searches
-            least = min(settings.min_searches, most)
+            least = min(max(least, settings.min_searches), most)
             limit = AdaptiveLimit(least, most, settings.search_slowdown)
             waiting, burst_seconds = settings.max_waiting_searches, settings.search_burst_seconds
             return Admission(what, limit, waiting, metrics, burst_seconds)
 
-        self._by_vector = admission("vector_searches")
-        self._by_photo = admission("photo_searches")
-        self._exact = admission("exact_searches")
+        self._by_vector = admission("vector_searches", 1)
+        self._by_photo = admission("photo_searches", _LEAST_PHOTOS)
+        self._exact = admission("exact_searches", 1)
         self._kinds = (self._by_vector, self._by_photo, self._exact)
         self._limiter: Limiter | None = None
         self._most: int | None = None
