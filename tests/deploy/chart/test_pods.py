@@ -13,7 +13,7 @@ import yaml
 from deploy.local.process import ROOT
 from embedder.server import FULL_NAME as EMBEDDER
 from hasher.server import FULL_NAME as HASHER
-from lookalike.runtime import calls, server
+from lookalike.runtime import front
 from lookalike.runtime.health import LIVENESS
 from scripts import chart
 from scripts.chart_schema import SERVICES
@@ -70,9 +70,9 @@ def test_a_pod_is_killed_only_after_its_longest_drain(
     values = yaml.safe_load(chart.VALUES.read_text())
     longest = (
         settings.drain_wait_seconds
-        + calls._MAX_QUIET_SECONDS
         + settings.stop_grace_seconds
-        + server._BACKSTOP_SECONDS
+        + front._BACKSTOP_SECONDS
+        + front._LINGER_SECONDS
         + values[service].get("saveSeconds", 0)
     )
     assert case.pod(service)["spec"]["terminationGracePeriodSeconds"] >= longest + ROOM_SECONDS
@@ -81,13 +81,13 @@ def test_a_pod_is_killed_only_after_its_longest_drain(
 def test_triton_answers_until_its_embedder_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     rendered = render(*CASES["triton-in-pod"])
     settings = settings_of(rendered, "embedder", monkeypatch)
-    longest = settings.drain_wait_seconds + calls._MAX_QUIET_SECONDS + settings.stop_grace_seconds
+    longest = settings.drain_wait_seconds + settings.stop_grace_seconds
     triton = rendered.container("embedder", "triton")
     waits = triton["lifecycle"]["preStop"]["sleep"]["seconds"]
     (exit_timeout,) = [
         int(argument.partition("=")[2]) for argument in triton["command"] if "exit-timeout" in argument
     ]
-    assert waits >= longest + server._BACKSTOP_SECONDS
+    assert waits >= longest + front._BACKSTOP_SECONDS
     grace = rendered.pod("embedder")["spec"]["terminationGracePeriodSeconds"]
     assert grace >= waits + exit_timeout + ROOM_SECONDS
 

@@ -79,13 +79,13 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 
 {{/* Seconds from SIGTERM to SIGKILL, from a component's values. A service takes at most
        drainWaitSeconds   NOT_SERVING, still answering: load balancers notice
-     + 1                  until no more calls are on their way
      + stopGraceSeconds   running calls end
      + 1                  those that did not are refused
+     + 2                  connections carry the answers
      + saveSeconds        what it keeps is saved (hashers: their indexes)
      and 5 are spare. */}}
 {{- define "lookalike.graceSeconds" -}}
-{{- add 7 (ceil .drainWaitSeconds) (ceil .stopGraceSeconds) (ceil (default 0 .saveSeconds)) -}}
+{{- add 8 (ceil .drainWaitSeconds) (ceil .stopGraceSeconds) (ceil (default 0 .saveSeconds)) -}}
 {{- end -}}
 
 {{/* What the settings of every service have in common. Argument: a component's values. */}}
