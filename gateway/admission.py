@@ -1,9 +1,9 @@
 """Bounded concurrency: some requests run, some wait for their turn, the rest are refused at once.
 
 Where a limit adapts, waiting is for bursts only, be it for a slot or for the event loop. A queue that does
-not empty within ``burst_seconds`` is no burst: more is asked than can be answered. From then on only so many
-wait that no slot stays empty, those that have waited longest are refused first, and most are refused before
-they are read; until nearly all get a slot.
+not empty within ``burst_seconds`` though requests are answered is no burst: more is asked than can be
+answered. From then on only so many wait that no slot stays empty, those that have waited longest are refused
+first, and most are refused before they are read; until nearly all get a slot.
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ class Admission:
         self._turns = 0
         self._queue_since = clock()
         """Since when one after another has waited, for a slot or for the event loop."""
+        self._answered = 0
+        """How many have been answered since then."""
         self.is_over = False
         """Whether more is asked than can be answered."""
         self.refused_unread: Callable[[], int] = lambda: 0
@@ -121,7 +123,7 @@ class Admission:
         if self._running < self._limit.value and not (self._queue or self._patient):
             self._running += 1
         elif patient:
-            await self._turn(self._enter(self._patient), self._patient, deadline, None)
+            await self._turn(self._enter(self._patient), self._patient, deadline)
         else:
             await self._wait(deadline)
         self._admitted += 1
@@ -132,6 +134,7 @@ class Admission:
         finally:
             seconds = self._clock() - start
             if done:  # What failed says nothing about how long it takes to answer.
+                self._answered += 1
                 self._limit.ended(
                     seconds + waited_seconds, running, was_reached=self._running >= self._limit.value
                 )
@@ -166,15 +169,21 @@ class Admission:
         is_alone = self._asked_at <= now - waited_seconds
         if not self._queue and (waited_seconds < _AT_ONCE_SECONDS or is_alone):
             # Not when it came: all who came while the event loop stood still are taken now.
-            self._queue_since = now
+            self._begin_queue(now)
         self._asked_at = now
-        if (longest := self._longest_burst) is not None and now - self._queue_since > longest:
+        longest = self._longest_burst
+        # Where nothing is answered, there is not too much to answer: those who wait may be answered yet.
+        is_moving = self._answered >= self._limit.value
+        if longest is not None and is_moving and now - self._queue_since > longest:
             if not self.is_over:
                 self.is_over = True
                 self._begin_review(now)
-            self._queue_since = now
+            self._begin_queue(now)
         if self.is_over:
             self._review(now)
+
+    def _begin_queue(self, now: float) -> None:
+        self._queue_since, self._answered = now, 0
 
     async def _wait(self, deadline: Deadline) -> None:
         if self.is_over:
@@ -184,7 +193,7 @@ class Admission:
                     oldest.set_exception(self._refusal("stale"))
             if len(self._queue) == self._enough:
                 raise self._refusal("full")
-        await self._turn(self._enter(self._queue), self._queue, deadline, self._longest_burst)
+        await self._turn(self._enter(self._queue), self._queue, deadline)
 
     def _enter(self, queue: deque[asyncio.Future[None]]) -> asyncio.Future[None]:
         if len(queue) >= self._max_waiting:
@@ -194,17 +203,11 @@ class Admission:
         return turn
 
     async def _turn(
-        self,
-        turn: asyncio.Future[None],
-        queue: deque[asyncio.Future[None]],
-        deadline: Deadline,
-        most_seconds: float | None,
+        self, turn: asyncio.Future[None], queue: deque[asyncio.Future[None]], deadline: Deadline
     ) -> None:
         """Waits for it; whoever gives it counts the request as running."""
-        remaining = deadline.remaining_seconds()
-        patience = remaining if most_seconds is None else min(remaining, most_seconds)
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(deadline.remaining_seconds()):
                 await turn
         except OverloadedError:
             raise
@@ -213,8 +216,6 @@ class Admission:
                 self._leave()  # It came at the same moment.
             elif turn in queue:
                 queue.remove(turn)
-            if patience < remaining and isinstance(error, TimeoutError):
-                raise self._refusal("stale") from None
             self._metrics.refused(self._what, "late")
             if isinstance(error, asyncio.CancelledError):
                 raise

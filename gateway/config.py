@@ -54,8 +54,8 @@ class GatewaySettings(FeedingSettings):
     """Searches of a kind that wait for their turn; more are refused with RESOURCE_EXHAUSTED."""
     search_burst_seconds: PositiveSeconds = 0.1
     """How long searches may wait for their turn, or four times as long as they take, up to 2 s, if that is
-    more. A queue that lasts longer is no burst: more is asked than can be answered, and only so many wait
-    then that no slot stays empty."""
+    more. A queue that lasts longer, though searches are answered, is no burst: more is asked than can be
+    answered, and only so many wait then that no slot stays empty."""
     max_writes: PositiveCount = 8
     """Writes that run at once; a loaded batch counts as one."""
     max_waiting_writes: Count = 32

@@ -99,8 +99,8 @@ class GatewayMetrics:
     def _watch_slots(self, metrics: Metrics) -> None:
         self._refused = metrics.counter(
             "lookalike_gateway_refused_total",
-            "Requests that got no slot: too many waited (full), they waited longer than a burst takes"
-            " (stale), or until their deadline was near (late).",
+            "Requests that got no slot: too many waited (full), they were the oldest of a queue that lasts"
+            " (stale), or waited until their deadline (late).",
             ("what", "cause"),
         )
         self._running = metrics.gauge(

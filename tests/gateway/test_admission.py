@@ -158,8 +158,10 @@ async def test_a_burst_waits_for_its_turn_in_order(metrics: GatewayMetrics) -> N
 
 async def test_a_queue_that_lasts_is_cut_from_its_old_end(metrics: GatewayMetrics, registry: Metrics) -> None:
     crowd = Crowd(metrics, limit=4)
+    answered = await crowd.ask(*(f"answered {n}" for n in range(4)))
     held = await crowd.ask(*"held")
     old = await crowd.ask("old 0", "old 1", "old 2")
+    await crowd.let_go(*crowd.running)
     crowd.now = 4.0
     young = await crowd.ask("young 0", "young 1")
     crowd.now = 6.0
@@ -174,7 +176,7 @@ async def test_a_queue_that_lasts_is_cut_from_its_old_end(metrics: GatewayMetric
     await crowd.let_go(*"held")
     assert not crowd.is_full
     await crowd.let_go("young 0", "young 1")
-    assert await reasons(*held, *young) == [None] * 6
+    assert await reasons(*answered, *held, *young) == [None] * 10
     sample = registry.registry.get_sample_value
     assert sample("lookalike_gateway_overloaded", {"what": "vector_searches"}) == 1
     for cause, count in (("stale", 3), ("full", 1)):
@@ -184,7 +186,8 @@ async def test_a_queue_that_lasts_is_cut_from_its_old_end(metrics: GatewayMetric
 
 async def test_those_who_have_gone_are_not_refused(metrics: GatewayMetrics) -> None:
     crowd = Crowd(metrics)
-    tasks = await crowd.ask(*"abc")
+    tasks = (await crowd.ask("answered", *"abc"))[1:]
+    await crowd.let_go("answered")
     crowd.now = 6.0
     tasks.append(asyncio.create_task(crowd.hold("late")))
     # It stays in the queue until its task runs, which is after the newcomer has looked for whom to refuse.
@@ -195,10 +198,22 @@ async def test_those_who_have_gone_are_not_refused(metrics: GatewayMetrics) -> N
     assert await reasons(*tasks) == [None, asyncio.CancelledError, None, OverloadedError]
 
 
+async def test_where_nothing_is_answered_all_wait(metrics: GatewayMetrics) -> None:
+    crowd = Crowd(metrics, limit=2)
+    tasks = await crowd.ask("one", "other", *(f"waits {n}" for n in range(5)))
+    crowd.now = 60.0
+    tasks += await crowd.ask("late")
+    assert not crowd.admission.is_over
+    while crowd.running:
+        await crowd.let_go(*crowd.running)
+    assert await reasons(*tasks) == [None] * 8
+
+
 async def overloaded(metrics: GatewayMetrics) -> tuple[Crowd, list[asyncio.Task[None]]]:
     """Returns a crowd of one that runs and one that waits, of more than can be answered."""
     crowd = Crowd(metrics)
-    tasks = await crowd.ask(*"abc")
+    tasks = (await crowd.ask("answered", *"abc"))[1:]
+    await crowd.let_go("answered")
     crowd.now = 6.0
     tasks += await crowd.ask("refused")
     assert crowd.is_full
