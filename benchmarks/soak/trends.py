@@ -123,7 +123,7 @@ def trends(samples: Sequence[Sample], warm_up_seconds: float) -> list[Trend]:
     found = []
     for process in dict.fromkeys(one.process for one in samples):
         own = [one for one in samples if one.process == process]
-        # The lives of a killed process begin anew, whenever that is.
+        # The lives of a killed process begin again, whenever that is.
         killed = len({one.pid for one in own}) > 1
         own = own if killed else [one for one in own if one.seconds >= warm_up_seconds]
         for measure, (read, grows) in MEASURES.items():

@@ -37,7 +37,7 @@ class Front:
         self.methods = tuple(methods)
         self._native = NativeFront(
             [
-                (method.path, method.kind, method.streams_requests, method.streams_answers)
+                (method.path, method.kind, method.streams_requests, method.streams_responses)
                 for method in methods
             ],
             max_calls=settings.max_concurrent_rpcs,

@@ -29,13 +29,13 @@ class Method:
     path: str
     kind: Kind
     streams_requests: bool = False
-    streams_answers: bool = False
+    streams_responses: bool = False
 
     @cached_property
     def labels(self) -> tuple[str, str, str]:
         """The values of the metrics' first labels: type, service and method."""
         service, name = self.path.lstrip("/").split("/", 1)
-        return _TYPES[self.streams_requests, self.streams_answers], service, name
+        return _TYPES[self.streams_requests, self.streams_responses], service, name
 
     @property
     def name(self) -> str:
@@ -48,10 +48,10 @@ class Method:
         return cls._of(path, bool(handler.request_streaming), bool(handler.response_streaming))
 
     @classmethod
-    def _of(cls, path: str, streams_requests: bool, streams_answers: bool) -> Self:
-        is_stream = streams_requests or streams_answers
+    def _of(cls, path: str, streams_requests: bool, streams_responses: bool) -> Self:
+        is_stream = streams_requests or streams_responses
         kind: Kind = "probe" if path.startswith(_PROBES) else "stream" if is_stream else "call"
-        return cls(path, kind, streams_requests, streams_answers)
+        return cls(path, kind, streams_requests, streams_responses)
 
     @classmethod
     def all_of(cls, service: str) -> list[Self]:

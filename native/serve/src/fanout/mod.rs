@@ -89,7 +89,7 @@ impl Fanout {
         let (shards, patience) = (Arc::clone(&self.shards), Arc::clone(&self.patience));
         let task = self.io.spawn(async move {
             let found = AssertUnwindSafe(search::search(shards, patience, search)).catch_unwind().await;
-            // Who waits is told of a defect, too.
+            // Who waits learns of a defect, too.
             let failed = |_| Found { mistake: Some(Failure::new(Kind::Failed)), ..Found::default() };
             done(found.unwrap_or_else(failed));
         });
