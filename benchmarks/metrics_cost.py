@@ -73,8 +73,9 @@ class CannedSearcher:
 
 
 def vectors(count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    drawn = np.random.default_rng(1).standard_normal((count, DIMENSION)).astype(np.float32)
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    drawn = np.random.default_rng(1).standard_normal((count, DIMENSION), np.float32)
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    return drawn
 
 
 async def gateway(folder: Path) -> tuple[Callable[[bool], Coroutine[Any, Any, None]], Metrics]:
@@ -89,7 +90,7 @@ async def gateway(folder: Path) -> tuple[Callable[[bool], Coroutine[Any, Any, No
         slots = SearchAdmission(SETTINGS, measured)
         unused: Any = None
         searcher: Any = CannedSearcher(measured)
-        shards = Shards([Silent()] * SHARDS, "home", 1, measured)  # type: ignore[list-item]
+        shards = Shards([Silent()] * SHARDS, "home", 1, measured)
         log = DirectLog(shards, "log", 1 << 24)
         return SearchPipeline(
             directory,
@@ -106,10 +107,15 @@ async def gateway(folder: Path) -> tuple[Callable[[bool], Coroutine[Any, Any, No
     own = GatewayMetrics(metrics)
     shards = Shards((), "home", 1, own)
     drift = Drift(directory, shards, metrics, 300.0)
-    options = {"interval_seconds": 10.0, "share": 0.01, "timeout_seconds": 5.0}
     searcher: Any = CannedSearcher(own)
     probe = RecallProbe(
-        directory, searcher, SearchAdmission(SETTINGS, own), RecallMetrics(metrics), **options
+        directory,
+        searcher,
+        SearchAdmission(SETTINGS, own),
+        RecallMetrics(metrics),
+        interval_seconds=10.0,
+        share=0.01,
+        timeout_seconds=5.0,
     )
     with_metrics = pipeline(own, Quality(drift, probe, metrics))
     without = pipeline(Silent(), Silent())
