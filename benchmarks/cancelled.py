@@ -155,9 +155,21 @@ class Caller:
         request = self._requests[self._next % len(self._requests)]
         return self._search.future(request, timeout=DEADLINE_SECONDS)
 
+    def until_answered(self) -> None:
+        """Searches until there is an answer: the gateway connects again to a shard that was away."""
+        deadline = time.monotonic() + MOST_SECONDS
+        while True:
+            try:
+                self.start().result()
+                return
+            except grpc.RpcError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(QUIET_SECONDS)
+
     def whole(self, threads: Threads) -> tuple[float, float]:
         """Lets searches end; returns the median milliseconds and the CPU time of one."""
-        self.start().result()
+        self.until_answered()
         times = []
         before = threads.look().cpu
         for _ in range(WHOLE_SEARCHES):

@@ -27,6 +27,9 @@ def problems(soaked: Soaked, trends: Sequence[Trend]) -> list[str]:
         _, outside = _split(soaked, outcomes)
         if failed := Counter({name: n for name, n in outside.items() if name not in FINE}):
             wrong.append(f"{what} failed that no kill explains: {_counts(failed)}")
+    wrong += [
+        f"{process} has ended by itself; it said last: {line}" for process, line in soaked.ended.items()
+    ]
     if soaked.lost:
         wrong.append(f"{len(soaked.lost)} acknowledged writes are lost, such as {soaked.lost[0]}")
     wrong += [f"{process} still has calls in progress: {found}" for process, found in soaked.left.items()]

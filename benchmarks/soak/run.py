@@ -89,6 +89,8 @@ class Soaked:
     writing: list[Outcome] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     """Items that are not as their last acknowledged write has left them."""
+    ended: dict[str, str] = field(default_factory=dict)
+    """Process that nobody has stopped, and that no longer runs → the last line of its log."""
     left: dict[str, dict[str, float]] = field(default_factory=dict)
     """Process → what says that calls are in progress, when all have ended."""
 
@@ -140,13 +142,21 @@ def _soaked(
             )
             with Sampler(servers, plan.sample_seconds) as sampler:
                 _search(soaked, installation, searches, folder, progress, sampler.began)
-        if writer.broken:
-            raise writer.broken
+        for broken in (writer.broken, sampler.broken):
+            if broken:
+                raise broken
         soaked.samples = sampler.samples
         soaked.writing = _since(writer.outcomes, sampler.began)
-        soaked.lost = writing.lost()
-    soaked.left = _left(servers)
+        soaked.ended = {one.name: _last_line(one) for one in servers if not one.is_running()}
+        # What has ended can be asked nothing.
+        if not soaked.ended:
+            soaked.lost = writing.lost()
+            soaked.left = _left(servers)
     return soaked
+
+
+def _last_line(server: Server) -> str:
+    return (server.said().splitlines() or [""])[-1]
 
 
 def _find_rate(

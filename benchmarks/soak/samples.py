@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 import time
 import urllib.request
@@ -24,7 +25,7 @@ WATCHED = (
     "lookalike_hasher_waiting_searches",
     "lookalike_hasher_index_bytes",
 )
-HELD_BY_CALLS = (*WATCHED[:2], *WATCHED[2:5])
+HELD_BY_CALLS = WATCHED[:5]
 """What is 0 where nobody calls."""
 PROBES = "probe"
 TIMEOUT_SECONDS = 5.0
@@ -82,7 +83,7 @@ def sample(server: Server, seconds: float) -> Sample | None:
         metrics = metrics_of(server)
         lines = (folder / "status").read_text().splitlines()
         descriptors = sum(1 for _ in (folder / "fd").iterdir())
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return None
     fields = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
     if "RssAnon" not in fields:  # It has ended, and nobody has asked for its exit code.
@@ -107,6 +108,8 @@ class Sampler:
         self._thread = threading.Thread(target=self._run)
         self.began = 0.0
         self.samples: list[Sample] = []
+        self.broken: BaseException | None = None
+        """What ended it early."""
 
     def __enter__(self) -> Self:
         self.began = time.monotonic()
@@ -119,7 +122,11 @@ class Sampler:
 
     def _run(self) -> None:
         due = self.began
-        while not self._ended.wait(max(due - time.monotonic(), 0)):
-            seconds = time.monotonic() - self.began
-            self.samples += filter(None, (sample(server, seconds) for server in self._servers))
-            due += self._interval
+        try:
+            while not self._ended.wait(max(due - time.monotonic(), 0)):
+                seconds = time.monotonic() - self.began
+                self.samples += filter(None, (sample(server, seconds) for server in self._servers))
+                due += self._interval
+        except BaseException as error:
+            self.broken = error
+            raise

@@ -109,7 +109,7 @@ def series(samples: Sequence[Sample], read: Read) -> tuple[list[float], list[flo
     lives: dict[int, list[Sample]] = {}
     for one in samples:
         lives.setdefault(one.pid, []).append(one)
-    if len(lives) == 1:
+    if len(lives) <= 1:
         return [one.seconds / 3600 for one in samples], [read(one) for one in samples]
     later = list(lives.values())[1:]
     age = min(life[-1].seconds - life[0].seconds for life in later)
