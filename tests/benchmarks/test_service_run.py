@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.service import cli, peers, photos, subjects
-from deploy.local.process import ROOT
 
 SMALL = ["--items", "2000", "--dim", "32", "--queries", "100", "--seconds", "1"]
 
 
 @pytest.fixture(autouse=True)
-def load_generator(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The load generator as cargo's tests have built it."""
-    program = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "native/target") / "debug/lookalike-load"
-    if not program.exists():
-        reason = f"{program} is missing; cargo test -p lookalike-load builds it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    monkeypatch.setenv("LOOKALIKE_LOAD", str(program))
+def briefly(load_generator: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subjects, "WARM_SECONDS", 0.5)
 
 
