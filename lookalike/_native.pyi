@@ -388,7 +388,10 @@ class NativeFront:
         """Size of the requests of calls in progress and on their way, streams and probes apart."""
 
     def refused(self) -> list[tuple[str, str, int]]:
-        """Kind, cause (``too_many``, ``too_large``, ``stopping``, ``limited``), and how many were so far."""
+        """Kind, cause, and how many were so far.
+
+        A cause is ``too_many``, ``too_large``, ``stopping``, ``limited``, or ``unread``.
+        """
 
     def ended(self) -> list[tuple[int, int, int]]:
         """Method, number of the status code, and how many ended so before they were handed over, so far."""

@@ -41,8 +41,8 @@ _READ = (
     ),
     Read(
         "lookalike_calls_refused_total",
-        "Calls refused before their handler: too_many at once, too_large together, limited by admission, or"
-        " the server is stopping.",
+        "Calls refused before their handler: too_many at once, too_large together, limited by admission,"
+        " unread (the client does not read the answers to others), or the server is stopping.",
         ("kind", "cause"),
         "counter",
     ),

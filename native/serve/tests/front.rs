@@ -289,6 +289,48 @@ fn a_call_that_its_client_ends_is_over() {
 }
 
 #[test]
+fn a_client_that_does_not_read_its_answers_may_not_call_on() {
+    let fixture = Fixture::new(|_| ());
+    let answer = vec![7; 5 << 20];
+    // Of the first's answers nothing may be sent, and hyper keeps them; of the other's one byte, and h2 keeps the rest.
+    for window in [0, 1] {
+        let client = fixture.connect_with_window(window);
+        let unread: Vec<_> = (0..5)
+            .map(|_| {
+                let task = fixture.begin(&client, ECHO, b"");
+                fixture.next_call().answer(&answer);
+                task
+            })
+            .collect();
+        let refused = fixture.call(&client, ECHO, &[], b"");
+        assert!(refused.code() == "8" && refused.message().ends_with("answers%20that%20it%20has%20got"));
+        assert!(fixture.nothing_has_arrived());
+        assert_eq!(fixture.front.counts().refused(Kind::Call, Cause::Unread), 1 + u64::from(window));
+        assert!(unread.iter().all(|task| !task.is_finished()));
+    }
+    let client = fixture.connect();
+    for _ in 0..10 {
+        let task = fixture.begin(&client, ECHO, b"");
+        fixture.next_call().answer(&answer);
+        assert_eq!(fixture.wait(task).content.len(), 5 + answer.len());
+    }
+}
+
+#[test]
+fn a_call_on_its_way_is_refused_when_its_client_does_not_read_any_more() {
+    let fixture = Fixture::new(|_| ());
+    let client = fixture.connect_with_window(0);
+    let (late, mut body) = fixture.runtime.block_on(client.open(ECHO, &[])).unwrap();
+    for _ in 0..5 {
+        fixture.begin(&client, ECHO, b"");
+        fixture.next_call().answer(&vec![7; 5 << 20]);
+    }
+    fixture.runtime.block_on(send(&mut body, framed(0, b"late"), true)).unwrap();
+    assert_eq!(fixture.runtime.block_on(reply(late)).unwrap().code(), "8");
+    assert!(fixture.nothing_has_arrived());
+}
+
+#[test]
 fn what_is_not_served_is_refused() {
     let fixture = Fixture::new(|_| ());
     let client = fixture.connect();

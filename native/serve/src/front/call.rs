@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use hyper::body::Incoming;
 use tokio::task::AbortHandle;
 
+use super::client::Client;
 use super::counts::Method;
 use super::ending::Ending;
 use super::{Arrival, Note, Shared};
@@ -45,6 +46,7 @@ pub struct Call(Arc<Inner>);
 pub(super) struct Inner {
     about: About,
     shared: Arc<Shared>,
+    client: Arc<Client>,
     request_bytes: u64,
     exchange: Mutex<Exchange>,
 }
@@ -79,7 +81,7 @@ impl Call {
         self.0.change(|exchange| {
             has_room = exchange.message.is_none() && self.0.method().served.streams_responses;
             if has_room {
-                exchange.message = Some(framed(message));
+                exchange.message = Some(self.0.client.counted(framed(message)));
             }
         });
         has_room
@@ -87,6 +89,7 @@ impl Call {
 
     /// Ends it with one message.
     pub fn answer(&self, message: &[u8]) {
+        let message = self.0.client.counted(framed(message));
         self.0.end(Ending::answer(message, &self.0.about.request_id));
     }
 
@@ -178,12 +181,18 @@ impl Driver {
     /// Hands a call over that has entered, with a stream of requests where there is one.
     pub(super) fn begin(
         shared: &Arc<Shared>,
+        client: &Arc<Client>,
         about: About,
         request_bytes: u64,
         requests: Option<Messages<Incoming>>,
     ) -> Self {
-        let exchange = Mutex::default();
-        let call = Arc::new(Inner { about, shared: Arc::clone(shared), request_bytes, exchange });
+        let call = Arc::new(Inner {
+            about,
+            shared: Arc::clone(shared),
+            client: Arc::clone(client),
+            request_bytes,
+            exchange: Mutex::default(),
+        });
         (shared.on_arrival)(Arrival::Call(Call(Arc::clone(&call))));
         Self { call, requests, timer: None }
     }

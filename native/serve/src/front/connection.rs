@@ -18,10 +18,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
+use super::client::Client;
 use super::service::respond;
 use super::{Phase, Shared};
 
 /// Streams that a client may open on a connection; more wait there. The limit of calls refuses earlier, with a reason.
+/// A stream counts until all of it is sent: so many answers of statuses alone may wait for a client that does not read.
 const MOST_STREAMS: u32 = 10_000;
 /// Cancelled calls of a connection that may wait to be noticed; a burst of hedged calls cancels many.
 const MOST_RESETS: usize = 2_000;
@@ -93,9 +95,10 @@ async fn serve(open: Open, mut stream: TcpStream, peer: SocketAddr) {
     }
     let (reader, writer) = stream.split();
     let stream = TokioIo::new(join(PREFACE.chain(reader), writer));
+    let client = Arc::new(Client::new(peer));
     let service = service_fn(|request| {
-        let shared = Arc::clone(shared);
-        async move { Ok::<_, Infallible>(respond(shared, peer, request).await) }
+        let (shared, client) = (Arc::clone(shared), Arc::clone(&client));
+        async move { Ok::<_, Infallible>(respond(shared, client, request).await) }
     });
     let mut connection = pin!(builder(shared).serve_connection(stream, service));
     // The server may have stopped since the connection was taken.

@@ -40,15 +40,18 @@ pub enum Cause {
     Stopping,
     /// There are too many of its method.
     Limited,
+    /// Its client does not read the answers to others.
+    Unread,
 }
 
 impl Cause {
     /// All of them, with their names.
-    pub const ALL: [(Self, &str); 4] = [
+    pub const ALL: [(Self, &str); 5] = [
         (Self::TooMany, "too_many"),
         (Self::TooLarge, "too_large"),
         (Self::Stopping, "stopping"),
         (Self::Limited, "limited"),
+        (Self::Unread, "unread"),
     ];
 }
 

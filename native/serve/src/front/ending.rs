@@ -15,7 +15,7 @@ use super::call::{Driver, Step};
 use super::counts::{Cause, Kind};
 use crate::caller::REQUEST_ID;
 use crate::failure::Failure;
-use crate::wire::{framed, trailers};
+use crate::wire::trailers;
 
 const ENCODINGS: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -31,9 +31,9 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// OK, with one message.
-    pub fn answer(message: &[u8], request_id: &HeaderValue) -> Self {
-        Self { code: Code::Ok, message: Some(framed(message)), trailers: trailers(request_id) }
+    /// OK, with one message that is framed.
+    pub(super) fn answer(message: Bytes, request_id: &HeaderValue) -> Self {
+        Self { code: Code::Ok, message: Some(message), trailers: trailers(request_id) }
     }
 
     /// A status, and what goes with it.
@@ -84,7 +84,7 @@ impl From<&Failure> for Ending {
 
 /// How a call ends that is refused; many are under overload, so these are ready.
 pub(super) fn refusal(kind: Kind, cause: Cause) -> Ending {
-    static READY: LazyLock<[Ending; 5]> = LazyLock::new(|| {
+    static READY: LazyLock<[Ending; 6]> = LazyLock::new(|| {
         let overloaded = |message| Ending::from(&Failure::overloaded(message, RETRY_AFTER));
         [
             overloaded("the server has too many calls in progress"),
@@ -92,9 +92,11 @@ pub(super) fn refusal(kind: Kind, cause: Cause) -> Ending {
             overloaded("the server has too many health checks in progress"),
             overloaded("the requests in progress are too large together"),
             Ending::from(&Failure::shutting_down()),
+            overloaded("the client does not read the answers that it has got"),
         ]
     });
     let number = match cause {
+        Cause::Unread => 5,
         Cause::Stopping => 4,
         Cause::TooLarge => 3,
         Cause::TooMany | Cause::Limited => kind as usize,

@@ -4,6 +4,7 @@
 //! | step | module |
 //! |---|---|
 //! | the connection, its age and its end | [`connection`] |
+//! | what has not been sent on it | [`client`] |
 //! | is there room, the message, the deadline | [`service`] |
 //! | the call in progress | [`call`] |
 //! | how it ends | [`ending`] |
@@ -11,6 +12,7 @@
 
 pub mod binary;
 pub mod call;
+mod client;
 mod connection;
 pub mod counts;
 pub mod ending;

@@ -1,7 +1,6 @@
 //! A call on its way in: what is refused, what is received, and what is handed over.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -12,6 +11,7 @@ use hyper::body::Incoming;
 use tonic::{Code, Status};
 
 use super::call::{About, Driver, Step};
+use super::client::Client;
 use super::counts::{Cause, Kind, Method};
 use super::ending::{Answer, Ending, not_grpc, refusal, stream};
 use super::{Phase, Shared};
@@ -21,6 +21,8 @@ use crate::messages::{Messages, NotReceived};
 use crate::wire::receive;
 
 const ENCODING: &str = "grpc-encoding";
+/// What a connection has not sent may be as large as so many of the largest messages before it gets no more calls.
+const MOST_UNSENT_MESSAGES: usize = 4;
 
 /// How a call ends that is not handed over.
 type Refused = Box<Ending>;
@@ -28,7 +30,7 @@ type Refused = Box<Ending>;
 /// Answers a request of a connection.
 pub(super) async fn respond(
     shared: Arc<Shared>,
-    peer: SocketAddr,
+    client: Arc<Client>,
     request: Request<Incoming>,
 ) -> Response<Answer> {
     if let Some(status) = no_call(&request) {
@@ -39,8 +41,8 @@ pub(super) async fn respond(
         return ending.with_request_id(&request_id(request.headers())).into_response();
     };
     let (head, body) = request.into_parts();
-    let mut arriving = Arriving::begin(&shared, method, &head.headers);
-    match arriving.answer(peer, head.headers, body).await {
+    let mut arriving = Arriving::begin(&shared, &client, method, &head.headers);
+    match arriving.answer(head.headers, body).await {
         Ok(response) => response,
         Err(ending) => arriving.end(*ending),
     }
@@ -59,6 +61,7 @@ fn no_call(request: &Request<Incoming>) -> Option<StatusCode> {
 /// A call until it is handed over; what it took is given back when it is dropped before.
 struct Arriving<'a> {
     shared: &'a Arc<Shared>,
+    client: &'a Arc<Client>,
     method: &'a Method,
     request_id: HeaderValue,
     deadline: Option<Instant>,
@@ -68,13 +71,19 @@ struct Arriving<'a> {
 }
 
 impl<'a> Arriving<'a> {
-    fn begin(shared: &'a Arc<Shared>, method: &'a Method, headers: &HeaderMap) -> Self {
+    fn begin(
+        shared: &'a Arc<Shared>,
+        client: &'a Arc<Client>,
+        method: &'a Method,
+        headers: &HeaderMap,
+    ) -> Self {
         if is_retry(headers) {
             method.retried.fetch_add(1, Relaxed);
         }
         let deadline = timeout(headers).and_then(|timeout| Instant::now().checked_add(timeout));
         Self {
             shared,
+            client,
             method,
             request_id: request_id(headers),
             deadline,
@@ -84,12 +93,7 @@ impl<'a> Arriving<'a> {
         }
     }
 
-    async fn answer(
-        &mut self,
-        peer: SocketAddr,
-        headers: HeaderMap,
-        body: Incoming,
-    ) -> Result<Response<Answer>, Refused> {
+    async fn answer(&mut self, headers: HeaderMap, body: Incoming) -> Result<Response<Answer>, Refused> {
         self.admit()?;
         let is_gzip = is_gzip(&headers)?;
         let mut messages = Messages::new(body, self.shared.most_message_bytes, is_gzip);
@@ -97,7 +101,7 @@ impl<'a> Arriving<'a> {
         let request =
             if served.streams_requests { Bytes::new() } else { self.receive(&mut messages).await? };
         let requests = served.streams_requests.then_some(messages);
-        let mut driver = self.hand_over(peer, headers, request, requests)?;
+        let mut driver = self.hand_over(headers, request, requests)?;
         if !served.streams_requests && !served.streams_responses {
             let Step::End(ending) =
                 self.in_time(driver.step()).await.unwrap_or_else(|| Step::End(driver.late()))
@@ -121,6 +125,7 @@ impl<'a> Arriving<'a> {
         if kind != Kind::Probe && self.shared.is_stopping() {
             return Err(self.refused(Cause::Stopping));
         }
+        self.look_whether_it_reads()?;
         if let Some(ending) = self.method.refusal() {
             self.shared.counts.count_refusal(kind, Cause::Limited);
             return Err(Box::new(ending));
@@ -131,6 +136,13 @@ impl<'a> Arriving<'a> {
             // What is there already is too much, whatever the size of this one.
             Err(Box::new(refusal(kind, Cause::TooMany)))
         })
+    }
+
+    /// A call gives its place back when it is answered; where nobody reads, answers would pile up.
+    fn look_whether_it_reads(&self) -> Result<(), Refused> {
+        let is_probe = self.method.served.kind == Kind::Probe;
+        let most = MOST_UNSENT_MESSAGES * self.shared.most_message_bytes;
+        if is_probe || self.client.unsent() <= most { Ok(()) } else { Err(self.refused(Cause::Unread)) }
     }
 
     fn refused(&self, cause: Cause) -> Refused {
@@ -164,11 +176,11 @@ impl<'a> Arriving<'a> {
     /// Only now it counts: a call that never comes whole must not take the place of one that does.
     fn hand_over(
         &mut self,
-        peer: SocketAddr,
         headers: HeaderMap,
         request: Bytes,
         requests: Option<Messages<Incoming>>,
     ) -> Result<Driver, Refused> {
+        self.look_whether_it_reads()?;
         if !self.shared.counts.enter(self.method) {
             return Err(self.refused(Cause::TooMany));
         }
@@ -181,9 +193,9 @@ impl<'a> Arriving<'a> {
             request,
             deadline: self.deadline,
             arrived: Instant::now(),
-            peer,
+            peer: self.client.peer,
         };
-        Ok(Driver::begin(self.shared, about, self.request_bytes, requests))
+        Ok(Driver::begin(self.shared, self.client, about, self.request_bytes, requests))
     }
 
     fn in_time<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Option<T>> {

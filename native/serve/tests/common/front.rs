@@ -74,6 +74,11 @@ impl Fixture {
         self.runtime.block_on(Client::connect(self.port)).unwrap()
     }
 
+    /// A client that lets so many bytes of each answer come before it reads.
+    pub fn connect_with_window(&self, bytes: u32) -> Client {
+        self.runtime.block_on(Client::connect_with_window(self.port, bytes)).unwrap()
+    }
+
     /// Makes a call in the background.
     pub fn begin(&self, client: &Client, path: &'static str, message: &[u8]) -> JoinHandle<Reply> {
         let (client, message) = (client.clone(), message.to_vec());
@@ -161,9 +166,13 @@ pub struct Client {
 
 impl Client {
     pub async fn connect(port: u16) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        Self::connect_with_window(port, 1 << 20).await
+    }
+
+    async fn connect_with_window(port: u16, bytes: u32) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         let mut builder = Builder::new();
-        let (requests, connection) = builder.initial_window_size(1 << 20).handshake(stream).await?;
+        let (requests, connection) = builder.initial_window_size(bytes).handshake(stream).await?;
         let connection = tokio::spawn(async move {
             let _ = connection.await;
         });
