@@ -25,6 +25,7 @@ _MIN_RETRY_SECONDS = 0.05
 _MAX_RETRY_SECONDS = 5.0
 _UNUSED_SECONDS = 1.0
 _REVIEW_SECONDS = 1.0
+_LONGEST_REVIEW_SECONDS = 2 * _REVIEW_SECONDS
 _AT_ONCE_SECONDS = 0.005
 """Requests that the event loop takes so soon have not waited for it."""
 _BURST_REQUESTS = 4
@@ -74,8 +75,7 @@ class Admission:
         """Since when one after another has waited, for a slot or for the event loop."""
         self._answered = 0
         """How many have been answered since then."""
-        self.is_over = False
-        """Whether more is asked than can be answered."""
+        self._is_over = False
         self.refused_unread: Callable[[], int] = lambda: 0
         """Returns how many were refused by whoever follows :attr:`most`."""
         self._refused_unread = 0
@@ -93,6 +93,14 @@ class Admission:
             limit=lambda: limit.value,
             is_over=lambda: self.is_over,
         )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether more is asked than can be answered.
+
+        Where nobody has asked for a while, it is not: who asks next would find that, but may never come.
+        """
+        return self._is_over and self._clock() - self._reviewed_at <= _LONGEST_REVIEW_SECONDS
 
     @property
     def is_busy(self) -> bool:
@@ -175,11 +183,11 @@ class Admission:
         # Where nothing is answered, there is not too much to answer: those who wait may be answered yet.
         is_moving = self._answered >= self._limit.value
         if longest is not None and is_moving and now - self._queue_since > longest:
-            if not self.is_over:
-                self.is_over = True
+            if not self._is_over:
+                self._is_over = True
                 self._begin_review(now)
             self._begin_queue(now)
-        if self.is_over:
+        if self._is_over:
             self._review(now)
 
     def _begin_queue(self, now: float) -> None:
@@ -244,8 +252,8 @@ class Admission:
             return
         refused = self._refused + self.refused_unread() - self._refused_unread
         # For a while nobody may have asked, and so nobody have looked.
-        if since > 2 * _REVIEW_SECONDS or refused <= _OVER_SHARE * (refused + self._admitted):
-            self.is_over, self._queue_since = False, now
+        if since > _LONGEST_REVIEW_SECONDS or refused <= _OVER_SHARE * (refused + self._admitted):
+            self._is_over, self._queue_since = False, now
         self._begin_review(now)
 
     def _refusal(self, cause: Cause) -> OverloadedError:

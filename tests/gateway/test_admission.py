@@ -288,6 +288,20 @@ async def test_an_overload_is_over_when_nobody_had_to_wait_for_a_while(metrics: 
     await reasons(*tasks)
 
 
+async def test_an_overload_is_over_when_nobody_asks_any_more(
+    metrics: GatewayMetrics, registry: Metrics
+) -> None:
+    crowd, tasks = await overloaded(metrics)
+    await crowd.let_go("a")
+    await crowd.let_go("c")
+    await reasons(*tasks)
+    shown = []
+    for crowd.now in (7.5, 8.5):
+        labels = {"what": "vector_searches"}
+        shown.append(registry.registry.get_sample_value("lookalike_gateway_overloaded", labels))
+    assert shown == [1, 0]
+
+
 async def test_those_who_are_patient_wait_and_get_their_share(metrics: GatewayMetrics) -> None:
     crowd = Crowd(metrics)
     tasks = await crowd.ask("first")
