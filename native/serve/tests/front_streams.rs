@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{BOTH, CHECK, Client, DOWN, ECHO, Fixture, UP, framed, next_data, reply, send, until};
+use common::{BOTH, CHECK, Client, DOWN, ECHO, Fixture, UP, WATCH, framed, next_data, reply, send, until};
 use lookalike_serve::front::{Cause, Ending, Kind, Note};
 use tonic::Code;
 
@@ -182,6 +182,32 @@ fn too_many_streams_are_refused() {
     );
     assert_eq!(fixture.front.counts().refused(Kind::Stream, Cause::TooMany), 1);
     first.end(ok());
+}
+
+#[test]
+fn who_watches_health_leaves_room_to_ask_for_it() {
+    let fixture = Fixture::new(|options| options.limits.most[2] = 20);
+    let client = fixture.connect();
+    let watched: Vec<_> = (0..18)
+        .map(|_| {
+            fixture.begin(&client, WATCH, b"");
+            fixture.next_call()
+        })
+        .collect();
+    let refused = fixture.call(&client, WATCH, &[], b"");
+    assert_eq!(
+        (refused.code(), refused.message()),
+        ("8", "the%20server%20has%20too%20many%20watchers%20of%20its%20health")
+    );
+    assert_eq!(fixture.front.counts().refused(Kind::Probe, Cause::TooMany), 1);
+    let checks: Vec<_> = (0..2)
+        .map(|_| {
+            fixture.begin(&client, CHECK, b"");
+            fixture.next_call()
+        })
+        .collect();
+    assert_eq!(fixture.call(&client, CHECK, &[], b"").code(), "8");
+    drop((watched, checks));
 }
 
 #[test]

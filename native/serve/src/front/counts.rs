@@ -68,6 +68,13 @@ pub struct Served {
     pub streams_responses: bool,
 }
 
+impl Served {
+    /// Whether it is a probe that lasts, such as `Health.Watch`.
+    pub(super) fn is_watch(&self) -> bool {
+        self.kind == Kind::Probe && self.streams_responses
+    }
+}
+
 /// A method with what is counted of it.
 #[derive(Debug)]
 pub struct Method {
@@ -172,9 +179,17 @@ impl Counts {
         self.refused[kind as usize][cause as usize].fetch_add(1, Relaxed);
     }
 
-    /// Whether there is no room for one more of a kind.
-    pub(super) fn is_full(&self, kind: Kind) -> Option<Cause> {
-        if self.in_progress(kind) >= self.limits.most[kind as usize] {
+    /// Calls of its kind among which there is room for one more of a method: those that watch leave a tenth to those
+    /// that ask once.
+    fn most(&self, served: &Served) -> usize {
+        let most = self.limits.most[served.kind as usize];
+        if served.is_watch() { most - most / 10 } else { most }
+    }
+
+    /// Whether there is no room for one more of a method.
+    pub(super) fn is_full(&self, served: &Served) -> Option<Cause> {
+        let kind = served.kind;
+        if self.in_progress(kind) >= self.most(served) {
             return Some(Cause::TooMany);
         }
         let too_large = kind == Kind::Call && self.request_bytes() >= self.limits.request_bytes;
@@ -184,7 +199,7 @@ impl Counts {
     /// Counts a call in progress, until [`Self::leave`]; false: there are too many.
     pub(super) fn enter(&self, method: &Method) -> bool {
         let kind = method.served.kind as usize;
-        if self.running[kind].fetch_add(1, Relaxed) >= self.limits.most[kind] {
+        if self.running[kind].fetch_add(1, Relaxed) >= self.most(&method.served) {
             self.running[kind].fetch_sub(1, Relaxed);
             return false;
         }

@@ -12,7 +12,7 @@ use http_body::{Body, Frame};
 use tonic::{Code, Status};
 
 use super::call::{Driver, Step};
-use super::counts::{Cause, Kind};
+use super::counts::{Cause, Served};
 use crate::caller::REQUEST_ID;
 use crate::failure::Failure;
 use crate::wire::trailers;
@@ -83,8 +83,8 @@ impl From<&Failure> for Ending {
 }
 
 /// How a call ends that is refused; many are under overload, so these are ready.
-pub(super) fn refusal(kind: Kind, cause: Cause) -> Ending {
-    static READY: LazyLock<[Ending; 6]> = LazyLock::new(|| {
+pub(super) fn refusal(served: &Served, cause: Cause) -> Ending {
+    static READY: LazyLock<[Ending; 7]> = LazyLock::new(|| {
         let overloaded = |message| Ending::from(&Failure::overloaded(message, RETRY_AFTER));
         [
             overloaded("the server has too many calls in progress"),
@@ -93,13 +93,15 @@ pub(super) fn refusal(kind: Kind, cause: Cause) -> Ending {
             overloaded("the requests in progress are too large together"),
             Ending::from(&Failure::shutting_down()),
             overloaded("the client does not read the answers that it has got"),
+            overloaded("the server has too many watchers of its health"),
         ]
     });
     let number = match cause {
         Cause::Unread => 5,
         Cause::Stopping => 4,
         Cause::TooLarge => 3,
-        Cause::TooMany | Cause::Limited => kind as usize,
+        Cause::TooMany if served.is_watch() => 6,
+        Cause::TooMany | Cause::Limited => served.kind as usize,
     };
     READY[number].clone()
 }

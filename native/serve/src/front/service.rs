@@ -130,11 +130,11 @@ impl<'a> Arriving<'a> {
             self.shared.counts.count_refusal(kind, Cause::Limited);
             return Err(Box::new(ending));
         }
-        let full = self.shared.counts.is_full(kind);
+        let full = self.shared.counts.is_full(&self.method.served);
         full.map_or(Ok(()), |cause| {
             self.shared.counts.count_refusal(kind, cause);
             // What is there already is too much, whatever the size of this one.
-            Err(Box::new(refusal(kind, Cause::TooMany)))
+            Err(Box::new(refusal(&self.method.served, Cause::TooMany)))
         })
     }
 
@@ -146,9 +146,9 @@ impl<'a> Arriving<'a> {
     }
 
     fn refused(&self, cause: Cause) -> Refused {
-        let kind = self.method.served.kind;
-        self.shared.counts.count_refusal(kind, cause);
-        Box::new(refusal(kind, cause))
+        let served = &self.method.served;
+        self.shared.counts.count_refusal(served.kind, cause);
+        Box::new(refusal(served, cause))
     }
 
     async fn receive(&mut self, messages: &mut Messages<Incoming>) -> Result<Bytes, Refused> {

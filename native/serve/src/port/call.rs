@@ -16,6 +16,8 @@ use crate::failure::Failure;
 use crate::wire::trailers;
 
 const MAX_PROBES: i64 = 1_000;
+/// Who watches health leaves room to ask for it.
+const MAX_WATCHED: i64 = MAX_PROBES - MAX_PROBES / 10;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// What calls may take together.
@@ -86,16 +88,16 @@ impl Call {
     /// There are too many.
     pub fn enter(&mut self, limits: Limits) -> Result<(), Failure> {
         let (probe, metrics) = (self.is_probe(), &self.metrics);
-        let most = if probe { MAX_PROBES } else { limits.calls as i64 };
+        let (most, what) = match self.method {
+            Method::Search => (limits.calls as i64, "calls in progress"),
+            Method::Check => (MAX_PROBES, "health checks in progress"),
+            Method::Watch => (MAX_WATCHED, "watchers of its health"),
+        };
         let running = metrics.running[usize::from(probe)].fetch_add(1, Relaxed);
         self.counted = true;
         if running >= most {
             metrics.refused(probe, Refusal::TooMany).fetch_add(1, Relaxed);
-            let what = if probe { "health checks" } else { "calls" };
-            return Err(Failure::overloaded(
-                &format!("the server has too many {what} in progress"),
-                RETRY_AFTER,
-            ));
+            return Err(Failure::overloaded(&format!("the server has too many {what}"), RETRY_AFTER));
         }
         Ok(())
     }
@@ -188,4 +190,33 @@ fn begun(origin: Origin, method: Method, request_id: &HeaderValue) -> Box<Trace>
         code: Code::Unknown,
         failure: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_watches_health_leaves_room_to_ask_for_it() {
+        let (metrics, events) = (Arc::new(Metrics::new(&[], &[])), Arc::default());
+        let enter = |method| {
+            let mut call = Call::begin(&metrics, &events, Sampling::new(None), method, &HeaderMap::new());
+            call.enter(Limits { calls: 0, bytes: 0 }).map(|()| call)
+        };
+        let (mut watched, mut checks) = (vec![], vec![]);
+        let refused = loop {
+            match enter(Method::Watch) {
+                Ok(call) => watched.push(call),
+                Err(failure) => break failure,
+            }
+        };
+        assert_eq!(
+            (watched.len(), refused.message.as_str()),
+            (900, "the server has too many watchers of its health")
+        );
+        while let Ok(call) = enter(Method::Check) {
+            checks.push(call);
+        }
+        assert_eq!(checks.len(), 100);
+    }
 }

@@ -17,12 +17,14 @@ use lookalike_serve::front::{Arrival, Call, Front, Kind, Limits, Note, Options, 
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 pub const ECHO: &str = "/test.Service/Echo";
 pub const UP: &str = "/test.Service/Up";
 pub const DOWN: &str = "/test.Service/Down";
 pub const BOTH: &str = "/test.Service/Both";
 pub const CHECK: &str = "/grpc.health.v1.Health/Check";
+pub const WATCH: &str = "/grpc.health.v1.Health/Watch";
 /// Nothing takes so long unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -40,6 +42,7 @@ pub fn options() -> Options {
             method(DOWN, Kind::Stream, false, true),
             method(BOTH, Kind::Stream, true, true),
             method(CHECK, Kind::Probe, false, false),
+            method(WATCH, Kind::Probe, false, true),
         ],
         limits: Limits { most: [2, 1, 1], request_bytes: 8 << 20 },
         most_message_bytes: 6 << 20,
@@ -92,7 +95,8 @@ impl Fixture {
         headers: &[(&'static str, &str)],
         message: &[u8],
     ) -> Reply {
-        self.runtime.block_on(client.call(path, headers, message))
+        let reply = async { timeout(PATIENCE, client.call(path, headers, message)).await };
+        self.runtime.block_on(reply).expect("the call is answered")
     }
 
     pub fn wait<T>(&self, task: JoinHandle<T>) -> T {
