@@ -54,6 +54,7 @@ class Front:
         self._answers: Sequence[Answer] = ()
         self._running: dict[int, tuple[asyncio.Task[None], Messages]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Lock()
         self.closing = asyncio.Event()
         """Set when calls are taken no more; those that never end by themselves end now."""
         self.cut_off = False
@@ -131,11 +132,17 @@ class Front:
         del self._running[number]
 
     async def stop(self, grace_seconds: float) -> None:
-        """Takes no new calls, gives running ones time to end, ends the rest with a reason, frees the port."""
+        """Takes no new calls, gives running ones time to end, ends the rest with a reason, frees the port.
+
+        Where it is stopped already, waits until it has.
+        """
         self.closing.set()
         self._native.begin_stop()
-        if not self._loop:
-            return
+        async with self._stopping:
+            if self._loop:
+                await self._end(self._loop, grace_seconds)
+
+    async def _end(self, loop: asyncio.AbstractEventLoop, grace_seconds: float) -> None:
         self._take()
         if not await self._are_answered(grace_seconds):
             self.cut_off = True
@@ -143,7 +150,7 @@ class Front:
                 self._cancel(task)
             await self._are_answered(_BACKSTOP_SECONDS)
         await asyncio.to_thread(self._native.close, _LINGER_SECONDS)
-        self._loop.remove_reader(self._native.fileno())
+        loop.remove_reader(self._native.fileno())
         self._loop = None
 
     async def _are_answered(self, timeout_seconds: float) -> bool:

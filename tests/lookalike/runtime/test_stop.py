@@ -144,6 +144,22 @@ async def test_a_server_that_never_started_frees_its_port() -> None:
     assert second.bind("127.0.0.1", port) == port
 
 
+async def test_a_server_may_be_stopped_by_several_at_once(serve: Serve) -> None:
+    running = await serve()
+    running.probe.behaviour = "wait"
+    front, call = running.runner._front, asyncio.create_task(outcome(running))
+    await running.probe.entered.wait()
+    first = asyncio.create_task(front.stop(60))
+    second = asyncio.create_task(front.stop(60))
+    await front.closing.wait()
+    await asyncio.sleep(0)
+    assert not any(stop.done() for stop in (first, second))
+    running.probe.release.set()
+    await asyncio.gather(first, second)
+    assert await call == "OK"
+    await front.stop(0)
+
+
 @contextmanager
 def caller(running: Running) -> Iterator[Callable[[float], Future[Any]]]:
     """Makes calls in a thread, so that they come while the event loop does something else."""
