@@ -377,6 +377,13 @@ class NativeFront:
             ValueError: The time is negative.
         """
 
+    def limited(self, method: str) -> int:
+        """How many calls of a method :meth:`limit` has refused so far.
+
+        Raises:
+            KeyError: There is no such method.
+        """
+
     def in_progress(self, kind: str) -> int:
         """Calls of a kind that were handed over and have not ended.
 

@@ -22,7 +22,6 @@ _BACKSTOP_SECONDS = 1.0
 """After the grace calls are given this long to end with an error that says why."""
 _LINGER_SECONDS = 2.0
 """After the last answer connections are given this long to carry it, and to confirm that no call follows."""
-_RESOURCE_EXHAUSTED = 8
 
 
 class Front:
@@ -84,7 +83,7 @@ class Front:
 
     def limiter(self, path: str) -> Limiter:
         """Returns what refuses calls of a method."""
-        return Limiter(self, self._native, path)
+        return Limiter(self._native, path)
 
     # From start to stop
 
@@ -166,13 +165,11 @@ class Limiter:
     """Refuses calls of one method before they are read, and before Python learns of them.
 
     Args:
-        front: Whose calls they are.
         native: What refuses them.
         path: The method's.
     """
 
-    def __init__(self, front: Front, native: NativeFront, path: str) -> None:
-        self._front = front
+    def __init__(self, native: NativeFront, path: str) -> None:
         self._native = native
         self._path = path
 
@@ -191,9 +188,5 @@ class Limiter:
         self._native.limit(self._path, None, "", 0.0)
 
     def refused(self) -> int:
-        """Returns how many calls of the method had no room, for this or any other limit."""
-        return sum(
-            count
-            for method, code, count in self._front.unanswered()
-            if (method.path, code) == (self._path, _RESOURCE_EXHAUSTED)
-        )
+        """Returns how many calls it has refused so far."""
+        return self._native.limited(self._path)

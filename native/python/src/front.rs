@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use lookalike_serve::front::{Arrival, Call, Cause, Ending, Front, Kind, Limits, Note, Options, Served};
+use lookalike_serve::front::{
+    Arrival, Call, Cause, Ending, Front, Kind, Limits, Method, Note, Options, Served,
+};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -177,10 +179,12 @@ impl NativeFront {
         retry_after_seconds: f64,
     ) -> PyResult<()> {
         let retry_after = seconds(retry_after_seconds)?;
-        let method = self.front.counts().method(method);
-        let method = method.ok_or_else(|| PyKeyError::new_err("the method is not served"))?;
-        method.set_limit(most, message, retry_after);
+        self.method(method)?.set_limit(most, message, retry_after);
         Ok(())
+    }
+
+    fn limited(&self, method: &str) -> PyResult<u64> {
+        Ok(self.method(method)?.limited.load(Relaxed))
     }
 
     fn in_progress(&self, kind: &str) -> PyResult<usize> {
@@ -215,6 +219,12 @@ impl NativeFront {
         let linger = seconds(linger_seconds)?;
         py.detach(|| self.front.close(linger));
         Ok(())
+    }
+}
+
+impl NativeFront {
+    fn method(&self, path: &str) -> PyResult<&Method> {
+        self.front.counts().method(path).ok_or_else(|| PyKeyError::new_err("the method is not served"))
     }
 }
 

@@ -121,7 +121,7 @@ fn the_calls_of_a_method_are_limited() {
     let refused = fixture.call(&client, ECHO, &[("x-retry-attempt", "1")], b"");
     assert_eq!((refused.code(), refused.message()), ("8", "not%20today"));
     assert_eq!(fixture.front.counts().refused(Kind::Call, Cause::Limited), 1);
-    assert_eq!(method.retried.load(Relaxed), 1);
+    assert_eq!((method.retried.load(Relaxed), method.limited.load(Relaxed)), (1, 1));
     method.set_limit(None, "", Duration::ZERO);
     let task = fixture.begin(&client, ECHO, b"");
     fixture.next_call().answer(b"");

@@ -174,6 +174,20 @@ async def test_connections_are_renewed_without_a_failed_call(serve: Serve) -> No
             peers.add((await running.call()).version)
 
 
+async def test_a_limiter_counts_no_refusals_but_its_own(serve: Serve) -> None:
+    running = await serve(max_concurrent_rpcs=1)
+    running.probe.behaviour = "wait"
+    limiter, first = running.runner.limiter(SEARCH), asyncio.create_task(running.call())
+    await running.probe.entered.wait()
+    assert isinstance(await failure(running.call()), OverloadedError)
+    assert limiter.refused() == 0
+    limiter.limit(1, "too many searches at once", 0.25)
+    assert (await failure(running.call())).message == "too many searches at once"
+    assert limiter.refused() == 1
+    running.probe.release.set()
+    await first
+
+
 async def test_a_limiter_refuses_calls_of_its_method_before_they_are_read(serve: Serve) -> None:
     running = await serve()
     limiter = running.runner.limiter(SEARCH)

@@ -86,6 +86,8 @@ pub struct Method {
     running: AtomicUsize,
     /// Calls that a client sent again.
     pub retried: AtomicU64,
+    /// Calls that were beyond its limit.
+    pub limited: AtomicU64,
     ended: [AtomicU64; CODES],
 }
 
@@ -104,10 +106,13 @@ impl Method {
         *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = limit;
     }
 
-    /// How a call ends that is beyond the limit; none: it is not.
+    /// How a call ends that is beyond the limit, which is counted; none: it is not.
     pub(super) fn refusal(&self) -> Option<Ending> {
         let limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        (self.running.load(Relaxed) >= limit.most).then(|| limit.refusal.clone())
+        (self.running.load(Relaxed) >= limit.most).then(|| {
+            self.limited.fetch_add(1, Relaxed);
+            limit.refusal.clone()
+        })
     }
 
     /// Counts a call that has ended before it was handed over.
@@ -230,6 +235,7 @@ fn of_method((number, served): (usize, Served)) -> Method {
         limit: Mutex::default(),
         running: AtomicUsize::default(),
         retried: AtomicU64::default(),
+        limited: AtomicU64::default(),
         ended: Default::default(),
     }
 }

@@ -30,7 +30,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 pub use call::{About, Call};
-pub use counts::{Cause, Counts, Kind, Limits, Served};
+pub use counts::{Cause, Counts, Kind, Limits, Method, Served};
 pub use ending::Ending;
 
 /// Connections that wait to be taken.
