@@ -6,6 +6,7 @@ pub mod caller;
 pub mod failure;
 pub mod fanout;
 pub mod front;
+mod inflating;
 pub mod io;
 pub mod messages;
 pub mod port;

@@ -1,21 +1,19 @@
 //! The messages of a request as they arrive, plain or compressed.
 
-use std::future::poll_fn;
-use std::io::Read;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::buf::Reader;
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use flate2::bufread::GzDecoder;
+use bytes::{BufMut, Bytes, BytesMut};
 use http_body::Body;
 use tonic::{Code, Status};
 
 use crate::failure::Failure;
+use crate::inflating::Inflating;
 use crate::wire::HEADER_BYTES;
 
-/// What is inflated at once: other calls wait that long.
-const INFLATED_AT_ONCE: usize = 256 << 10;
+/// A message that is being inflated.
+type Step = Pin<Box<dyn Future<Output = Result<Inflating, NotReceived>> + Send>>;
 
 /// Why a message could not be received.
 #[derive(Debug)]
@@ -31,7 +29,7 @@ impl NotReceived {
         Self::Status(Status::new(code, message))
     }
 
-    fn too_large(size: impl std::fmt::Display, most: usize) -> Self {
+    pub(crate) fn too_large(size: impl std::fmt::Display, most: usize) -> Self {
         let message = format!("SERVER: Received message larger than max ({size} vs. {most})");
         Self::status(Code::ResourceExhausted, message)
     }
@@ -44,7 +42,7 @@ pub struct Messages<B> {
     data: BytesMut,
     most: usize,
     is_gzip: bool,
-    inflating: Option<Inflating>,
+    inflating: Option<Step>,
     is_over: bool,
 }
 
@@ -66,23 +64,19 @@ where
         accept: &mut impl FnMut(usize) -> Result<(), Failure>,
     ) -> Poll<Result<Option<Bytes>, NotReceived>> {
         loop {
-            if let Some(inflating) = &mut self.inflating {
-                let is_whole = inflating.go_on(self.most)?;
-                // Asked as it grows: many that are inflated side by side must not be found too large when all are whole.
-                accept(inflating.growth()).map_err(NotReceived::Refused)?;
-                if !is_whole {
-                    context.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                let message = std::mem::take(&mut inflating.into).into();
+            if let Some(step) = &mut self.inflating {
+                let inflating = ready!(step.as_mut().poll(context))?;
                 self.inflating = None;
-                return Poll::Ready(Ok(Some(message)));
+                if let Some(message) = self.inflated(inflating, accept)? {
+                    return Poll::Ready(Ok(Some(message)));
+                }
+                continue;
             }
             if let Some((is_compressed, size)) = self.header(&self.data)?
                 && self.data.len() >= HEADER_BYTES + size
             {
                 let content = self.data.split_to(HEADER_BYTES + size).freeze().slice(HEADER_BYTES..);
-                if let Some(message) = self.inflated_later(is_compressed, content) {
+                if let Some(message) = self.plain(is_compressed, content, accept)? {
                     return Poll::Ready(Ok(Some(message)));
                 }
                 continue;
@@ -102,7 +96,7 @@ where
                 && part.len() == HEADER_BYTES + size
             {
                 // Nearly all come in one piece, which needs no copy.
-                if let Some(message) = self.inflated_later(is_compressed, part.slice(HEADER_BYTES..)) {
+                if let Some(message) = self.plain(is_compressed, part.slice(HEADER_BYTES..), accept)? {
                     return Poll::Ready(Ok(Some(message)));
                 }
                 continue;
@@ -153,13 +147,32 @@ where
         Ok(Some((*compressed == 1, size)))
     }
 
-    /// Content that is not compressed; none: it is being inflated.
-    fn inflated_later(&mut self, is_compressed: bool, content: Bytes) -> Option<Bytes> {
+    /// Content that is not compressed any more; none: it is being inflated.
+    fn plain(
+        &mut self,
+        is_compressed: bool,
+        content: Bytes,
+        accept: &mut impl FnMut(usize) -> Result<(), Failure>,
+    ) -> Result<Option<Bytes>, NotReceived> {
         if !is_compressed {
-            return Some(content);
+            return Ok(Some(content));
         }
-        self.inflating = Some(Inflating::new(content));
-        None
+        self.inflated(Inflating::begun(content, self.most)?, accept)
+    }
+
+    /// A message if it is whole; none: it is inflated further.
+    fn inflated(
+        &mut self,
+        mut inflating: Inflating,
+        accept: &mut impl FnMut(usize) -> Result<(), Failure>,
+    ) -> Result<Option<Bytes>, NotReceived> {
+        // Asked as it grows: many that are inflated side by side must not be found too large when all are whole.
+        accept(inflating.growth()).map_err(NotReceived::Refused)?;
+        if inflating.is_whole() {
+            return Ok(Some(inflating.into_message()));
+        }
+        self.inflating = Some(Box::pin(inflating.elsewhere()));
+        Ok(None)
     }
 
     fn rest(&self) -> Result<Option<Bytes>, NotReceived> {
@@ -170,41 +183,6 @@ where
     }
 }
 
-/// A message that is being inflated, in steps.
-struct Inflating {
-    from: GzDecoder<Reader<Bytes>>,
-    into: Vec<u8>,
-    /// Bytes that were accepted; at first those that it has compressed.
-    accepted: usize,
-}
-
-impl Inflating {
-    fn new(content: Bytes) -> Self {
-        let accepted = content.len();
-        Self { from: GzDecoder::new(content.reader()), into: vec![], accepted }
-    }
-
-    /// Does a step; whether the message is whole.
-    fn go_on(&mut self, most: usize) -> Result<bool, NotReceived> {
-        let step = INFLATED_AT_ONCE.min(most + 1 - self.into.len());
-        let limited = (&mut self.from).take(step as u64).read_to_end(&mut self.into);
-        let size = limited.map_err(|error| {
-            NotReceived::status(Code::Internal, format!("the message is no gzip: {error}"))
-        })?;
-        if self.into.len() > most {
-            return Err(NotReceived::too_large(format_args!("more than {most}"), most));
-        }
-        Ok(size < step)
-    }
-
-    /// Bytes that are to be accepted since it was asked for last.
-    fn growth(&mut self) -> usize {
-        let growth = self.into.len().saturating_sub(self.accepted);
-        self.accepted += growth;
-        growth
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -212,9 +190,11 @@ mod tests {
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
+    use futures_util::FutureExt;
     use http_body::Frame;
 
     use super::*;
+    use crate::inflating::{ELSEWHERE, HERE, TURN};
     use crate::wire::framed;
 
     /// A body that is there at once.
@@ -241,7 +221,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_is_accepted_as_it_is_inflated() {
-        let size = 5 * INFLATED_AT_ONCE + 1;
+        let size = 5 * ELSEWHERE + 1;
         let (mut accepted, mut largest) = (0, 0);
         let mut accept = |bytes: usize| {
             (accepted, largest) = (accepted + bytes, largest.max(bytes));
@@ -249,18 +229,30 @@ mod tests {
         };
         let message = zeros(size).next(&mut accept).await.unwrap().unwrap();
         assert_eq!((message.len(), accepted), (size, size + HEADER_BYTES));
-        assert!(largest <= INFLATED_AT_ONCE);
+        assert!(largest <= ELSEWHERE);
     }
 
     #[tokio::test]
     async fn a_message_that_grows_too_large_is_inflated_no_further() {
-        let mut room = 2 * INFLATED_AT_ONCE;
+        let (room, mut accepted) = (2 * ELSEWHERE, 0);
         let mut accept = |bytes: usize| {
-            room = room.checked_sub(bytes).ok_or_else(Failure::shutting_down)?;
-            Ok(())
+            accepted += bytes;
+            if accepted > room { Err(Failure::shutting_down()) } else { Ok(()) }
         };
-        let mut messages = zeros(100 * INFLATED_AT_ONCE);
+        let mut messages = zeros(100 * ELSEWHERE);
         assert!(matches!(messages.next(&mut accept).await, Err(NotReceived::Refused(_))));
-        assert!(messages.inflating.unwrap().into.len() <= 3 * INFLATED_AT_ONCE);
+        assert!(messages.inflating.is_none());
+        assert!(accepted <= 3 * ELSEWHERE);
+    }
+
+    #[tokio::test]
+    async fn what_is_large_takes_its_turn_elsewhere_and_holds_up_nothing_small() {
+        let mut accept = |_| Ok(());
+        let turn = TURN.acquire().await.unwrap();
+        let mut large = zeros(2 * ELSEWHERE);
+        assert!(large.next(&mut accept).now_or_never().is_none());
+        assert!(zeros(HERE - 1).next(&mut accept).await.is_ok());
+        drop(turn);
+        assert_eq!(large.next(&mut accept).await.unwrap().unwrap().len(), 2 * ELSEWHERE);
     }
 }

@@ -175,6 +175,7 @@ impl Client {
 
     async fn connect_with_window(port: u16, bytes: u32) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.set_nodelay(true)?;
         let mut builder = Builder::new();
         let (requests, connection) = builder.initial_window_size(bytes).handshake(stream).await?;
         let connection = tokio::spawn(async move {
