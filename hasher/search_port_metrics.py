@@ -80,9 +80,9 @@ class _Counted:
         yield "", {}, self._port.metrics()["request_bytes"]
 
     def refused(self) -> Iterator[Counted]:
-        for probe, cause, count in self._port.metrics()["refused"]:
+        for kind, cause, count in self._port.metrics()["refused"]:
             if count:
-                yield "_total", {"kind": "probe" if probe else "call", "cause": cause}, count
+                yield "_total", {"kind": kind, "cause": cause}, count
 
     def log_lines_dropped(self) -> Iterator[Counted]:
         yield "_total", {}, self._port.metrics()["events_dropped"]

@@ -160,7 +160,7 @@ class _PortMetrics(TypedDict):
     reranked: list[int]
     running: list[int]
     request_bytes: int
-    refused: list[tuple[bool, str, int]]
+    refused: list[tuple[str, str, int]]
     waiting: list[int]
     panics: int
     events_dropped: int

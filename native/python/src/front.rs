@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use lookalike_serve::front::{
-    Arrival, Call, Cause, Ending, Front, Kind, Limits, Method, Note, Options, Served,
+    Arrival, Call, Cause, Counts, Ending, Front, Kind, Limits, Method, Note, Options, Served,
 };
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -196,9 +196,7 @@ impl NativeFront {
     }
 
     fn refused(&self) -> Vec<(&'static str, &'static str, u64)> {
-        let counts = self.front.counts();
-        let all = Kind::ALL.iter().flat_map(|kind| Cause::ALL.iter().map(move |cause| (kind, cause)));
-        all.map(|(kind, cause)| (kind.1, cause.1, counts.refused(kind.0, cause.0))).collect()
+        refused(self.front.counts())
     }
 
     fn ended(&self) -> Vec<(usize, usize, u64)> {
@@ -226,6 +224,12 @@ impl NativeFront {
     fn method(&self, path: &str) -> PyResult<&Method> {
         self.front.counts().method(path).ok_or_else(|| PyKeyError::new_err("the method is not served"))
     }
+}
+
+/// Kind and cause, and how many calls were refused so.
+pub fn refused(counts: &Counts) -> Vec<(&'static str, &'static str, u64)> {
+    let all = Kind::ALL.iter().flat_map(|kind| Cause::ALL.iter().map(move |cause| (kind, cause)));
+    all.map(|(kind, cause)| (kind.1, cause.1, counts.refused(kind.0, cause.0))).collect()
 }
 
 impl Drop for NativeFront {

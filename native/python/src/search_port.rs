@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, UNIX_EPOCH};
 
 use lookalike_core::threads::Stop;
-use lookalike_serve::port::call::Limits;
+use lookalike_serve::front::Kind;
 use lookalike_serve::port::events::{Defect, Event, Trace};
-use lookalike_serve::port::metrics::{Exemplar, Histogram, Method, Reading, Refusal, Stage};
+use lookalike_serve::port::metrics::{Exemplar, Histogram, Method, Reading, Stage};
 use lookalike_serve::port::registry::{Identity, Published};
 use lookalike_serve::port::sampling::Sampling;
 use lookalike_serve::port::vectors::{Rows, Vectors};
@@ -18,6 +18,7 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::front::refused;
 use crate::{NativeIndex, os_error_of};
 
 /// `(installation id, shard, shards, layout epoch)`.
@@ -129,7 +130,8 @@ impl SearchPort {
             unloaded,
             search_threads,
             most_waiting: max_waiting,
-            limits: Limits { calls: max_calls, bytes: max_request_bytes },
+            most_calls: max_calls,
+            most_request_bytes: max_request_bytes,
             most_message_bytes: max_message_bytes,
             position_wait: seconds(position_wait_seconds)?,
             keepalive: (seconds(keepalive_seconds)?, seconds(keepalive_timeout_seconds)?),
@@ -220,22 +222,18 @@ impl SearchPort {
         let handled = metrics.handled().into_iter();
         let handled = handled.map(|((method, code), count)| (method.kind(), method.path(), code, count));
         out.set_item("handled", handled.collect::<Vec<_>>())?;
-        let retried =
-            Method::ALL.map(|method| (method.path(), metrics.retried[method as usize].load(Relaxed)));
-        out.set_item("retried", retried.to_vec())?;
+        let methods = metrics.counts.methods.iter();
+        let retried = methods.map(|method| (&*method.served.path, method.retried.load(Relaxed)));
+        out.set_item("retried", retried.collect::<Vec<_>>())?;
         out.set_item("codes_scanned", metrics.scanned.load(Relaxed))?;
         out.set_item("buckets_probed", metrics.probed.load(Relaxed))?;
         out.set_item(
             "reranked",
             [false, true].map(|exact| metrics.reranked[usize::from(exact)].load(Relaxed)),
         )?;
-        out.set_item("running", [0, 1].map(|kind| metrics.running[kind].load(Relaxed)))?;
-        out.set_item("request_bytes", metrics.bytes.load(Relaxed))?;
-        let causes = [(Refusal::TooMany, "too_many"), (Refusal::TooLarge, "too_large")];
-        let refused = [false, true].into_iter().flat_map(|probe| {
-            causes.map(|(cause, name)| (probe, name, metrics.refused(probe, cause).load(Relaxed)))
-        });
-        out.set_item("refused", refused.collect::<Vec<_>>())?;
+        out.set_item("running", [Kind::Call, Kind::Probe].map(|kind| metrics.counts.in_progress(kind)))?;
+        out.set_item("request_bytes", metrics.counts.request_bytes())?;
+        out.set_item("refused", refused(&metrics.counts))?;
         let waiting = [&shared.searches, &shared.long_searches].map(|pool| pool.waiting());
         out.set_item("waiting", waiting)?;
         out.set_item("panics", metrics.panics.load(Relaxed))?;

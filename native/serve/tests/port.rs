@@ -6,7 +6,6 @@ mod raw;
 mod small;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -17,6 +16,7 @@ use lookalike_core::chunk::Rerank;
 use lookalike_core::rotation::RotationKind;
 use lookalike_core::threads::Stop;
 use lookalike_core::{Batch, Family, HashIndex, IndexOptions};
+use lookalike_serve::front::Kind;
 use lookalike_serve::port::Port;
 use lookalike_serve::port::filters::filter_of;
 use lookalike_serve::port::metrics::Method;
@@ -167,12 +167,12 @@ fn calls_whose_message_does_not_come_take_nobodys_place() {
             grpc.client_streaming(Request::new(tokio_stream::pending()), path, Raw).await.map(drop)
         })
     };
-    let calls: Vec<_> = (0..2 * small::options().limits.calls).map(|_| begin()).collect();
+    let calls: Vec<_> = (0..2 * small::options().most_calls).map(|_| begin()).collect();
     for _ in 0..20 {
         assert!(served.search(|_| ()).is_ok());
     }
     let shared = served.port.shared();
-    assert_eq!(shared.metrics.running[0].load(Relaxed), 0);
+    assert_eq!(shared.metrics.counts.in_progress(Kind::Call), 0);
     assert!(calls.iter().all(|call| !call.is_finished()));
     calls.iter().for_each(tokio::task::JoinHandle::abort);
 }

@@ -11,6 +11,7 @@ use super::ending::Ending;
 use crate::failure::Failure;
 
 const CODES: usize = 17;
+const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// What counts together against a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,23 @@ impl Served {
     pub(super) fn is_watch(&self) -> bool {
         self.kind == Kind::Probe && self.streams_responses
     }
+
+    /// What a call is told that is refused.
+    pub(crate) fn refusal(&self, cause: Cause) -> Failure {
+        let too_many = match self.kind {
+            Kind::Call => "the server has too many calls in progress",
+            Kind::Stream => "the server has too many streams open",
+            Kind::Probe if self.is_watch() => "the server has too many watchers of its health",
+            Kind::Probe => "the server has too many health checks in progress",
+        };
+        let message = match cause {
+            Cause::TooMany | Cause::Limited => too_many,
+            Cause::TooLarge => "the requests in progress are too large together",
+            Cause::Unread => "the client does not read the answers that it has got",
+            Cause::Stopping => return Failure::shutting_down(),
+        };
+        Failure::overloaded(message, RETRY_AFTER)
+    }
 }
 
 /// A method with what is counted of it.
@@ -82,6 +100,8 @@ pub struct Method {
     pub served: Served,
     /// Its place among the methods.
     pub number: usize,
+    /// By cause; many are needed under overload, so these are ready.
+    refusals: [Ending; Cause::ALL.len()],
     limit: Mutex<Option<Arc<Limit>>>,
     running: AtomicUsize,
     /// Calls that a client sent again.
@@ -106,8 +126,13 @@ impl Method {
         *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = limit;
     }
 
+    /// How a call ends that is refused.
+    pub(super) fn refusal(&self, cause: Cause) -> Ending {
+        self.refusals[cause as usize].clone()
+    }
+
     /// How a call ends that is beyond the limit, which is counted; none: it is not.
-    pub(super) fn refusal(&self) -> Option<Ending> {
+    pub(super) fn beyond_limit(&self) -> Option<Ending> {
         let limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         (self.running.load(Relaxed) >= limit.most).then(|| {
             self.limited.fetch_add(1, Relaxed);
@@ -148,7 +173,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub(super) fn new(methods: Vec<Served>, limits: Limits) -> Self {
+    pub(crate) fn new(methods: Vec<Served>, limits: Limits) -> Self {
         let by_path = methods.iter().enumerate().map(|(number, method)| (method.path.clone(), number));
         Self {
             by_path: by_path.collect(),
@@ -180,7 +205,7 @@ impl Counts {
         self.refused[kind as usize][cause as usize].load(Relaxed)
     }
 
-    pub(super) fn count_refusal(&self, kind: Kind, cause: Cause) {
+    pub(crate) fn count_refusal(&self, kind: Kind, cause: Cause) {
         self.refused[kind as usize][cause as usize].fetch_add(1, Relaxed);
     }
 
@@ -202,7 +227,7 @@ impl Counts {
     }
 
     /// Counts a call in progress, until [`Self::leave`]; false: there are too many.
-    pub(super) fn enter(&self, method: &Method) -> bool {
+    pub(crate) fn enter(&self, method: &Method) -> bool {
         let kind = method.served.kind as usize;
         if self.running[kind].fetch_add(1, Relaxed) >= self.most(&method.served) {
             self.running[kind].fetch_sub(1, Relaxed);
@@ -212,24 +237,25 @@ impl Counts {
         true
     }
 
-    pub(super) fn leave(&self, method: &Method, request_bytes: u64) {
+    pub(crate) fn leave(&self, method: &Method, request_bytes: u64) {
         self.running[method.served.kind as usize].fetch_sub(1, Relaxed);
         method.running.fetch_sub(1, Relaxed);
         self.give_bytes(request_bytes);
     }
 
     /// Counts bytes of a request, until [`Self::give_bytes`]; false: with them there are too many.
-    pub(super) fn take_bytes(&self, bytes: u64) -> bool {
+    pub(crate) fn take_bytes(&self, bytes: u64) -> bool {
         self.request_bytes.fetch_add(bytes, Relaxed) + bytes <= self.limits.request_bytes
     }
 
-    pub(super) fn give_bytes(&self, bytes: u64) {
+    pub(crate) fn give_bytes(&self, bytes: u64) {
         self.request_bytes.fetch_sub(bytes, Relaxed);
     }
 }
 
 fn of_method((number, served): (usize, Served)) -> Method {
     Method {
+        refusals: Cause::ALL.map(|(cause, _)| Ending::from(&served.refusal(cause))),
         served,
         number,
         limit: Mutex::default(),

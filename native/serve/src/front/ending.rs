@@ -2,9 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
@@ -12,13 +10,11 @@ use http_body::{Body, Frame};
 use tonic::{Code, Status};
 
 use super::call::{Driver, Step};
-use super::counts::{Cause, Served};
 use crate::caller::REQUEST_ID;
 use crate::failure::Failure;
 use crate::wire::trailers;
 
 const ENCODINGS: HeaderName = HeaderName::from_static("grpc-accept-encoding");
-const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// The status that ends a call, and the one message of an answer.
 #[derive(Clone, Debug)]
@@ -80,30 +76,6 @@ impl From<&Failure> for Ending {
         let (message, details) = failure.status();
         Self::from(&Status::with_details(failure.code, message, details))
     }
-}
-
-/// How a call ends that is refused; many are under overload, so these are ready.
-pub(super) fn refusal(served: &Served, cause: Cause) -> Ending {
-    static READY: LazyLock<[Ending; 7]> = LazyLock::new(|| {
-        let overloaded = |message| Ending::from(&Failure::overloaded(message, RETRY_AFTER));
-        [
-            overloaded("the server has too many calls in progress"),
-            overloaded("the server has too many streams open"),
-            overloaded("the server has too many health checks in progress"),
-            overloaded("the requests in progress are too large together"),
-            Ending::from(&Failure::shutting_down()),
-            overloaded("the client does not read the answers that it has got"),
-            overloaded("the server has too many watchers of its health"),
-        ]
-    });
-    let number = match cause {
-        Cause::Unread => 5,
-        Cause::Stopping => 4,
-        Cause::TooLarge => 3,
-        Cause::TooMany if served.is_watch() => 6,
-        Cause::TooMany | Cause::Limited => served.kind as usize,
-    };
-    READY[number].clone()
 }
 
 /// A response to something that is no call.

@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use super::call::{About, Driver, Step};
 use super::client::Client;
 use super::counts::{Cause, Kind, Method};
-use super::ending::{Answer, Ending, not_grpc, refusal, stream};
+use super::ending::{Answer, Ending, not_grpc, stream};
 use super::{Phase, Shared};
 use crate::caller::{NOTICED, code_of_cancelled, is_retry, request_id, timeout};
 use crate::failure::Failure;
@@ -126,7 +126,7 @@ impl<'a> Arriving<'a> {
             return Err(self.refused(Cause::Stopping));
         }
         self.look_whether_it_reads()?;
-        if let Some(ending) = self.method.refusal() {
+        if let Some(ending) = self.method.beyond_limit() {
             self.shared.counts.count_refusal(kind, Cause::Limited);
             return Err(Box::new(ending));
         }
@@ -134,7 +134,7 @@ impl<'a> Arriving<'a> {
         full.map_or(Ok(()), |cause| {
             self.shared.counts.count_refusal(kind, cause);
             // What is there already is too much, whatever the size of this one.
-            Err(Box::new(refusal(&self.method.served, Cause::TooMany)))
+            Err(Box::new(self.method.refusal(Cause::TooMany)))
         })
     }
 
@@ -146,9 +146,8 @@ impl<'a> Arriving<'a> {
     }
 
     fn refused(&self, cause: Cause) -> Refused {
-        let served = &self.method.served;
-        self.shared.counts.count_refusal(served.kind, cause);
-        Box::new(refusal(served, cause))
+        self.shared.counts.count_refusal(self.method.served.kind, cause);
+        Box::new(self.method.refusal(cause))
     }
 
     async fn receive(&mut self, messages: &mut Messages<Incoming>) -> Result<Bytes, Refused> {

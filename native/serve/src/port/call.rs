@@ -9,25 +9,12 @@ use tonic::Code;
 
 use super::events::{Event, Events, Trace};
 use super::health::Ended;
-use super::metrics::{Method, Metrics, Refusal};
+use super::metrics::{Method, Metrics};
 use super::sampling::{Origin, Sampling};
 use crate::caller::{code_of_cancelled, is_retry, random, request_id, timeout};
 use crate::failure::Failure;
+use crate::front::{Cause, Kind, Method as Counted};
 use crate::wire::trailers;
-
-const MAX_PROBES: i64 = 1_000;
-/// Who watches health leaves room to ask for it.
-const MAX_WATCHED: i64 = MAX_PROBES - MAX_PROBES / 10;
-const RETRY_AFTER: Duration = Duration::from_millis(100);
-
-/// What calls may take together.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Calls beyond it are refused, but for health.
-    pub calls: usize,
-    /// Of the requests in progress.
-    pub bytes: u64,
-}
 
 /// A call; it is counted until it is dropped.
 pub struct Call {
@@ -39,7 +26,7 @@ pub struct Call {
     /// Sent back, and written to the log.
     pub request_id: HeaderValue,
     code: Option<Code>,
-    counted: bool,
+    has_entered: bool,
     bytes: u64,
     events: Arc<Events>,
     /// Of a call that is traced.
@@ -57,7 +44,7 @@ impl Call {
     ) -> Self {
         let start = Instant::now();
         if is_retry(headers) {
-            metrics.retried[method as usize].fetch_add(1, Relaxed);
+            metrics.counts.methods[method as usize].retried.fetch_add(1, Relaxed);
         }
         let request_id = request_id(headers);
         let origin = (method == Method::Search).then(|| sampling.origin(headers, random)).flatten();
@@ -70,15 +57,16 @@ impl Call {
             deadline,
             request_id,
             code: None,
-            counted: false,
+            has_entered: false,
             bytes: 0,
             events: Arc::clone(events),
             trace,
         }
     }
 
-    fn is_probe(&self) -> bool {
-        self.method != Method::Search
+    /// Its method, as calls of it are counted.
+    fn counted(&self) -> &Counted {
+        &self.metrics.counts.methods[self.method as usize]
     }
 
     /// Counts it among those in progress.
@@ -86,20 +74,9 @@ impl Call {
     /// # Errors
     ///
     /// There are too many.
-    pub fn enter(&mut self, limits: Limits) -> Result<(), Failure> {
-        let (probe, metrics) = (self.is_probe(), &self.metrics);
-        let (most, what) = match self.method {
-            Method::Search => (limits.calls as i64, "calls in progress"),
-            Method::Check => (MAX_PROBES, "health checks in progress"),
-            Method::Watch => (MAX_WATCHED, "watchers of its health"),
-        };
-        let running = metrics.running[usize::from(probe)].fetch_add(1, Relaxed);
-        self.counted = true;
-        if running >= most {
-            metrics.refused(probe, Refusal::TooMany).fetch_add(1, Relaxed);
-            return Err(Failure::overloaded(&format!("the server has too many {what}"), RETRY_AFTER));
-        }
-        Ok(())
+    pub fn enter(&mut self) -> Result<(), Failure> {
+        self.has_entered = self.metrics.counts.enter(self.counted());
+        if self.has_entered { Ok(()) } else { Err(self.refused(Cause::TooMany)) }
     }
 
     /// Counts bytes of its request that have arrived.
@@ -107,18 +84,18 @@ impl Call {
     /// # Errors
     ///
     /// Those in progress are too large together.
-    pub fn take_bytes(&mut self, size: usize, limits: Limits) -> Result<(), Failure> {
-        if self.is_probe() {
+    pub fn take_bytes(&mut self, size: usize) -> Result<(), Failure> {
+        if self.counted().served.kind == Kind::Probe {
             return Ok(());
         }
-        let size = size as u64;
-        self.bytes += size;
-        let before = self.metrics.bytes.fetch_add(size, Relaxed);
-        if before + size > limits.bytes {
-            self.metrics.refused(false, Refusal::TooLarge).fetch_add(1, Relaxed);
-            return Err(Failure::overloaded("the server has too many calls in progress", RETRY_AFTER));
-        }
-        Ok(())
+        self.bytes += size as u64;
+        if self.metrics.counts.take_bytes(size as u64) { Ok(()) } else { Err(self.refused(Cause::TooLarge)) }
+    }
+
+    fn refused(&self, cause: Cause) -> Failure {
+        let served = &self.counted().served;
+        self.metrics.counts.count_refusal(served.kind, cause);
+        served.refusal(cause)
     }
 
     /// The time that is left to answer.
@@ -164,10 +141,11 @@ impl Ended for Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if self.counted {
-            self.metrics.running[usize::from(self.is_probe())].fetch_sub(1, Relaxed);
+        if self.has_entered {
+            self.metrics.counts.leave(self.counted(), self.bytes);
+        } else {
+            self.metrics.counts.give_bytes(self.bytes);
         }
-        self.metrics.bytes.fetch_sub(self.bytes, Relaxed);
         let (code, took) = (self.code.unwrap_or(code_of_cancelled(self.deadline)), self.start.elapsed());
         self.metrics.ended(self.method, code, took.as_secs_f64(), self.trace_id());
         if let Some(mut trace) = self.trace.take() {
@@ -195,28 +173,22 @@ fn begun(origin: Origin, method: Method, request_id: &HeaderValue) -> Box<Trace>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::front::Limits;
 
     #[test]
     fn who_watches_health_leaves_room_to_ask_for_it() {
-        let (metrics, events) = (Arc::new(Metrics::new(&[], &[])), Arc::default());
+        let limits = Limits { most: [1, 0, 20], request_bytes: 0 };
+        let (metrics, events) = (Arc::new(Metrics::new(limits, &[], &[])), Arc::default());
         let enter = |method| {
             let mut call = Call::begin(&metrics, &events, Sampling::new(None), method, &HeaderMap::new());
-            call.enter(Limits { calls: 0, bytes: 0 }).map(|()| call)
+            call.enter().map(|()| call)
         };
-        let (mut watched, mut checks) = (vec![], vec![]);
-        let refused = loop {
-            match enter(Method::Watch) {
-                Ok(call) => watched.push(call),
-                Err(failure) => break failure,
-            }
-        };
-        assert_eq!(
-            (watched.len(), refused.message.as_str()),
-            (900, "the server has too many watchers of its health")
-        );
-        while let Ok(call) = enter(Method::Check) {
-            checks.push(call);
-        }
-        assert_eq!(checks.len(), 100);
+        let watched: Vec<_> = (0..18).map(|_| enter(Method::Watch).ok().unwrap()).collect();
+        let refused = enter(Method::Watch).err().unwrap();
+        assert_eq!(refused.message, "the server has too many watchers of its health");
+        let checks: Vec<_> = [Method::Check; 2].map(|method| enter(method).ok().unwrap()).into();
+        assert!(enter(Method::Check).is_err() && enter(Method::Search).is_ok());
+        drop((watched, checks));
+        assert_eq!(metrics.counts.in_progress(Kind::Probe), 0);
     }
 }

@@ -1,11 +1,13 @@
 //! What is counted and timed, for Python to add to its own metrics of the same names.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use tonic::Code;
+
+use crate::front::{Counts, Kind, Limits, Served};
 
 /// A stage of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,15 +74,15 @@ impl Method {
     pub fn kind(self) -> &'static str {
         if self == Self::Watch { "server_stream" } else { "unary" }
     }
-}
 
-/// Why a call was refused before anything was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Too many calls.
-    TooMany,
-    /// Too large ones.
-    TooLarge,
+    fn served(self) -> Served {
+        Served {
+            path: self.path().to_owned(),
+            kind: if self == Self::Search { Kind::Call } else { Kind::Probe },
+            streams_requests: false,
+            streams_responses: self == Self::Watch,
+        }
+    }
 }
 
 /// A value of a call that is traced.
@@ -152,38 +154,30 @@ pub struct Metrics {
     /// By method.
     handling: Vec<Histogram>,
     handled: Mutex<BTreeMap<(Method, i32), u64>>,
-    /// By method.
-    pub retried: [AtomicU64; Method::ALL.len()],
+    /// Calls in progress, and those that were refused.
+    pub counts: Counts,
     /// Rows that vectors were compared with.
     pub scanned: AtomicU64,
     /// Buckets that were looked into.
     pub probed: AtomicU64,
     /// Rows that were scored, by `exact`.
     pub reranked: [AtomicU64; 2],
-    /// Calls and probes in progress.
-    pub running: [AtomicI64; 2],
-    /// Size of the requests of calls in progress.
-    pub bytes: AtomicU64,
-    refused: [[AtomicU64; 2]; 2],
     /// Panics of the engine.
     pub panics: AtomicU64,
 }
 
 impl Metrics {
-    /// With the bounds of the stages' times, and of whole calls'.
-    pub fn new(stage_bounds: &[f64], call_bounds: &[f64]) -> Self {
+    /// With what calls may take together, and the bounds of the stages' times, and of whole calls'.
+    pub fn new(limits: Limits, stage_bounds: &[f64], call_bounds: &[f64]) -> Self {
         let stages = || Stage::ALL.map(|_| Histogram::new(stage_bounds)).into();
         Self {
             stages: [stages(), stages()],
             handling: Method::ALL.map(|_| Histogram::new(call_bounds)).into(),
             handled: Mutex::default(),
-            retried: Default::default(),
+            counts: Counts::new(Method::ALL.map(Method::served).into(), limits),
             scanned: AtomicU64::default(),
             probed: AtomicU64::default(),
             reranked: Default::default(),
-            running: Default::default(),
-            bytes: AtomicU64::default(),
-            refused: Default::default(),
             panics: AtomicU64::default(),
         }
     }
@@ -209,11 +203,6 @@ impl Metrics {
     /// Calls that have ended, by method and the number of their code.
     pub fn handled(&self) -> BTreeMap<(Method, i32), u64> {
         self.handled.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Calls, or probes, that were refused for a cause.
-    pub fn refused(&self, probe: bool, cause: Refusal) -> &AtomicU64 {
-        &self.refused[usize::from(probe)][cause as usize]
     }
 }
 

@@ -30,7 +30,6 @@ pub mod vectors;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,7 +38,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::transport::server::TcpIncoming;
 
-use call::Limits;
 use health::Health;
 use metrics::Metrics;
 use pool::Pool;
@@ -47,10 +45,13 @@ use registry::{Identity, Registry};
 use sampling::Sampling;
 use service::{Server, Shared};
 
+use crate::front::{Kind, Limits};
+
 /// Streams that a client may open on a connection; more wait there. The limit of calls refuses earlier, with a reason.
 const MOST_STREAMS: u32 = 10_000;
 /// Cancelled calls of a connection that may wait to be noticed; a burst of hedged calls cancels many.
 const MOST_RESETS: usize = 2_000;
+const MOST_PROBES: usize = 1_000;
 /// Between the end of the grace and that of calls which do not end.
 const BACKSTOP: Duration = Duration::from_secs(1);
 /// After the last answer connections are given this long to carry it: a peer that hangs confirms nothing.
@@ -68,8 +69,10 @@ pub struct Options {
     pub search_threads: usize,
     /// Searches of each kind that wait for a thread.
     pub most_waiting: usize,
-    /// What calls may take together.
-    pub limits: Limits,
+    /// Searches in progress beyond it are refused.
+    pub most_calls: usize,
+    /// Limit of the size of their requests together.
+    pub most_request_bytes: u64,
     /// Limit of one message in either direction.
     pub most_message_bytes: usize,
     /// The longest wait for a position of the log.
@@ -104,12 +107,13 @@ impl Port {
             .thread_name("search-port")
             .enable_all()
             .build()?;
+        let most = [options.most_calls, 0, MOST_PROBES];
+        let limits = Limits { most, request_bytes: options.most_request_bytes };
         let shared = Arc::new(Shared {
             registry: Registry::new(options.identity.clone(), &options.unloaded),
             health: Health::default(),
-            metrics: Arc::new(Metrics::new(&options.bounds.0, &options.bounds.1)),
+            metrics: Arc::new(Metrics::new(limits, &options.bounds.0, &options.bounds.1)),
             events: Arc::default(),
-            limits: options.limits,
             sampling: options.sampling,
             most_message_bytes: options.most_message_bytes,
             position_wait: options.position_wait,
@@ -181,7 +185,7 @@ impl Port {
                 }
             });
             let answered = async {
-                while self.shared.metrics.running[0].load(Relaxed) > 0 {
+                while self.shared.metrics.counts.in_progress(Kind::Call) > 0 {
                     tokio::time::sleep(POLL).await;
                 }
                 tokio::time::sleep(LINGER).await;

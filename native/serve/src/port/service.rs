@@ -17,7 +17,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower_service::Service;
 
-use super::call::{Call, Limits};
+use super::call::Call;
 use super::checks::{Query, query_of};
 use super::events::{Defect, Event, Events};
 use super::health::Health;
@@ -50,8 +50,6 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// What is logged and traced.
     pub events: Arc<Events>,
-    /// What calls may take together.
-    pub limits: Limits,
     /// Which calls are traced.
     pub sampling: Sampling,
     /// Limit of one message in either direction.
@@ -135,7 +133,7 @@ impl Shared {
 
     /// The encoded answer; of `Watch` the request, which is for the stream.
     async fn answer(&self, method: Method, call: &mut Call, body: Body) -> Result<Bytes, Refused> {
-        let accept = |size| call.take_bytes(size, self.limits);
+        let accept = |size| call.take_bytes(size);
         let mut messages = Messages::new(body, self.most_message_bytes, false);
         let request = tokio::time::timeout(ARRIVAL, wire::receive(&mut messages, ARRIVAL, accept)).await;
         let late = |_| Refused::Status(Status::deadline_exceeded("the message did not arrive in time"));
@@ -144,7 +142,7 @@ impl Shared {
             NotReceived::Refused(failure) => Refused::Failure(failure),
         })?;
         // Only now: a call that never comes whole must not take the place of one that does.
-        call.enter(self.limits)?;
+        call.enter()?;
         let answer = match method {
             Method::Search => self.search(request, call).await?,
             Method::Check => self.health.check(request)?,

@@ -10,7 +10,6 @@ use lookalike_core::rng::SplitMix64;
 use lookalike_core::rotation::RotationKind;
 use lookalike_core::{Batch, Family, HashIndex, IndexOptions};
 use lookalike_serve::port::Options;
-use lookalike_serve::port::call::Limits;
 use lookalike_serve::port::registry::Identity;
 use lookalike_serve::port::sampling::Sampling;
 use lookalike_serve::v1::{HasherServiceSearchRequest, ShardIdentity};
@@ -23,7 +22,8 @@ pub fn options() -> Options {
         unloaded: "not yet".into(),
         search_threads: 1,
         most_waiting: 1,
-        limits: Limits { calls: 4, bytes: 1 << 20 },
+        most_calls: 4,
+        most_request_bytes: 1 << 20,
         most_message_bytes: 1 << 16,
         position_wait: Duration::from_secs(5),
         keepalive: (Duration::from_secs(30), Duration::from_secs(10)),
