@@ -31,6 +31,7 @@ buildah() {
     command buildah --storage-driver=vfs --root "$storage" --runroot "$storage/run" "$@"
 }
 
+command -v "$python" >/dev/null || fail "$python is missing; run make setup, or name another in PYTHON"
 version=$("$python" -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')
 
 # What the images are made of, as one hash.
