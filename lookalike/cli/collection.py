@@ -189,5 +189,5 @@ def _show_one(collection: Collection, as_json: bool) -> None:
         print_json(_as_dict(collection))
         return
     for name, value in _as_dict(collection).items():
-        if value is not None:
+        if value not in (None, ()):
             print(f"{name:16} {value}")

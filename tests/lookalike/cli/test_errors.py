@@ -77,6 +77,11 @@ def test_each_failure_is_one_line(
     assert all(line.startswith(f"error: {said}") for line in lines)
 
 
+def test_figures_that_are_not_known_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    _show({"recall@1": 1.0, "other": {"recall@10": None}}, None)
+    assert capsys.readouterr().out.split() == ["recall@1", "1.0000"]
+
+
 @pytest.mark.skipif(not FULL_DISK.exists(), reason="there is no device that is always full")
 def test_figures_that_do_not_fit_on_the_disk(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
