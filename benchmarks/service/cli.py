@@ -16,6 +16,7 @@ from benchmarks.engine.machine import machine_facts
 from benchmarks.service import generator, peers, sections
 from benchmarks.service.data import Data
 from benchmarks.service.plot import plot_compared, plot_loads
+from benchmarks.service.postgres import BUILDS, Build
 from benchmarks.service.report import as_json, compared_table, loads_table, medians
 from benchmarks.service.sections import Plan
 from benchmarks.service.subjects import Measured
@@ -67,6 +68,7 @@ def _plan(arguments: argparse.Namespace, data: Data, folder: Path, progress: Cal
         recall=arguments.recall,
         items_written=arguments.items_written,
         peers=tuple(arguments.peers),
+        postgres_builds=tuple(arguments.postgres_builds),
         progress=progress,
     )
     return replace(plan, **QUICK) if arguments.quick else plan
@@ -123,6 +125,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--peers", type=names(all_peers), default=list(all_peers), help="what to compare with, likewise"
+    )
+    parser.add_argument(
+        "--postgres-builds",
+        type=Build.parse,
+        nargs="+",
+        default=BUILDS,
+        metavar="M/EF/f16",
+        help="indexes that PostgreSQL is tried with: one of 1.1 M items takes a quarter of an hour",
     )
     parser.add_argument("--quick", action="store_true", help="a short run, to see that everything works")
     parser.add_argument("--items", type=int, default=100_000)

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.service import generator, servers
 from benchmarks.service.generator import Load
-from benchmarks.service.postgres import BUILDS, postgres
+from benchmarks.service.postgres import postgres
 from benchmarks.service.sections import Plan, embedding_searches
 from benchmarks.service.subjects import Measured, Subject, capacity, measure
 from benchmarks.service.weaviate import weaviate
@@ -87,7 +87,7 @@ def _postgres(plan: Plan, running: ExitStack) -> Subject:
     return tuned(
         plan,
         "PostgreSQL",
-        BUILDS,
+        plan.postgres_builds,
         lambda build: server.index(build, dim),
         lambda build, ef: server.subject(plan.data, build, ef, plan.folder),
         BREADTHS,

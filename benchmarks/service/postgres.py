@@ -40,7 +40,7 @@ SETTINGS = {
 COLUMNS = "item_id, product_id, title, category, attributes, image_uri"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Build:
     """An index.
 
@@ -53,10 +53,20 @@ class Build:
     ef_construction: int
     half: bool
 
-    @property
-    def name(self) -> str:
-        """Such as ``m 16, 64, float16``."""
-        return f"m {self.m}, ef_construction {self.ef_construction}{', float16' if self.half else ''}"
+    @classmethod
+    def parse(cls, text: str) -> Build:
+        """Reads one such as ``24/128/f16``: m, ef_construction, and ``f16`` or ``f32``.
+
+        Raises:
+            ValueError: It is none.
+        """
+        m, ef_construction, kept = text.split("/")
+        if kept not in ("f16", "f32"):
+            raise ValueError(f"{kept} is neither f16 nor f32")
+        return cls(int(m), int(ef_construction), kept == "f16")
+
+    def __repr__(self) -> str:
+        return f"{self.m}/{self.ef_construction}/{'f16' if self.half else 'f32'}"
 
 
 BUILDS = (Build(16, 64, False), Build(16, 128, True), Build(24, 128, False), Build(24, 128, True))

@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.service import generator, photos, servers
 from benchmarks.service.data import Data, recall_of
 from benchmarks.service.generator import Load
+from benchmarks.service.postgres import Build
 from benchmarks.service.subjects import Measured, Subject, Writes, capacity, measure
 from deploy.local.stack import Stack
 
@@ -34,6 +35,7 @@ class Plan:
         recall: What servers are tuned to where they are compared.
         items_written: A second, where items are written meanwhile.
         peers: Those that are compared.
+        postgres_builds: The indexes of PostgreSQL that are tried.
         progress: Hears what is done.
     """
 
@@ -47,6 +49,7 @@ class Plan:
     recall: float
     items_written: float
     peers: Sequence[str]
+    postgres_builds: Sequence[Build]
     progress: Callable[[str], None]
 
     def requests(self, name: str, messages: Sequence[bytes]) -> Path:

@@ -18,6 +18,7 @@ from benchmarks.service.accounting import cpu_seconds, cpu_seconds_of
 from benchmarks.service.data import Data, overlap, recall_of
 from benchmarks.service.generator import Found, Load
 from benchmarks.service.plot import plot_compared, plot_loads
+from benchmarks.service.postgres import BUILDS, Build
 from benchmarks.service.report import as_json, compared_table, loads_table, medians
 from benchmarks.service.subjects import Measured, Subject
 from lookalike.v1 import catalog_pb2, search_pb2
@@ -168,6 +169,17 @@ LOADS = [
         recall=None,
     ),
 ]
+
+
+@pytest.mark.parametrize("build", BUILDS, ids=str)
+def test_a_build_is_read_as_it_is_shown(build: Build) -> None:
+    assert Build.parse(str(build)) == build
+
+
+@pytest.mark.parametrize("text", ["24/128", "24/128/f8", "m/128/f16"])
+def test_what_is_no_build_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"unpack|neither|invalid literal"):
+        Build.parse(text)
 
 
 def test_the_table_of_loads_sums_hashers_and_names_failures() -> None:
