@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::server::{Grpc, UnaryService};
+use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Status};
 use tower_service::Service;
 
@@ -72,6 +72,7 @@ impl Service<Request<Body>> for Echo {
 ///
 /// The server failed.
 pub async fn serve(listener: TcpListener, echo: Echo) -> Result<(), tonic::transport::Error> {
-    let incoming = TcpListenerStream::new(listener);
-    tonic::transport::Server::builder().tcp_nodelay(true).serve_with_incoming(echo, incoming).await
+    // The builder's own `tcp_nodelay` is for listeners that it opens itself.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    tonic::transport::Server::builder().serve_with_incoming(echo, incoming).await
 }
