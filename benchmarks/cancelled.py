@@ -33,7 +33,7 @@ from benchmarks import served_memory
 from benchmarks.engine.catalogue import Catalogue, Spec, load_or_generate
 from benchmarks.engine.machine import machine_facts
 from benchmarks.ingest import Installation
-from benchmarks.service.accounting import cpu_seconds
+from benchmarks.service.accounting import until_idle
 from benchmarks.service.data import COLLECTION, K, encoded
 from benchmarks.service.servers import MODEL, SEARCH_METHOD
 from deploy.local.hasher import HasherStub
@@ -52,8 +52,6 @@ EARLIEST, LATEST = 0.2, 0.8
 SHARD_METHOD = "/lookalike.v1.HasherService/Search"
 SEARCHING = ("search", "search-long")
 """The names of the threads that search; others take requests and send answers."""
-IDLE_SHARE = 0.05
-"""Of a processor."""
 MOST_SECONDS = 300.0
 DEADLINE_SECONDS = 60.0
 RUNNING = "R"
@@ -265,19 +263,6 @@ def served(catalogue: Catalogue, folder: Path) -> Iterator[Served]:
         yield Served(installation, target, generation)
     finally:
         installation.stop()
-
-
-def until_idle(pid: int) -> None:
-    """Waits until a process has no work of its own: indexes that are loaded, or built again."""
-    deadline = time.monotonic() + MOST_SECONDS
-    before = cpu_seconds(pid)
-    while time.monotonic() < deadline:
-        time.sleep(1)
-        now = cpu_seconds(pid)
-        if now - before < IDLE_SHARE:
-            return
-        before = now
-    raise RuntimeError("the shard does not come to rest")
 
 
 def measure(served: Served, queries: Floats, count: int) -> Iterator[Row]:

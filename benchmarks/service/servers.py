@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.service import generator
+from benchmarks.service.accounting import until_idle
 from benchmarks.service.data import COLLECTION, Data
 from benchmarks.service.subjects import Subject
 from deploy.local.process import LocalProcess, free_ports
@@ -29,6 +30,8 @@ def lookalike(data: Data, shards: int, bundle: Path, folder: Path) -> Iterator[S
     try:
         stack.start()
         load(stack, data)
+        for hasher in stack.hashers:
+            until_idle(hasher.popen.pid)
         yield stack
     finally:
         stack.stop()
