@@ -37,6 +37,7 @@ from lookalike.v1 import search_pb2, search_pb2_grpc, types_pb2
 
 COLLECTION, SHARDS, CALLERS, K = "bench", 2, 4, 10
 KINDS = ("photo", "vector")
+VECTORS_FOR_A_PHOTO = 10
 SERVICES = ("gateway", "embedder", "hasher")
 EXPORT_SECONDS = 1.0
 """How long services collect spans before they send them; by default longer than a turn."""
@@ -53,6 +54,7 @@ class Options:
     items: int
     searches: int
     rounds: int
+    starts: int = 1
     variants: Sequence[str] = VARIANTS
 
 
@@ -133,14 +135,16 @@ class Installation:
 
     async def spent(self, kind: str) -> dict[str, float]:
         """Searches, and returns each service's CPU seconds a search; of a hasher: their mean."""
+        # Idle services cost a little all the time: it must be little against the searches.
+        count = self._options.searches * (VECTORS_FOR_A_PHOTO if kind == "vector" else 1)
         before = self._cpu_seconds()
         async with grpc.aio.insecure_channel(self.stack.gateway.target) as channel:
             stub = search_pb2_grpc.SearchServiceStub(channel)
-            left = iter(range(self._options.searches))
+            left = iter(range(count))
             await asyncio.gather(*(self._call(stub, kind, left) for _ in range(CALLERS)))
         await asyncio.sleep(1.5 * EXPORT_SECONDS)
         after = self._cpu_seconds()
-        return {name: (after[name] - before[name]) / self._options.searches for name in SERVICES}
+        return {name: (after[name] - before[name]) / count for name in SERVICES}
 
     async def _call(self, stub: search_pb2_grpc.SearchServiceStub, kind: str, left: Iterator[int]) -> None:
         request = search_pb2.SearchRequest(collection=COLLECTION, k=K, query=self._queries[kind])
@@ -212,17 +216,27 @@ def run(options: Options, folder: Path) -> tuple[Figures, int]:
     """Starts all installations in a folder and measures them in turns; returns also the bytes of spans."""
     os.environ["OTEL_BSP_SCHEDULE_DELAY"] = str(round(EXPORT_SECONDS * 1000))
     figures = Figures()
-    with ExitStack() as started, receiving() as (receiver, endpoint):
+    with receiving() as (receiver, endpoint):
+        for start in range(options.starts):
+            with started(options, folder / str(start), endpoint) as installations:
+                for round_ in range(options.rounds + 1):
+                    asyncio.run(_round(installations, round_, figures))
+                    print(f"start {start + 1}: {round_} of {options.rounds} rounds", file=sys.stderr)
+        return figures, receiver.received_bytes
+
+
+@contextmanager
+def started(options: Options, folder: Path, endpoint: str) -> Iterator[list[Installation]]:
+    """Starts an installation of each variant."""
+    folder.mkdir()
+    with ExitStack() as running:
         installations = []
         for variant in options.variants:
             made = Installation(variant, folder / variant.replace(" ", "-"), endpoint, options)
-            started.callback(made.stack.stop)
+            running.callback(made.stack.stop)
             made.start()
             installations.append(made)
-        for round_ in range(options.rounds + 1):
-            asyncio.run(_round(installations, round_, figures))
-            print(f"{round_} of {options.rounds} rounds", file=sys.stderr)
-        return figures, receiver.received_bytes
+        yield installations
 
 
 async def _round(installations: Sequence[Installation], round_: int, figures: Figures) -> None:
@@ -243,11 +257,21 @@ def main() -> None:
     default = ROOT / "build" / "bundles" / "efficientnet-lite0"
     parser.add_argument("--bundle", type=Path, default=default, help="the embedder's model")
     parser.add_argument("--items", type=int, default=20_000)
-    parser.add_argument("--searches", type=int, default=300, help="of each variant and kind in a round")
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument(
+        "--searches",
+        type=int,
+        default=100,
+        help=f"by photo, of each variant in a round; {VECTORS_FOR_A_PHOTO} times as many by vector",
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="after each start")
+    parser.add_argument(
+        "--starts", type=int, default=4, help="of all services: processes of the same code differ, too"
+    )
     parser.add_argument("--json", type=Path, help="writes the figures there, too")
     arguments = parser.parse_args()
-    options = Options(arguments.bundle, arguments.items, arguments.searches, arguments.rounds)
+    options = Options(
+        arguments.bundle, arguments.items, arguments.searches, arguments.rounds, arguments.starts
+    )
     with tempfile.TemporaryDirectory() as folder:
         figures, received_bytes = run(options, Path(folder))
     for row in figures.summary():

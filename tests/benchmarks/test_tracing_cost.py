@@ -13,7 +13,9 @@ from deploy.local.process import ROOT
 
 
 def test_tracing_is_compared_with_code_that_has_none(tiny_bundle: Path, tmp_path: Path) -> None:
-    options = Options(tiny_bundle, items=50, searches=4, rounds=1, variants=(OFF, REMOVED, "ratio 1"))
+    options = Options(
+        tiny_bundle, items=50, searches=4, rounds=1, starts=2, variants=(OFF, REMOVED, "ratio 1")
+    )
     figures, received_bytes = run(options, tmp_path)
     rows = {(row["search"], row["service"], row["tracing"]): row for row in figures.summary()}
     assert len(rows) == 3 * (len(SERVICES) + len(SERVICES) - 1)
