@@ -32,7 +32,7 @@ Every service serves them at `/metrics` on its `metrics_port`, in Prometheus's f
 `python_info` of the Prometheus client. Durations are in seconds, sizes in bytes; label values are few and
 known. Series whose labels are known at the start are there before their first event, but for the times of
 single methods and of calls to single shards, which would be many. Who asks for the OpenMetrics format is
-given exemplars where calls are traced. Metrics cost the gateway some 15 µs of CPU a search
+given exemplars where calls are traced. Metrics cost the gateway some 25 µs of CPU a search
 (`python -m benchmarks.metrics_cost`).
 [Quality](quality.md) explains the figures of recall and drift.
 """
