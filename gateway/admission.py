@@ -1,9 +1,10 @@
 """Bounded concurrency: some requests run, some wait for their turn, the rest are refused at once.
 
-Where a limit adapts, waiting is for bursts only, be it for a slot or for the event loop. A queue that does
-not empty within ``burst_seconds`` though requests are answered is no burst: more is asked than can be
-answered. From then on only so many wait that no slot stays empty, those that have waited longest are refused
-first, and most are refused before they are read; until nearly all get a slot.
+Where a limit adapts, waiting is for bursts only, be it for a slot or for the event loop. Where for
+``burst_seconds`` everybody has waited longer than a few requests take, though requests are answered, that is
+no burst: more is asked than can be answered. From then on only so many wait that their turn comes soon, those
+that have waited longest are refused first, and most are refused before they are read; until nearly all get a
+slot.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from gateway.deadline import Deadline
 from gateway.limit import Limit
@@ -26,8 +28,8 @@ _MAX_RETRY_SECONDS = 5.0
 _UNUSED_SECONDS = 1.0
 _REVIEW_SECONDS = 1.0
 _LONGEST_REVIEW_SECONDS = 2 * _REVIEW_SECONDS
-_AT_ONCE_SECONDS = 0.005
-"""Requests that the event loop takes so soon have not waited for it."""
+_TOLERATED_SHARE = 0.1
+"""A wait of this share of the longest burst is none: it comes with a load that varies."""
 _BURST_REQUESTS = 4
 _MAX_BURST_SECONDS = 2.0
 _OVER_SHARE = 0.1
@@ -36,6 +38,14 @@ _EVERY = 4
 """Of so many slots one goes to those who are patient."""
 _REFUSAL_SECONDS = 0.1
 """For so long all refusals are the same, which costs less."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """A request without a slot, since when, and what gives it one."""
+
+    since: float
+    turn: asyncio.Future[None]
 
 
 class Admission:
@@ -67,12 +77,12 @@ class Admission:
         self._metrics = metrics
         self._burst_seconds = burst_seconds
         self._running = 0
-        self._queue: deque[asyncio.Future[None]] = deque()
-        self._patient: deque[asyncio.Future[None]] = deque()
+        self._queue: deque[_Waiting] = deque()
+        self._patient: deque[_Waiting] = deque()
         """Those that may wait until their deadline, however many come meanwhile."""
         self._turns = 0
         self._queue_since = clock()
-        """Since when one after another has waited, for a slot or for the event loop."""
+        """Since when one after another has waited too long, for a slot or for the event loop."""
         self._answered = 0
         """How many have been answered since then."""
         self._is_over = False
@@ -160,8 +170,8 @@ class Admission:
 
     @property
     def _enough(self) -> int:
-        """Requests that must wait so that no slot stays empty."""
-        return max(self._limit.value // 2, 1)
+        """Requests that may wait under an overload: one for each slot, which gets it when that is free."""
+        return self._limit.value
 
     @property
     def _longest_burst(self) -> float | None:
@@ -172,17 +182,20 @@ class Admission:
 
     def _look(self, waited_seconds: float) -> None:
         """Finds out whether more is asked than can be answered."""
-        now = self._clock()
+        now, longest = self._clock(), self._longest_burst
+        asked_at, self._asked_at = self._asked_at, now
+        if longest is None:
+            return
+        tolerated = _TOLERATED_SHARE * longest
+        first = now - self._queue[0].since if self._queue else 0.0
         # Where the one before was taken when this one came, nobody waited in between.
-        is_alone = self._asked_at <= now - waited_seconds
-        if not self._queue and (waited_seconds < _AT_ONCE_SECONDS or is_alone):
+        is_alone = asked_at <= now - waited_seconds
+        if first < tolerated and (waited_seconds < tolerated or is_alone):
             # Not when it came: all who came while the event loop stood still are taken now.
             self._begin_queue(now)
-        self._asked_at = now
-        longest = self._longest_burst
         # Where nothing is answered, there is not too much to answer: those who wait may be answered yet.
         is_moving = self._answered >= self._limit.value
-        if longest is not None and is_moving and now - self._queue_since > longest:
+        if is_moving and now - self._queue_since > longest:
             if not self._is_over:
                 self._is_over = True
                 self._begin_review(now)
@@ -196,24 +209,23 @@ class Admission:
     async def _wait(self, deadline: Deadline) -> None:
         if self.is_over:
             while len(self._queue) > self._enough:
-                oldest = self._queue.popleft()
+                oldest = self._queue.popleft().turn
                 if not oldest.done():  # Its caller may have gone a moment ago.
                     oldest.set_exception(self._refusal("stale"))
             if len(self._queue) == self._enough:
                 raise self._refusal("full")
         await self._turn(self._enter(self._queue), self._queue, deadline)
 
-    def _enter(self, queue: deque[asyncio.Future[None]]) -> asyncio.Future[None]:
+    def _enter(self, queue: deque[_Waiting]) -> _Waiting:
         if len(queue) >= self._max_waiting:
             raise self._refusal("full")
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue.append(turn)
-        return turn
+        waiting = _Waiting(self._clock(), asyncio.get_running_loop().create_future())
+        queue.append(waiting)
+        return waiting
 
-    async def _turn(
-        self, turn: asyncio.Future[None], queue: deque[asyncio.Future[None]], deadline: Deadline
-    ) -> None:
-        """Waits for it; whoever gives it counts the request as running."""
+    async def _turn(self, waiting: _Waiting, queue: deque[_Waiting], deadline: Deadline) -> None:
+        """Waits for its turn; whoever gives it counts the request as running."""
+        turn = waiting.turn
         try:
             async with asyncio.timeout(deadline.remaining_seconds()):
                 await turn
@@ -222,8 +234,8 @@ class Admission:
         except (asyncio.CancelledError, TimeoutError) as error:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self._leave()  # It came at the same moment.
-            elif turn in queue:
-                queue.remove(turn)
+            elif waiting in queue:
+                queue.remove(waiting)
             self._metrics.refused(self._what, "late")
             if isinstance(error, asyncio.CancelledError):
                 raise
@@ -235,7 +247,7 @@ class Admission:
         self._running -= 1
         while (self._queue or self._patient) and self._running < self._limit.value:
             is_theirs = self._patient and (not self._queue or self._turns % _EVERY == 0)
-            turn = (self._patient if is_theirs else self._queue).popleft()
+            turn = (self._patient if is_theirs else self._queue).popleft().turn
             if not turn.done():
                 self._turns += 1
                 self._running += 1

@@ -48,14 +48,14 @@ class GatewaySettings(FeedingSettings):
     min_searches: PositiveCount = 2
     """Searches of a kind that may run at once however long they take, within ``max_searches``; by photo at
     least 8."""
-    search_slowdown: float = Field(default=2.0, gt=1, le=100, allow_inf_nan=False)
+    search_slowdown: float = Field(default=2.5, gt=1, le=100, allow_inf_nan=False)
     """How many times as long as when few run searches may take before fewer are let in."""
     max_waiting_searches: Count = 128
     """Searches of a kind that wait for their turn; more are refused with RESOURCE_EXHAUSTED."""
     search_burst_seconds: PositiveSeconds = 0.1
-    """How long searches may wait for their turn, or four times as long as they take, up to 2 s, if that is
-    more. A queue that lasts longer, though searches are answered, is no burst: more is asked than can be
-    answered, and only so many wait then that no slot stays empty."""
+    """How long one search after the other may wait for its turn, or four times as long as they take, up to
+    2 s, if that is more; a wait of a tenth of that is none. A queue that lasts longer, though searches are
+    answered, is no burst: more is asked than can be answered, and only as many wait then as run."""
     max_writes: PositiveCount = 8
     """Writes that run at once; a loaded batch counts as one."""
     max_waiting_writes: Count = 32

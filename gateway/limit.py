@@ -71,7 +71,7 @@ class AdaptiveLimit:
         self._slowdown = slowdown
         self._clock = clock
         self._value = min(max(_FIRST, least), most)
-        self._few = min(max(least, _ALONE), most)
+        self._few = min(_ALONE, most)
         self._alone: deque[float] = deque(maxlen=2 * _SAMPLES)
         self._alone_at = clock()
         """When one ran alone last, or the limit began."""

@@ -160,28 +160,41 @@ async def test_a_queue_that_lasts_is_cut_from_its_old_end(metrics: GatewayMetric
     crowd = Crowd(metrics, limit=4)
     answered = await crowd.ask(*(f"answered {n}" for n in range(4)))
     held = await crowd.ask(*"held")
-    old = await crowd.ask("old 0", "old 1", "old 2")
+    old = await crowd.ask(*(f"old {n}" for n in range(5)))
     await crowd.let_go(*crowd.running)
     crowd.now = 4.0
     young = await crowd.ask("young 0", "young 1")
     crowd.now = 6.0
     assert not crowd.is_full
-    # From now on as many wait as half of those that run.
+    # From now on as many wait as run.
     late = await crowd.ask("late")
-    assert await reasons(*old, *late) == [OverloadedError] * 4
+    assert await reasons(*old[:3], *late) == [OverloadedError] * 4
     assert crowd.is_full
     message, retry_after_seconds = crowd.admission.refusal()
     assert message == "too many vector searches at once"
     assert 0.05 <= retry_after_seconds <= 5
     await crowd.let_go(*"held")
     assert not crowd.is_full
-    await crowd.let_go("young 0", "young 1")
-    assert await reasons(*answered, *held, *young) == [None] * 10
+    await crowd.let_go("old 3", "old 4", "young 0", "young 1")
+    assert await reasons(*answered, *held, *old[3:], *young) == [None] * 12
     sample = registry.registry.get_sample_value
     assert sample("lookalike_gateway_overloaded", {"what": "vector_searches"}) == 1
     for cause, count in (("stale", 3), ("full", 1)):
         labels = {"what": "vector_searches", "cause": cause}
         assert sample("lookalike_gateway_refused_total", labels) == count
+
+
+async def test_a_queue_that_moves_on_is_no_overload(metrics: GatewayMetrics) -> None:
+    crowd = Crowd(metrics)
+    tasks = await crowd.ask("a") + await crowd.ask("b")
+    for running, waiting in zip("abcdefghijklmnopqrstuvwx", "cdefghijklmnopqrstuvwxyz", strict=True):
+        crowd.now += 0.4
+        tasks += await crowd.ask(waiting)
+        await crowd.let_go(running)
+        assert not crowd.admission.is_over
+    await crowd.let_go("y")
+    await crowd.let_go("z")
+    assert await reasons(*tasks) == [None] * 26
 
 
 async def test_those_who_have_gone_are_not_refused(metrics: GatewayMetrics) -> None:

@@ -87,3 +87,12 @@ def test_a_fixed_limit_stays() -> None:
     limit = FixedLimit(3)
     limit.ended(9.0, 3, was_reached=True)
     assert limit.value == 3
+
+
+def test_requests_that_may_always_run_at_once_are_not_alone() -> None:
+    limit = AdaptiveLimit(8, 64, 2.0)
+    for _ in range(40):
+        limit.ended(1.0, 1, was_reached=False)
+    for _ in range(100):
+        limit.ended(3.0, 8, was_reached=True)
+    assert limit.value == 8
