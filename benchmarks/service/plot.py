@@ -21,6 +21,8 @@ def plot_loads(measured: Sequence[Measured], title: str, file: Path) -> None:
         ImportError: Matplotlib is not installed.
     """
     figure, panels = _panels(2, (11, 4.6))
+    from matplotlib import ticker
+
     for number, name in enumerate(dict.fromkeys(one.subject for one in measured)):
         own = [one for one in measured if one.subject == name and one.asked_per_second is not None]
         for panel, percentile in zip(panels, ("p50", "p99"), strict=True):
@@ -30,6 +32,9 @@ def plot_loads(measured: Sequence[Measured], title: str, file: Path) -> None:
             panel.plot(shares, times, marker="o", markersize=4, color=f"C{number}", label=name)
     for panel, percentile in zip(panels, ("p50", "p99"), strict=True):
         panel.set_yscale("log")
+        panel.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        panel.yaxis.set_minor_formatter(ticker.NullFormatter())
         panel.grid(True, which="both", alpha=0.25)
         panel.set_title(f"{percentile} of the answered")
         panel.set_xlabel("load, % of what is answered at most")
@@ -60,7 +65,7 @@ def plot_compared(rows: Mapping[str, Mapping[str, Any]], title: str, file: Path)
     panel.set_xlabel("CPU of all its processes, ms a search")
     panel.set_xlim(right=1.12 * max(sum(row["processes"].values()) for row in rows.values()))
     panel.grid(True, axis="x", alpha=0.25)
-    panel.legend(fontsize=8, loc="lower right")
+    panel.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(COLOURS))
     _save(figure, title, file)
 
 
