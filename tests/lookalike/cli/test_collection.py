@@ -14,7 +14,8 @@ from tests.lookalike.cli.conftest import Cli
 def test_collections(cli: Cli, store: Any) -> None:
     created = cli("collection", "create", "shoes", "--bits", 512, "--rerank", "int8")
     assert created.code == 0
-    assert "shoes" in created.out and "repaired_shards" not in created.out
+    assert "shoes" in created.out
+    assert "repaired_shards" not in created.out
     assert "int8" in (cli("collection", "list")).out
     assert json.loads((cli("collection", "repair", "shoes", "--json")).out)["rerank"] == "int8"
     first, again = store.requests
