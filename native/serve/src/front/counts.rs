@@ -75,7 +75,7 @@ impl Served {
         self.kind == Kind::Probe && self.streams_responses
     }
 
-    /// What a call is told that is refused.
+    /// What a refused call ends with.
     pub(crate) fn refusal(&self, cause: Cause) -> Failure {
         let too_many = match self.kind {
             Kind::Call => "the server has too many calls in progress",
