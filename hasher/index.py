@@ -307,8 +307,8 @@ class HashIndex:
     ) -> None:
         """Adds items, which can be found when this returns; an id that is present is replaced.
 
-        When the index has grown by half since its buckets were trained (up to 20,000 items: by a tenth), or
-        one bucket has become far larger than training would leave it, the index is rebuilt: up to 20,000
+        When the index has grown by half since its buckets were trained (up to 20,000 items: by a quarter), or
+        one bucket has become far larger than training would leave it, the index is rebuilt: up to 2,000
         items in this call, beyond that in the background, while searches and writes go on with the old
         buckets. That takes half of the cores, and the memory of all vectors as float32 and of a second index
         until it is done. It starts from the vectors as they are kept, so that with ``rerank="int8"`` each

@@ -87,6 +87,7 @@ fn replacing_items_takes_no_more_and_more_memory() {
         let index = HashIndex::build(options, Batch::default(), 1).unwrap();
         let ids: Vec<u64> = (0..ITEMS).collect();
         upsert(&index, &ids, 0);
+        index.wait_for_rebuild();
         let fresh = index.stats();
         // In the first and in the second span: the most there was, but of resident memory the least, as
         // what the system's allocator keeps back for later comes on top by chance.

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::Path;
 
 use counting::held_and_most;
-use damage::seal;
+use damage::{seal, store};
 use lookalike_core::chunk::Rerank;
 use lookalike_core::format::FILE_NAME;
 use lookalike_core::rng::SplitMix64;
@@ -61,7 +61,7 @@ fn an_id_has_one_row_in_each_table_and_a_row_one_id() {
         let good = marked(folder.path(), (family, tables));
         assert!(survives(folder.path(), &renamed(&good, 0, MARK + 7_000, tables), "an id of its own"));
         let refused = |bytes: &[u8], part: &str| {
-            fs::write(folder.path().join(FILE_NAME), bytes).unwrap();
+            store(folder.path(), bytes);
             let Err(Error::Damaged(message)) = HashIndex::open(folder.path()) else { panic!("it is opened") };
             assert!(message.contains(part), "{family:?}: {message}");
         };
@@ -150,7 +150,7 @@ fn documents_are_those_of_items_that_are_there_and_no_longer_than_one_may_be() {
             bytes[at + 4 * ordinal..][..4].copy_from_slice(&length.to_le_bytes());
         }
         seal(&mut bytes);
-        fs::write(folder.path().join(FILE_NAME), &bytes).unwrap();
+        store(folder.path(), &bytes);
         match HashIndex::open(folder.path()) {
             Ok(index) => Ok(index),
             Err(Error::Damaged(message)) => Err(message),
@@ -202,7 +202,7 @@ fn empty_buckets_take_bounded_memory() {
     let good = marked(folder.path(), (Family::Hyperplane, 1));
     for planes in [12, 17, 21, 24] {
         let bytes = with_lists(&good, planes, &vec![0; 44 * planes as usize], 1 << planes);
-        fs::write(folder.path().join(FILE_NAME), &bytes).unwrap();
+        store(folder.path(), &bytes);
         let (before, _) = held_and_most();
         let opened = HashIndex::open(folder.path()).is_ok();
         let held = held_and_most().1.saturating_sub(before);
@@ -220,7 +220,7 @@ fn empty_buckets_take_bounded_memory() {
         let partition: Vec<u8> = sizes.into_iter().flatten().chain(floats).chain(groups).collect();
         let bytes = with_lists(&good, cells.into(), &partition, cells as usize);
         let (before, _) = held_and_most();
-        fs::write(folder.path().join(FILE_NAME), &bytes).unwrap();
+        store(folder.path(), &bytes);
         let opened = HashIndex::open(folder.path()).is_ok();
         let held = held_and_most().1.saturating_sub(before);
         assert_eq!(opened, cells < 1 << 18, "{cells} cells");

@@ -14,7 +14,7 @@ mod survives;
 use std::fs;
 use std::path::Path;
 
-use damage::seal;
+use damage::{seal, store};
 use lookalike_core::chunk::Rerank;
 use lookalike_core::format::{FILE_NAME, VERSION};
 use lookalike_core::rng::SplitMix64;
@@ -44,7 +44,7 @@ fn saved(folder: &Path, items: u64, (family, tables): (Family, usize)) -> HashIn
 }
 
 fn is_damaged(folder: &Path, bytes: &[u8]) -> bool {
-    fs::write(folder.join(FILE_NAME), bytes).unwrap();
+    store(folder, bytes);
     matches!(HashIndex::open(folder), Err(Error::Damaged(_)))
 }
 
@@ -130,7 +130,7 @@ fn other_versions_are_named() {
                 let sum = xxh3_64(&other[..body]);
                 other[body..].copy_from_slice(&sum.to_le_bytes());
             }
-            fs::write(folder.path().join(FILE_NAME), &other).unwrap();
+            store(folder.path(), &other);
             let error = HashIndex::open(folder.path()).unwrap_err();
             assert!(matches!(error, Error::Damaged(_)));
             let message = error.to_string();
@@ -152,7 +152,7 @@ fn the_first_version_is_named_even_where_its_file_is_short() {
     }
     bytes.extend(0f32.to_le_bytes());
     bytes.extend(xxh3_64(&bytes).to_le_bytes());
-    fs::write(folder.path().join(FILE_NAME), &bytes).unwrap();
+    store(folder.path(), &bytes);
     let message = HashIndex::open(folder.path()).unwrap_err().to_string();
     let expected = format!("format version 1, this program reads {VERSION}; rebuild the index");
     assert!(message.contains(&expected), "{message}");

@@ -344,7 +344,7 @@ fn stays_right_while_it_grows() {
             index.remove(&gone);
             trainings.insert(index.stats().trained_on);
         }
-        assert!(trainings.len() > 15, "trained only on {trainings:?}");
+        assert!(trainings.len() > 8, "trained only on {trainings:?}");
         for (seed, group) in [(1, false), (2, true)] {
             let options = SearchOptions { k: 10, group, ..Default::default() };
             check_search(&index, &model, seed, 4, &options, tolerance);
@@ -372,6 +372,7 @@ fn losing_most_items_retrains() {
     index.remove(&ids[10_000..]);
     assert_eq!((index.snapshot().ordinals, index.stats().trained_on), (70_000, 70_000));
     index.remove(&ids[5_000..]);
+    index.wait_for_rebuild();
     assert_eq!((index.snapshot().ordinals, index.stats().trained_on), (5_000, 5_000));
     let query = &vectors[4 * 77..][..4];
     let search = |index: &HashIndex| {

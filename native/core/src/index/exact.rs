@@ -247,7 +247,7 @@ mod tests {
                 for (vectors, ids) in added.chunks(50 * dim).zip(ids.chunks(50)) {
                     index.add(Batch::new(vectors, ids, ids)).unwrap();
                 }
-                assert!(index.stats().trained_on > 600);
+                assert!(index.stats().trained_on > 500);
                 let state = index.snapshot();
                 let options = SearchOptions { k: 1, exact: true, ..Default::default() };
                 let (search, tolerance) = (Search::new(&state, &options), Tolerance::of(&state.codebook));

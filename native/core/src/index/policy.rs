@@ -24,14 +24,18 @@ pub fn cell_count(items: usize) -> usize {
     (8.0 * (items as f64).sqrt()).min(32_768.0) as usize
 }
 
-/// Up to this many items retraining takes but a moment: the write that makes it due does it.
-pub const CHEAP: usize = 20_000;
+/// Up to this many items retraining takes but a moment, 50 ms on one core: the write that makes it due does it.
+pub const CHEAP: usize = 2_000;
+
+/// Up to this many items buckets are trained again after less growth, and rows stay where writes put them.
+const SMALL: usize = 20_000;
 
 /// Whether an index whose codebook saw `trained_on` items should be retrained with `items` items.
 ///
-/// Buckets that were trained on a part of the items fit the others badly; training is cheap for few.
+/// Buckets that were trained on a part of the items fit the others badly, and few buckets more so. While an index
+/// grows, steps of a quarter train on five times as many rows as it has in the end, steps of a tenth on eleven times.
 pub fn outgrown(items: usize, trained_on: usize) -> bool {
-    let grown = if items <= CHEAP { 10 * items >= 11 * trained_on } else { 2 * items >= 3 * trained_on };
+    let grown = if items <= SMALL { 4 * items >= 5 * trained_on } else { 2 * items >= 3 * trained_on };
     items > BRUTE_FORCE_ITEMS && grown
 }
 
@@ -53,7 +57,7 @@ pub fn crowded(largest: usize, settled: usize, items: usize, buckets: usize) -> 
 /// Whether rows lie so scattered after `changes` that they should be copied next to each other again: an eighth of the items
 /// was replaced, or a quarter added or removed. Searches were a third slower after a fifth was replaced.
 pub fn scattered(items: usize, changes: usize) -> bool {
-    items > CHEAP && 4 * changes > items
+    items > SMALL && 4 * changes > items
 }
 
 /// Whether training that failed with `failed_at` items may be tried again: not before half of them are new.

@@ -19,11 +19,18 @@ pub fn seal(bytes: &mut Vec<u8>) {
     bytes[body..].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// Opens an index file. One that opens is searched, changed and searched again.
+/// Replaces the index file in a folder. To write into it would change what an index that was opened before has mapped.
+pub fn store(folder: &Path, bytes: &[u8]) {
+    let new = folder.join("new");
+    fs::write(&new, bytes).unwrap();
+    fs::rename(new, folder.join(FILE_NAME)).unwrap();
+}
+
+/// Opens an index file. One that opens is searched, changed, rebuilt where that is due, and searched again.
 ///
 /// Panics if it is refused for another reason than damage.
 pub fn open_and_use(folder: &Path, bytes: &[u8]) -> bool {
-    fs::write(folder.join(FILE_NAME), bytes).unwrap();
+    store(folder, bytes);
     let index = match HashIndex::open(folder) {
         Ok(index) => index,
         Err(Error::Damaged(_)) => return false,
@@ -38,6 +45,8 @@ pub fn open_and_use(folder: &Path, bytes: &[u8]) -> bool {
         .with_documents(vec![b"one", b"seven"]);
     index.add(batch).unwrap();
     index.remove(&[7, 8, 9, 10, 20]);
+    index.wait_for_rebuild();
+    assert_eq!(index.stats().failed_rebuilds, 0);
     search();
     assert_eq!(index.documents(&[1, 7]), [Some(b"one".to_vec()), None]);
     true
