@@ -56,6 +56,11 @@ where
         Self { body, data: BytesMut::new(), most, is_gzip, inflating: None, is_over: false }
     }
 
+    /// What the messages come from.
+    pub fn into_body(self) -> B {
+        self.body
+    }
+
     /// The next message; none: there are no more. `accept` is asked about the bytes that arrive, headers included, and
     /// about those that a message has grown by.
     pub fn poll_next(

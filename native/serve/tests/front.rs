@@ -3,6 +3,7 @@
 #[path = "common/front.rs"]
 mod common;
 
+use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use common::{BOTH, CHECK, ECHO, Fixture, framed, reply, send, until};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use h2::Reason;
 use lookalike_serve::caller::REQUEST_ID;
 use lookalike_serve::failure::Failure;
 use lookalike_serve::front::{Cause, Ending, Kind, Note};
@@ -96,6 +98,28 @@ fn too_many_calls_are_refused_before_they_are_read() {
     assert_eq!(fixture.wait(check).code(), "0");
     running.answer(b"");
     assert_eq!(fixture.wait(first).code(), "0");
+}
+
+#[test]
+fn requests_may_go_on_arriving_after_they_were_refused() {
+    let fixture = Fixture::new(|_| ());
+    let client = fixture.connect();
+    fixture.front.counts().method(ECHO).unwrap().set_limit(Some(0), "", Duration::ZERO);
+    let refused = async || {
+        let (response, body) = client.open(ECHO, &[]).await.unwrap();
+        assert_eq!(reply(response).await.unwrap().code(), "8");
+        body
+    };
+    fixture.runtime.block_on(async {
+        // More than the resets after which h2 gives a connection up.
+        for _ in 0..1_500 {
+            send(&mut refused().await, framed(0, b"late"), true).await.unwrap();
+        }
+        let mut never_whole = refused().await;
+        let reset = poll_fn(|context| never_whole.poll_reset(context)).await.unwrap();
+        assert_eq!(reset, Reason::NO_ERROR);
+    });
+    assert!(!client.is_closed());
 }
 
 #[test]

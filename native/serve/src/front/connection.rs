@@ -29,7 +29,7 @@ const MOST_STREAMS: u32 = 10_000;
 const MOST_RESETS: usize = 2_000;
 const MOST_HEADER_BYTES: u32 = 16 << 10;
 /// An upload of 10 MB over a link of 150 ms takes five round trips.
-const STREAM_WINDOW: u32 = 2 << 20;
+pub(super) const STREAM_WINDOW: u32 = 2 << 20;
 /// What streams hold back that are not read must leave room for the other calls of the connection.
 const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Connections that began together do not end together: they live this share longer or shorter.

@@ -6,6 +6,7 @@
 //! | the connection, its age and its end | [`connection`] |
 //! | what has not been sent on it | [`client`] |
 //! | is there room, the message, the deadline | [`service`] |
+//! | what comes after a refusal | [`draining`] |
 //! | the call in progress | [`call`] |
 //! | how it ends | [`ending`] |
 //! | what is counted | [`counts`] |
@@ -15,6 +16,7 @@ pub mod call;
 mod client;
 mod connection;
 pub mod counts;
+mod draining;
 pub mod ending;
 mod service;
 

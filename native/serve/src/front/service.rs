@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use super::call::{About, Driver, Step};
 use super::client::Client;
 use super::counts::{Cause, Kind, Method};
+use super::draining::drain;
 use super::ending::{Answer, Ending, not_grpc, stream};
 use super::{Phase, Shared};
 use crate::caller::{NOTICED, code_of_cancelled, is_retry, request_id, timeout};
@@ -94,12 +95,24 @@ impl<'a> Arriving<'a> {
     }
 
     async fn answer(&mut self, headers: HeaderMap, body: Incoming) -> Result<Response<Answer>, Refused> {
-        self.admit()?;
+        if let Err(refused) = self.admit() {
+            drain(body);
+            return Err(refused);
+        }
         let is_gzip = is_gzip(&headers)?;
         let mut messages = Messages::new(body, self.shared.most_message_bytes, is_gzip);
         let served = &self.method.served;
-        let request =
-            if served.streams_requests { Bytes::new() } else { self.receive(&mut messages).await? };
+        let request = if served.streams_requests {
+            Bytes::new()
+        } else {
+            match self.receive(&mut messages).await {
+                Ok(request) => request,
+                Err(refused) => {
+                    drain(messages.into_body());
+                    return Err(refused);
+                }
+            }
+        };
         let requests = served.streams_requests.then_some(messages);
         let mut driver = self.hand_over(headers, request, requests)?;
         if !served.streams_requests && !served.streams_responses {
