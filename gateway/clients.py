@@ -24,7 +24,8 @@ from lookalike.errors import (
 )
 from lookalike.runtime.tracing import outgoing
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, hasher_pb2, hasher_pb2_grpc
-from lookalike.wire.channel import open_channel
+from lookalike.wire.awaiting import answer_of
+from lookalike.wire.channel import open_channel, passed_on
 from lookalike.wire.status import described_error, error_from_rpc
 
 _Response = TypeVar("_Response")
@@ -66,7 +67,7 @@ class GrpcEmbedder:
     ) -> _Response:
         with outgoing(f"lookalike.v1.EmbedderService/{name}") as headers:
             return await _answer(
-                method(request, timeout=timeout_seconds, metadata=tuple(headers.items())),
+                method(request, timeout=timeout_seconds, metadata=(*headers.items(), *passed_on())),
                 "the embedder",
                 Reason.EMBEDDER_UNAVAILABLE,
             )
@@ -111,7 +112,7 @@ class GrpcShard:
     ) -> _Response:
         with outgoing(f"lookalike.v1.HasherService/{name}", shard=request.target.shard) as headers:
             return await _answer(
-                method(request, timeout=timeout_seconds, metadata=tuple(headers.items())),
+                method(request, timeout=timeout_seconds, metadata=(*headers.items(), *passed_on())),
                 "the shard",
                 Reason.SHARD_UNAVAILABLE,
             )
@@ -163,7 +164,7 @@ async def _failure_of(channel: grpc.aio.Channel, timeout_seconds: float) -> Look
 
 async def _answer(call: Awaitable[_Response], peer: str, unavailable: Reason) -> _Response:
     try:
-        return await call
+        return await answer_of(call)
     except grpc.RpcError as failure:
         described = described_error(failure)
         if described is None:

@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import structlog
-
 from gateway.clients import of_peer, too_large
 from gateway.failures import report_failures, report_silence
 from gateway.metrics import GatewayMetrics
@@ -23,7 +21,7 @@ from lookalike._native import NativeFanout, NativeSearch
 from lookalike.errors import DeadlineError, LookalikeError, OverloadedError, Reason
 from lookalike.runtime.tracing import begin_outgoing, untraced_headers
 from lookalike.v1 import hasher_pb2
-from lookalike.wire.channel import REQUEST_ID_KEY
+from lookalike.wire.channel import passed_on
 from lookalike.wire.status import error_from_bytes
 
 if TYPE_CHECKING:
@@ -122,8 +120,6 @@ class Searcher:
             LookalikeError: A shard says that the request itself is wrong; the others are not waited for.
         """
         spans = begin_outgoing(_SEARCH, ({"shard": number} for number in self._shards))
-        request_id = structlog.contextvars.get_contextvars().get("request_id")
-        names_call = [(REQUEST_ID_KEY, request_id)] if request_id else []
         try:
             arrived = await self._ended(
                 self._native.search(
@@ -135,8 +131,8 @@ class Searcher:
                     needed=_encoded(min_positions) if min_positions else {},
                     timeout_seconds=timeout_seconds,
                     enough=enough,
-                    headers=[*names_call, *untraced_headers().items()],
-                    shard_headers={n: [*names_call, *span.headers.items()] for n, span in enumerate(spans)},
+                    headers=[*passed_on(), *untraced_headers().items()],
+                    shard_headers={n: [*passed_on(), *span.headers.items()] for n, span in enumerate(spans)},
                     aside=bool(aside),
                 )
             )

@@ -1,9 +1,6 @@
-"""Client channels between the services: keepalive, message limit, and the request id passed on."""
+"""Client channels between the services: keepalive, message limit, and the request id that is passed on."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
 
 import grpc
 import structlog
@@ -75,22 +72,10 @@ def open_channel(
             connection would bring all calls to one of them.
     """
     options = channel_options(max_message_bytes)
-    return grpc.aio.insecure_channel(
-        target, options=[*options, *(_BALANCED if balanced else ())], interceptors=[_PassRequestId()]
-    )
+    return grpc.aio.insecure_channel(target, options=[*options, *(_BALANCED if balanced else ())])
 
 
-class _PassRequestId(grpc.aio.UnaryUnaryClientInterceptor):
-    """Sends the current call's request id along, so that one id finds the logs of all services."""
-
-    async def intercept_unary_unary(
-        self,
-        continuation: Callable[[grpc.aio.ClientCallDetails, Any], Any],
-        client_call_details: grpc.aio.ClientCallDetails,
-        request: Any,
-    ) -> Any:
-        request_id = structlog.contextvars.get_contextvars().get("request_id")
-        if request_id:
-            metadata = grpc.aio.Metadata(*(client_call_details.metadata or ()), (REQUEST_ID_KEY, request_id))
-            client_call_details = client_call_details._replace(metadata=metadata)
-        return await continuation(client_call_details, request)
+def passed_on() -> tuple[tuple[str, str], ...]:
+    """Returns metadata with the current call's request id: one id finds the logs of all services."""
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    return ((REQUEST_ID_KEY, request_id),) if request_id else ()
