@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -40,11 +41,12 @@ class Repeated:
 
     Args:
         act: Returns the kind of the call and what became of it.
+        per_second: How often; 0: never.
     """
 
     def __init__(self, act: Callable[[], tuple[str, str]], per_second: float) -> None:
         self._act = act
-        self._pause = 1 / per_second
+        self._pause = 1 / per_second if per_second else math.inf
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.outcomes: list[Outcome] = []
@@ -60,6 +62,8 @@ class Repeated:
         self._thread.join()
 
     def _run(self) -> None:
+        if math.isinf(self._pause):
+            return
         due = time.monotonic() + random.random() * self._pause
         try:
             while not self._ended.wait(max(due - time.monotonic(), 0)):

@@ -191,7 +191,7 @@ def _search(
         callers = [
             Repeated(
                 Cancelling(channel, searches, soaked.usual_ms / 1e3, seed),
-                max(soaked.rate * plan.cancelled, 1e-3) / CANCELLING_CALLERS,
+                soaked.rate * plan.cancelled / CANCELLING_CALLERS,
             )
             for seed in range(CANCELLING_CALLERS)
         ]

@@ -175,6 +175,12 @@ def test_a_thing_is_done_again_and_again_until_it_breaks(monkeypatch: pytest.Mon
     assert last.ended >= 0
 
 
+def test_a_rate_of_nothing_is_never_done() -> None:
+    with Repeated(lambda: ("upsert", "ok"), 0.0) as repeated:
+        repeated._thread.join(60)
+    assert (repeated.outcomes, repeated.broken) == ([], None)
+
+
 PAGE = """\
 # TYPE lookalike_calls_in_progress gauge
 lookalike_calls_in_progress{method="Search"} 2
