@@ -2,6 +2,7 @@ import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
+from lookalike.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -50,16 +51,18 @@ class CollectionSpec(_message.Message):
     def __init__(self, model_version: _Optional[str] = ..., dimension: _Optional[int] = ..., bits: _Optional[int] = ..., partition_count: _Optional[int] = ..., rerank: _Optional[_Union[RerankPrecision, str]] = ...) -> None: ...
 
 class Collection(_message.Message):
-    __slots__ = ("name", "spec", "generation", "create_time")
+    __slots__ = ("name", "spec", "generation", "create_time", "match_calibration")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    MATCH_CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     name: str
     spec: CollectionSpec
     generation: str
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., spec: _Optional[_Union[CollectionSpec, _Mapping]] = ..., generation: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    match_calibration: _types_pb2.MatchCalibration
+    def __init__(self, name: _Optional[str] = ..., spec: _Optional[_Union[CollectionSpec, _Mapping]] = ..., generation: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., match_calibration: _Optional[_Union[_types_pb2.MatchCalibration, _Mapping]] = ...) -> None: ...
 
 class Alias(_message.Message):
     __slots__ = ("name", "collection")
@@ -94,12 +97,14 @@ class GetCollectionRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class GetCollectionResponse(_message.Message):
-    __slots__ = ("collection", "item_count")
+    __slots__ = ("collection", "item_count", "match_calibration")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     ITEM_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MATCH_CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     collection: Collection
     item_count: int
-    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ..., item_count: _Optional[int] = ...) -> None: ...
+    match_calibration: _types_pb2.MatchCalibration
+    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ..., item_count: _Optional[int] = ..., match_calibration: _Optional[_Union[_types_pb2.MatchCalibration, _Mapping]] = ...) -> None: ...
 
 class ListCollectionsRequest(_message.Message):
     __slots__ = ()
@@ -120,6 +125,20 @@ class DeleteCollectionRequest(_message.Message):
 class DeleteCollectionResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class SetMatchCalibrationRequest(_message.Message):
+    __slots__ = ("collection", "match_calibration")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    MATCH_CALIBRATION_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    match_calibration: _types_pb2.MatchCalibration
+    def __init__(self, collection: _Optional[str] = ..., match_calibration: _Optional[_Union[_types_pb2.MatchCalibration, _Mapping]] = ...) -> None: ...
+
+class SetMatchCalibrationResponse(_message.Message):
+    __slots__ = ("collection",)
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    collection: Collection
+    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ...) -> None: ...
 
 class SetAliasRequest(_message.Message):
     __slots__ = ("alias",)

@@ -55,6 +55,11 @@ class CollectionServiceStub:
                 request_serializer=lookalike_dot_v1_dot_collection__pb2.DeleteCollectionRequest.SerializeToString,
                 response_deserializer=lookalike_dot_v1_dot_collection__pb2.DeleteCollectionResponse.FromString,
                 _registered_method=True)
+        self.SetMatchCalibration = channel.unary_unary(
+                '/lookalike.v1.CollectionService/SetMatchCalibration',
+                request_serializer=lookalike_dot_v1_dot_collection__pb2.SetMatchCalibrationRequest.SerializeToString,
+                response_deserializer=lookalike_dot_v1_dot_collection__pb2.SetMatchCalibrationResponse.FromString,
+                _registered_method=True)
         self.SetAlias = channel.unary_unary(
                 '/lookalike.v1.CollectionService/SetAlias',
                 request_serializer=lookalike_dot_v1_dot_collection__pb2.SetAliasRequest.SerializeToString,
@@ -136,6 +141,16 @@ class CollectionServiceServicer:
         """Deletes a collection with all its items, at once and for good.
 
         NOT_FOUND: unknown collection. FAILED_PRECONDITION: an alias points to it. UNAVAILABLE: a shard cannot be reached.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetMatchCalibration(self, request, context):
+        """Gives a collection probabilities of its own in place of its model's, or takes them away; searches have them at once.
+
+        INVALID_ARGUMENT: a number out of its range. NOT_FOUND: unknown collection or alias. FAILED_PRECONDITION: of another
+        model than the collection's (MODEL_VERSION_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -230,6 +245,11 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.DeleteCollection,
                     request_deserializer=lookalike_dot_v1_dot_collection__pb2.DeleteCollectionRequest.FromString,
                     response_serializer=lookalike_dot_v1_dot_collection__pb2.DeleteCollectionResponse.SerializeToString,
+            ),
+            'SetMatchCalibration': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetMatchCalibration,
+                    request_deserializer=lookalike_dot_v1_dot_collection__pb2.SetMatchCalibrationRequest.FromString,
+                    response_serializer=lookalike_dot_v1_dot_collection__pb2.SetMatchCalibrationResponse.SerializeToString,
             ),
             'SetAlias': grpc.unary_unary_rpc_method_handler(
                     servicer.SetAlias,
@@ -386,6 +406,33 @@ class CollectionService:
             '/lookalike.v1.CollectionService/DeleteCollection',
             lookalike_dot_v1_dot_collection__pb2.DeleteCollectionRequest.SerializeToString,
             lookalike_dot_v1_dot_collection__pb2.DeleteCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetMatchCalibration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lookalike.v1.CollectionService/SetMatchCalibration',
+            lookalike_dot_v1_dot_collection__pb2.SetMatchCalibrationRequest.SerializeToString,
+            lookalike_dot_v1_dot_collection__pb2.SetMatchCalibrationResponse.FromString,
             options,
             channel_credentials,
             insecure,

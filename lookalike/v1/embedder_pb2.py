@@ -26,31 +26,31 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from lookalike.v1 import types_pb2 as lookalike_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blookalike/v1/embedder.proto\x12\x0clookalike.v1\x1a\x17google/rpc/status.proto\x1a\x18lookalike/v1/types.proto\"a\n\x0c\x45mbedRequest\x12#\n\x06images\x18\x01 \x03(\x0b\x32\x13.lookalike.v1.Image\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x15\n\rpredictions_k\x18\x03 \x01(\r\"}\n\rEmbedResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.lookalike.v1.EmbedResult\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12)\n\x06timing\x18\x03 \x01(\x0b\x32\x19.lookalike.v1.EmbedTiming\"n\n\x0b\x45mbedResult\x12/\n\x08\x65mbedded\x18\x01 \x01(\x0b\x32\x1b.lookalike.v1.EmbeddedImageH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"]\n\rEmbeddedImage\x12\x15\n\rvector_f32_le\x18\x01 \x01(\x0c\x12\x35\n\x0bpredictions\x18\x02 \x03(\x0b\x32 .lookalike.v1.CategoryPrediction\"X\n\x0b\x45mbedTiming\x12\x1a\n\x12preprocess_seconds\x18\x01 \x01(\x01\x12\x15\n\rqueue_seconds\x18\x02 \x01(\x01\x12\x16\n\x0e\x65ncode_seconds\x18\x03 \x01(\x01\"O\n\x1e\x45mbedderServiceClassifyRequest\x12\"\n\x05image\x18\x01 \x01(\x0b\x32\x13.lookalike.v1.Image\x12\t\n\x01k\x18\x02 \x01(\r\"o\n\x1f\x45mbedderServiceClassifyResponse\x12\x35\n\x0bpredictions\x18\x01 \x03(\x0b\x32 .lookalike.v1.CategoryPrediction\x12\x15\n\rmodel_version\x18\x02 \x01(\t\"\x11\n\x0fGetModelRequest\"\xc7\x01\n\x10GetModelResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x1b\n\x13\x65mbedding_dimension\x18\x02 \x01(\r\x12\x1a\n\x12preprocessing_hash\x18\x03 \x01(\t\x12\x19\n\x11image_size_pixels\x18\x04 \x01(\r\x12\x17\n\x0f\x63\x61tegory_counts\x18\x05 \x03(\r\x12\x0f\n\x07\x62\x61\x63kend\x18\x06 \x01(\t\x12\x1e\n\x16\x64raining_model_version\x18\x07 \x01(\t2\x87\x02\n\x0f\x45mbedderService\x12@\n\x05\x45mbed\x12\x1a.lookalike.v1.EmbedRequest\x1a\x1b.lookalike.v1.EmbedResponse\x12g\n\x08\x43lassify\x12,.lookalike.v1.EmbedderServiceClassifyRequest\x1a-.lookalike.v1.EmbedderServiceClassifyResponse\x12I\n\x08GetModel\x12\x1d.lookalike.v1.GetModelRequest\x1a\x1e.lookalike.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blookalike/v1/embedder.proto\x12\x0clookalike.v1\x1a\x17google/rpc/status.proto\x1a\x18lookalike/v1/types.proto\"\x96\x01\n\x0c\x45mbedRequest\x12#\n\x06images\x18\x01 \x03(\x0b\x32\x13.lookalike.v1.Image\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x15\n\rpredictions_k\x18\x03 \x01(\r\x12\x1f\n\x17with_path_probabilities\x18\x04 \x01(\x08\x12\x12\n\nwith_paths\x18\x05 \x01(\x08\"\xa8\x01\n\rEmbedResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.lookalike.v1.EmbedResult\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12)\n\x06timing\x18\x03 \x01(\x0b\x32\x19.lookalike.v1.EmbedTiming\x12)\n\x05paths\x18\x04 \x03(\x0b\x32\x1a.lookalike.v1.CategoryPath\"n\n\x0b\x45mbedResult\x12/\n\x08\x65mbedded\x18\x01 \x01(\x0b\x32\x1b.lookalike.v1.EmbeddedImageH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\xb8\x01\n\rEmbeddedImage\x12\x15\n\rvector_f32_le\x18\x01 \x01(\x0c\x12\x35\n\x0bpredictions\x18\x02 \x03(\x0b\x32 .lookalike.v1.CategoryPrediction\x12\x36\n\x12predicted_category\x18\x03 \x01(\x0b\x32\x1a.lookalike.v1.CategoryPath\x12!\n\x19path_probabilities_f32_le\x18\x04 \x01(\x0c\"X\n\x0b\x45mbedTiming\x12\x1a\n\x12preprocess_seconds\x18\x01 \x01(\x01\x12\x15\n\rqueue_seconds\x18\x02 \x01(\x01\x12\x16\n\x0e\x65ncode_seconds\x18\x03 \x01(\x01\"O\n\x1e\x45mbedderServiceClassifyRequest\x12\"\n\x05image\x18\x01 \x01(\x0b\x32\x13.lookalike.v1.Image\x12\t\n\x01k\x18\x02 \x01(\r\"\xa7\x01\n\x1f\x45mbedderServiceClassifyResponse\x12\x35\n\x0bpredictions\x18\x01 \x03(\x0b\x32 .lookalike.v1.CategoryPrediction\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x36\n\x12predicted_category\x18\x03 \x01(\x0b\x32\x1a.lookalike.v1.CategoryPath\"\x11\n\x0fGetModelRequest\"\x82\x02\n\x10GetModelResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x1b\n\x13\x65mbedding_dimension\x18\x02 \x01(\r\x12\x1a\n\x12preprocessing_hash\x18\x03 \x01(\t\x12\x19\n\x11image_size_pixels\x18\x04 \x01(\r\x12\x17\n\x0f\x63\x61tegory_counts\x18\x05 \x03(\r\x12\x0f\n\x07\x62\x61\x63kend\x18\x06 \x01(\t\x12\x1e\n\x16\x64raining_model_version\x18\x07 \x01(\t\x12\x39\n\x11match_calibration\x18\x08 \x01(\x0b\x32\x1e.lookalike.v1.MatchCalibration2\x87\x02\n\x0f\x45mbedderService\x12@\n\x05\x45mbed\x12\x1a.lookalike.v1.EmbedRequest\x1a\x1b.lookalike.v1.EmbedResponse\x12g\n\x08\x43lassify\x12,.lookalike.v1.EmbedderServiceClassifyRequest\x1a-.lookalike.v1.EmbedderServiceClassifyResponse\x12I\n\x08GetModel\x12\x1d.lookalike.v1.GetModelRequest\x1a\x1e.lookalike.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lookalike.v1.embedder_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EMBEDREQUEST']._serialized_start=96
-  _globals['_EMBEDREQUEST']._serialized_end=193
-  _globals['_EMBEDRESPONSE']._serialized_start=195
-  _globals['_EMBEDRESPONSE']._serialized_end=320
-  _globals['_EMBEDRESULT']._serialized_start=322
-  _globals['_EMBEDRESULT']._serialized_end=432
-  _globals['_EMBEDDEDIMAGE']._serialized_start=434
-  _globals['_EMBEDDEDIMAGE']._serialized_end=527
-  _globals['_EMBEDTIMING']._serialized_start=529
-  _globals['_EMBEDTIMING']._serialized_end=617
-  _globals['_EMBEDDERSERVICECLASSIFYREQUEST']._serialized_start=619
-  _globals['_EMBEDDERSERVICECLASSIFYREQUEST']._serialized_end=698
-  _globals['_EMBEDDERSERVICECLASSIFYRESPONSE']._serialized_start=700
-  _globals['_EMBEDDERSERVICECLASSIFYRESPONSE']._serialized_end=811
-  _globals['_GETMODELREQUEST']._serialized_start=813
-  _globals['_GETMODELREQUEST']._serialized_end=830
-  _globals['_GETMODELRESPONSE']._serialized_start=833
-  _globals['_GETMODELRESPONSE']._serialized_end=1032
-  _globals['_EMBEDDERSERVICE']._serialized_start=1035
-  _globals['_EMBEDDERSERVICE']._serialized_end=1298
+  _globals['_EMBEDREQUEST']._serialized_start=97
+  _globals['_EMBEDREQUEST']._serialized_end=247
+  _globals['_EMBEDRESPONSE']._serialized_start=250
+  _globals['_EMBEDRESPONSE']._serialized_end=418
+  _globals['_EMBEDRESULT']._serialized_start=420
+  _globals['_EMBEDRESULT']._serialized_end=530
+  _globals['_EMBEDDEDIMAGE']._serialized_start=533
+  _globals['_EMBEDDEDIMAGE']._serialized_end=717
+  _globals['_EMBEDTIMING']._serialized_start=719
+  _globals['_EMBEDTIMING']._serialized_end=807
+  _globals['_EMBEDDERSERVICECLASSIFYREQUEST']._serialized_start=809
+  _globals['_EMBEDDERSERVICECLASSIFYREQUEST']._serialized_end=888
+  _globals['_EMBEDDERSERVICECLASSIFYRESPONSE']._serialized_start=891
+  _globals['_EMBEDDERSERVICECLASSIFYRESPONSE']._serialized_end=1058
+  _globals['_GETMODELREQUEST']._serialized_start=1060
+  _globals['_GETMODELREQUEST']._serialized_end=1077
+  _globals['_GETMODELRESPONSE']._serialized_start=1080
+  _globals['_GETMODELRESPONSE']._serialized_end=1338
+  _globals['_EMBEDDERSERVICE']._serialized_start=1341
+  _globals['_EMBEDDERSERVICE']._serialized_end=1604
 # @@protoc_insertion_point(module_scope)

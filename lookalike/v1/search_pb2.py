@@ -26,7 +26,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from lookalike.v1 import types_pb2 as lookalike_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19lookalike/v1/search.proto\x12\x0clookalike.v1\x1a\x17google/rpc/status.proto\x1a\x18lookalike/v1/types.proto\"\xa2\x01\n\x05Query\x12$\n\x05image\x18\x01 \x01(\x0b\x32\x13.lookalike.v1.ImageH\x00\x12(\n\x06images\x18\x02 \x01(\x0b\x32\x16.lookalike.v1.ImageSetH\x00\x12,\n\tembedding\x18\x03 \x01(\x0b\x32\x17.lookalike.v1.EmbeddingH\x00\x12\x11\n\x07item_id\x18\x04 \x01(\tH\x00\x42\x08\n\x06target\"\x9a\x03\n\rSearchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\"\n\x05query\x18\x02 \x01(\x0b\x32\x13.lookalike.v1.Query\x12\t\n\x01k\x18\x03 \x01(\r\x12\x16\n\tmin_score\x18\x04 \x01(\x02H\x01\x88\x01\x01\x12)\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x14.lookalike.v1.FilterH\x02\x88\x01\x01\x12\x1d\n\x10group_by_product\x18\x06 \x01(\x08H\x03\x88\x01\x01\x12\r\n\x05\x65xact\x18\x07 \x01(\x08\x12\x10\n\x06probes\x18\x08 \x01(\rH\x00\x12\x10\n\x06\x65\x66\x66ort\x18\t \x01(\x02H\x00\x12\x32\n\rcategory_gate\x18\n \x01(\x0e\x32\x1b.lookalike.v1.CategoryLevel\x12\x19\n\x0cmin_coverage\x18\x0b \x01(\x02H\x04\x88\x01\x01\x12\x18\n\x10min_log_position\x18\x0c \x01(\tB\t\n\x07\x62readthB\x0c\n\n_min_scoreB\t\n\x07_filterB\x13\n\x11_group_by_productB\x0f\n\r_min_coverage\"\xd8\x01\n\x0eSearchResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.lookalike.v1.Hit\x12>\n\x14predicted_categories\x18\x02 \x03(\x0b\x32 .lookalike.v1.CategoryPrediction\x12(\n\x08\x63overage\x18\x03 \x01(\x0b\x32\x16.lookalike.v1.Coverage\x12$\n\x06timing\x18\x04 \x01(\x0b\x32\x14.lookalike.v1.Timing\x12\x15\n\rmodel_version\x18\x05 \x01(\t\"\xa9\x02\n\x03Hit\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x02\x12\x1e\n\x11match_probability\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12,\n\x08\x63\x61tegory\x18\x05 \x01(\x0b\x32\x1a.lookalike.v1.CategoryPath\x12\x35\n\nattributes\x18\x06 \x03(\x0b\x32!.lookalike.v1.Hit.AttributesEntry\x12\r\n\x05title\x18\x07 \x01(\t\x12\x11\n\timage_uri\x18\x08 \x01(\t\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x14\n\x12_match_probability\"C\n\x12MultiSearchRequest\x12-\n\x08searches\x18\x01 \x03(\x0b\x32\x1b.lookalike.v1.SearchRequest\"B\n\x13MultiSearchResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.lookalike.v1.SearchResult\"p\n\x0cSearchResult\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1c.lookalike.v1.SearchResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"@\n\x0f\x43lassifyRequest\x12\"\n\x05image\x18\x01 \x01(\x0b\x32\x13.lookalike.v1.Image\x12\t\n\x01k\x18\x02 \x01(\r\"`\n\x10\x43lassifyResponse\x12\x35\n\x0bpredictions\x18\x01 \x03(\x0b\x32 .lookalike.v1.CategoryPrediction\x12\x15\n\rmodel_version\x18\x02 \x01(\t\"\x16\n\x14GetServerInfoRequest\"\x98\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12$\n\x06limits\x18\x02 \x01(\x0b\x32\x14.lookalike.v1.Limits\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x1b\n\x13\x65mbedding_dimension\x18\x04 \x01(\r\x12\x14\n\x0cshards_total\x18\x05 \x01(\r\"\xbc\x02\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x04\x12\x17\n\x0fmax_image_bytes\x18\x02 \x01(\x04\x12\r\n\x05max_k\x18\x03 \x01(\r\x12\x18\n\x10max_upsert_items\x18\x04 \x01(\r\x12\x18\n\x10max_multi_search\x18\x05 \x01(\r\x12\x1c\n\x14max_deadline_seconds\x18\x06 \x01(\x01\x12\x14\n\x0cmax_item_ids\x18\x07 \x01(\r\x12\x15\n\rmax_page_size\x18\x08 \x01(\r\x12\x1c\n\x14max_images_per_query\x18\t \x01(\r\x12\x1d\n\x15max_filter_conditions\x18\n \x01(\r\x12\x19\n\x11max_filter_values\x18\x0b \x01(\r\x12\x18\n\x10max_filter_bytes\x18\x0c \x01(\x04\"N\n\x0e\x45xplainRequest\x12+\n\x06search\x18\x01 \x01(\x0b\x32\x1b.lookalike.v1.SearchRequest\x12\x0f\n\x07item_id\x18\x02 \x01(\t\"W\n\x0f\x45xplainResponse\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\x13\n\x0b\x65xact_score\x18\x02 \x01(\x02\x12\x0e\n\x06probed\x18\x03 \x01(\x08\x12\x11\n\tscan_rank\x18\x04 \x01(\r2\x95\x03\n\rSearchService\x12\x43\n\x06Search\x12\x1b.lookalike.v1.SearchRequest\x1a\x1c.lookalike.v1.SearchResponse\x12R\n\x0bMultiSearch\x12 .lookalike.v1.MultiSearchRequest\x1a!.lookalike.v1.MultiSearchResponse\x12I\n\x08\x43lassify\x12\x1d.lookalike.v1.ClassifyRequest\x1a\x1e.lookalike.v1.ClassifyResponse\x12X\n\rGetServerInfo\x12\".lookalike.v1.GetServerInfoRequest\x1a#.lookalike.v1.GetServerInfoResponse\x12\x46\n\x07\x45xplain\x12\x1c.lookalike.v1.ExplainRequest\x1a\x1d.lookalike.v1.ExplainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19lookalike/v1/search.proto\x12\x0clookalike.v1\x1a\x17google/rpc/status.proto\x1a\x18lookalike/v1/types.proto\"\xa2\x01\n\x05Query\x12$\n\x05image\x18\x01 \x01(\x0b\x32\x13.lookalike.v1.ImageH\x00\x12(\n\x06images\x18\x02 \x01(\x0b\x32\x16.lookalike.v1.ImageSetH\x00\x12,\n\tembedding\x18\x03 \x01(\x0b\x32\x17.lookalike.v1.EmbeddingH\x00\x12\x11\n\x07item_id\x18\x04 \x01(\tH\x00\x42\x08\n\x06target\"\xe3\x04\n\rSearchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\"\n\x05query\x18\x02 \x01(\x0b\x32\x13.lookalike.v1.Query\x12\t\n\x01k\x18\x03 \x01(\r\x12\x16\n\tmin_score\x18\x04 \x01(\x02H\x01\x88\x01\x01\x12)\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x14.lookalike.v1.FilterH\x02\x88\x01\x01\x12\x1d\n\x10group_by_product\x18\x06 \x01(\x08H\x03\x88\x01\x01\x12\r\n\x05\x65xact\x18\x07 \x01(\x08\x12\x10\n\x06probes\x18\x08 \x01(\rH\x00\x12\x10\n\x06\x65\x66\x66ort\x18\t \x01(\x02H\x00\x12\x32\n\rcategory_gate\x18\n \x01(\x0e\x32\x1b.lookalike.v1.CategoryLevel\x12\x19\n\x0cmin_coverage\x18\x0b \x01(\x02H\x04\x88\x01\x01\x12\x18\n\x10min_log_position\x18\x0c \x01(\t\x12:\n\x12\x63\x61tegory_gate_mode\x18\r \x01(\x0e\x32\x1e.lookalike.v1.CategoryGateMode\x12\x1f\n\x12\x63\x61tegory_gate_mass\x18\x0e \x01(\x02H\x05\x88\x01\x01\x12\x15\n\rcategory_vote\x18\x0f \x01(\x08\x12\"\n\x15min_match_probability\x18\x10 \x01(\x02H\x06\x88\x01\x01\x42\t\n\x07\x62readthB\x0c\n\n_min_scoreB\t\n\x07_filterB\x13\n\x11_group_by_productB\x0f\n\r_min_coverageB\x15\n\x13_category_gate_massB\x18\n\x16_min_match_probability\"\xef\x02\n\x0eSearchResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.lookalike.v1.Hit\x12>\n\x14predicted_categories\x18\x02 \x03(\x0b\x32 .lookalike.v1.CategoryPrediction\x12(\n\x08\x63overage\x18\x03 \x01(\x0b\x32\x16.lookalike.v1.Coverage\x12$\n\x06timing\x18\x04 \x01(\x0b\x32\x14.lookalike.v1.Timing\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x36\n\x12predicted_category\x18\x06 \x01(\x0b\x32\x1a.lookalike.v1.CategoryPath\x12:\n\x10gated_categories\x18\x07 \x03(\x0b\x32 .lookalike.v1.CategoryPrediction\x12!\n\x19match_calibration_version\x18\x08 \x01(\t\"\xa9\x02\n\x03Hit\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x02\x12\x1e\n\x11match_probability\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12,\n\x08\x63\x61tegory\x18\x05 \x01(\x0b\x32\x1a.lookalike.v1.CategoryPath\x12\x35\n\nattributes\x18\x06 \x03(\x0b\x32!.lookalike.v1.Hit.AttributesEntry\x12\r\n\x05title\x18\x07 \x01(\t\x12\x11\n\timage_uri\x18\x08 \x01(\t\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x14\n\x12_match_probability\"C\n\x12MultiSearchRequest\x12-\n\x08searches\x18\x01 \x03(\x0b\x32\x1b.lookalike.v1.SearchRequest\"B\n\x13MultiSearchResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.lookalike.v1.SearchResult\"p\n\x0cSearchResult\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1c.lookalike.v1.SearchResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"T\n\x0f\x43lassifyRequest\x12\"\n\x05image\x18\x01 \x01(\x0b\x32\x13.lookalike.v1.Image\x12\t\n\x01k\x18\x02 \x01(\r\x12\x12\n\ncollection\x18\x03 \x01(\t\"\x98\x01\n\x10\x43lassifyResponse\x12\x35\n\x0bpredictions\x18\x01 \x03(\x0b\x32 .lookalike.v1.CategoryPrediction\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x36\n\x12predicted_category\x18\x03 \x01(\x0b\x32\x1a.lookalike.v1.CategoryPath\"\x16\n\x14GetServerInfoRequest\"\xbb\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12$\n\x06limits\x18\x02 \x01(\x0b\x32\x14.lookalike.v1.Limits\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x1b\n\x13\x65mbedding_dimension\x18\x04 \x01(\r\x12\x14\n\x0cshards_total\x18\x05 \x01(\r\x12!\n\x19match_calibration_version\x18\x06 \x01(\t\"\xbc\x02\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x04\x12\x17\n\x0fmax_image_bytes\x18\x02 \x01(\x04\x12\r\n\x05max_k\x18\x03 \x01(\r\x12\x18\n\x10max_upsert_items\x18\x04 \x01(\r\x12\x18\n\x10max_multi_search\x18\x05 \x01(\r\x12\x1c\n\x14max_deadline_seconds\x18\x06 \x01(\x01\x12\x14\n\x0cmax_item_ids\x18\x07 \x01(\r\x12\x15\n\rmax_page_size\x18\x08 \x01(\r\x12\x1c\n\x14max_images_per_query\x18\t \x01(\r\x12\x1d\n\x15max_filter_conditions\x18\n \x01(\r\x12\x19\n\x11max_filter_values\x18\x0b \x01(\r\x12\x18\n\x10max_filter_bytes\x18\x0c \x01(\x04\"N\n\x0e\x45xplainRequest\x12+\n\x06search\x18\x01 \x01(\x0b\x32\x1b.lookalike.v1.SearchRequest\x12\x0f\n\x07item_id\x18\x02 \x01(\t\"W\n\x0f\x45xplainResponse\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\x13\n\x0b\x65xact_score\x18\x02 \x01(\x02\x12\x0e\n\x06probed\x18\x03 \x01(\x08\x12\x11\n\tscan_rank\x18\x04 \x01(\r*s\n\x10\x43\x61tegoryGateMode\x12\"\n\x1e\x43\x41TEGORY_GATE_MODE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43\x41TEGORY_GATE_MODE_BOOST\x10\x01\x12\x1d\n\x19\x43\x41TEGORY_GATE_MODE_NARROW\x10\x02\x32\x95\x03\n\rSearchService\x12\x43\n\x06Search\x12\x1b.lookalike.v1.SearchRequest\x1a\x1c.lookalike.v1.SearchResponse\x12R\n\x0bMultiSearch\x12 .lookalike.v1.MultiSearchRequest\x1a!.lookalike.v1.MultiSearchResponse\x12I\n\x08\x43lassify\x12\x1d.lookalike.v1.ClassifyRequest\x1a\x1e.lookalike.v1.ClassifyResponse\x12X\n\rGetServerInfo\x12\".lookalike.v1.GetServerInfoRequest\x1a#.lookalike.v1.GetServerInfoResponse\x12\x46\n\x07\x45xplain\x12\x1c.lookalike.v1.ExplainRequest\x1a\x1d.lookalike.v1.ExplainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,36 +35,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HIT_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_HIT_ATTRIBUTESENTRY']._serialized_options = b'8\001'
+  _globals['_CATEGORYGATEMODE']._serialized_start=2737
+  _globals['_CATEGORYGATEMODE']._serialized_end=2852
   _globals['_QUERY']._serialized_start=95
   _globals['_QUERY']._serialized_end=257
   _globals['_SEARCHREQUEST']._serialized_start=260
-  _globals['_SEARCHREQUEST']._serialized_end=670
-  _globals['_SEARCHRESPONSE']._serialized_start=673
-  _globals['_SEARCHRESPONSE']._serialized_end=889
-  _globals['_HIT']._serialized_start=892
-  _globals['_HIT']._serialized_end=1189
-  _globals['_HIT_ATTRIBUTESENTRY']._serialized_start=1118
-  _globals['_HIT_ATTRIBUTESENTRY']._serialized_end=1167
-  _globals['_MULTISEARCHREQUEST']._serialized_start=1191
-  _globals['_MULTISEARCHREQUEST']._serialized_end=1258
-  _globals['_MULTISEARCHRESPONSE']._serialized_start=1260
-  _globals['_MULTISEARCHRESPONSE']._serialized_end=1326
-  _globals['_SEARCHRESULT']._serialized_start=1328
-  _globals['_SEARCHRESULT']._serialized_end=1440
-  _globals['_CLASSIFYREQUEST']._serialized_start=1442
-  _globals['_CLASSIFYREQUEST']._serialized_end=1506
-  _globals['_CLASSIFYRESPONSE']._serialized_start=1508
-  _globals['_CLASSIFYRESPONSE']._serialized_end=1604
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=1606
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=1628
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=1631
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=1783
-  _globals['_LIMITS']._serialized_start=1786
-  _globals['_LIMITS']._serialized_end=2102
-  _globals['_EXPLAINREQUEST']._serialized_start=2104
-  _globals['_EXPLAINREQUEST']._serialized_end=2182
-  _globals['_EXPLAINRESPONSE']._serialized_start=2184
-  _globals['_EXPLAINRESPONSE']._serialized_end=2271
-  _globals['_SEARCHSERVICE']._serialized_start=2274
-  _globals['_SEARCHSERVICE']._serialized_end=2679
+  _globals['_SEARCHREQUEST']._serialized_end=871
+  _globals['_SEARCHRESPONSE']._serialized_start=874
+  _globals['_SEARCHRESPONSE']._serialized_end=1241
+  _globals['_HIT']._serialized_start=1244
+  _globals['_HIT']._serialized_end=1541
+  _globals['_HIT_ATTRIBUTESENTRY']._serialized_start=1470
+  _globals['_HIT_ATTRIBUTESENTRY']._serialized_end=1519
+  _globals['_MULTISEARCHREQUEST']._serialized_start=1543
+  _globals['_MULTISEARCHREQUEST']._serialized_end=1610
+  _globals['_MULTISEARCHRESPONSE']._serialized_start=1612
+  _globals['_MULTISEARCHRESPONSE']._serialized_end=1678
+  _globals['_SEARCHRESULT']._serialized_start=1680
+  _globals['_SEARCHRESULT']._serialized_end=1792
+  _globals['_CLASSIFYREQUEST']._serialized_start=1794
+  _globals['_CLASSIFYREQUEST']._serialized_end=1878
+  _globals['_CLASSIFYRESPONSE']._serialized_start=1881
+  _globals['_CLASSIFYRESPONSE']._serialized_end=2033
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=2035
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=2057
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=2060
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=2247
+  _globals['_LIMITS']._serialized_start=2250
+  _globals['_LIMITS']._serialized_end=2566
+  _globals['_EXPLAINREQUEST']._serialized_start=2568
+  _globals['_EXPLAINREQUEST']._serialized_end=2646
+  _globals['_EXPLAINRESPONSE']._serialized_start=2648
+  _globals['_EXPLAINRESPONSE']._serialized_end=2735
+  _globals['_SEARCHSERVICE']._serialized_start=2855
+  _globals['_SEARCHSERVICE']._serialized_end=3260
 # @@protoc_insertion_point(module_scope)

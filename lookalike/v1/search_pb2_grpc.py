@@ -72,7 +72,8 @@ class SearchServiceServicer:
         INVALID_ARGUMENT: no query; k outside 1..1000; an image that is empty, damaged, too large or of
         another format; a vector of the wrong dimension, zero, or with NaN or infinity; bad region or filter.
         NOT_FOUND: unknown collection (reason COLLECTION_NOT_FOUND) or item id (ITEM_NOT_FOUND).
-        FAILED_PRECONDITION: a vector of another model than the collection's (MODEL_VERSION_MISMATCH).
+        FAILED_PRECONDITION: a vector of another model than the collection's (MODEL_VERSION_MISMATCH), or
+        `min_match_probability` where there are no probabilities (MATCH_NOT_CALIBRATED).
         UNAVAILABLE: fewer shards answered than `min_coverage` asks for (COVERAGE_TOO_LOW), the embedder
         cannot be reached (EMBEDDER_UNAVAILABLE), or `min_log_position` was not reached in time
         (LOG_POSITION_NOT_REACHED). Retry.
@@ -97,7 +98,8 @@ class SearchServiceServicer:
         """Predicts the categories of a photo.
 
         INVALID_ARGUMENT: as for Search. FAILED_PRECONDITION: the model was trained without categories
-        (MODEL_HAS_NO_CLASSIFIER). UNAVAILABLE: the embedder cannot be reached.
+        (MODEL_HAS_NO_CLASSIFIER). UNAVAILABLE: the embedder cannot be reached. With `collection` also all that a search
+        of it may answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

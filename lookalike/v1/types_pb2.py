@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18lookalike/v1/types.proto\x12\x0clookalike.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"2\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\x15\n\rmodel_version\x18\x02 \x01(\t\"D\n\x06Region\x12\r\n\x05x_min\x18\x01 \x01(\x02\x12\r\n\x05y_min\x18\x02 \x01(\x02\x12\r\n\x05x_max\x18\x03 \x01(\x02\x12\r\n\x05y_max\x18\x04 \x01(\x02\"N\n\x05Image\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12)\n\x06region\x18\x02 \x01(\x0b\x32\x14.lookalike.v1.RegionH\x00\x88\x01\x01\x42\t\n\x07_region\"/\n\x08ImageSet\x12#\n\x06images\x18\x01 \x03(\x0b\x32\x13.lookalike.v1.Image\"\x1d\n\x0c\x43\x61tegoryPath\x12\r\n\x05names\x18\x01 \x03(\t\"\x83\x01\n\x12\x43\x61tegoryPrediction\x12,\n\x08\x63\x61tegory\x18\x01 \x01(\x0b\x32\x1a.lookalike.v1.CategoryPath\x12*\n\x05level\x18\x02 \x01(\x0e\x32\x1b.lookalike.v1.CategoryLevel\x12\x13\n\x0bprobability\x18\x03 \x01(\x02\"\xe6\x01\n\x04Item\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x12\n\nproduct_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12,\n\x08\x63\x61tegory\x18\x04 \x01(\x0b\x32\x1a.lookalike.v1.CategoryPath\x12\x36\n\nattributes\x18\x05 \x03(\x0b\x32\".lookalike.v1.Item.AttributesEntry\x12\x11\n\timage_uri\x18\x06 \x01(\t\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xaf\x01\n\nStoredItem\x12 \n\x04item\x18\x01 \x01(\x0b\x32\x12.lookalike.v1.Item\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12/\n\x0bupdate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\tembedding\x18\x04 \x01(\x0b\x32\x17.lookalike.v1.EmbeddingH\x00\x88\x01\x01\x42\x0c\n\n_embedding\"\xcf\x01\n\tCondition\x12\x31\n\x0bin_category\x18\x01 \x01(\x0b\x32\x1a.lookalike.v1.CategoryPathH\x00\x12/\n\x06\x65quals\x18\x02 \x01(\x0b\x32\x1d.lookalike.v1.AttributeEqualsH\x00\x12\'\n\x02in\x18\x03 \x01(\x0b\x32\x19.lookalike.v1.AttributeInH\x00\x12-\n\x05range\x18\x04 \x01(\x0b\x32\x1c.lookalike.v1.AttributeRangeH\x00\x42\x06\n\x04test\".\n\x0f\x41ttributeEquals\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"+\n\x0b\x41ttributeIn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"R\n\x0e\x41ttributeRange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x03min\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_minB\x06\n\x04_max\"{\n\x06\x46ilter\x12$\n\x03\x61ll\x18\x01 \x03(\x0b\x32\x17.lookalike.v1.Condition\x12$\n\x03\x61ny\x18\x02 \x03(\x0b\x32\x17.lookalike.v1.Condition\x12%\n\x04none\x18\x03 \x03(\x0b\x32\x17.lookalike.v1.Condition\"~\n\x08\x43overage\x12\x14\n\x0cshards_total\x18\x01 \x01(\r\x12\x17\n\x0fshards_answered\x18\x02 \x01(\r\x12\x15\n\rcodes_scanned\x18\x03 \x01(\x04\x12\x13\n\x0b\x63odes_total\x18\x04 \x01(\x04\x12\x17\n\x0f\x64\x65graded_reason\x18\x05 \x01(\t\"\xa2\x02\n\x06Timing\x12\x15\n\rtotal_seconds\x18\x01 \x01(\x01\x12\x15\n\radmit_seconds\x18\x02 \x01(\x01\x12\x15\n\rembed_seconds\x18\x03 \x01(\x01\x12\x1a\n\x12preprocess_seconds\x18\x04 \x01(\x01\x12\x15\n\rqueue_seconds\x18\x05 \x01(\x01\x12\x16\n\x0e\x65ncode_seconds\x18\x06 \x01(\x01\x12\x16\n\x0e\x66\x61nout_seconds\x18\x07 \x01(\x01\x12\x14\n\x0chash_seconds\x18\x08 \x01(\x01\x12\x15\n\rprobe_seconds\x18\t \x01(\x01\x12\x14\n\x0cscan_seconds\x18\n \x01(\x01\x12\x16\n\x0ererank_seconds\x18\x0b \x01(\x01\x12\x15\n\rmerge_seconds\x18\x0c \x01(\x01\"R\n\x0cWriteReceipt\x12,\n\ndurability\x18\x01 \x01(\x0e\x32\x18.lookalike.v1.Durability\x12\x14\n\x0clog_position\x18\x02 \x01(\t*|\n\rCategoryLevel\x12\x1e\n\x1a\x43\x41TEGORY_LEVEL_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43\x41TEGORY_LEVEL_META\x10\x01\x12\x19\n\x15\x43\x41TEGORY_LEVEL_LEVEL2\x10\x02\x12\x17\n\x13\x43\x41TEGORY_LEVEL_LEAF\x10\x03*b\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44URABILITY_LOCAL_DISK\x10\x01\x12\x1d\n\x19\x44URABILITY_REPLICATED_LOG\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18lookalike/v1/types.proto\x12\x0clookalike.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"2\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\x15\n\rmodel_version\x18\x02 \x01(\t\"D\n\x06Region\x12\r\n\x05x_min\x18\x01 \x01(\x02\x12\r\n\x05y_min\x18\x02 \x01(\x02\x12\r\n\x05x_max\x18\x03 \x01(\x02\x12\r\n\x05y_max\x18\x04 \x01(\x02\"N\n\x05Image\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12)\n\x06region\x18\x02 \x01(\x0b\x32\x14.lookalike.v1.RegionH\x00\x88\x01\x01\x42\t\n\x07_region\"/\n\x08ImageSet\x12#\n\x06images\x18\x01 \x03(\x0b\x32\x13.lookalike.v1.Image\"\x1d\n\x0c\x43\x61tegoryPath\x12\r\n\x05names\x18\x01 \x03(\t\"\x83\x01\n\x12\x43\x61tegoryPrediction\x12,\n\x08\x63\x61tegory\x18\x01 \x01(\x0b\x32\x1a.lookalike.v1.CategoryPath\x12*\n\x05level\x18\x02 \x01(\x0e\x32\x1b.lookalike.v1.CategoryLevel\x12\x13\n\x0bprobability\x18\x03 \x01(\x02\"\xe6\x01\n\x04Item\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x12\n\nproduct_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12,\n\x08\x63\x61tegory\x18\x04 \x01(\x0b\x32\x1a.lookalike.v1.CategoryPath\x12\x36\n\nattributes\x18\x05 \x03(\x0b\x32\".lookalike.v1.Item.AttributesEntry\x12\x11\n\timage_uri\x18\x06 \x01(\t\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xaf\x01\n\nStoredItem\x12 \n\x04item\x18\x01 \x01(\x0b\x32\x12.lookalike.v1.Item\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12/\n\x0bupdate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\tembedding\x18\x04 \x01(\x0b\x32\x17.lookalike.v1.EmbeddingH\x00\x88\x01\x01\x42\x0c\n\n_embedding\"\x85\x02\n\tCondition\x12\x31\n\x0bin_category\x18\x01 \x01(\x0b\x32\x1a.lookalike.v1.CategoryPathH\x00\x12/\n\x06\x65quals\x18\x02 \x01(\x0b\x32\x1d.lookalike.v1.AttributeEqualsH\x00\x12\'\n\x02in\x18\x03 \x01(\x0b\x32\x19.lookalike.v1.AttributeInH\x00\x12-\n\x05range\x18\x04 \x01(\x0b\x32\x1c.lookalike.v1.AttributeRangeH\x00\x12\x34\n\rin_categories\x18\x05 \x01(\x0b\x32\x1b.lookalike.v1.CategoryPathsH\x00\x42\x06\n\x04test\":\n\rCategoryPaths\x12)\n\x05paths\x18\x01 \x03(\x0b\x32\x1a.lookalike.v1.CategoryPath\".\n\x0f\x41ttributeEquals\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"+\n\x0b\x41ttributeIn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"R\n\x0e\x41ttributeRange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x03min\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_minB\x06\n\x04_max\"{\n\x06\x46ilter\x12$\n\x03\x61ll\x18\x01 \x03(\x0b\x32\x17.lookalike.v1.Condition\x12$\n\x03\x61ny\x18\x02 \x03(\x0b\x32\x17.lookalike.v1.Condition\x12%\n\x04none\x18\x03 \x03(\x0b\x32\x17.lookalike.v1.Condition\"\xb4\x01\n\x10MatchCalibration\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\r\n\x05slope\x18\x02 \x01(\x01\x12\x11\n\tthreshold\x18\x03 \x01(\x01\x12\x16\n\x0e\x64\x65nsity_weight\x18\x04 \x01(\x01\x12\x0f\n\x07\x64\x65nsity\x18\x05 \x01(\x01\x12\x17\n\x0f\x66itted_searches\x18\x06 \x01(\x04\x12\x14\n\x0c\x61\x62sent_share\x18\x07 \x01(\x01\x12\x0f\n\x07version\x18\x08 \x01(\t\"~\n\x08\x43overage\x12\x14\n\x0cshards_total\x18\x01 \x01(\r\x12\x17\n\x0fshards_answered\x18\x02 \x01(\r\x12\x15\n\rcodes_scanned\x18\x03 \x01(\x04\x12\x13\n\x0b\x63odes_total\x18\x04 \x01(\x04\x12\x17\n\x0f\x64\x65graded_reason\x18\x05 \x01(\t\"\xa2\x02\n\x06Timing\x12\x15\n\rtotal_seconds\x18\x01 \x01(\x01\x12\x15\n\radmit_seconds\x18\x02 \x01(\x01\x12\x15\n\rembed_seconds\x18\x03 \x01(\x01\x12\x1a\n\x12preprocess_seconds\x18\x04 \x01(\x01\x12\x15\n\rqueue_seconds\x18\x05 \x01(\x01\x12\x16\n\x0e\x65ncode_seconds\x18\x06 \x01(\x01\x12\x16\n\x0e\x66\x61nout_seconds\x18\x07 \x01(\x01\x12\x14\n\x0chash_seconds\x18\x08 \x01(\x01\x12\x15\n\rprobe_seconds\x18\t \x01(\x01\x12\x14\n\x0cscan_seconds\x18\n \x01(\x01\x12\x16\n\x0ererank_seconds\x18\x0b \x01(\x01\x12\x15\n\rmerge_seconds\x18\x0c \x01(\x01\"R\n\x0cWriteReceipt\x12,\n\ndurability\x18\x01 \x01(\x0e\x32\x18.lookalike.v1.Durability\x12\x14\n\x0clog_position\x18\x02 \x01(\t*|\n\rCategoryLevel\x12\x1e\n\x1a\x43\x41TEGORY_LEVEL_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43\x41TEGORY_LEVEL_META\x10\x01\x12\x19\n\x15\x43\x41TEGORY_LEVEL_LEVEL2\x10\x02\x12\x17\n\x13\x43\x41TEGORY_LEVEL_LEAF\x10\x03*b\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44URABILITY_LOCAL_DISK\x10\x01\x12\x1d\n\x19\x44URABILITY_REPLICATED_LOG\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ITEM_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_ITEM_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_CATEGORYLEVEL']._serialized_start=1919
-  _globals['_CATEGORYLEVEL']._serialized_end=2043
-  _globals['_DURABILITY']._serialized_start=2045
-  _globals['_DURABILITY']._serialized_end=2143
+  _globals['_CATEGORYLEVEL']._serialized_start=2216
+  _globals['_CATEGORYLEVEL']._serialized_end=2340
+  _globals['_DURABILITY']._serialized_start=2342
+  _globals['_DURABILITY']._serialized_end=2440
   _globals['_EMBEDDING']._serialized_start=75
   _globals['_EMBEDDING']._serialized_end=125
   _globals['_REGION']._serialized_start=127
@@ -57,19 +57,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOREDITEM']._serialized_start=725
   _globals['_STOREDITEM']._serialized_end=900
   _globals['_CONDITION']._serialized_start=903
-  _globals['_CONDITION']._serialized_end=1110
-  _globals['_ATTRIBUTEEQUALS']._serialized_start=1112
-  _globals['_ATTRIBUTEEQUALS']._serialized_end=1158
-  _globals['_ATTRIBUTEIN']._serialized_start=1160
-  _globals['_ATTRIBUTEIN']._serialized_end=1203
-  _globals['_ATTRIBUTERANGE']._serialized_start=1205
-  _globals['_ATTRIBUTERANGE']._serialized_end=1287
-  _globals['_FILTER']._serialized_start=1289
-  _globals['_FILTER']._serialized_end=1412
-  _globals['_COVERAGE']._serialized_start=1414
-  _globals['_COVERAGE']._serialized_end=1540
-  _globals['_TIMING']._serialized_start=1543
-  _globals['_TIMING']._serialized_end=1833
-  _globals['_WRITERECEIPT']._serialized_start=1835
-  _globals['_WRITERECEIPT']._serialized_end=1917
+  _globals['_CONDITION']._serialized_end=1164
+  _globals['_CATEGORYPATHS']._serialized_start=1166
+  _globals['_CATEGORYPATHS']._serialized_end=1224
+  _globals['_ATTRIBUTEEQUALS']._serialized_start=1226
+  _globals['_ATTRIBUTEEQUALS']._serialized_end=1272
+  _globals['_ATTRIBUTEIN']._serialized_start=1274
+  _globals['_ATTRIBUTEIN']._serialized_end=1317
+  _globals['_ATTRIBUTERANGE']._serialized_start=1319
+  _globals['_ATTRIBUTERANGE']._serialized_end=1401
+  _globals['_FILTER']._serialized_start=1403
+  _globals['_FILTER']._serialized_end=1526
+  _globals['_MATCHCALIBRATION']._serialized_start=1529
+  _globals['_MATCHCALIBRATION']._serialized_end=1709
+  _globals['_COVERAGE']._serialized_start=1711
+  _globals['_COVERAGE']._serialized_end=1837
+  _globals['_TIMING']._serialized_start=1840
+  _globals['_TIMING']._serialized_end=2130
+  _globals['_WRITERECEIPT']._serialized_start=2132
+  _globals['_WRITERECEIPT']._serialized_end=2214
 # @@protoc_insertion_point(module_scope)

@@ -116,15 +116,23 @@ class StoredItem(_message.Message):
     def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ..., version: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ...) -> None: ...
 
 class Condition(_message.Message):
-    __slots__ = ("in_category", "equals", "range")
+    __slots__ = ("in_category", "equals", "range", "in_categories")
     IN_CATEGORY_FIELD_NUMBER: _ClassVar[int]
     EQUALS_FIELD_NUMBER: _ClassVar[int]
     IN_FIELD_NUMBER: _ClassVar[int]
     RANGE_FIELD_NUMBER: _ClassVar[int]
+    IN_CATEGORIES_FIELD_NUMBER: _ClassVar[int]
     in_category: CategoryPath
     equals: AttributeEquals
     range: AttributeRange
-    def __init__(self, in_category: _Optional[_Union[CategoryPath, _Mapping]] = ..., equals: _Optional[_Union[AttributeEquals, _Mapping]] = ..., range: _Optional[_Union[AttributeRange, _Mapping]] = ..., **kwargs) -> None: ...
+    in_categories: CategoryPaths
+    def __init__(self, in_category: _Optional[_Union[CategoryPath, _Mapping]] = ..., equals: _Optional[_Union[AttributeEquals, _Mapping]] = ..., range: _Optional[_Union[AttributeRange, _Mapping]] = ..., in_categories: _Optional[_Union[CategoryPaths, _Mapping]] = ..., **kwargs) -> None: ...
+
+class CategoryPaths(_message.Message):
+    __slots__ = ("paths",)
+    PATHS_FIELD_NUMBER: _ClassVar[int]
+    paths: _containers.RepeatedCompositeFieldContainer[CategoryPath]
+    def __init__(self, paths: _Optional[_Iterable[_Union[CategoryPath, _Mapping]]] = ...) -> None: ...
 
 class AttributeEquals(_message.Message):
     __slots__ = ("name", "value")
@@ -161,6 +169,26 @@ class Filter(_message.Message):
     any: _containers.RepeatedCompositeFieldContainer[Condition]
     none: _containers.RepeatedCompositeFieldContainer[Condition]
     def __init__(self, all: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., any: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., none: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ...) -> None: ...
+
+class MatchCalibration(_message.Message):
+    __slots__ = ("model_version", "slope", "threshold", "density_weight", "density", "fitted_searches", "absent_share", "version")
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SLOPE_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    DENSITY_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    DENSITY_FIELD_NUMBER: _ClassVar[int]
+    FITTED_SEARCHES_FIELD_NUMBER: _ClassVar[int]
+    ABSENT_SHARE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    model_version: str
+    slope: float
+    threshold: float
+    density_weight: float
+    density: float
+    fitted_searches: int
+    absent_share: float
+    version: str
+    def __init__(self, model_version: _Optional[str] = ..., slope: _Optional[float] = ..., threshold: _Optional[float] = ..., density_weight: _Optional[float] = ..., density: _Optional[float] = ..., fitted_searches: _Optional[int] = ..., absent_share: _Optional[float] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Coverage(_message.Message):
     __slots__ = ("shards_total", "shards_answered", "codes_scanned", "codes_total", "degraded_reason")

@@ -6,7 +6,7 @@ pub struct CategoryPath {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Condition {
-    #[prost(oneof = "condition::Test", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "condition::Test", tags = "1, 2, 3, 4, 5")]
     pub test: ::core::option::Option<condition::Test>,
 }
 /// Nested message and enum types in `Condition`.
@@ -21,7 +21,14 @@ pub mod condition {
         In(super::AttributeIn),
         #[prost(message, tag = "4")]
         Range(super::AttributeRange),
+        #[prost(message, tag = "5")]
+        InCategories(super::CategoryPaths),
     }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CategoryPaths {
+    #[prost(message, repeated, tag = "1")]
+    pub paths: ::prost::alloc::vec::Vec<CategoryPath>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AttributeEquals {
