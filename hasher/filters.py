@@ -10,9 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 
-from lookalike.filters import Condition, Equals, Filter, In, InCategory, Range, as_filter
+from lookalike.filters import Condition, Equals, Filter, In, InCategories, InCategory, Range, as_filter
 
-__all__ = ["Attributes", "Condition", "Equals", "Filter", "In", "InCategory", "Range", "as_filter"]
+__all__ = [
+    "Attributes",
+    "Condition",
+    "Equals",
+    "Filter",
+    "In",
+    "InCategories",
+    "InCategory",
+    "Range",
+    "as_filter",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import TypeAlias
 from lookalike.errors import InvalidInputError, shown
 from lookalike.limits import MAX_FILTER_CONDITIONS
 
-__all__ = ["Condition", "Equals", "Filter", "In", "InCategory", "Range", "as_filter"]
+__all__ = ["Condition", "Equals", "Filter", "In", "InCategories", "InCategory", "Range", "as_filter"]
 
 
 class FilterError(InvalidInputError, ValueError):
@@ -36,6 +36,20 @@ class InCategory:
 
     def __post_init__(self) -> None:
         _set(self, "path", _texts(self.path, "path"))
+
+
+@dataclass(frozen=True, slots=True)
+class InCategories:
+    """The item lies in one of these categories, of which there is at least one, or below it.
+
+    Attributes:
+        paths: Full paths, from the top down: ``(("Kitchen", "Drinkware"), ("Garden",))``.
+    """
+
+    paths: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        _set(self, "paths", _paths(self.paths))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +110,7 @@ class Range:
             raise _wrong(f"min must not be above max, but {self.min:g} is above {self.max:g}")
 
 
-Condition: TypeAlias = InCategory | Equals | In | Range
+Condition: TypeAlias = InCategory | InCategories | Equals | In | Range
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +143,8 @@ def as_filter(filter: Filter | Condition) -> Filter:
     if isinstance(filter, Condition):
         return Filter(all=(filter,))
     raise _wrong(
-        f"filter must be a Filter or one of Equals, In, InCategory and Range, not {type(filter).__name__}"
+        "filter must be a Filter or one of Equals, In, InCategories, InCategory and Range, not"
+        f" {type(filter).__name__}"
     )
 
 
@@ -145,7 +160,7 @@ def _conditions(given: Iterable[Condition], field: str) -> tuple[Condition, ...]
     for condition in conditions:
         if not isinstance(condition, Condition):
             raise _wrong(
-                f"{field} must hold conditions (Equals, In, InCategory, Range), not"
+                f"{field} must hold conditions (Equals, In, InCategories, InCategory, Range), not"
                 f" {type(condition).__name__}"
             )
     return conditions
@@ -160,6 +175,15 @@ def _texts(given: Iterable[str], field: str) -> tuple[str, ...]:
     for text in texts:
         _check_text(text, field)
     return texts
+
+
+def _paths(given: Iterable[Iterable[str]]) -> tuple[tuple[str, ...], ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise _wrong(f"paths must be a sequence of paths, not one {type(given).__name__}")
+    paths = tuple(_texts(path, "a path") for path in given)
+    if not paths:
+        raise _wrong("paths must not be empty")
+    return paths
 
 
 def _check_name(name: object) -> None:

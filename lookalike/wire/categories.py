@@ -1,11 +1,16 @@
-"""Category paths as requests carry them."""
+"""Category paths as requests carry them, and predictions as answers do."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from lookalike import limits
+from lookalike.categories.belief import Prediction
 from lookalike.errors import InvalidInputError, Reason
+from lookalike.v1 import types_pb2
+
+LEVELS = (types_pb2.CATEGORY_LEVEL_META, types_pb2.CATEGORY_LEVEL_LEVEL2, types_pb2.CATEGORY_LEVEL_LEAF)
+"""From the top down."""
 
 
 def check_category(names: Sequence[str], field: str) -> None:
@@ -27,3 +32,15 @@ def check_category(names: Sequence[str], field: str) -> None:
         problem = f"has a name of more than {limits.MAX_CATEGORY_NAME_BYTES} bytes"
     if problem:
         raise InvalidInputError(f"{field} {problem}", reason=Reason.CATEGORY_INVALID, field=field)
+
+
+def prediction_messages(predictions: Iterable[Prediction]) -> list[types_pb2.CategoryPrediction]:
+    """Returns predicted categories as they are sent."""
+    return [
+        types_pb2.CategoryPrediction(
+            category=types_pb2.CategoryPath(names=one.path),
+            level=LEVELS[len(one.path) - 1],
+            probability=one.probability,
+        )
+        for one in predictions
+    ]

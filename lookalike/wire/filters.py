@@ -6,7 +6,7 @@ import math
 
 from lookalike import limits
 from lookalike.errors import InvalidInputError, Reason
-from lookalike.filters import Condition, Equals, Filter, In, InCategory, Range
+from lookalike.filters import Condition, Equals, Filter, In, InCategories, InCategory, Range
 from lookalike.v1 import types_pb2
 from lookalike.wire.categories import check_category
 
@@ -22,6 +22,9 @@ def _condition_message(condition: Condition) -> types_pb2.Condition:
     match condition:
         case InCategory(path):
             return types_pb2.Condition(in_category=types_pb2.CategoryPath(names=path))
+        case InCategories(paths):
+            several = (types_pb2.CategoryPath(names=path) for path in paths)
+            return types_pb2.Condition(in_categories=types_pb2.CategoryPaths(paths=several))
         case Equals(name, value):
             return types_pb2.Condition(equals=types_pb2.AttributeEquals(name=name, value=value))
         case In(name, values):
@@ -68,11 +71,9 @@ def filter_of(message: types_pb2.Filter, field: str) -> Filter:
 def _condition(message: types_pb2.Condition, field: str) -> Condition:
     match message.WhichOneof("test"):
         case "in_category":
-            path = tuple(message.in_category.names)
-            check_category(path, f"{field}.in_category")
-            if not path:
-                raise _missing(f"{field}.in_category", "names no category")
-            return InCategory(path)
+            return InCategory(_path(message.in_category, f"{field}.in_category"))
+        case "in_categories":
+            return _in_categories(message.in_categories, f"{field}.in_categories.paths")
         case "equals":
             _check_name(message.equals.name, f"{field}.equals.name")
             _check_size(message.equals.value, f"{field}.equals.value")
@@ -82,18 +83,25 @@ def _condition(message: types_pb2.Condition, field: str) -> Condition:
         case "range":
             return _range(message.range, f"{field}.range")
         case _:
-            raise _missing(field, "has no test: set one of in_category, equals, in and range")
+            raise _missing(field, "has no test: set one of in_category, in_categories, equals, in and range")
+
+
+def _path(message: types_pb2.CategoryPath, field: str) -> tuple[str, ...]:
+    path = tuple(message.names)
+    check_category(path, field)
+    if not path:
+        raise _missing(field, "names no category")
+    return path
+
+
+def _in_categories(message: types_pb2.CategoryPaths, field: str) -> InCategories:
+    _check_count(len(message.paths), field)
+    return InCategories(tuple(_path(path, f"{field}[{i}]") for i, path in enumerate(message.paths)))
 
 
 def _in(message: types_pb2.AttributeIn, field: str) -> In:
     _check_name(message.name, f"{field}.name")
-    count = len(message.values)
-    if not count:
-        raise _missing(f"{field}.values", "is empty")
-    if count > limits.MAX_FILTER_VALUES:
-        raise _out_of_range(
-            f"{field}.values", f"holds {count} values, at most {limits.MAX_FILTER_VALUES} are allowed"
-        )
+    _check_count(len(message.values), f"{field}.values")
     for i, value in enumerate(message.values):
         _check_size(value, f"{field}.values[{i}]")
     return In(message.name, tuple(message.values))
@@ -109,6 +117,13 @@ def _range(message: types_pb2.AttributeRange, field: str) -> Range:
     if low is not None and high is not None and low > high:
         raise _out_of_range(field, f"has a min of {low:g}, which is above its max of {high:g}")
     return Range(message.name, low, high)
+
+
+def _check_count(count: int, field: str) -> None:
+    if not count:
+        raise _missing(field, "is empty")
+    if count > limits.MAX_FILTER_VALUES:
+        raise _out_of_range(field, f"holds {count} values, at most {limits.MAX_FILTER_VALUES} are allowed")
 
 
 def _check_name(name: str, field: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.filters import Condition, Equals, Filter, In, InCategory, Range, as_filter
+from lookalike.filters import Condition, Equals, Filter, In, InCategories, InCategory, Range, as_filter
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -32,6 +32,8 @@ def _holds(condition: Condition, category: Sequence[str], values: Mapping[str, s
     match condition:
         case InCategory(path):
             return tuple(category[: len(path)]) == path
+        case InCategories(paths):
+            return any(tuple(category[: len(path)]) == path for path in paths)
         case Equals(name, value):
             return values.get(name) == value
         case In(name, wanted):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hasher.filters import Attributes, Equals, Filter, In, InCategory, Range
+from hasher.filters import Attributes, Equals, Filter, In, InCategories, InCategory, Range
 from hasher.index import HashIndex
 from tests.hasher import oracle
 
@@ -37,6 +37,9 @@ MUG = (("Kitchen", "Drinkware", "Mugs"), {"brand": "Acme", "price": "12.50", "si
         (InCategory(("Kitchen", "Drinkware", "Mugs", "Tall")), False),
         (InCategory(("Drinkware",)), False),
         (InCategory(("Kitchen/Drinkware",)), False),
+        (InCategories((("Garden",), ("Kitchen", "Drinkware"))), True),
+        (InCategories((("Kitchen",), ("Kitchen", "Drinkware"))), True),
+        (InCategories((("Garden",), ("Kitchen", "Pans"))), False),
         (Equals("brand", "Acme"), True),
         (Equals("brand", "acme"), False),
         (Equals("colour", ""), False),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hasher.filters import Attributes, Equals, Filter, In, InCategory, Range
+from hasher.filters import Attributes, Equals, Filter, In, InCategories, InCategory, Range
 from hasher.index import NO_ID, HashIndex
 from tests.hasher import oracle
 
@@ -25,6 +25,7 @@ FILTERS: dict[str, Any] = {
     "a range": Range("price", 10, 19.5),
     "half a range": Filter(all=(Range("price", max=70), InCategory(("a",)))),
     "a category": InCategory(("a", "b")),
+    "categories": InCategories((("a", "b"), ("c",))),
     "not": Filter(none=(InCategory(("a",)), Equals("half", "yes"))),
     "mixed": Filter(all=(Equals("half", "yes"),), any=(Range("price", min=90), Equals("size", "3"))),
 }

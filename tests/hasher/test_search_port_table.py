@@ -60,6 +60,11 @@ def _category(*names: str) -> types_pb2.Condition:
     return _condition(in_category=types_pb2.CategoryPath(names=names))
 
 
+def _categories(*paths: tuple[str, ...]) -> types_pb2.Condition:
+    several = [types_pb2.CategoryPath(names=path) for path in paths]
+    return _condition(in_categories=types_pb2.CategoryPaths(paths=several))
+
+
 def _target(**fields: Any) -> hasher_pb2.ShardIdentity:
     return hasher_pb2.ShardIdentity(**{**HOME, **fields})
 
@@ -120,6 +125,10 @@ REFUSED: dict[str, dict[str, Any]] = {
     "four categories": _filters(all=[_category("a", "b", "c", "d")]),
     "a gap in a category": _filters(all=[_category("a", "", "c")]),
     "a long category": _filters(all=[_category("a", "b" * 257)]),
+    "none of several categories": _filters(all=[_categories()]),
+    "an empty one of several categories": _filters(any=[_categories(("a",), ())]),
+    "a gap in one of several categories": _filters(any=[_categories(("a", ""), ("b",))]),
+    "1001 categories": _filters(none=[_categories(*[("a",)] * 1001)]),
     "65 conditions": _filters(all=[_equals("a")] * 40, none=[_equals("a")] * 25),
     "a large filter": _filters(all=[_in("n", *["v" * 1000] * 300)]),
 }

@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
-from lookalike.filters import Equals, Filter, In, InCategory, Range, as_filter
+from lookalike.filters import Equals, Filter, In, InCategories, InCategory, Range, as_filter
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: InCategory(()), "path must not be empty"),
+        (lambda: InCategories(()), "paths must not be empty"),
+        (lambda: InCategories("Kitchen"), "paths must be a sequence of paths, not one str"),  # type: ignore[arg-type]
+        (lambda: InCategories(("Kitchen",)), "a path must be a sequence of texts, not one str"),  # type: ignore[arg-type]
+        (lambda: InCategories((("Kitchen",), ())), "a path must not be empty"),
         (lambda: InCategory("Kitchen"), "path must be a sequence of texts, not one str"),  # type: ignore[arg-type]
         (lambda: InCategory((1,)), "path must be text, not int"),  # type: ignore[arg-type]
         (lambda: Equals("", "x"), "name must be the name of an attribute, not ''"),

@@ -10,6 +10,8 @@ pub const MAX_CONDITIONS: usize = 64;
 pub enum Condition {
     /// The item's category is this path, from the root down, or lies below it.
     InCategory(Vec<String>),
+    /// The item's category is one of these paths, or lies below one.
+    InCategories(Vec<Vec<String>>),
     /// The attribute has exactly this value.
     Equals {
         /// The attribute.
@@ -80,6 +82,10 @@ impl Condition {
     fn check(&self) -> Result<()> {
         match self {
             Self::InCategory(path) if path.is_empty() => invalid("the category path of a filter is empty"),
+            Self::InCategories(paths) if paths.is_empty() => invalid("the filter on categories lists none"),
+            Self::InCategories(paths) if paths.iter().any(Vec::is_empty) => {
+                invalid("a category path of a filter is empty")
+            }
             Self::In { name, values } if values.is_empty() => {
                 invalid(format!("the filter on {name:?} lists no values"))
             }
@@ -119,6 +125,8 @@ mod tests {
         let range = |min, max| Condition::Range { name: "price".into(), min, max };
         let bad = [
             Condition::InCategory(vec![]),
+            Condition::InCategories(vec![]),
+            Condition::InCategories(vec![vec!["a".into()], vec![]]),
             Condition::In { name: "brand".into(), values: vec![] },
             range(Some(f64::NAN), None),
             range(None, Some(f64::NAN)),

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::uri::PathAndQuery;
 use libfuzzer_sys::fuzz_target;
-use lookalike_serve::fanout::{Failure, Found, Wanted, answer_of};
+use lookalike_serve::fanout::{Calibration, Failure, Found, Matching, Wanted, answer_of};
 use lookalike_serve::port::metrics::Method;
 use lookalike_serve::v1::{HasherServiceSearchRequest, ShardHits};
 use prost::Message;
@@ -26,6 +26,10 @@ use tonic::{Code, Request, Status};
 use tower_service::Service;
 
 const MOST_VECTORS: usize = 256;
+const MATCHING: Matching = Matching {
+    calibration: Calibration { slope: 20.0, threshold: 0.3, density_weight: 0.5, density: 0.2 },
+    min_probability: 0.0,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     take_body(bytes);
@@ -90,7 +94,8 @@ fn put_right(request: &mut HasherServiceSearchRequest) {
 fn merged(answer: Bytes, vectors: usize) -> Option<Found> {
     let answer = answer_of(answer, vectors).ok()?;
     let [_, found] = [false, true].map(|group_by_product| {
-        let wanted = Wanted { k: 9, group_by_product, min_score: -1.0 };
+        let matching = group_by_product.then_some(MATCHING);
+        let wanted = Wanted { k: 9, group_by_product, min_score: -1.0, matching };
         let mut found = Found::default();
         found.take(vec![(0, answer.clone()), (1, answer.clone())], vectors, wanted);
         for (merged, _) in &found.results {

@@ -2,7 +2,7 @@
 
 use lookalike_serve::v1::condition::Test;
 use lookalike_serve::v1::{
-    AttributeEquals, AttributeIn, AttributeRange, CategoryPath, Condition, Filter,
+    AttributeEquals, AttributeIn, AttributeRange, CategoryPath, CategoryPaths, Condition, Filter,
     HasherServiceSearchRequest as Request, HasherServiceSearchResponse, ShardHits, ShardTiming,
 };
 use prost::Message;
@@ -42,8 +42,13 @@ pub fn varied() -> Vec<Request> {
 fn filter() -> Filter {
     let condition = |test| Condition { test: Some(test) };
     let values = vec!["b1".into(), "b2".into()];
+    let path = |names: &[&str]| CategoryPath { names: names.iter().map(|&name| name.into()).collect() };
+    let paths = vec![path(&["a"]), path(&["a", "b"])];
     Filter {
-        all: vec![condition(Test::InCategory(CategoryPath { names: vec!["a".into(), "b".into()] }))],
+        all: vec![
+            condition(Test::InCategory(path(&["a", "b"]))),
+            condition(Test::InCategories(CategoryPaths { paths })),
+        ],
         any: vec![
             condition(Test::Equals(AttributeEquals { name: "brand".into(), value: "b1".into() })),
             condition(Test::In(AttributeIn { name: "brand".into(), values })),

@@ -15,6 +15,7 @@ enum PyCondition {
     In { name: String, values: Vec<String> },
     Range { name: String, min: Option<f64>, max: Option<f64> },
     InCategory { path: Vec<String> },
+    InCategories { paths: Vec<Vec<String>> },
 }
 
 /// A filter, or a condition that stands for a filter of just that.
@@ -36,6 +37,7 @@ impl From<PyCondition> for Condition {
             PyCondition::In { name, values } => Self::In { name, values },
             PyCondition::Range { name, min, max } => Self::Range { name, min, max },
             PyCondition::InCategory { path } => Self::InCategory(path),
+            PyCondition::InCategories { paths } => Self::InCategories(paths),
         }
     }
 }
@@ -48,7 +50,7 @@ pub fn filter_from_py(value: &Bound<'_, PyAny>) -> PyResult<Filter> {
         Ok(PyFilter::Condition(condition)) => Filter::new(vec![condition.into()], vec![], vec![]),
         Err(_) => {
             return Err(PyValueError::new_err(format!(
-                "filter must be a Filter or one of Equals, In, InCategory and Range, not {}",
+                "filter must be a Filter or one of Equals, In, InCategories, InCategory and Range, not {}",
                 value.get_type().name()?
             )));
         }

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookalike.errors import InvalidInputError, Reason
-from lookalike.filters import Equals, Filter, In, InCategory, Range
+from lookalike.filters import Equals, Filter, In, InCategories, InCategory, Range
 from lookalike.v1 import types_pb2
 from lookalike.wire.filters import filter_message, filter_of
 
 NAMES = st.text(min_size=1, max_size=16)
+PATHS = st.lists(NAMES, min_size=1, max_size=3).map(tuple)
 VALUES = st.text(max_size=16)
 BOUNDS = st.none() | st.floats(allow_nan=False)
 
@@ -26,7 +27,8 @@ def _in_order(name: str, low: float | None, high: float | None) -> Range:
 
 
 CONDITIONS = st.one_of(
-    st.builds(InCategory, st.lists(NAMES, min_size=1, max_size=3).map(tuple)),
+    st.builds(InCategory, PATHS),
+    st.builds(InCategories, st.lists(PATHS, min_size=1, max_size=3).map(tuple)),
     st.builds(Equals, NAMES, VALUES),
     st.builds(In, NAMES, st.lists(VALUES, min_size=1, max_size=4).map(tuple)),
     st.builds(_in_order, NAMES, BOUNDS, BOUNDS),
@@ -52,6 +54,11 @@ def _path(*names: str) -> types_pb2.Condition:
     return types_pb2.Condition(in_category=types_pb2.CategoryPath(names=names))
 
 
+def _paths(*paths: str) -> types_pb2.Condition:
+    several = [types_pb2.CategoryPath(names=path) for path in paths]
+    return types_pb2.Condition(in_categories=types_pb2.CategoryPaths(paths=several))
+
+
 def _equals(name: str, value: str = "x") -> types_pb2.Condition:
     return types_pb2.Condition(equals=types_pb2.AttributeEquals(name=name, value=value))
 
@@ -68,6 +75,10 @@ def _range(name: str = "a", **bounds: float) -> types_pb2.Condition:
         (_path("a", ""), ".in_category", Reason.CATEGORY_INVALID),
         (_path("a", "b", "c", "d"), ".in_category", Reason.CATEGORY_INVALID),
         (_path("ä" * 129), ".in_category", Reason.CATEGORY_INVALID),
+        (_paths(), ".in_categories.paths", Reason.FIELD_MISSING),
+        (_paths("a", ""), ".in_categories.paths[1]", Reason.FIELD_MISSING),
+        (_paths("abcd"), ".in_categories.paths[0]", Reason.CATEGORY_INVALID),
+        (_paths(*["a"] * 1001), ".in_categories.paths", Reason.FIELD_OUT_OF_RANGE),
         (_equals(""), ".equals.name", Reason.FIELD_MISSING),
         (_equals("ä" * 33), ".equals.name", Reason.FIELD_OUT_OF_RANGE),
         (_equals("a", "x" * 1025), ".equals.value", Reason.FIELD_OUT_OF_RANGE),

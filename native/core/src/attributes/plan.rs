@@ -1,7 +1,5 @@
 //! A filter with its texts looked up in the dictionary.
 
-use std::ops::ControlFlow;
-
 use super::terms::{CATEGORIES, NAMES};
 use crate::filter::{Condition, Filter};
 
@@ -49,24 +47,22 @@ impl Plan {
 
 fn test(condition: &Condition, find: &impl Fn(u32, &str) -> Option<u32>) -> Test {
     let value = |name: &str, value: &str| find(find(NAMES, name)?, value);
+    let category = |path: &[String]| path.iter().try_fold(CATEGORIES, |parent, name| find(parent, name));
     match condition {
-        Condition::InCategory(path) => {
-            let last = path.iter().try_fold(CATEGORIES, |parent, name| match find(parent, name) {
-                Some(term) => ControlFlow::Continue(term),
-                None => ControlFlow::Break(()),
-            });
-            Test::Terms(last.continue_value().into_iter().collect())
-        }
+        Condition::InCategory(path) => Test::Terms(category(path).into_iter().collect()),
+        Condition::InCategories(paths) => one_of(paths.iter().filter_map(|path| category(path))),
         Condition::Equals { name, value: text } => Test::Terms(value(name, text).into_iter().collect()),
-        Condition::In { name, values } => {
-            let mut terms: Vec<u32> = values.iter().filter_map(|text| value(name, text)).collect();
-            terms.sort_unstable();
-            terms.dedup();
-            Test::Terms(terms)
-        }
+        Condition::In { name, values } => one_of(values.iter().filter_map(|text| value(name, text))),
         Condition::Range { name, min, max } => match find(NAMES, name) {
             Some(name) => Test::Range { name, min: *min, max: *max },
             None => Test::Terms(Vec::new()),
         },
     }
+}
+
+fn one_of(terms: impl Iterator<Item = u32>) -> Test {
+    let mut terms: Vec<u32> = terms.collect();
+    terms.sort_unstable();
+    terms.dedup();
+    Test::Terms(terms)
 }

@@ -36,6 +36,7 @@ fn holds(item: &ItemAttributes, condition: &Condition) -> bool {
     let value = |name: &str| item.values().iter().find(|(own, _)| own == name).map(|(_, value)| value);
     match condition {
         Condition::InCategory(path) => item.category().starts_with(path),
+        Condition::InCategories(paths) => paths.iter().any(|path| item.category().starts_with(path)),
         Condition::Equals { name, value: wanted } => value(name) == Some(wanted),
         Condition::In { name, values } => value(name).is_some_and(|value| values.contains(value)),
         Condition::Range { name, min, max } => value(name)
@@ -57,9 +58,11 @@ fn condition() -> impl Strategy<Value = Condition> {
         || prop_oneof![(0u64..8).prop_map(|n| format!("b{n}")), (0u64..60).prop_map(|n| n.to_string())];
     let bound =
         || prop::option::of(prop_oneof![(-5i32..60).prop_map(|n| f64::from(n) / 2.0), Just(f64::INFINITY)]);
-    let level = prop::sample::select(vec!["a", "b", "a/b", "c"]).prop_map(str::to_owned);
+    let level = || prop::sample::select(vec!["a", "b", "a/b", "c"]).prop_map(str::to_owned);
+    let path = || prop::collection::vec(level(), 1..4);
     prop_oneof![
-        prop::collection::vec(level, 1..4).prop_map(Condition::InCategory),
+        path().prop_map(Condition::InCategory),
+        prop::collection::vec(path(), 1..4).prop_map(Condition::InCategories),
         (name(), text()).prop_map(|(name, value)| Condition::Equals { name, value }),
         (name(), prop::collection::vec(text(), 1..5))
             .prop_map(|(name, values)| Condition::In { name, values }),

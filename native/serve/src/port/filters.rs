@@ -48,7 +48,10 @@ pub fn filter_of(encoded: Bytes, field: &str) -> Result<Filter, Failure> {
 
 fn condition(message: &v1::Condition, field: &str) -> Result<Condition, Failure> {
     match &message.test {
-        Some(Test::InCategory(path)) => category(&path.names, &format!("{field}.in_category")),
+        Some(Test::InCategory(path)) => {
+            category(path, &format!("{field}.in_category")).map(Condition::InCategory)
+        }
+        Some(Test::InCategories(list)) => categories(list, &format!("{field}.in_categories.paths")),
         Some(Test::Equals(equals)) => {
             check_name(&equals.name, &format!("{field}.equals.name"))?;
             check_size(&equals.value, &format!("{field}.equals.value"))?;
@@ -56,11 +59,14 @@ fn condition(message: &v1::Condition, field: &str) -> Result<Condition, Failure>
         }
         Some(Test::In(list)) => one_of(list, &format!("{field}.in")),
         Some(Test::Range(bounds)) => range(bounds, &format!("{field}.range")),
-        None => Err(missing(field, "has no test: set one of in_category, equals, in and range")),
+        None => {
+            Err(missing(field, "has no test: set one of in_category, in_categories, equals, in and range"))
+        }
     }
 }
 
-fn category(names: &[String], field: &str) -> Result<Condition, Failure> {
+fn category(path: &v1::CategoryPath, field: &str) -> Result<Vec<String>, Failure> {
+    let names = &path.names;
     let problem = if names.len() > MAX_CATEGORY_LEVELS {
         format!("has {} levels, at most {MAX_CATEGORY_LEVELS} are allowed", names.len())
     } else if names.iter().any(String::is_empty) {
@@ -70,23 +76,22 @@ fn category(names: &[String], field: &str) -> Result<Condition, Failure> {
     } else if names.is_empty() {
         return Err(missing(field, "names no category"));
     } else {
-        return Ok(Condition::InCategory(names.to_vec()));
+        return Ok(names.clone());
     };
     Err(failure(field, &problem).because("CATEGORY_INVALID"))
 }
 
+fn categories(message: &v1::CategoryPaths, field: &str) -> Result<Condition, Failure> {
+    check_count(message.paths.len(), field)?;
+    let paths = message.paths.iter().enumerate();
+    let paths: Result<_, _> = paths.map(|(at, path)| category(path, &format!("{field}[{at}]"))).collect();
+    Ok(Condition::InCategories(paths?))
+}
+
 fn one_of(message: &v1::AttributeIn, field: &str) -> Result<Condition, Failure> {
     check_name(&message.name, &format!("{field}.name"))?;
-    let (values, count) = (format!("{field}.values"), message.values.len());
-    if count == 0 {
-        return Err(missing(&values, "is empty"));
-    }
-    if count > MAX_VALUES {
-        return Err(out_of_range(
-            &values,
-            &format!("holds {count} values, at most {MAX_VALUES} are allowed"),
-        ));
-    }
+    let values = format!("{field}.values");
+    check_count(message.values.len(), &values)?;
     for (at, value) in message.values.iter().enumerate() {
         check_size(value, &format!("{values}[{at}]"))?;
     }
@@ -108,6 +113,16 @@ fn range(message: &v1::AttributeRange, field: &str) -> Result<Condition, Failure
         return Err(out_of_range(field, &format!("has a min of {low}, which is above its max of {high}")));
     }
     Ok(Condition::Range { name, min, max })
+}
+
+fn check_count(count: usize, field: &str) -> Result<(), Failure> {
+    if count == 0 {
+        return Err(missing(field, "is empty"));
+    }
+    if count > MAX_VALUES {
+        return Err(out_of_range(field, &format!("holds {count} values, at most {MAX_VALUES} are allowed")));
+    }
+    Ok(())
 }
 
 fn check_name(name: &str, field: &str) -> Result<(), Failure> {
