@@ -10,9 +10,10 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.categories.options import PLAIN, CategoryOptions, check_category_options
 from lookalike import limits
 from lookalike.collections import Spec
-from lookalike.errors import FailedPreconditionError, InvalidInputError, NotSupportedError, Reason, shown
+from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason, shown
 from lookalike.v1 import catalog_pb2, search_pb2, types_pb2
 from lookalike.wire import vectors
 from lookalike.wire.categories import check_category
@@ -31,6 +32,8 @@ class SearchOptions:
     effort: float | None
     filter: types_pb2.Filter | None
     min_coverage: float
+    min_match_probability: float | None = None
+    categories: CategoryOptions = PLAIN
 
 
 def check_options(request: search_pb2.SearchRequest) -> SearchOptions:
@@ -38,17 +41,15 @@ def check_options(request: search_pb2.SearchRequest) -> SearchOptions:
 
     Raises:
         InvalidInputError: A value is out of range.
-        NotSupportedError: An option that this version does not have.
     """
-    if request.category_gate:
-        raise NotSupportedError(
-            "category_gate is not supported in this version: leave it out", field="category_gate"
-        )
     if not 1 <= request.k <= limits.MAX_K:
         _out_of_range("k", f"1 to {limits.MAX_K}", request.k)
     min_score = request.min_score if request.HasField("min_score") else -math.inf
     if request.HasField("min_score") and not -1 <= min_score <= 1:
         _out_of_range("min_score", "-1 to 1", min_score)
+    min_match = request.min_match_probability if request.HasField("min_match_probability") else None
+    if min_match is not None and not 0 <= min_match <= 1:
+        _out_of_range("min_match_probability", "0 to 1", min_match)
     min_coverage = request.min_coverage if request.HasField("min_coverage") else 1.0
     if not 0 <= min_coverage <= 1:
         _out_of_range("min_coverage", "0 to 1", min_coverage)
@@ -69,6 +70,8 @@ def check_options(request: search_pb2.SearchRequest) -> SearchOptions:
         effort=effort,
         filter=request.filter if request.filter.ByteSize() else None,
         min_coverage=min_coverage,
+        min_match_probability=min_match,
+        categories=check_category_options(request),
     )
 
 

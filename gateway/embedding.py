@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from gateway.categories.trees import Trees, mean_of
 from gateway.deadline import Deadline
 from gateway.peers import Embedder
 from lookalike import limits
+from lookalike.categories.belief import Belief
 from lookalike.collections import Spec
 from lookalike.errors import FailedPreconditionError, InvalidInputError, LookalikeError, Reason
 from lookalike.v1 import embedder_pb2, types_pb2
 from lookalike.wire import vectors
 from lookalike.wire.status import error_from_status
 
-PREDICTIONS_PER_LEVEL = 3
 _IMAGES_PER_CALL = 64
 _SHARE_OF_DEADLINE = 0.8
 """The shards need the rest."""
@@ -29,18 +29,23 @@ class EmbeddedQuery:
 
     vector_f32_le: bytes
     """Little-endian float32; of several photos their mean."""
-    predictions: list[types_pb2.CategoryPrediction]
-    """The best few of each level; empty for a model without categories."""
+    belief: Belief | None
+    """How probable the categories are; of several photos the mean. None for a model without categories."""
     timing: embedder_pb2.EmbedTiming
 
 
 async def embed_query(
-    embedder: Embedder, images: Sequence[tuple[str, types_pb2.Image]], spec: Spec, deadline: Deadline
+    embedder: Embedder,
+    trees: Trees,
+    images: Sequence[tuple[str, types_pb2.Image]],
+    spec: Spec,
+    deadline: Deadline,
 ) -> EmbeddedQuery:
     """Embeds the photos of one query; the vectors of several are averaged.
 
     Args:
         embedder: Who embeds.
+        trees: Know the categories of its models.
         images: (path of the field, photo), each of the same product.
         spec: Of the collection that is searched.
         deadline: Of the request.
@@ -51,22 +56,21 @@ async def embed_query(
         UnavailableError: The embedder cannot be reached (``EMBEDDER_UNAVAILABLE``).
     """
     request = embedder_pb2.EmbedRequest(
-        images=[image for _, image in images],
-        model_version=spec.model_version,
-        predictions_k=PREDICTIONS_PER_LEVEL if len(images) == 1 else limits.MAX_PREDICTIONS,
+        images=[image for _, image in images], model_version=spec.model_version
     )
+    trees.ask(request)
     response = await _embed(embedder, request, spec, deadline)
     for (field, _), result in zip(images, response.results, strict=True):
         if result.HasField("error"):
             raise moved(error_from_status(result.error), field)
-    embedded = [result.embedded for result in response.results]
+    belief = mean_of(trees.beliefs(response))
+    embedded = [result.embedded.vector_f32_le for result in response.results]
     if len(embedded) == 1:
-        return EmbeddedQuery(embedded[0].vector_f32_le, list(embedded[0].predictions), response.timing)
-    stacked = np.stack([np.frombuffer(one.vector_f32_le, vectors.WIRE_DTYPE) for one in embedded])
+        return EmbeddedQuery(embedded[0], belief, response.timing)
+    stacked = np.stack([np.frombuffer(one, vectors.WIRE_DTYPE) for one in embedded])
     mean = stacked.mean(axis=0, dtype=np.float64).astype(np.float32)
     vectors.check_direction(mean, "query.images")
-    predictions = average_predictions([one.predictions for one in embedded])
-    return EmbeddedQuery(vectors.to_bytes(mean), predictions, response.timing)
+    return EmbeddedQuery(vectors.to_bytes(mean), belief, response.timing)
 
 
 async def embed_items(
@@ -105,33 +109,6 @@ def chunks(images: Sequence[types_pb2.Image]) -> Iterator[list[types_pb2.Image]]
         size += image_bytes
     if chunk:
         yield chunk
-
-
-def average_predictions(
-    predictions: Sequence[Sequence[types_pb2.CategoryPrediction]],
-) -> list[types_pb2.CategoryPrediction]:
-    """Returns the best few categories of each level by their mean probability over several photos.
-
-    A category that is not among a photo's predictions counts as 0 there.
-    """
-    sums: defaultdict[tuple[types_pb2.CategoryLevel, tuple[str, ...]], float] = defaultdict(float)
-    for of_one_photo in predictions:
-        for prediction in of_one_photo:
-            sums[prediction.level, tuple(prediction.category.names)] += prediction.probability
-    ranked = sorted(sums.items(), key=lambda entry: (entry[0][0], -entry[1], entry[0][1]))
-    kept: list[types_pb2.CategoryPrediction] = []
-    per_level: defaultdict[types_pb2.CategoryLevel, int] = defaultdict(int)
-    for (level, names), total in ranked:
-        per_level[level] += 1
-        if per_level[level] <= PREDICTIONS_PER_LEVEL:
-            kept.append(
-                types_pb2.CategoryPrediction(
-                    category=types_pb2.CategoryPath(names=names),
-                    level=level,
-                    probability=total / len(predictions),
-                )
-            )
-    return kept
 
 
 async def _embed(

@@ -21,11 +21,18 @@ class MeasuredEmbedder:
     Args:
         embedder: Is called.
         metrics: Where it shows.
+        on_model: Is shown each description of the model that is served.
     """
 
-    def __init__(self, embedder: Embedder, metrics: GatewayMetrics) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        metrics: GatewayMetrics,
+        on_model: Callable[[embedder_pb2.GetModelResponse], None],
+    ) -> None:
         self._embedder = embedder
         self._metrics = metrics
+        self._on_model = on_model
 
     async def embed(
         self, request: embedder_pb2.EmbedRequest, *, timeout_seconds: float
@@ -43,6 +50,7 @@ class MeasuredEmbedder:
         """See :class:`gateway.peers.Embedder`."""
         model = await self._timed(self._embedder.get_model, timeout_seconds=timeout_seconds)
         self._metrics.embedder_serves(model.model_version)
+        self._on_model(model)
         return model
 
     async def _timed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Literal
+from typing import Literal, get_args
 
 from prometheus_client import Histogram
 
@@ -15,6 +15,7 @@ from lookalike.v1 import types_pb2
 Requests = Literal["vector_searches", "photo_searches", "exact_searches", "writes"]
 Cause = Literal["full", "stale", "late"]
 _REFUSAL_CAUSES: tuple[Cause, ...] = ("full", "stale", "late")
+GateEnding = Literal["boost", "narrow", "everywhere"]
 WriteStage = Literal["slot", "check", "embed", "convert", "append"]
 IngestStage = Literal["prepare", "wait", "write"]
 _SEARCH_STAGES = (
@@ -61,6 +62,13 @@ class GatewayMetrics:
         self._codes_scanned = metrics.counter(
             "lookalike_gateway_codes_scanned_total", "Codes that were compared with queries."
         )
+        self._gates = metrics.counter(
+            "lookalike_gateway_category_gates_total",
+            "Searches with category_gate by what became of it: boost, narrow, or everywhere, where too little"
+            " was known of the category.",
+            ("ending",),
+        )
+        show_from_the_start(self._gates, get_args(GateEnding))
 
     def _watch_writes(self, metrics: Metrics) -> None:
         write_seconds = metrics.histogram(
@@ -198,6 +206,10 @@ class GatewayMetrics:
         for _ in range(searches):
             self._coverage_ratio.observe(coverage.shards_answered / coverage.shards_total)
         self._codes_scanned.inc(coverage.codes_scanned)
+
+    def gated(self, ending: GateEnding) -> None:
+        """Counts one search with a gate."""
+        self._gates.labels(ending).inc()
 
     # Writes
 

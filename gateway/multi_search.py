@@ -77,12 +77,14 @@ async def search_many(
 def groups_of(searches: Sequence[search_pb2.SearchRequest]) -> list[list[int]]:
     """Groups the numbers of searches by embedding that differ in their vectors alone.
 
-    A group asks for as many hits as one search may, so that a shard's answer is no longer than that to one.
+    Those that ask something of categories stay alone: what is found for one decides how it goes on. A group
+    asks for as many hits as one search may, so that a shard's answer is no longer than that to one.
     """
     groups: list[list[int]] = []
     open_groups: dict[bytes, list[int]] = {}
     for number, search in enumerate(searches):
-        if search.query.WhichOneof("target") != "embedding":
+        guided = search.category_vote or search.category_gate
+        if guided or search.query.WhichOneof("target") != "embedding":
             groups.append([number])
             continue
         options = search_pb2.SearchRequest()

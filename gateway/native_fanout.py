@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from gateway.clients import of_peer, too_large
 from gateway.failures import report_failures, report_silence
+from gateway.matching import Matching, depth_of
 from gateway.metrics import GatewayMetrics
 from gateway.outcome import Outcome
 from gateway.peers import SilentError, UnreachableError
@@ -40,6 +41,8 @@ class Hits:
     count: int
     best_score: float | None
     """None: there are no hits."""
+    best_match: float | None
+    """How likely the best hit is right, also where it was left out; None: no hit, or no calibration."""
     codes_scanned: int
 
 
@@ -100,6 +103,7 @@ class Searcher:
         *,
         vectors: int = 1,
         min_score: float,
+        matching: Matching | None = None,
         enough: float = 1.0,
         min_positions: Mapping[int, Mapping[int, int]] | None = None,
         aside: str = "",
@@ -107,10 +111,12 @@ class Searcher:
         """Searches all shards in parallel, and waits for them as long as it is worth while.
 
         Args:
-            request: To each shard, without ``target`` and ``min_positions``, which are filled in here.
+            request: To each shard, without ``target`` and ``min_positions``, which are filled in here. Where
+                there is a calibration, the shards are asked for as many hits as it needs.
             timeout_seconds: For all calls; later answers count as failures.
             vectors: How many the request has.
             min_score: Hits below this cosine similarity are left out.
+            matching: What the hits say of how likely they are right; None: nothing.
             enough: Once this share of the shards has answered, the others get a short grace only.
             min_positions: Shard → lane → what it must have reached; these are waited for even then.
             aside: Names a search that nobody waits for: it is timed under this name, counts no failures, and
@@ -119,15 +125,17 @@ class Searcher:
         Raises:
             LookalikeError: A shard says that the request itself is wrong; the others are not waited for.
         """
+        k, request.k = request.k, depth_of(request.k, matching)
         spans = begin_outgoing(_SEARCH, ({"shard": number} for number in self._shards))
         try:
             arrived = await self._ended(
                 self._native.search(
                     request.SerializeToString(),
                     vectors=vectors,
-                    k=request.k,
+                    k=k,
                     group_by_product=request.group_by_product,
                     min_score=min_score,
+                    matching=matching.native if matching else None,
                     needed=_encoded(min_positions) if min_positions else {},
                     timeout_seconds=timeout_seconds,
                     enough=enough,

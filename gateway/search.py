@@ -10,12 +10,15 @@ from dataclasses import dataclass
 import structlog
 
 from gateway.asked import Asked
+from gateway.categories.guide import guided
+from gateway.categories.trees import Trees
 from gateway.checks import SearchOptions, check_images, check_item_id, check_options, check_query_vector
 from gateway.deadline import Deadline
 from gateway.directory.base import Collection, Directory
 from gateway.embedding import embed_query
 from gateway.fanout import Shards
 from gateway.log.base import WriteLog
+from gateway.matching import Calibrations, Matching
 from gateway.metrics import GatewayMetrics
 from gateway.native_fanout import Found, Hits, Searcher
 from gateway.offload import off_loop
@@ -24,12 +27,16 @@ from gateway.peers import Embedder, Shard
 from gateway.quality.watch import Quality
 from gateway.searches import SearchAdmission
 from gateway.tokens import bad_log_position, decode_log_position
+from lookalike.categories.belief import Belief
 from lookalike.errors import DataLossError, InvalidInputError, NotFoundError, Reason, UnavailableError, shown
 from lookalike.runtime.logs import Throttle
 from lookalike.runtime.tracing import current_call
 from lookalike.v1 import hasher_pb2, search_pb2, types_pb2
+from lookalike.wire.categories import prediction_messages
 
 _LOOKUP_SHARE = 0.5
+_PREDICTIONS = 3
+"""Of each level."""
 _LOG_SECONDS = 1.0
 log = structlog.get_logger()
 
@@ -53,6 +60,7 @@ class SearchPipeline:
         searcher: Searches the shards.
         shards: Say what they hold of an item.
         write_log: Whose positions a search may demand.
+        calibrations: Say how likely hits are right.
         admission: How many searches run at once.
         metrics: Where stages are timed.
         quality: Is shown each answer.
@@ -66,6 +74,7 @@ class SearchPipeline:
         searcher: Searcher,
         shards: Shards,
         write_log: WriteLog,
+        calibrations: Calibrations,
         admission: SearchAdmission,
         metrics: GatewayMetrics,
         quality: Quality,
@@ -76,30 +85,37 @@ class SearchPipeline:
         self._searcher = searcher
         self._shards = shards
         self._log = write_log
+        self._calibrations = calibrations
         self._admission = admission
         self._metrics = metrics
         self._quality = quality
         self._slow_seconds = slow_seconds
         self._slow_log = Throttle(_LOG_SECONDS)
+        self._trees = Trees()
 
     async def search(
-        self, request: search_pb2.SearchRequest, deadline: Deadline, *, patient: bool = False
+        self, request: search_pb2.SearchRequest, deadline: Deadline, *, predictions: int = _PREDICTIONS
     ) -> bytes:
         """Finds the nearest products or items; the errors are those that search.proto lists.
 
         Args:
             request: The search.
             deadline: Of the call.
-            patient: Whether it may wait for its turn until the deadline.
+            predictions: Categories of each level that are predicted.
 
         Returns:
             An encoded ``SearchResponse``: the hits are as their shards encoded them.
         """
-        (answer,) = await self.search_alike([request], deadline, patient=patient)
+        (answer,) = await self.search_alike([request], deadline, predictions=predictions)
         return answer
 
     async def search_alike(
-        self, requests: Sequence[search_pb2.SearchRequest], deadline: Deadline, *, patient: bool = False
+        self,
+        requests: Sequence[search_pb2.SearchRequest],
+        deadline: Deadline,
+        *,
+        patient: bool = False,
+        predictions: int = _PREDICTIONS,
     ) -> list[bytes]:
         """Answers searches in one slot and by one call of each shard; an error is that of all of them.
 
@@ -107,6 +123,7 @@ class SearchPipeline:
             requests: One search, or several by embedding that differ in their queries alone.
             deadline: Of all of them.
             patient: Whether they may wait for their turn until the deadline.
+            predictions: Categories of each level that are predicted.
 
         Returns:
             An encoded ``SearchResponse`` for each; see :meth:`search`.
@@ -116,7 +133,8 @@ class SearchPipeline:
         try:
             async with self._admission.slot(requests[0], deadline, patient=patient):
                 waits.slot_seconds = time.perf_counter() - waits.start
-                found = await self._answer(requests, response, deadline, waits)
+                found, belief = await self._answer(requests, response, deadline, waits)
+                _predict(response, belief, predictions)
         finally:
             # A search that failed or came late took its time, too.
             timing = response.timing
@@ -160,29 +178,46 @@ class SearchPipeline:
         response: search_pb2.SearchResponse,
         deadline: Deadline,
         waits: _Waits,
-    ) -> Sequence[Hits]:
-        """Fills in what the answers have in common, and returns the hits of each search."""
+    ) -> tuple[Sequence[Hits], Belief | None]:
+        """Fills in what the answers have in common.
+
+        Returns:
+            The hits of each search, and what is believed of its category where it is a single one.
+        """
         timing, request = response.timing, requests[0]
         options = await off_loop(request.filter.ByteSize(), lambda: check_options(request))
         collection = self._directory.resolve(request.collection)
         positions = self._positions(request.min_log_position, collection)
+        matching = self._calibrations.matching(collection, options.min_match_probability)
         asked = [
             await self._asked(one.query, collection, options, deadline, timing, waits) for one in requests
         ]
 
-        found = await self._find(asked, positions, deadline, timing)
-        outcome = found.outcome
-        _cover(response.coverage, found, self._shards.count)
-        self._check_coverage(outcome, options, collection)
+        async def find(*searches: Asked) -> Found:
+            wanted = self._calibrations.matching(collection, searches[0].options.min_match_probability)
+            found = await self._find(searches, wanted, positions, deadline, timing)
+            _cover(response.coverage, found, self._shards.count)
+            self._check_coverage(found.outcome, options, collection)
+            return found
+
+        belief = asked[0].embedded.belief if asked[0].embedded else None
+        if options.categories:
+            done = await guided(asked[0], find)
+            asked, found, belief = [done.asked], done.found, done.belief
+            response.gated_categories.extend(prediction_messages(done.gated))
+            if done.ending:
+                self._metrics.gated(done.ending)
+        else:
+            found = await find(*asked)
         timing.hash_seconds, timing.probe_seconds, timing.scan_seconds, timing.rerank_seconds = (
             found.stage_seconds
         )
-        if embedded := asked[0].embedded:
-            response.predicted_categories.extend(embedded.predictions)
         response.model_version = collection.spec.model_version
+        if matching:
+            response.match_calibration_version = matching.calibration.version
         for one, hits in zip(asked, found.hits, strict=True):
-            self._quality.answered(one, hits.best_score)
-        return found.hits
+            self._quality.answered(one, hits.best_score, hits.best_match)
+        return found.hits, belief
 
     def _positions(self, token: str, collection: Collection) -> dict[int, dict[int, int]]:
         """Returns what each shard must have reached: shard → lane → position."""
@@ -208,7 +243,9 @@ class SearchPipeline:
                 before = time.perf_counter()
                 timing.admit_seconds = before - waits.start
                 try:
-                    embedded = await embed_query(self._embedder, images, collection.spec, deadline)
+                    embedded = await embed_query(
+                        self._embedder, self._trees, images, collection.spec, deadline
+                    )
                 finally:
                     timing.embed_seconds = time.perf_counter() - before
                 timing.preprocess_seconds = embedded.timing.preprocess_seconds
@@ -263,11 +300,12 @@ class SearchPipeline:
     async def _find(
         self,
         asked: Sequence[Asked],
+        matching: Matching | None,
         positions: dict[int, dict[int, int]],
         deadline: Deadline,
         timing: types_pb2.Timing,
     ) -> Found:
-        before = time.perf_counter()
+        before, merge_seconds = time.perf_counter(), 0.0
         options, request = asked[0].options, asked[0].request()
         if len(asked) > 1:
             request.vectors_f32_le = b"".join(one.vector_f32_le for one in asked)
@@ -277,13 +315,15 @@ class SearchPipeline:
                 deadline.call_timeout_seconds("searching the shards"),
                 vectors=len(asked),
                 min_score=options.min_score,
+                matching=matching,
                 enough=options.min_coverage,
                 min_positions=positions,
             )
-            timing.merge_seconds = found.merge_seconds
+            merge_seconds = found.merge_seconds
             return found
-        finally:
-            timing.fanout_seconds = time.perf_counter() - before - timing.merge_seconds
+        finally:  # a search may need a second one
+            timing.merge_seconds += merge_seconds
+            timing.fanout_seconds += time.perf_counter() - before - merge_seconds
 
     def _check_coverage(
         self,
@@ -304,6 +344,12 @@ class SearchPipeline:
             metadata={"shards_total": str(total), "shards_answered": str(answered)},
             retry_after_seconds=outcome.retry_after_seconds(),
         )
+
+
+def _predict(response: search_pb2.SearchResponse, belief: Belief | None, predictions: int) -> None:
+    if belief and belief.category:
+        response.predicted_categories.extend(prediction_messages(belief.predictions(predictions)))
+        response.predicted_category.names.extend(belief.category)
 
 
 def _cover(coverage: types_pb2.Coverage, found: Found, shards_total: int) -> None:

@@ -20,6 +20,7 @@ from gateway.fanout import Shards
 from gateway.ingest import Ingest
 from gateway.limit import FixedLimit
 from gateway.log.direct import DirectLog
+from gateway.matching import Calibrations
 from gateway.measured import MeasuredEmbedder
 from gateway.metrics import GatewayMetrics
 from gateway.native_fanout import Searcher
@@ -94,7 +95,8 @@ def build_server(
     """
     metrics = Metrics()
     measured = GatewayMetrics(metrics)
-    embedder = MeasuredEmbedder(embedder, measured)
+    calibrations = Calibrations()
+    embedder = MeasuredEmbedder(embedder, measured, calibrations.take)
     shards = Shards(peers, directory.installation_id, directory.layout_epoch, measured)
     draining = asyncio.Event()
     max_bytes = settings.max_message_bytes
@@ -105,9 +107,9 @@ def build_server(
     write_log = DirectLog(shards, f"{directory.installation_id}.{directory.layout_epoch}", max_bytes)
     drift = Drift(directory, shards, metrics, settings.profile_interval_seconds)
     probe = _recall_probe(settings, directory, searcher, searches, metrics)
-    quality, slow_seconds = Quality(drift, probe, metrics), settings.slow_search_seconds
+    watch_with = Quality(drift, probe, metrics), settings.slow_search_seconds
     pipeline = SearchPipeline(
-        directory, embedder, searcher, shards, write_log, searches, measured, quality, slow_seconds
+        directory, embedder, searcher, shards, write_log, calibrations, searches, measured, *watch_with
     )
     memory = MemoryWatch(metrics, settings.max_memory_bytes, settings.memory_share)
     writer = Writer(directory, embedder, write_log, writes, memory, measured)
@@ -118,7 +120,7 @@ def build_server(
     watch(directory, metrics)
     _warn_of_unfinished(directory)
     search = SearchServicer(pipeline, embedder, shards.count, max_bytes)
-    collections = CollectionServicer(directory, Lifecycle(directory, embedder, shards), reader)
+    collections = CollectionServicer(directory, Lifecycle(directory, embedder, shards), reader, calibrations)
     services = [
         _service("SearchService", search, readiness.searches),
         _service("CatalogService", CatalogServicer(writer, reader, ingest), readiness.items),
@@ -130,7 +132,7 @@ def build_server(
         settings,
         metrics,
         draining=draining,
-        background=[drift.run, probe.run],
+        background=[drift.run, probe.run, calibrations.following(embedder)],
         close=[searcher.close, search_ports.close],
     )
     searches.refuse_by(runner.limiter(f"/{_PACKAGE}.SearchService/Search"))

@@ -12,13 +12,14 @@ from gateway.deadline import Deadline
 from gateway.directory.base import Collection, Directory, State, check_name
 from gateway.directory.lifecycle import Lifecycle
 from gateway.ingest import Ingest
+from gateway.matching import Calibrations, asked_calibration, message_of
 from gateway.multi_search import search_many
 from gateway.peers import Embedder
 from gateway.reads import Reader
 from gateway.search import SearchPipeline
 from gateway.writes import Writer
 from lookalike import __version__, limits
-from lookalike.errors import LookalikeError
+from lookalike.errors import InvalidInputError, LookalikeError
 from lookalike.runtime.context import CallContext
 from lookalike.v1 import (
     catalog_pb2,
@@ -69,11 +70,40 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     ) -> search_pb2.ClassifyResponse:
         """See search.proto."""
         check_classify(request)
+        if request.collection:
+            return await self._classify_with_vote(request, deadline_of(context))
         answer = await self._embedder.classify(
             embedder_pb2.EmbedderServiceClassifyRequest(image=request.image, k=request.k),
             timeout_seconds=deadline_of(context).call_timeout_seconds("classifying the photo"),
         )
-        return search_pb2.ClassifyResponse(predictions=answer.predictions, model_version=answer.model_version)
+        return search_pb2.ClassifyResponse(
+            predictions=answer.predictions,
+            model_version=answer.model_version,
+            predicted_category=answer.predicted_category,
+        )
+
+    async def _classify_with_vote(
+        self, request: search_pb2.ClassifyRequest, deadline: Deadline
+    ) -> search_pb2.ClassifyResponse:
+        """Predicts the categories of a photo as a search for it does; what else it finds is left out."""
+        search = search_pb2.SearchRequest(
+            collection=request.collection,
+            query=search_pb2.Query(image=request.image),
+            k=1,
+            category_vote=True,
+        )
+        predictions = request.k or limits.DEFAULT_PREDICTIONS
+        try:
+            answer = await self._pipeline.search(search, deadline, predictions=predictions)
+        except InvalidInputError as error:
+            error.field = error.field.removeprefix("query.")
+            raise
+        found = search_pb2.SearchResponse.FromString(answer)
+        return search_pb2.ClassifyResponse(
+            predictions=found.predicted_categories,
+            model_version=found.model_version,
+            predicted_category=found.predicted_category,
+        )
 
     async def GetServerInfo(
         self, request: search_pb2.GetServerInfoRequest, context: CallContext
@@ -103,6 +133,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
             return response
         response.model_version = model.model_version
         response.embedding_dimension = model.embedding_dimension
+        response.match_calibration_version = model.match_calibration.version
         return response
 
 
@@ -167,12 +198,16 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         directory: Which collections and aliases there are.
         lifecycle: Creates and deletes collections.
         reader: Counts items.
+        calibrations: What makes the probabilities of searches.
     """
 
-    def __init__(self, directory: Directory, lifecycle: Lifecycle, reader: Reader) -> None:
+    def __init__(
+        self, directory: Directory, lifecycle: Lifecycle, reader: Reader, calibrations: Calibrations
+    ) -> None:
         self._directory = directory
         self._lifecycle = lifecycle
         self._reader = reader
+        self._calibrations = calibrations
 
     async def CreateCollection(
         self, request: collection_pb2.CreateCollectionRequest, context: CallContext
@@ -191,6 +226,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         return collection_pb2.GetCollectionResponse(
             collection=_collection_message(collection),
             item_count=await self._reader.count_in(collection, deadline_of(context)),
+            match_calibration=message_of(self._calibrations.of(collection), collection),
         )
 
     async def ListCollections(
@@ -206,6 +242,15 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         """See collection.proto."""
         await self._lifecycle.delete(request.name, deadline_of(context))
         return collection_pb2.DeleteCollectionResponse()
+
+    async def SetMatchCalibration(
+        self, request: collection_pb2.SetMatchCalibrationRequest, context: CallContext
+    ) -> collection_pb2.SetMatchCalibrationResponse:
+        """See collection.proto."""
+        collection = self._directory.resolve(request.collection)
+        calibration = asked_calibration(request, collection.spec)
+        changed = await self._directory.set_match_calibration(collection, calibration)
+        return collection_pb2.SetMatchCalibrationResponse(collection=_collection_message(changed))
 
     async def SetAlias(
         self, request: collection_pb2.SetAliasRequest, context: CallContext
@@ -233,7 +278,10 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
 
 def _collection_message(collection: Collection) -> collection_pb2.Collection:
     message = collection_pb2.Collection(
-        name=collection.name, spec=collection.spec.to_message(), generation=collection.generation
+        name=collection.name,
+        spec=collection.spec.to_message(),
+        generation=collection.generation,
+        match_calibration=message_of(collection.match_calibration, collection),
     )
     message.create_time.FromNanoseconds(collection.create_time_ns)
     return message

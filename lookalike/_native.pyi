@@ -208,11 +208,14 @@ class SearchPort:
 
 # The kind of a failure and its encoded google.rpc.Status.
 _Failure = tuple[str, bytes]
-# Number, (encoded hits, hits, best score, codes scanned) of each vector, shards that answered, failures, the
-# caller's mistake, codes in all, seconds of hash, probe, scan and rerank, of the shards, and of merging.
+# Slope, threshold, weight of the density and mean density of a calibration; the lowest probability of a hit.
+_Matching = tuple[float, float, float, float, float]
+# Number, (encoded hits, hits, best score, probability of the best, codes scanned) of each vector, shards that
+# answered, failures, the caller's mistake, codes in all, seconds of hash, probe, scan and rerank, of the
+# shards, and of merging.
 _Found = tuple[
     int,
-    list[tuple[bytes, int, float | None, int]],
+    list[tuple[bytes, int, float | None, float | None, int]],
     list[int],
     list[tuple[int, _Failure]],
     _Failure | None,
@@ -247,6 +250,7 @@ class NativeFanout:
         k: int,
         group_by_product: bool,
         min_score: float,
+        matching: _Matching | None,
         needed: dict[int, bytes],
         timeout_seconds: float,
         enough: float,
@@ -419,7 +423,14 @@ class NativeFront:
             ValueError: The time is negative.
         """
 
-def merge_hits(hits: Sequence[bytes], *, k: int, group_by_product: bool, min_score: float) -> bytes: ...
+def merge_hits(
+    hits: Sequence[bytes],
+    *,
+    k: int,
+    group_by_product: bool,
+    min_score: float,
+    matching: _Matching | None = None,
+) -> bytes: ...
 
 @final
 class SyncTimes:
@@ -434,6 +445,7 @@ def square_input(
     strips: Iterator[_Strip],
     size: tuple[int, int],
     fitted: tuple[int, int],
+    at: tuple[int, int],
     *,
     side: int,
     interpolation: str,

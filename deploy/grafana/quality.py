@@ -7,6 +7,7 @@ from deploy.grafana.queries import IN, mean, quantile, rate
 
 _FOUND = "lookalike_gateway_recall_found_hits_total"
 _WANTED = "lookalike_gateway_recall_wanted_hits_total"
+_MATCH = "lookalike_gateway_top_match_ratio"
 
 ANSWERS = Row(
     "Quality of answers",
@@ -70,6 +71,22 @@ ANSWERS = Row(
                 Query(quantile(0.1, "lookalike_gateway_top_score_ratio"), "p10"),
             ],
             "none",
+            maximum=1,
+        ),
+        Lines(
+            "Searches that found nothing likely",
+            "Share of searches without a filter whose best hit is more likely wrong than right, by collection: what"
+            " is asked for and not there, or probabilities that no longer fit the catalogue.",
+            [
+                Query(
+                    "{} / {}".format(
+                        rate(f"{_MATCH}_bucket", f'le="0.5",{IN}', "collection"),
+                        rate(f"{_MATCH}_count", IN, "collection"),
+                    ),
+                    "{{collection}}",
+                )
+            ],
+            "percentunit",
             maximum=1,
         ),
         Lines(

@@ -25,6 +25,7 @@ from lookalike.errors import (
     Reason,
     shown,
 )
+from lookalike.matching import MatchCalibration
 
 T = TypeVar("T")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -49,6 +50,8 @@ class Collection:
     state: State
     spec: Spec
     create_time_ns: int
+    match_calibration: MatchCalibration | None = None
+    """Its own; None: it has that of its model."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,27 @@ class Directory(ABC):
         def plan() -> tuple[Change, Collection]:
             ready = replace(self._collections[name], state=State.READY)
             return Change({name: ready}), ready
+
+        return await self._write(plan)
+
+    async def set_match_calibration(
+        self, collection: Collection, calibration: MatchCalibration | None
+    ) -> Collection:
+        """Gives a collection a calibration of its own, or takes it away.
+
+        Args:
+            collection: As it was resolved.
+            calibration: Its own from now on; None: it has that of its model again.
+
+        Raises:
+            NotFoundError: It has been deleted meanwhile (``COLLECTION_NOT_FOUND``).
+            FailedPreconditionError: It has been deleted and created again (``GENERATION_MOVED``).
+        """
+
+        def plan() -> tuple[Change, Collection]:
+            self.check_current(collection)
+            changed = replace(self._collections[collection.name], match_calibration=calibration)
+            return Change({collection.name: changed}), changed
 
         return await self._write(plan)
 

@@ -17,9 +17,11 @@ from lookalike.errors import DataLossError, InvalidInputError, Reason, Unavailab
 from lookalike.files.disk import WrittenFiles, make_folder, sync_folder
 from lookalike.files.open_files import open_files_error
 from lookalike.files.sqlite import check_sqlite_version, is_disk_full, make_durable, transaction
+from lookalike.matching import MatchCalibration
 
 _FILE_NAME = "collections.sqlite"
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
+_SCHEMA_WITH_IDENTITY = 2
 _BUSY_TIMEOUT_MS = 5_000
 _FULL_RETRY_SECONDS = 5.0
 _INSTALLATION = """
@@ -36,7 +38,8 @@ CREATE TABLE collections (
     generation TEXT NOT NULL UNIQUE,
     state TEXT NOT NULL CHECK (state IN ('creating', 'ready', 'deleting')),
     create_time_ns INTEGER NOT NULL,
-    spec TEXT NOT NULL
+    spec TEXT NOT NULL,
+    match_calibration TEXT
 ) STRICT;
 CREATE TABLE aliases (
     name TEXT PRIMARY KEY,
@@ -57,7 +60,9 @@ ALTER TABLE collections DROP COLUMN bits;
 ALTER TABLE collections DROP COLUMN partition_count;
 DROP TABLE generations;
 """
-_COLUMNS = "name, generation, state, create_time_ns, spec"
+_FROM_2_TO_3 = "ALTER TABLE collections ADD COLUMN match_calibration TEXT;"
+_MIGRATIONS = {1: _FROM_1_TO_2, 2: _FROM_2_TO_3}
+_COLUMNS = "name, generation, state, create_time_ns, spec, match_calibration"
 
 
 class SqliteDirectory(Directory):
@@ -135,15 +140,17 @@ class SqliteDirectory(Directory):
         if collection is None:
             self._db.execute("DELETE FROM collections WHERE name = ?", (name,))
             return
+        calibration = collection.match_calibration
         self._db.execute(
-            f"INSERT INTO collections ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET state = excluded.state",
+            f"INSERT INTO collections ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name)"
+            " DO UPDATE SET state = excluded.state, match_calibration = excluded.match_calibration",
             (
                 name,
                 collection.generation,
                 collection.state.value,
                 collection.create_time_ns,
                 collection.spec.to_json(),
+                calibration.to_json() if calibration else None,
             ),
         )
 
@@ -205,9 +212,13 @@ def _prepare(db: apsw.Connection) -> None:
                 reason=Reason.CONFIG_INVALID,
                 field="data_folder",
             )
-        if version < _SCHEMA_VERSION:
-            db.execute(_FROM_1_TO_2 if version else _SCHEMA)
+        if not version:
+            db.execute(_SCHEMA)
+        for before in range(version or _SCHEMA_VERSION, _SCHEMA_VERSION):
+            db.execute(_MIGRATIONS[before])
+        if version < _SCHEMA_WITH_IDENTITY:
             db.execute("INSERT INTO installation VALUES (1, ?, 1)", (secrets.token_hex(16),))
+        if version < _SCHEMA_VERSION:
             db.pragma("user_version", _SCHEMA_VERSION)
 
 
@@ -235,13 +246,14 @@ def _storage_errors(db: apsw.Connection) -> Iterator[None]:
 
 
 def _collection(*row: apsw.SQLiteValue) -> Collection:
-    name, generation, state, create_time_ns, spec = row
+    name, generation, state, create_time_ns, spec, calibration = row
     return Collection(
         name=str(name),
         generation=str(generation),
         state=State(str(state)),
         spec=Spec.from_json(str(spec)),
         create_time_ns=_int(create_time_ns),
+        match_calibration=MatchCalibration.from_json(str(calibration)) if calibration else None,
     )
 
 

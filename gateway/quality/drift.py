@@ -114,7 +114,8 @@ class Drift:
                 return
             watched = _Watched(collection, QueryProfile(collection.spec.dimension))
             self._watched[collection.name] = watched
-        watched.queries.take(asked.vector_f32_le, asked.embedded.predictions if asked.embedded else ())
+        belief = asked.embedded.belief if asked.embedded else None
+        watched.queries.take(asked.vector_f32_le, belief.predictions(MOST_CATEGORIES) if belief else ())
 
     async def run(self) -> None:
         """Looks at the catalogue for ever."""

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.v1 import hasher_pb2, types_pb2
+from lookalike.categories.belief import Prediction
+from lookalike.v1 import hasher_pb2
 from lookalike.wire.vectors import WIRE_DTYPE
 
 MEMORY = 2_000
@@ -33,15 +34,15 @@ class QueryProfile:
         self.queries = 0
         self.photos = 0
 
-    def take(self, vector_f32_le: bytes, predictions: Iterable[types_pb2.CategoryPrediction]) -> None:
+    def take(self, vector_f32_le: bytes, predictions: Iterable[Prediction]) -> None:
         """Adds one query; ``predictions`` are those of a photo, or none."""
         vector = np.frombuffer(vector_f32_le, WIRE_DTYPE).astype(np.float64)
         self.queries += 1
         self.mean = self.mean + (vector / np.linalg.norm(vector) - self.mean) / min(self.queries, MEMORY)
         predicted = {
-            prediction.category.names[0]: prediction.probability
+            prediction.path[0]: prediction.probability
             for prediction in predictions
-            if prediction.level == types_pb2.CATEGORY_LEVEL_META
+            if len(prediction.path) == 1
         }
         if predicted:
             self.photos += 1

@@ -17,7 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from lookalike import __version__
-from lookalike.cli import collection, evaluate, export, index, model, search, serve, synth, train
+from lookalike.cli import calibrate, collection, evaluate, export, index, model, search, serve, synth, train
 from lookalike.cli.console import escape_what_cannot_be_printed, plain, stderr
 from lookalike.cli.demo import command as demo
 from lookalike.cli.options import help_without_command
@@ -72,6 +72,7 @@ app.add_typer(serve.app, name="serve")
 app.command("index")(index.index)
 app.command("search")(search.search)
 app.command("evaluate")(evaluate.evaluate)
+app.command("calibrate")(calibrate.calibrate)
 app.add_typer(collection.app, name="collection")
 
 

@@ -172,6 +172,10 @@ def _flat(figures: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
                 found.append((f"{path} {drawn}", shown))
         elif isinstance(value, dict):
             found += _flat(value, f"{path} ")
+        elif isinstance(value, list):
+            found.append(
+                (path, " ".join(f"{one:.3f}" if isinstance(one, float) else f"{one}" for one in value))
+            )
         elif value is not None:
             found.append((path, f"{value:.4f}" if isinstance(value, float) else str(value)))
     return found

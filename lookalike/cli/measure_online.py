@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lookalike.catalogue.catalog import Catalog
-from lookalike.catalogue.questions import questions
+from lookalike.catalogue.pairs import LabelledQuery
+from lookalike.catalogue.questions import Question, questions
 from lookalike.cli.console import Update
+from lookalike.cli.product_ranking import ask_products
 from lookalike.cli.ranking import Ranking, ask
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ def evaluate_catalog(
     """Searches for every query photo, through codes and by brute force, and measures the answers.
 
     Latency and throughput are those of the search through codes, seen by the client with ``concurrency``
-    queries under way at the same time.
+    queries under way at the same time. Where the collection has match probabilities, every query is also
+    searched for by product, to compare these with what is right.
 
     Args:
         client: Of the running installation.
@@ -43,17 +46,21 @@ def evaluate_catalog(
         update: Called with how many searches are done.
     """
     asked = questions(catalog)
+    calibration = client.get_collection(collection).match_calibration_in_use
+    rounds = 3 if calibration else 2
 
-    def first_half(done: int, total: int) -> None:
-        update(done, 2 * total)
-
-    def second_half(done: int, total: int) -> None:
-        update(total + done, 2 * total)
+    def part(number: int) -> Update:
+        return lambda done, total: update(number * total + done, rounds * total)
 
     start = time.perf_counter()
-    rankings = ask(client, asked, collection, k=k, exact=False, concurrency=concurrency, update=first_half)
+    rankings = ask(client, asked, collection, k=k, exact=False, concurrency=concurrency, update=part(0))
     seconds = time.perf_counter() - start
-    exact = ask(client, asked, collection, k=k, exact=True, concurrency=concurrency, update=second_half)
+    exact = ask(client, asked, collection, k=k, exact=True, concurrency=concurrency, update=part(1))
+    match = None
+    if calibration:
+        queries = list(map(_labelled, asked))
+        answers = ask_products(client, queries, collection, concurrency=concurrency, update=part(2))
+        match = answers.served_figures(calibration, calibration.absent_share)
     latencies = np.array([ranking.seconds for ranking in rankings]) * 1000
     p50, p95, p99 = (round(float(value), 3) for value in np.percentile(latencies, (50, 95, 99)))
     figures = {
@@ -61,12 +68,21 @@ def evaluate_catalog(
         **retrieval_figures(rankings),
         **{f"exact_{name}": value for name, value in retrieval_figures(exact).items() if name != "mar@1"},
         **classification_figures(rankings, {item.categories for item in catalog.items}),
+        "match": match,
         "latency_ms": {"p50": p50, "p95": p95, "p99": p99},
         "throughput_qps": round(len(rankings) / seconds, 2),
         "codes_scanned_fraction": float(np.mean([ranking.scanned_fraction for ranking in rankings])),
         "model_version": rankings[0].model_version,
     }
     return Evaluation(figures, rankings)
+
+
+def _labelled(question: Question) -> LabelledQuery:
+    """Returns what to ask for: an indexed photo by its item, which is left out of its own answer."""
+    item = question.item
+    if question.indexed:
+        return LabelledQuery(item.product_id, item_id=item.item_id)
+    return LabelledQuery(item.product_id, image_path=item.image_path)
 
 
 def retrieval_figures(rankings: Sequence[Ranking]) -> dict[str, float]:

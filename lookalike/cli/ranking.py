@@ -22,7 +22,8 @@ class Ranking:
     Attributes:
         question: What was asked.
         hits: At most ``k`` items.
-        predicted: The most probable category path by level; empty for a model without categories.
+        predicted: The first category by level, the predicted one itself at levels below its end; empty for a
+            model without categories.
         seconds: From sending to having the answer, seen by the client.
         scanned_fraction: Share of the collection's codes compared with the query.
         model_version: Of the model that embedded the query.
@@ -88,8 +89,10 @@ def ask(
 
 def _ranking(question: Question, result: SearchResult, k: int, seconds: float) -> Ranking:
     predicted: dict[str, tuple[str, ...]] = {}
+    category = result.predicted_category
     for prediction in result.predicted_categories:
-        predicted.setdefault(prediction.level, prediction.category)
+        reached = len(prediction.category) <= len(category)
+        predicted.setdefault(prediction.level, prediction.category if reached else category)
     hits = [hit for hit in result.hits if hit.item_id != question.item.item_id]
     return Ranking(
         question=question,

@@ -21,20 +21,25 @@ from lookalike.cli.training_options import (
     CacheFolder,
     CheckpointSeconds,
     ClassBalance,
+    CropToObject,
     Devices,
     Dimension,
     Epochs,
     FineTune,
     FineTuneEpochs,
     FineTuneStages,
+    Fit,
     HardNegatives,
     Head,
     HoldOut,
     Identity,
+    InputSize,
     MaxBadShare,
     MetricLoss,
+    Mirror,
     OutBundle,
     Patience,
+    Pooling,
     Resume,
     RunFolder,
     Sampler,
@@ -53,7 +58,10 @@ if TYPE_CHECKING:
 _STAGES = {
     "features": "Backbone features",
     "train": "Training the head",
+    "guard": "Heads of half the products",
+    "activations": "Altered copies",
     "fine-tune": "Fine-tuning",
+    "calibrate": "Calibrating",
     "export": "Exporting",
 }
 _BAD_PHOTOS_SHOWN = 20
@@ -68,12 +76,19 @@ _SETTINGS = {"dimension": "embedding_dim", "beta": "dependence_weight", "cache":
     )
 }
 
+_OF_THE_BACKBONE = ("input_size", "fit", "crop_to_object", "mirror", "pooling")
+
 
 def train(
     catalog: CatalogFile,
     out: OutBundle,
     backbone: BackboneName = None,
     backbone_weights: BackboneWeights = None,
+    input_size: InputSize = 0,
+    fit: Fit = "pad_white",
+    crop_to_object: CropToObject = False,
+    mirror: Mirror = False,
+    pooling: Pooling = "own",
     dimension: Dimension = None,
     head: Head = None,
     whitening: Whitening = False,
@@ -120,7 +135,10 @@ def train(
     except KeyboardInterrupt:
         note("Stopped; the same command with --resume goes on with this run.")
         raise
-    seconds = time.monotonic() - start
+    _say(result, out, time.monotonic() - start, as_json=as_json)
+
+
+def _say(result: TrainResult, out: Path, seconds: float, *, as_json: bool) -> None:
     if as_json:
         print_json(_as_json(result, out, seconds))
     else:
@@ -139,7 +157,11 @@ def _config(given: Mapping[str, Any], run_folder: Path) -> TrainConfig:
         for option, setting in _SETTINGS.items()
         if given[option] is not None and given[option] is not False
     }
-    settings["backbone"] = BackboneSpec(given["backbone"] or DEFAULT_ARCHITECTURE, given["backbone_weights"])
+    settings["backbone"] = BackboneSpec(
+        given["backbone"] or DEFAULT_ARCHITECTURE,
+        given["backbone_weights"],
+        **{name: given[name] for name in _OF_THE_BACKBONE},
+    )
     settings["run_folder"] = run_folder
     for name, value in map(_named_value, given["settings"] or ()):
         if name in settings:
@@ -167,6 +189,7 @@ def _as_json(result: TrainResult, out: Path, seconds: float) -> dict[str, Any]:
         "rows": result.rows,
         "bad_photos": {str(photo): problem for photo, problem in result.bad_photos.items()},
         "metrics": result.metrics,
+        "match_calibration": result.matching,
         "report": str(result.report) if result.report else None,
         "seconds": round(seconds, 2),
     }
@@ -211,6 +234,9 @@ def describe_training(result: TrainResult) -> None:
         f"model {result.bundle.model_version}: {result.bundle.dim} dimensions, trained on {result.rows:,}"
         f" {result.trained_on} photos" + (f"; accuracy: {accuracies}" if accuracies else "")
     )
+    calibrated = result.bundle.match_calibration is not None
+    error = f", error {result.metrics['match_ece']:.3f}" if calibrated else ""
+    note(f"match probabilities: {'' if calibrated else 'none: '}{result.matching}{error}")
     if result.report:
         note(f"report: {result.report}")
     if result.bad_photos:

@@ -12,13 +12,56 @@ _MODEL, _LOSSES, _LOOP, _MACHINE = "Model", "Losses", "Training", "Machine and f
 OutBundle = Annotated[Path, typer.Option(help="Folder to write the model bundle to.")]
 BackboneName = Annotated[
     str | None,
-    typer.Option(help="Name of a timm architecture; default: EfficientNet-Lite0.", rich_help_panel=_MODEL),
+    typer.Option(
+        help="Name of a timm model, hf-hub:REPOSITORY or local-dir:FOLDER; default: EfficientNet-Lite0."
+        " docs/backbones.md has some to choose from.",
+        rich_help_panel=_MODEL,
+    ),
 ]
 BackboneWeights = Annotated[
     Path | None,
     typer.Option(
-        help="File with its weights (.pth, .safetensors); default: EfficientNet-Lite0's are at hand,"
-        " others downloaded.",
+        help="File with its weights (.pth, .safetensors), of timm, open_clip, transformers or its own"
+        " repository; default: EfficientNet-Lite's are at hand, others downloaded.",
+        rich_help_panel=_MODEL,
+    ),
+]
+InputSize = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Side of the backbone's pictures in pixels; 0, the default: its own.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Fit = Annotated[
+    Literal["pad_white", "stretch", "crop", "own"],
+    typer.Option(
+        help="How a photo becomes a square: white beside it, stretched, its middle, or as the backbone's"
+        " authors evaluated it.",
+        rich_help_panel=_MODEL,
+    ),
+]
+CropToObject = Annotated[
+    bool,
+    typer.Option(
+        "--crop-to-object",
+        help="Cut photos with a border of one colour to what they show.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Mirror = Annotated[
+    bool,
+    typer.Option(
+        "--mirror",
+        help="Encode each photo's mirror image too, and take the mean; twice the work.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Pooling = Annotated[
+    Literal["own", "avg", "max", "avgmax", "token", "map"],
+    typer.Option(
+        help="What of the backbone's last layer becomes the feature; own: what it was trained with.",
         rich_help_panel=_MODEL,
     ),
 ]

@@ -11,13 +11,12 @@
 """
 
 from lookalike.client.aio import AsyncClient
+from lookalike.client.gates import CategoryGate
+from lookalike.client.server_types import Alias, Collection, CollectionOptions, Limits, ServerInfo
 from lookalike.client.sync import Client
 from lookalike.client.types import (
-    Alias,
     CategoryPrediction,
     Classification,
-    Collection,
-    CollectionOptions,
     Coverage,
     DeleteResult,
     GetResult,
@@ -26,24 +25,24 @@ from lookalike.client.types import (
     IngestReport,
     Item,
     ItemResult,
-    Limits,
     Photo,
     Region,
     Search,
     SearchResult,
-    ServerInfo,
     StoredItem,
     Timing,
     UpsertResult,
     Vector,
     WriteReceipt,
 )
-from lookalike.filters import Condition, Equals, Filter, In, InCategory, Range
+from lookalike.filters import Condition, Equals, Filter, In, InCategories, InCategory, Range
+from lookalike.matching import MatchCalibration
 from lookalike.wire.status import code_of
 
 __all__ = [
     "Alias",
     "AsyncClient",
+    "CategoryGate",
     "CategoryPrediction",
     "Classification",
     "Client",
@@ -57,12 +56,14 @@ __all__ = [
     "GetResult",
     "Hit",
     "In",
+    "InCategories",
     "InCategory",
     "IngestProgress",
     "IngestReport",
     "Item",
     "ItemResult",
     "Limits",
+    "MatchCalibration",
     "Photo",
     "Range",
     "Region",

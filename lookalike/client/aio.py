@@ -13,12 +13,10 @@ from lookalike.client import calls, checks
 from lookalike.client.failures import stream_error
 from lookalike.client.ingest import IngestPlan, OnProgress
 from lookalike.client.retries import Attempts, Throttle
+from lookalike.client.server_types import Alias, Collection, CollectionOptions, ServerInfo
 from lookalike.client.transport.aio import Outbox, in_thread, open_channel, sleep
 from lookalike.client.types import (
-    Alias,
     Classification,
-    Collection,
-    CollectionOptions,
     DeleteResult,
     GetResult,
     IngestReport,
@@ -28,11 +26,11 @@ from lookalike.client.types import (
     Search,
     SearchFields,
     SearchResult,
-    ServerInfo,
     StoredItem,
     UpsertResult,
 )
 from lookalike.errors import LookalikeError
+from lookalike.matching import MatchCalibration
 
 T = TypeVar("T")
 
@@ -92,10 +90,15 @@ class AsyncClient:
         *,
         k: int = 5,
         region: Region | tuple[float, float, float, float] | None = None,
+        collection: str | None = None,
         timeout_seconds: float | None = None,
     ) -> Classification:
-        """Predicts the ``k`` best categories of a photo on each level."""
-        return await self._run(calls.classify(image, k, region), timeout_seconds)
+        """Predicts the ``k`` best categories of a photo on each level.
+
+        The items of ``collection`` that are nearest to the photo and have a category vote on it; None: the
+        model alone decides, which must have been trained with categories.
+        """
+        return await self._run(calls.classify(image, k, region, collection), timeout_seconds)
 
     async def server_info(self, *, timeout_seconds: float | None = None) -> ServerInfo:
         """Says what the server is: version, limits, model, shards."""
@@ -247,6 +250,25 @@ class AsyncClient:
     async def delete_collection(self, name: str, *, timeout_seconds: float | None = None) -> None:
         """Deletes a collection with all its items, for good."""
         await self._run(calls.delete_collection(name), timeout_seconds)
+
+    async def set_match_calibration(
+        self,
+        collection: str,
+        calibration: MatchCalibration | None,
+        *,
+        model_version: str = "",
+        timeout_seconds: float | None = None,
+    ) -> Collection:
+        """Gives a collection probabilities of its own, at once; ``lookalike calibrate`` fits them.
+
+        Args:
+            collection: A name or an alias.
+            calibration: What makes them; None: the collection has those of its model again.
+            model_version: Of the model whose scores it was fitted to.
+            timeout_seconds: The deadline.
+        """
+        call = calls.set_match_calibration(collection, calibration, model_version)
+        return await self._run(call, timeout_seconds)
 
     async def set_alias(self, name: str, collection: str, *, timeout_seconds: float | None = None) -> str:
         """Points an alias to a collection; returns where it pointed before, or an empty text."""

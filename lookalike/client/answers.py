@@ -8,17 +8,14 @@ from datetime import UTC
 
 import numpy as np
 
+from lookalike.client.server_types import Alias, Collection, Limits, ServerInfo
 from lookalike.client.types import (
-    Alias,
     CategoryPrediction,
-    Collection,
     Coverage,
     GetResult,
     Hit,
     ItemResult,
-    Limits,
     SearchResult,
-    ServerInfo,
     StoredItem,
     Timing,
     UpsertResult,
@@ -26,6 +23,7 @@ from lookalike.client.types import (
 )
 from lookalike.collections import rerank_of
 from lookalike.errors import LookalikeError
+from lookalike.matching import MatchCalibration
 from lookalike.v1 import catalog_pb2, collection_pb2, search_pb2, types_pb2
 from lookalike.wire.status import error_from_status
 
@@ -48,6 +46,9 @@ def search_result(response: search_pb2.SearchResponse) -> SearchResult:
         ),
         timing=Timing(**{name: getattr(response.timing, name) for name in _TIMING_FIELDS}),
         model_version=response.model_version,
+        predicted_category=tuple(response.predicted_category.names),
+        match_calibration_version=response.match_calibration_version,
+        gated_categories=predictions(response.gated_categories),
     )
 
 
@@ -132,7 +133,7 @@ def get_result(response: catalog_pb2.GetItemsResponse) -> GetResult:
 
 def collection(message: collection_pb2.Collection, item_count: int | None = None) -> Collection:
     """Reads a collection."""
-    spec = message.spec
+    spec, own = message.spec, message.HasField("match_calibration")
     return Collection(
         name=message.name,
         model_version=spec.model_version,
@@ -143,7 +144,13 @@ def collection(message: collection_pb2.Collection, item_count: int | None = None
         create_time=message.create_time.ToDatetime(tzinfo=UTC),
         item_count=item_count,
         rerank=rerank_of(spec) or "",
+        match_calibration=match_calibration(message.match_calibration) if own else None,
     )
+
+
+def match_calibration(message: types_pb2.MatchCalibration) -> MatchCalibration:
+    """Reads a calibration."""
+    return MatchCalibration.from_message(message, "match_calibration")
 
 
 def alias(message: collection_pb2.Alias) -> Alias:
@@ -159,4 +166,5 @@ def server_info(response: search_pb2.GetServerInfoResponse) -> ServerInfo:
         embedding_dimension=response.embedding_dimension,
         shards_total=response.shards_total,
         limits=Limits(**{name: getattr(response.limits, name) for name in _LIMITS}),
+        match_calibration_version=response.match_calibration_version,
     )

@@ -10,11 +10,9 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.message import Message
 
 from lookalike.client import answers, checks, requests
+from lookalike.client.server_types import Alias, Collection, CollectionOptions, ServerInfo
 from lookalike.client.types import (
-    Alias,
     Classification,
-    Collection,
-    CollectionOptions,
     DeleteResult,
     GetResult,
     Item,
@@ -22,12 +20,12 @@ from lookalike.client.types import (
     Region,
     Search,
     SearchResult,
-    ServerInfo,
     StoredItem,
     UpsertResult,
 )
 from lookalike.errors import InvalidInputError, LookalikeError, Reason
 from lookalike.limits import MAX_MESSAGE_BYTES
+from lookalike.matching import MatchCalibration
 from lookalike.v1 import (
     catalog_pb2,
     catalog_pb2_grpc,
@@ -93,15 +91,24 @@ def multi_search(searches: Sequence[Search]) -> Call[list[SearchResult | Lookali
 
 
 def classify(
-    image: Photo, k: int, region: Region | tuple[float, float, float, float] | None
+    image: Photo,
+    k: int,
+    region: Region | tuple[float, float, float, float] | None,
+    collection: str | None = None,
 ) -> Call[Classification]:
-    """The categories of a photo."""
+    """The categories of a photo, by the model or together with the items of a collection."""
 
     def read(response: search_pb2.ClassifyResponse) -> Classification:
-        return Classification(answers.predictions(response.predictions), response.model_version)
+        return Classification(
+            predictions=answers.predictions(response.predictions),
+            model_version=response.model_version,
+            category=tuple(response.predicted_category.names),
+        )
 
     request = search_pb2.ClassifyRequest(
-        image=requests.image_message(image, region, "image"), k=checks.integer(k, "k")
+        image=requests.image_message(image, region, "image"),
+        k=checks.integer(k, "k"),
+        collection=checks.optional_text(collection, "collection"),
     )
     return Call("search", "Classify", request, read)
 
@@ -201,7 +208,10 @@ def get_collection(name: str) -> Call[Collection]:
     """A collection by its name or an alias, with its number of items."""
 
     def read(response: collection_pb2.GetCollectionResponse) -> Collection:
-        return answers.collection(response.collection, response.item_count)
+        found = answers.collection(response.collection, response.item_count)
+        if not response.HasField("match_calibration"):
+            return found
+        return replace(found, match_calibration_in_use=answers.match_calibration(response.match_calibration))
 
     request = collection_pb2.GetCollectionRequest(name=checks.text(name, "name"))
     return Call("collection", "GetCollection", request, read)
@@ -220,6 +230,21 @@ def delete_collection(name: str) -> Call[None]:
     """The end of a collection and all its items; a repeat would answer that there is none."""
     request = collection_pb2.DeleteCollectionRequest(name=checks.text(name, "name"))
     return Call("collection", "DeleteCollection", request, _nothing, repeatable=False)
+
+
+def set_match_calibration(
+    name: str, calibration: MatchCalibration | None, model_version: str
+) -> Call[Collection]:
+    """Gives a collection a calibration of its own, or that of its model again."""
+    request = collection_pb2.SetMatchCalibrationRequest(collection=checks.text(name, "collection"))
+    if calibration is not None:
+        model = checks.text(model_version, "model_version")
+        request.match_calibration.CopyFrom(calibration.to_message(model))
+
+    def read(response: collection_pb2.SetMatchCalibrationResponse) -> Collection:
+        return answers.collection(response.collection)
+
+    return Call("collection", "SetMatchCalibration", request, read)
 
 
 def set_alias(name: str, collection: str) -> Call[str]:

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from lookalike.client import checks
-from lookalike.client.types import CollectionOptions, Item, Photo, Region, Search, Vector
+from lookalike.client.gates import set_gate
+from lookalike.client.server_types import CollectionOptions
+from lookalike.client.types import Item, Photo, Region, Search, Vector
 from lookalike.collections import Rerank
 from lookalike.errors import InvalidInputError, Reason, shown
 from lookalike.filters import Condition, Filter, as_filter
@@ -127,17 +129,20 @@ def search_request(search: Search) -> search_pb2.SearchRequest:
         group_by_product=checks.flag(search.group_by_product, "group_by_product"),
         exact=checks.flag(search.exact, "exact"),
         min_log_position=checks.optional_text(search.min_log_position, "min_log_position"),
+        category_vote=checks.flag(search.category_vote, "category_vote"),
     )
     if search.probes is not None and search.effort is not None:
         raise InvalidInputError("a search takes probes or effort, not both", field="effort")
     if search.probes is not None:
         request.probes = checks.integer(search.probes, "probes")
-    for name in ("effort", "min_score", "min_coverage"):
+    for name in ("effort", "min_score", "min_match_probability", "min_coverage"):
         value = getattr(search, name)
         if value is not None:
             setattr(request, name, checks.number(value, name))
     if search.filter is not None:
         request.filter.CopyFrom(_filter(search.filter))
+    if search.category_gate is not None:
+        set_gate(request, search.category_gate)
     return request
 
 

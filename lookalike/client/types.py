@@ -6,11 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, TypeAlias, TypedDict, cast
+from typing import NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.client.gates import CategoryGate
 from lookalike.errors import LookalikeError
 from lookalike.filters import Condition, Filter
 
@@ -47,9 +48,13 @@ class Search:
         effort: How hard to look, from 0 (fast) to 1 (thorough), in place of ``probes``.
         filter: Only items that pass are found: a filter, or one condition.
         min_score: Hits below this cosine similarity are left out, -1..1.
+        min_match_probability: Hits that are less likely the same product are left out, 0..1; an empty answer
+            then says that the product is not there. Refused where there are no probabilities.
         min_coverage: Share of shards that must answer, 0..1; None means all.
         min_log_position: Read your writes: ``WriteReceipt.log_position`` of a write to be seen.
         region: The part of the photo that counts; None is the whole.
+        category_vote: Let the nearest items that have a category vote on the query's, which may be a new one.
+        category_gate: Look where the query's category probably is: a gate, or the level of one that boosts.
     """
 
     image: Photo | None = None
@@ -64,9 +69,12 @@ class Search:
     effort: float | None = None
     filter: Filter | Condition | None = None
     min_score: float | None = None
+    min_match_probability: float | None = None
     min_coverage: float | None = None
     min_log_position: str | None = None
     region: Region | tuple[float, float, float, float] | None = None
+    category_vote: bool = False
+    category_gate: CategoryGate | str | None = None
 
 
 class SearchFields(TypedDict, total=False):
@@ -84,14 +92,21 @@ class SearchFields(TypedDict, total=False):
     effort: float | None
     filter: Filter | Condition | None
     min_score: float | None
+    min_match_probability: float | None
     min_coverage: float | None
     min_log_position: str | None
     region: Region | tuple[float, float, float, float] | None
+    category_vote: bool
+    category_gate: CategoryGate | str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One answer of a search; ``score`` is the cosine similarity, -1..1."""
+    """One answer of a search.
+
+    ``score`` is the cosine similarity, -1..1; ``match_probability`` how likely it is the same product, 0..1,
+    or None where neither the collection nor its model has a calibration.
+    """
 
     product_id: str
     item_id: str
@@ -105,7 +120,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class CategoryPrediction:
-    """A category, as its full path, that the model predicts with ``probability`` at ``level``.
+    """A category, as its full path, that is predicted with ``probability`` at ``level``.
 
     ``level`` is ``meta``, ``level2`` or ``leaf``.
     """
@@ -156,21 +171,31 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The answer to one search; ``hits`` come best first."""
+    """The answer to one search; ``hits`` come best first.
+
+    ``predicted_category`` is the most probable path of the category tree, empty where nothing is predicted.
+    Of each level in ``predicted_categories``, the category on that path comes first. ``gated_categories`` are
+    those that a search with ``category_gate`` looked in or preferred.
+    ``match_calibration_version`` says which calibration their probabilities are of; empty: they have none.
+    """
 
     hits: tuple[Hit, ...]
     predicted_categories: tuple[CategoryPrediction, ...]
     coverage: Coverage
     timing: Timing
     model_version: str
+    predicted_category: tuple[str, ...] = ()
+    match_calibration_version: str = ""
+    gated_categories: tuple[CategoryPrediction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """The predicted categories of a photo: level by level, each best first."""
+    """A photo's category, and predictions by level: of each the one on its path first, then the best."""
 
     predictions: tuple[CategoryPrediction, ...]
     model_version: str
+    category: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,86 +325,3 @@ class IngestReport:
     receipt: WriteReceipt | None
     collection: str = ""
     generation: str = ""
-
-
-class CollectionOptions(TypedDict, total=False):
-    """What a collection is made for; an option that is not given is the server's choice.
-
-    Attributes:
-        model_version: The one model whose vectors it takes; else that of the server's embedder.
-        dimension: Of its vectors, 2..4096.
-        bits: Code length, a multiple of 64 up to 2048.
-        partition_count: Partitions that items are spread over, 1..65536.
-        rerank: How exactly its index keeps vectors: ``int8`` (a quarter of float32's memory), ``f16`` or
-            ``f32``. Searches with ``exact`` are exact with each.
-    """
-
-    model_version: str
-    dimension: int
-    bits: int
-    partition_count: int
-    rerank: str
-
-
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """A collection: its :class:`CollectionOptions`, and what the server knows about it.
-
-    ``item_count`` is known where one collection was asked for, else None. ``repaired_shards`` are known where
-    it was created or repaired: those on which it was created again, empty, so that its items must be loaded
-    again.
-    """
-
-    name: str
-    model_version: str
-    dimension: int
-    bits: int
-    partition_count: int
-    generation: str
-    create_time: datetime
-    item_count: int | None = None
-    rerank: str = ""
-    repaired_shards: tuple[int, ...] | None = None
-
-    @property
-    def options(self) -> CollectionOptions:
-        """What makes the same collection again."""
-        options: Any = {name: getattr(self, name) for name in CollectionOptions.__annotations__}
-        return cast(CollectionOptions, options)
-
-
-@dataclass(frozen=True, slots=True)
-class Alias:
-    """A second name of a collection."""
-
-    name: str
-    collection: str
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The limits that a server enforces."""
-
-    max_message_bytes: int
-    max_image_bytes: int
-    max_k: int
-    max_upsert_items: int
-    max_multi_search: int
-    max_deadline_seconds: float
-    max_item_ids: int
-    max_page_size: int
-    max_images_per_query: int
-    max_filter_conditions: int
-    max_filter_values: int
-    max_filter_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class ServerInfo:
-    """What a server is; ``model_version`` is empty while its embedder cannot be reached."""
-
-    version: str
-    model_version: str
-    embedding_dimension: int
-    shards_total: int
-    limits: Limits

@@ -41,9 +41,11 @@ from lookalike.v1 import (
 )
 from lookalike.wire import vectors
 from lookalike.wire.channel import open_channel
+from lookalike.wire.filters import filter_of
 from lookalike.wire.status import status_of
 from tests.gateway.fake_embedder import DIMENSION, FakeEmbedder
 from tests.gateway.search_ports import SearchPort, open_ports
+from tests.hasher.oracle import passes
 
 
 @dataclass
@@ -162,10 +164,12 @@ class FakeShard:
         query: NDArray[np.float32],
         request: hasher_pb2.HasherServiceSearchRequest,
     ) -> list[search_pb2.Hit]:
+        filter = filter_of(request.filter, "filter")
         scored = [
             (float(np.float32(vectors.from_bytes(row.vector_f32_le, DIMENSION, "row")[0] @ query)), item_id)
             for item_id, row in rows.items()
             if item_id != request.exclude_item_id and (request.exact or item_id not in self.overlooked)
+            if passes(filter, row.stored.item.category.names, row.stored.item.attributes)
         ]
         hits: list[search_pb2.Hit] = []
         seen: set[str] = set()

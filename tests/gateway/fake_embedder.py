@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lookalike.errors import FailedPreconditionError, InvalidInputError, LookalikeError, Reason
+from lookalike.matching import MatchCalibration
 from lookalike.v1 import embedder_pb2, types_pb2
 from lookalike.wire import vectors
 from lookalike.wire.status import status_of
@@ -29,7 +30,15 @@ class FakeEmbedder:
 
     model_version: str = MODEL
     failure: LookalikeError | None = None
+    match_calibration: MatchCalibration | None = None
     calls: list[int] = field(default_factory=list)
+    categories: dict[tuple[str, ...], float] = field(
+        default_factory=lambda: {(f"meta-{rank}",): 0.4 - rank / 10 for rank in range(4)}
+    )
+    """Paths of the tree, by name, and what every photo is predicted to be; none for a model without."""
+    asked_for_paths: int = 0
+    vectors: dict[bytes, np.ndarray] = field(default_factory=dict)
+    """Photo → its vector, where it is not made of the bytes."""
 
     async def embed(
         self, request: embedder_pb2.EmbedRequest, *, timeout_seconds: float
@@ -49,16 +58,16 @@ class FakeEmbedder:
                 )
                 result.error.CopyFrom(status_of(bad))
                 continue
-            vector = image_vector(image.content)
+            vector = self.vectors.get(image.content, image_vector(image.content)).copy()
             if request.images[-1].content != b"opposite":
                 vector[0] += np.float32(1e-6 * len(self.calls))
             result.embedded.vector_f32_le = vectors.to_bytes(vector)
-            for rank in range(min(request.predictions_k, 4)):
-                result.embedded.predictions.add(
-                    category=types_pb2.CategoryPath(names=[f"meta-{rank}"]),
-                    level=types_pb2.CATEGORY_LEVEL_META,
-                    probability=0.4 - rank / 10,
-                )
+            if request.with_path_probabilities and self.categories:
+                posterior = np.array(list(self.categories.values()), np.float32)
+                result.embedded.path_probabilities_f32_le = vectors.to_bytes(posterior)
+        if request.with_paths:
+            self.asked_for_paths += 1
+            response.paths.extend(types_pb2.CategoryPath(names=path) for path in self.categories)
         return response
 
     async def classify(
@@ -69,4 +78,9 @@ class FakeEmbedder:
     async def get_model(self, *, timeout_seconds: float) -> embedder_pb2.GetModelResponse:
         if self.failure:
             raise self.failure
-        return embedder_pb2.GetModelResponse(model_version=self.model_version, embedding_dimension=DIMENSION)
+        calibration = self.match_calibration
+        return embedder_pb2.GetModelResponse(
+            model_version=self.model_version,
+            embedding_dimension=DIMENSION,
+            match_calibration=calibration and calibration.to_message(self.model_version),
+        )

@@ -58,7 +58,35 @@ BAD_SEARCHES = {
         search_request(filter=one_of(200, 1025)),
         "INVALID_ARGUMENT FIELD_OUT_OF_RANGE filter.all[0].in.values[0]",
     ),
-    "gate": (search_request(category_gate=3), "UNIMPLEMENTED NOT_SUPPORTED_YET category_gate"),
+    "gate of a vector": (
+        search_request(category_gate=3),
+        "INVALID_ARGUMENT CATEGORY_NOT_PREDICTED category_gate",
+    ),
+    "gate of no level": (search_request(category_gate=4), "INVALID_ARGUMENT FIELD_INVALID category_gate"),
+    "gate of no mode": (
+        search_request(category_gate=3, category_gate_mode=3),
+        "INVALID_ARGUMENT FIELD_INVALID category_gate_mode",
+    ),
+    "mode without a gate": (
+        search_request(category_gate_mode=1),
+        "INVALID_ARGUMENT FIELD_INVALID category_gate_mode",
+    ),
+    "mass without a gate": (
+        search_request(category_gate_mass=0.5),
+        "INVALID_ARGUMENT FIELD_INVALID category_gate_mass",
+    ),
+    "mass of a boost": (
+        search_request(category_gate=3, category_gate_mass=0.5),
+        "INVALID_ARGUMENT FIELD_INVALID category_gate_mass",
+    ),
+    "no mass": (
+        search_request(category_gate=3, category_gate_mode=2, category_gate_mass=0),
+        "INVALID_ARGUMENT FIELD_OUT_OF_RANGE category_gate_mass",
+    ),
+    "mass NaN": (
+        search_request(category_gate=3, category_gate_mode=2, category_gate_mass=math.nan),
+        "INVALID_ARGUMENT FIELD_OUT_OF_RANGE category_gate_mass",
+    ),
     "dimension": (
         search_request(query=vector_query([1.0] * 7)),
         "INVALID_ARGUMENT DIMENSION_MISMATCH query.embedding.values",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookalike import _native
+from lookalike.matching import MatchCalibration
 from lookalike.v1 import search_pb2, types_pb2
 
 # Few distinct scores and products, so that ties and shared products are the rule.
@@ -21,10 +22,17 @@ def _hit(score: float, item_id: str, product_id: str) -> search_pb2.Hit:
 
 
 def merge_hits(
-    answers: list[list[search_pb2.Hit]], k: int, *, group_by_product: bool, min_score: float
+    answers: list[list[search_pb2.Hit]],
+    k: int,
+    *,
+    group_by_product: bool,
+    min_score: float,
+    matching: tuple[float, float, float, float, float] | None = None,
 ) -> list[search_pb2.Hit]:
     hits = [hit.SerializeToString() for answer in answers for hit in answer]
-    merged = _native.merge_hits(hits, k=k, group_by_product=group_by_product, min_score=min_score)
+    merged = _native.merge_hits(
+        hits, k=k, group_by_product=group_by_product, min_score=min_score, matching=matching
+    )
     return list(search_pb2.SearchResponse.FromString(merged).hits)
 
 
@@ -39,6 +47,7 @@ def _naive(hits: list[search_pb2.Hit], k: int, group: bool) -> list[str]:
     return picked
 
 
+@settings(deadline=None)
 @given(rows=ROWS, k=st.integers(1, 12), group=st.booleans())
 def test_merge_of_shard_answers_is_the_search_over_their_union(
     rows: list[tuple[float, str, int]], k: int, group: bool
@@ -66,6 +75,7 @@ HITS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(
     answers=st.lists(st.lists(HITS, max_size=8), max_size=4),
     k=st.integers(1, 12),
@@ -130,3 +140,54 @@ def test_a_score_is_a_cosine_and_finds_its_hit_again(score: float) -> None:
 def test_bytes_that_are_no_hit_are_refused() -> None:
     with pytest.raises(ValueError, match="no hit"):
         _native.merge_hits([b"\x0a\xff"], k=1, group_by_product=True, min_score=-1)
+
+
+CALIBRATION = MatchCalibration(20.0, 0.3, 0.5, 0.2)
+
+
+@settings(deadline=None)
+@given(
+    answers=st.lists(st.lists(HITS, max_size=8), max_size=4),
+    k=st.integers(1, 40),
+    group=st.booleans(),
+    min_score=SCORES.map(lambda score: min(max(score, -1), 1)),
+)
+def test_probabilities_are_added_and_nothing_else(
+    answers: list[list[search_pb2.Hit]], k: int, group: bool, min_score: float
+) -> None:
+    for n, hit in enumerate(hit for hits in answers for hit in hits):
+        hit.item_id = f"i{n * 7 % 40:02}"
+    plain = merge_hits(answers, k, group_by_product=group, min_score=min_score)
+    merged = merge_hits(
+        answers, k, group_by_product=group, min_score=min_score, matching=(*CALIBRATION.coefficients, 0.0)
+    )
+    expected = _probabilities([hit for hits in answers for hit in hits])
+    assert [hit.match_probability for hit in merged] == pytest.approx(
+        [expected[hit.item_id] for hit in merged], abs=1e-6
+    )
+    for one in (*plain, *merged):
+        one.ClearField("match_probability")
+    assert merged == plain
+
+
+def _probabilities(hits: list[search_pb2.Hit]) -> dict[str, float]:
+    """By item: that of its product among all."""
+    ranked = sorted(hits, key=lambda hit: (-min(max(hit.score, -1), 1), hit.item_id))
+    best: dict[str, float] = {}
+    for hit in ranked:
+        best.setdefault(hit.product_id or f"item {hit.item_id}", min(max(hit.score, -1), 1))
+    of_products = CALIBRATION.probabilities(np.array([list(best.values())], np.float32))[0].tolist()
+    found = dict(zip(best, of_products, strict=True)) if best else {}
+    return {hit.item_id: found[hit.product_id or f"item {hit.item_id}"] for hit in hits}
+
+
+def test_hits_that_are_less_likely_are_left_out() -> None:
+    answers = [[_hit(0.9, "a", ""), _hit(0.85, "b", ""), _hit(0.2, "c", "")]]
+    everything = merge_hits(
+        answers, 9, group_by_product=True, min_score=-1, matching=(*CALIBRATION.coefficients, 0.0)
+    )
+    bound = everything[1].match_probability
+    likely = merge_hits(
+        answers, 9, group_by_product=True, min_score=-1, matching=(*CALIBRATION.coefficients, bound)
+    )
+    assert likely == everything[:2]

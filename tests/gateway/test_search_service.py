@@ -71,6 +71,7 @@ async def test_coverage_timing_and_model_are_filled_in(gateway: Gateway) -> None
     assert all(part > 0 for part in parts)
     assert sum(parts) <= timing.total_seconds
     assert [p.category.names[0] for p in response.predicted_categories] == ["meta-0", "meta-1", "meta-2"]
+    assert list(response.predicted_category.names) == ["meta-0"]
 
 
 async def test_several_photos_are_averaged(gateway: Gateway) -> None:

@@ -17,7 +17,9 @@ def bundle(tiny_bundle: Path) -> Path:
     return tiny_bundle
 
 
-def test_classify_gives_full_paths_best_first(stack: Stack, photo_cases: dict[str, PhotoCase]) -> None:
+def test_classify_gives_one_path_and_full_paths_by_level(
+    stack: Stack, photo_cases: dict[str, PhotoCase]
+) -> None:
     with stack.client() as client:
         result = client.classify(photo_cases["jpeg"].content, k=10)
     levels = {
@@ -26,9 +28,15 @@ def test_classify_gives_full_paths_best_first(stack: Stack, photo_cases: dict[st
     for depth, predictions in enumerate(levels.values(), start=1):
         assert predictions
         assert all(len(prediction.category) == depth for prediction in predictions)
-        chances = [prediction.probability for prediction in predictions]
-        assert chances == sorted(chances, reverse=True)
-        assert sum(chances) == pytest.approx(1.0, abs=1e-4)
+        on_path = result.category[:depth] if len(result.category) >= depth else None
+        assert on_path in (None, predictions[0].category)
+        rest = [prediction.probability for prediction in predictions[0 if on_path is None else 1 :]]
+        assert rest == sorted(rest, reverse=True)
+    chances = {prediction.category: prediction.probability for prediction in result.predictions}
+    for path, chance in chances.items():
+        below = [other for other in chances if other[:-1] == path]
+        assert not below or chance == pytest.approx(sum(chances[other] for other in below), abs=1e-4)
+    assert sum(chances[prediction.category] for prediction in levels["meta"]) == pytest.approx(1, abs=1e-4)
     assert {p.category for p in levels["leaf"]} >= {
         ("clothes", "sport", "running"),
         ("shoes", "sport", "running"),
@@ -41,3 +49,8 @@ def test_search_by_photo_predicts_categories(stack: Stack, photo_cases: dict[str
         result = client.search(image=photo_cases["jpeg"].content, collection="shop")
         assert not result.hits
         assert {prediction.level for prediction in result.predicted_categories} == {"meta", "level2", "leaf"}
+        assert result.predicted_category
+        for depth, level in enumerate(("meta", "level2", "leaf"), start=1):
+            first = next(one.category for one in result.predicted_categories if one.level == level)
+            if len(result.predicted_category) >= depth:
+                assert first == result.predicted_category[:depth]

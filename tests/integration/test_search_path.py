@@ -10,7 +10,7 @@ import pytest
 
 from lookalike.catalogue.catalog import Catalog
 from lookalike.client import Client, Item, Search, SearchResult
-from lookalike.errors import FailedPreconditionError, NotFoundError, NotSupportedError
+from lookalike.errors import FailedPreconditionError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,19 +154,3 @@ def test_later_calls_say_that_they_are_not_there_yet(stack: Stack) -> None:
             with pytest.raises(grpc.RpcError) as caught:
                 call()
             assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
-
-
-def test_options_of_later_versions_are_named(stack: Stack, client: Client) -> None:
-    import grpc
-
-    from lookalike.v1 import search_pb2, search_pb2_grpc
-    from lookalike.wire.status import error_from_rpc
-
-    request = search_pb2.SearchRequest(collection="shop", k=1, category_gate="CATEGORY_LEVEL_LEAF")
-    request.query.embedding.values.extend([1.0] * 1280)
-    with grpc.insecure_channel(stack.gateway.target) as channel:
-        with pytest.raises(grpc.RpcError) as caught:
-            search_pb2_grpc.SearchServiceStub(channel).Search(request)
-        error = error_from_rpc(caught.value)
-    assert isinstance(error, NotSupportedError)
-    assert error.field == "category_gate"

@@ -76,6 +76,8 @@ class Store:
     streams: int = 0
     lost_shards: list[int] = field(default_factory=list)
     """Those that have lost their data, until it is repaired."""
+    hits: dict[str, list[search_pb2.Hit]] = field(default_factory=dict)
+    """Item searched for → what is found, where that matters."""
 
     def __post_init__(self) -> None:
         self.collections["default"] = collection_pb2.Collection(
@@ -138,9 +140,12 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
             level=types_pb2.CATEGORY_LEVEL_META,
             probability=0.75,
         )
+        hits = [hit, search_pb2.Hit(product_id="p2", item_id="i2", score=-0.5)]
         return search_pb2.SearchResponse(
-            hits=[hit, search_pb2.Hit(product_id="p2", item_id="i2", score=-0.5)][: request.k],
+            hits=self.store.hits.get(request.query.item_id, hits)[: request.k],
             predicted_categories=[prediction],
+            predicted_category=prediction.category,
+            gated_categories=[prediction] if request.category_gate else [],
             coverage=types_pb2.Coverage(
                 shards_total=2, shards_answered=1, codes_scanned=10, codes_total=40, degraded_reason="shard 1"
             ),
@@ -164,7 +169,9 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
             level=types_pb2.CATEGORY_LEVEL_LEAF,
             probability=0.5,
         )
-        return search_pb2.ClassifyResponse(predictions=[prediction], model_version="m1")
+        return search_pb2.ClassifyResponse(
+            predictions=[prediction], model_version="m1", predicted_category=prediction.category
+        )
 
     async def GetServerInfo(self, request: Any, context: Any) -> search_pb2.GetServerInfoResponse:
         return search_pb2.GetServerInfoResponse(
@@ -285,9 +292,21 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     async def GetCollection(self, request: collection_pb2.GetCollectionRequest, context: Any) -> Any:
         if self.store.lost_shards:
             raise DataLossError("shard 1: its data is missing")
-        return collection_pb2.GetCollectionResponse(
-            collection=self.store.require(request.name), item_count=len(self.store.items)
-        )
+        found = self.store.require(request.name)
+        response = collection_pb2.GetCollectionResponse(collection=found, item_count=len(self.store.items))
+        if found.HasField("match_calibration"):
+            response.match_calibration.CopyFrom(found.match_calibration)
+        return response
+
+    async def SetMatchCalibration(
+        self, request: collection_pb2.SetMatchCalibrationRequest, context: Any
+    ) -> Any:
+        self.store.requests.append(request)
+        found = self.store.require(request.collection)
+        found.ClearField("match_calibration")
+        if request.HasField("match_calibration"):
+            found.match_calibration.CopyFrom(request.match_calibration)
+        return collection_pb2.SetMatchCalibrationResponse(collection=found)
 
     async def ListCollections(self, request: Any, context: Any) -> Any:
         return collection_pb2.ListCollectionsResponse(collections=self.store.collections.values())

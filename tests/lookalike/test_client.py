@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -15,8 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lookalike.client import AsyncClient, Client, Equals, Filter, Item, Region, Search, code_of
-from lookalike.client.health import wait_until_serving
+from lookalike.client import (
+    AsyncClient,
+    CategoryGate,
+    Client,
+    Equals,
+    Filter,
+    Item,
+    Region,
+    Search,
+    code_of,
+)
 from lookalike.client.types import SearchFields
 from lookalike.errors import (
     AbortedError,
@@ -28,7 +36,7 @@ from lookalike.errors import (
     Reason,
     UnavailableError,
 )
-from lookalike.v1 import catalog_pb2, types_pb2
+from lookalike.v1 import catalog_pb2, search_pb2, types_pb2
 from tests.lookalike.conftest import serving
 from tests.lookalike.ipv6 import needs_ipv6
 
@@ -114,6 +122,7 @@ async def test_search_carries_every_option_and_reads_every_field(face: Face, sto
     assert (hit.match_probability, other.match_probability) == (0.25, None)
     (prediction,) = result.predicted_categories
     assert (prediction.category, prediction.level, prediction.probability) == (("Home",), "meta", 0.75)
+    assert result.predicted_category == ("Home",)
     assert not result.coverage.complete
     assert result.coverage.scanned_fraction == 0.25
     assert (result.timing.total_seconds, result.timing.merge_seconds) == (0.5, 0.125)
@@ -129,6 +138,23 @@ async def test_search_carries_a_filter_and_the_effort(face: Face, store: Any) ->
     assert excluding.WhichOneof("breadth") == "effort"
     assert excluding.effort == 0.5
     assert list(plain.filter.all) == list(excluding.filter.none)
+
+
+async def test_search_carries_what_it_asks_of_categories(face: Face, store: Any) -> None:
+    narrow = CategoryGate("level2", mode="narrow", mass=0.5)
+    answer = await face.call("search", item_id="a", category_gate=narrow, category_vote=True)
+    assert [(one.category, one.level) for one in answer.gated_categories] == [(("Home",), "meta")]
+    await face.call("search", item_id="a", category_gate="leaf")
+    narrowing, boosting = store.requests
+    assert narrowing.category_vote
+    assert narrowing.category_gate == types_pb2.CATEGORY_LEVEL_LEVEL2
+    assert narrowing.category_gate_mode == search_pb2.CATEGORY_GATE_MODE_NARROW
+    assert narrowing.category_gate_mass == 0.5
+    assert (boosting.category_gate, boosting.category_vote) == (types_pb2.CATEGORY_LEVEL_LEAF, False)
+    assert boosting.category_gate_mode == search_pb2.CATEGORY_GATE_MODE_BOOST
+    assert not boosting.HasField("category_gate_mass")
+    await face.call("classify", b"jpeg", collection="shop")
+    assert store.requests[-1].collection == "shop"
 
 
 async def test_search_leaves_unset_options_to_the_server(face: Face, store: Any) -> None:
@@ -271,40 +297,6 @@ async def test_an_ipv6_address_needs_no_brackets(store: Any) -> None:
             assert (await Face(client).call("server_info")).version == "0.1.0"
 
 
-@pytest.mark.parametrize("variable", ["grpc_proxy", "https_proxy", "http_proxy"])
-async def test_a_proxy_is_not_used_on_this_machine(
-    target: str, variable: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    for address in (target, target.replace("127.0.0.1", "localhost")):
-        with Client(address) as client:
-            assert await asyncio.to_thread(client.count) == 0
-        async with AsyncClient(address) as other:
-            assert await other.count() == 0
-    await asyncio.to_thread(wait_until_serving, target, timeout_seconds=10.0)
-
-
-@pytest.mark.parametrize("variable", ["grpc_proxy", "https_proxy", "http_proxy"])
-async def test_a_proxy_that_leads_nowhere_is_named(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.setenv(variable, "http://someone:secret@127.0.0.1:9")
-    async with AsyncClient("192.0.2.1:7700", timeout_seconds=5.0) as client:
-        with pytest.raises(UnavailableError, match=f"the environment variable {variable} names") as caught:
-            await client.count()
-    assert caught.value.reason == Reason.GATEWAY_UNREACHABLE
-    assert "secret" not in caught.value.message
-
-
-async def test_a_proxy_that_never_answers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("no_proxy", raising=False)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        async with AsyncClient("192.0.2.1:7700", timeout_seconds=1.0) as client:
-            with pytest.raises((DeadlineError, UnavailableError), match="variable http_proxy names"):
-                await client.count()
-
-
 async def test_multi_search_gives_each_its_own_outcome(face: Face) -> None:
     good, bad = await face.call("multi_search", [Search(image=b"a", k=1), Search(image=b"b", k=0)])
     assert [hit.item_id for hit in good.hits] == ["i1"]
@@ -314,6 +306,7 @@ async def test_multi_search_gives_each_its_own_outcome(face: Face) -> None:
 
 async def test_classify_and_server_info(face: Face, store: Any) -> None:
     answer = await face.call("classify", b"jpeg", k=3, region=(0, 0, 1, 0.5))
+    assert answer.category == ("Home", "Lamps", "Desk")
     assert answer.predictions[0].category == ("Home", "Lamps", "Desk")
     assert answer.predictions[0].level == "leaf"
     assert store.requests[0].k == 3

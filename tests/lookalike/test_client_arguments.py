@@ -14,7 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lookalike.client import AsyncClient, Client, Equals, In, InCategory, Item, Search, calls, checks
+from lookalike.client import (
+    AsyncClient,
+    CategoryGate,
+    Client,
+    Equals,
+    In,
+    InCategory,
+    Item,
+    Search,
+    calls,
+    checks,
+)
 from lookalike.client.health import wait_until_serving
 from lookalike.client.ingest import IngestPlan
 from lookalike.errors import InvalidInputError, Reason
@@ -65,9 +76,15 @@ SEARCHES: dict[str, list[Any]] = {
     "effort": NOT_A_NUMBER,
     "filter": ["colour=blue", {"colour": "blue"}, [Equals("colour", "blue")]],
     "min_score": NOT_A_NUMBER,
+    "min_match_probability": NOT_A_NUMBER,
     "min_coverage": NOT_A_NUMBER,
     "min_log_position": NOT_TEXT,
     "region": NOT_A_REGION,
+    "category_vote": [1, "yes", None],
+    "category_gate": [
+        *(5, "shelf", ("leaf",), NOT_UNICODE, CategoryGate("shelf"), CategoryGate("leaf", mode="hide")),
+        *(CategoryGate("leaf", mass=mass) for mass in ("0.9", True)),
+    ],
 }
 ITEMS: dict[str, list[Any]] = {
     "item_id": [*NOT_TEXT, None],
@@ -157,6 +174,7 @@ def test_a_number_as_an_attribute_is_refused_with_what_to_write() -> None:
         lambda: calls.create_collection("a", {}, repair=1),
         lambda: calls.list_page("default", 1.5, "", False),
         lambda: calls.classify(b"a", "5", None),
+        lambda: calls.classify(b"a", 5, None, 7),
         lambda: Client(NOT_UNICODE),
         lambda: Client("localhost"),
         lambda: Client("http://localhost:7700"),

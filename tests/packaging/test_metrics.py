@@ -38,6 +38,7 @@ FROM_THE_FIRST_EVENT = {
     "lookalike_gateway_recall_probed_queries",
     "lookalike_gateway_recall_ratio",
     "lookalike_gateway_recall_wanted_hits",
+    "lookalike_gateway_top_match_ratio",
     "lookalike_embedder_model_info",
     # Nobody knows what they are before the first check, which comes at once.
     "lookalike_gateway_dependency_up",

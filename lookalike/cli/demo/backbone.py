@@ -36,7 +36,7 @@ def plain_backbone_figures(
     threads = available_cpus()
     bundle = export_default_bundle(bundle_folder)
     extractor = FeatureExtractor(bundle, OnnxEncoder(bundle, threads), cache, threads)
-    features = extractor.extract([item.image_path for item in rows.values()], 0, 0, update)
+    features = extractor.extract([item.image_path for item in rows.values()], 0, "mild", 0, update)
     vectors = {item_id: features.values[0, row] for row, item_id in enumerate(rows) if features.readable[row]}
     measured = means(retrieval_measures(rank_items(asked, [item.item_id for item in index], vectors)))
     return {name: measured[name] for name in ("mar@10", "mar@10_capped", "recall@1")}

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lookalike_serve::fanout::{
-    Failure, Fanout, Found, Kind, Layout, Running, Search, Wanted, headers_of, merge,
+    Calibration, Failure, Fanout, Found, Kind, Layout, Matching, Running, Search, Wanted, headers_of, merge,
 };
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -21,8 +21,10 @@ use crate::bell::Bell;
 type Pairs = Vec<(String, String)>;
 /// `(kind, encoded google.rpc.Status)`.
 type FailureTuple<'py> = (&'static str, Bound<'py, PyBytes>);
-/// `(encoded hits, hits, best score, codes scanned)`.
-type ResultTuple<'py> = (Bound<'py, PyBytes>, usize, Option<f32>, u64);
+/// `(slope, threshold, weight of the density, mean density, lowest probability)`.
+type MatchingTuple = (f64, f64, f64, f64, f32);
+/// `(encoded hits, hits, best score, probability of the best, codes scanned)`.
+type ResultTuple<'py> = (Bound<'py, PyBytes>, usize, Option<f32>, Option<f32>, u64);
 /// `(number, results of the vectors, shards that answered, failures, caller's mistake, codes in all, seconds of the
 /// stages, seconds of the shards, seconds of merging)`.
 type FoundTuple<'py> = (
@@ -95,8 +97,8 @@ impl NativeFanout {
     }
 
     #[pyo3(signature = (
-        request, *, vectors, k, group_by_product, min_score, needed, timeout_seconds, enough, headers, shard_headers,
-        aside,
+        request, *, vectors, k, group_by_product, min_score, matching, needed, timeout_seconds, enough, headers,
+        shard_headers, aside,
     ))]
     #[allow(clippy::too_many_arguments)]
     fn search(
@@ -106,6 +108,7 @@ impl NativeFanout {
         k: usize,
         group_by_product: bool,
         min_score: f32,
+        matching: Option<MatchingTuple>,
         needed: HashMap<usize, Vec<u8>>,
         timeout_seconds: f64,
         enough: f64,
@@ -118,7 +121,7 @@ impl NativeFanout {
         let search = Search {
             request: request.to_vec().into(),
             vectors,
-            wanted: Wanted { k, group_by_product, min_score },
+            wanted: Wanted { k, group_by_product, min_score, matching: matching.map(matching_of) },
             needed: needed.into_iter().map(|(shard, rest)| (shard, rest.into())).collect(),
             timeout,
             enough,
@@ -147,10 +150,10 @@ impl NativeFanout {
 }
 
 fn found_tuple(py: Python<'_>, number: u64, found: Found) -> FoundTuple<'_> {
-    let results = found
-        .results
-        .into_iter()
-        .map(|(merged, scanned)| (PyBytes::new(py, &merged.hits), merged.count, merged.best_score, scanned));
+    let results = found.results.into_iter().map(|(merged, scanned)| {
+        let hits = PyBytes::new(py, &merged.hits);
+        (hits, merged.count, merged.best_score, merged.best_match, scanned)
+    });
     let failures = found.failures.iter().map(|(shard, failure)| (*shard, failure_tuple(py, failure)));
     let timing = found.timing;
     (
@@ -180,17 +183,22 @@ fn failure_tuple<'py>(py: Python<'py>, failure: &Failure) -> FailureTuple<'py> {
     (kind, PyBytes::new(py, &failure.details))
 }
 
+fn matching_of((slope, threshold, density_weight, density, min_probability): MatchingTuple) -> Matching {
+    Matching { calibration: Calibration { slope, threshold, density_weight, density }, min_probability }
+}
+
 /// The best of encoded hits, as a fan-out has them.
 #[pyfunction]
-#[pyo3(signature = (hits, *, k, group_by_product, min_score))]
+#[pyo3(signature = (hits, *, k, group_by_product, min_score, matching=None))]
 pub fn merge_hits<'py>(
     py: Python<'py>,
     hits: Vec<PyBackedBytes>,
     k: usize,
     group_by_product: bool,
     min_score: f32,
+    matching: Option<MatchingTuple>,
 ) -> PyResult<Bound<'py, PyBytes>> {
-    let wanted = Wanted { k, group_by_product, min_score };
+    let wanted = Wanted { k, group_by_product, min_score, matching: matching.map(matching_of) };
     let hits = hits.iter().map(|hit| hit.to_vec().into());
     let merged = merge(hits, wanted).map_err(|error| PyValueError::new_err(format!("no hit: {error}")))?;
     Ok(PyBytes::new(py, &merged.hits))

@@ -37,7 +37,7 @@ const HITS: usize = 10;
 const ROUNDS: usize = 5;
 const SEARCHES: usize = 2_000;
 const SHARD: &str = "shard";
-const WANTED: Wanted = Wanted { k: HITS, group_by_product: true, min_score: -1.0 };
+const WANTED: Wanted = Wanted { k: HITS, group_by_product: true, min_score: -1.0, matching: None };
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, PartialEq, Message)]

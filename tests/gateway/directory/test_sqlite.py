@@ -26,10 +26,12 @@ from lookalike.errors import (
     Reason,
     UnavailableError,
 )
+from lookalike.matching import MatchCalibration
 
 SPEC = Spec("m", 4, 64, 8, Rerank.INT8)
 FILE = "collections.sqlite"
-SCHEMA_1 = Path(__file__).parent / "data" / "collections-1.sqlite"
+SCHEMA_1, SCHEMA_2 = (Path(__file__).parent / "data" / f"collections-{schema}.sqlite" for schema in (1, 2))
+CALIBRATION = MatchCalibration(20.0, 0.4, 0.5, 0.2, fitted_searches=90)
 
 
 @pytest.fixture
@@ -127,16 +129,61 @@ async def test_a_migrated_file_takes_writes(old_folder: Path) -> None:
     again.close()
 
 
+async def test_a_file_of_the_second_schema_is_migrated(tmp_path: Path) -> None:
+    """It is that of commit 2b9a75f."""
+    shutil.copy(SCHEMA_2, tmp_path / FILE)
+    before = SqliteDirectory(tmp_path)
+    (shop,) = before.collections()
+    assert (shop.name, shop.generation, shop.spec, shop.match_calibration) == (
+        "shop",
+        "shop.2c6d1f66fd3a1a1cb0a5",
+        SPEC,
+        None,
+    )
+    assert (before.installation_id, before.aliases()) == ("0123456789abcdef" * 2, [("live", "shop")])
+    await before.set_match_calibration(shop, CALIBRATION)
+    before.close()
+    after = SqliteDirectory(tmp_path)
+    assert after.resolve("live").match_calibration == CALIBRATION
+    after.close()
+
+
+async def test_a_calibration_survives_a_restart_and_goes_with_its_collection(tmp_path: Path) -> None:
+    first = SqliteDirectory(tmp_path)
+    await _make(first)
+    changed = await first.set_match_calibration(first.resolve("shop"), CALIBRATION)
+    assert first.resolve("shop") == changed
+    first.close()
+    second = SqliteDirectory(tmp_path)
+    shop = second.resolve("shop")
+    assert (shop, shop.match_calibration) == (changed, CALIBRATION)
+    await second.set_match_calibration(shop, None)
+    second.close()
+    third = SqliteDirectory(tmp_path)
+    assert third.resolve("shop").match_calibration is None
+    await third.set_match_calibration(shop, CALIBRATION)
+    await third.begin_delete("shop")
+    with pytest.raises(NotFoundError):
+        await third.set_match_calibration(shop, CALIBRATION)
+    await third.finish_delete("shop")
+    await _make(third)
+    with pytest.raises(FailedPreconditionError) as caught:
+        await third.set_match_calibration(shop, CALIBRATION)
+    assert caught.value.reason is Reason.GENERATION_MOVED
+    assert third.resolve("shop").match_calibration is None
+    third.close()
+
+
 async def test_a_newer_schema_is_refused_by_name_and_left_alone(tmp_path: Path) -> None:
     SqliteDirectory(tmp_path).close()
     with apsw.Connection(str(tmp_path / FILE)) as db:
-        db.pragma("user_version", 3)
+        db.pragma("user_version", 4)
     db.close()
-    with pytest.raises(InvalidInputError, match="schema 3, which a newer version") as caught:
+    with pytest.raises(InvalidInputError, match="schema 4, which a newer version") as caught:
         SqliteDirectory(tmp_path)
     assert caught.value.reason is Reason.CONFIG_INVALID
     db = apsw.Connection(str(tmp_path / FILE))
-    assert db.pragma("user_version") == 3
+    assert db.pragma("user_version") == 4
     db.close()
 
 

@@ -19,6 +19,7 @@ from gateway.fanout import Shards
 from gateway.limit import FixedLimit
 from gateway.log.base import Appended, Write, WriteLog
 from gateway.log.direct import DirectLog
+from gateway.matching import Calibrations
 from gateway.metrics import GatewayMetrics
 from gateway.native_fanout import Searcher
 from gateway.search import SearchPipeline
@@ -148,10 +149,10 @@ async def make_bench(
         log, metrics = make_log(shards), GatewayMetrics(Metrics())
         slots = Admission("writes", FixedLimit(4), 4, metrics)
         writer = Writer(directory, embedder, log, slots, MemoryWatch(Metrics()), metrics)
-        unwatched: Any = SimpleNamespace(answered=lambda asked, best_score: None)
+        unwatched: Any = SimpleNamespace(answered=lambda asked, best_score, best_match: None)
         searches = SearchAdmission(GatewaySettings(data_folder=Path()), metrics)
         pipeline = SearchPipeline(
-            directory, embedder, searcher, shards, log, searches, metrics, unwatched, 9.0
+            directory, embedder, searcher, shards, log, Calibrations(), searches, metrics, unwatched, 9.0
         )
         return Bench(writer, pipeline, fakes)
 

@@ -10,7 +10,8 @@ import pytest
 from gateway.quality.bounds import NONE, OTHER, Labels
 from gateway.quality.intervals import wilson
 from gateway.quality.profiles import MEMORY, CatalogueProfile, QueryProfile, cosine, divergence, spread
-from lookalike.v1 import hasher_pb2, types_pb2
+from lookalike.categories.belief import Prediction
+from lookalike.v1 import hasher_pb2
 from lookalike.wire.vectors import to_bytes
 
 
@@ -20,21 +21,9 @@ def unit(seed: int, around: float = 0.0, dimension: int = 16) -> np.ndarray:
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
-def predicted(**shares: float) -> list[types_pb2.CategoryPrediction]:
-    meta = [
-        types_pb2.CategoryPrediction(
-            category=types_pb2.CategoryPath(names=[name]),
-            level=types_pb2.CATEGORY_LEVEL_META,
-            probability=share,
-        )
-        for name, share in shares.items()
-    ]
-    leaf = types_pb2.CategoryPrediction(
-        category=types_pb2.CategoryPath(names=["a", "b", "c"]),
-        level=types_pb2.CATEGORY_LEVEL_LEAF,
-        probability=1,
-    )
-    return [*meta, leaf]
+def predicted(**shares: float) -> list[Prediction]:
+    meta = [Prediction((name,), share) for name, share in shares.items()]
+    return [*meta, Prediction(("a", "b", "c"), 1.0)]
 
 
 def part(count: int, mean: np.ndarray, **metas: int) -> hasher_pb2.GenerationInfo:

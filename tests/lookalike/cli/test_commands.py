@@ -77,6 +77,20 @@ def test_search_takes_filters(cli: Cli, photo: Path, store: Any) -> None:
     assert request.effort == 0.25
 
 
+def test_search_takes_a_gate(cli: Cli, photo: Path, store: Any) -> None:
+    options = ("--category-vote", "--category-gate", "leaf", "--gate-mode", "narrow", "--gate-mass", 0.9)
+    outcome = cli("search", "--image", photo, *options)
+    assert outcome.code == 0
+    assert "looked by category: Home" in outcome.err
+    (request,) = store.requests
+    assert (request.category_vote, request.category_gate, request.category_gate_mode) == (True, 3, 2)
+    assert request.category_gate_mass == pytest.approx(0.9)
+    assert cli("search", "--image", photo, "--category-gate", "meta").code == 0
+    assert (store.requests[-1].category_gate, store.requests[-1].category_gate_mode) == (1, 1)
+    for alone in (("--gate-mode", "narrow"), ("--gate-mass", 0.5)):
+        assert cli("search", "--image", photo, *alone).code == 2
+
+
 @pytest.mark.parametrize("form", ["npy", "json"])
 def test_search_by_a_vector_file(cli: Cli, store: Any, tmp_path: Path, form: str) -> None:
     file = tmp_path / f"vector.{form}"

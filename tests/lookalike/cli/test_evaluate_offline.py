@@ -18,6 +18,7 @@ from embedder.evaluation.retrieval import Options
 from embedder.preprocess import preprocess
 from lookalike.catalogue.catalog import Catalog, CatalogItem, read_catalog, write_catalog
 from lookalike.catalogue.questions import Question
+from lookalike.categories.tree import PathTree
 from lookalike.cli.app import run
 from lookalike.errors import InvalidInputError
 
@@ -28,7 +29,7 @@ FIGURES = {
     *("queries", "queries_without_answer", "index", *RETRIEVAL),
     *(f"exact_{name}" for name in RETRIEVAL if name != "mar@1"),
     *("accuracy", "violation_rate", "lca_height", "mistakes", "unknown_categories", "val"),
-    *("options", "bad_photos", "model_version"),
+    *("match", "options", "bad_photos", "model_version", "with_vote"),
 }
 
 
@@ -93,13 +94,19 @@ def test_figures_are_those_of_a_naive_search(shop: Path, tiny_bundle: Path, tmp_
         first.append(best in truth)
         recall_1.append((best in truth) / len(truth))
         if len(query.categories) == 3:
-            guess = bundle.taxonomy.paths[2][int(vectors[query.item_id].probabilities[2].argmax())]
+            tree = PathTree(bundle.taxonomy.paths)
+            guess = tree.ends[int(tree.posterior(vectors[query.item_id].probabilities).argmax())]
             leaf.append(guess == query.categories)
     assert found["queries"] == 2 * PRODUCTS
     assert found["recall@1"] == found["exact_recall@1"] == pytest.approx(np.mean(first))
     assert 0.2 < found["recall@1"] < 1
     assert found["mar@1"] == pytest.approx(np.mean(recall_1))
     assert found["accuracy"]["leaf"]["micro"] == pytest.approx(np.mean(leaf))
+    assert found["violation_rate"] == found["val"]["violation_rate"] == 0
+    by_vote = found["with_vote"], found["val"]["with_vote"]
+    assert [figures["violation_rate"] for figures in by_vote] == [0, 0]
+    # Only neighbours know the category of the fourth product.
+    assert by_vote[0]["accuracy"]["level2"]["micro"] > found["accuracy"]["level2"]["micro"]
     assert found["options"].keys() == {"plain"}
     assert found["model_version"] == bundle.model_version
     assert found["bad_photos"] == {}

@@ -20,7 +20,7 @@ FIGURES = {
     "queries",
     *("mar@1", "mar@10", "mar@10_capped", "recall@1"),
     *("exact_mar@10", "exact_mar@10_capped", "exact_recall@1"),
-    *("accuracy", "violation_rate", "lca_height", "mistakes", "latency_ms", "model_version"),
+    *("accuracy", "violation_rate", "lca_height", "mistakes", "match", "latency_ms", "model_version"),
     *("codes_scanned_fraction", "throughput_qps"),
 }
 

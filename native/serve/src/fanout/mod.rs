@@ -6,6 +6,7 @@
 mod breaker;
 mod channel;
 mod failure;
+mod matching;
 mod merge;
 mod patience;
 mod replica;
@@ -27,7 +28,8 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 pub use failure::{Failure, Kind};
-pub use merge::{Merged, Wanted, merge};
+pub use matching::Calibration;
+pub use merge::{Matching, Merged, Wanted, merge};
 pub use replica::answer_of;
 pub use search::{Found, Search};
 

@@ -78,7 +78,7 @@ fn all() -> Search {
     Search {
         request: HasherServiceSearchRequest { k: 10, ..Default::default() }.encode_to_vec().into(),
         vectors: 1,
-        wanted: Wanted { k: 10, group_by_product: true, min_score: -1.0 },
+        wanted: Wanted { k: 10, group_by_product: true, min_score: -1.0, matching: None },
         needed: HashMap::new(),
         timeout: LONG,
         enough: 1.0,
