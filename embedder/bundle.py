@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
 
 from embedder.golden import GoldenImages
 from embedder.model.taxonomy import Taxonomy
@@ -26,6 +26,7 @@ from embedder.preprocess import PreprocessParams
 from lookalike.catalogue.catalog import LEVELS
 from lookalike.errors import InvalidInputError, Reason
 from lookalike.files.disk import replace_folder, writing
+from lookalike.matching import MatchCalibration
 
 SCHEMA = 1
 MANIFEST_NAME = "bundle.json"
@@ -48,6 +49,8 @@ class BundleManifest(BaseModel):
         provenance: How the model came about: catalogue, settings, seed, library versions.
         metrics: Figures measured when it was made.
         golden_sha256: SHA-256 of ``golden.npz``; empty if the bundle has none.
+        match_calibration: Makes probabilities of this model's scores; None if it was not calibrated, as are
+            bundles made before calibrations existed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -61,6 +64,11 @@ class BundleManifest(BaseModel):
     provenance: dict[str, Any]
     metrics: dict[str, float]
     golden_sha256: str = ""
+    match_calibration: MatchCalibration | None = None
+
+    @field_serializer("preprocess")
+    def _as_stored(self, params: PreprocessParams) -> dict[str, Any]:
+        return params.stored()
 
     @model_validator(mode="after")
     def _check_preprocess(self) -> BundleManifest:
@@ -69,9 +77,14 @@ class BundleManifest(BaseModel):
             raise ValueError("preprocess_hash does not belong to the preprocessing parameters")
         return self
 
+    def content(self) -> dict[str, Any]:
+        """Returns what is written to the file; without the calibration if there is none."""
+        absent = set() if self.match_calibration else {"match_calibration"}
+        return self.model_dump(mode="json", by_alias=True, exclude=absent)
+
     def version(self) -> str:
         """Returns the content hash that names this model."""
-        identity = self.model_dump(mode="json", by_alias=True, exclude={"golden_sha256"})
+        identity = {name: value for name, value in self.content().items() if name != "golden_sha256"}
         content = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()[:_VERSION_HEX_DIGITS]
 
@@ -102,6 +115,11 @@ class Bundle(BaseModel):
             InvalidInputError: The file is damaged (``BUNDLE_INVALID``).
         """
         return GoldenImages.load(self.path / GOLDEN_NAME) if self.manifest.golden_sha256 else None
+
+    @property
+    def match_calibration(self) -> MatchCalibration | None:
+        """Makes probabilities of this model's scores; None if it was not calibrated."""
+        return self.manifest.match_calibration
 
     @property
     def taxonomy(self) -> Taxonomy:
@@ -171,6 +189,7 @@ def write_bundle(
     provenance: dict[str, Any],
     metrics: dict[str, float],
     golden: GoldenImages | None = None,
+    match_calibration: MatchCalibration | None = None,
 ) -> Bundle:
     """Writes a model bundle so that ``out`` is at any time either the old one, absent or the new one.
 
@@ -183,6 +202,7 @@ def write_bundle(
         provenance: How the model came about; JSON values only, nothing that changes between equal runs.
         metrics: Figures measured when it was made.
         golden: Photos with this network's embeddings.
+        match_calibration: Makes probabilities of its scores.
 
     Raises:
         InvalidInputError: ``out`` is a file or a folder that holds something else.
@@ -201,10 +221,11 @@ def write_bundle(
             provenance=provenance,
             metrics=metrics,
             golden_sha256=sha256_of(fresh / GOLDEN_NAME) if golden is not None else "",
+            match_calibration=match_calibration,
         )
         # Reading it back in makes the version that of the JSON's values, not of their Python originals.
         manifest = BundleManifest.model_validate_json(manifest.model_dump_json(by_alias=True))
-        content = {"model_version": manifest.version(), **manifest.model_dump(mode="json", by_alias=True)}
+        content = {"model_version": manifest.version(), **manifest.content()}
         (fresh / MANIFEST_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return load_bundle(out)
 

@@ -29,11 +29,14 @@ from embedder.model.taxonomy import Taxonomy
 from embedder.preprocess import PreprocessParams
 from lookalike.catalogue.catalog import LEVELS
 from lookalike.errors import InvalidInputError
+from lookalike.matching import MatchCalibration
 
 MAX_COSINE_DISTANCE = 1e-4
 MAX_PROBABILITY_DIFFERENCE = 1e-3
 
 _PARITY_BATCHES = (1, 5)
+_OF_OTHERS = ("quantised_from", "mirror", "pooling")
+"""What a bundle says of itself that is not the default model's, though weights and preprocessing are."""
 
 
 def export_bundle(
@@ -45,6 +48,7 @@ def export_bundle(
     preprocess: PreprocessParams,
     provenance: dict[str, Any],
     metrics: dict[str, float],
+    match_calibration: MatchCalibration | None = None,
 ) -> Bundle:
     """Converts a network to ONNX, compares the two, and writes the bundle.
 
@@ -56,6 +60,7 @@ def export_bundle(
         preprocess: How pictures must be prepared.
         provenance: How the model came about; the library versions are added.
         metrics: Figures to store with it.
+        match_calibration: Makes probabilities of its scores.
 
     Raises:
         InvalidInputError: ``out`` holds something other than a bundle.
@@ -74,6 +79,7 @@ def export_bundle(
             preprocess=preprocess,
             provenance={**provenance, "versions": _versions()},
             metrics=metrics,
+            match_calibration=match_calibration,
         )
         trial = write(Path(scratch) / "bundle")
         check_parity(network, trial)
@@ -120,7 +126,7 @@ def export_backbone_bundle(spec: BackboneSpec, out: Path) -> Bundle:
 def export_backbone(backbone: Backbone, spec: BackboneSpec, out: Path) -> Bundle:
     """Writes a loaded backbone as :func:`export_backbone_bundle` does."""
     return export_bundle(
-        EmbeddingNetwork(backbone.module),
+        EmbeddingNetwork(backbone.module, mirror=backbone.mirror),
         out,
         dim=backbone.dim,
         taxonomy=Taxonomy(),
@@ -129,6 +135,7 @@ def export_backbone(backbone: Backbone, spec: BackboneSpec, out: Path) -> Bundle
             "kind": "backbone",
             "architecture": spec.architecture,
             "weights_sha256": backbone.weights_sha256,
+            **spec.choices(),
         },
         metrics={},
     )
@@ -151,7 +158,7 @@ def export_default_bundle(out: Path) -> Bundle:
         return export_backbone(backbone, spec, out)
     made_of = present.manifest.provenance
     # A trained model has these weights in it too, and an int8 copy says all that its original says.
-    same_kind = made_of.get("kind") == "backbone" and "quantised_from" not in made_of
+    same_kind = made_of.get("kind") == "backbone" and made_of.keys().isdisjoint(_OF_OTHERS)
     same_weights = made_of.get("weights_sha256") == backbone.weights_sha256
     same_input = present.preprocess == backbone.preprocess
     if same_kind and same_weights and same_input and present.manifest.golden_sha256:

@@ -28,6 +28,8 @@ from embedder.encoder import AsyncEncoder
 from embedder.golden import mismatch
 from embedder.metrics import EmbedderMetrics
 from embedder.preprocess import preprocess
+from lookalike.categories.belief import Belief
+from lookalike.categories.tree import PathTree
 from lookalike.errors import (
     FailedPreconditionError,
     InvalidInputError,
@@ -52,25 +54,16 @@ class Photo:
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
-    """A predicted category: its full path from the root (1 to 3 names) and its probability in 0..1."""
-
-    path: tuple[str, ...]
-    probability: float
-
-
-@dataclass(frozen=True, slots=True)
 class EmbeddedPhoto:
     """One photo's result.
 
     Attributes:
         vector: ``(D,)`` float32, unit norm.
-        predictions: The most probable categories of each level, levels from the root down, each level
-            in falling probability.
+        belief: How probable its categories are; None for a model without categories, or if not asked for.
     """
 
     vector: npt.NDArray[np.float32]
-    predictions: tuple[Prediction, ...]
+    belief: Belief | None
 
 
 @dataclass(slots=True)
@@ -146,6 +139,7 @@ class EmbedPipeline:
         pixels: PixelBudget = PROCESS_BUDGET,
     ) -> None:
         self.bundle = bundle
+        self.tree = PathTree(bundle.taxonomy.paths)
         self._encoder = encoder
         decoders = preprocess_workers or available_cpus()
         self._max_batch = max_batch
@@ -233,14 +227,13 @@ class EmbedPipeline:
         return (await self._encoder.encode(np.stack(pictures), CHECK_SECONDS)).embedding
 
     async def embed(
-        self, photos: Sequence[Photo], predictions_k: int = 0, timeout_seconds: float | None = None
+        self, photos: Sequence[Photo], *, classify: bool = False, timeout_seconds: float | None = None
     ) -> EmbedResults:
         """Embeds the photos of one call. Cancelling it removes its photos from the queue.
 
         Args:
             photos: One or more photos.
-            predictions_k: Categories to predict per level and photo; a model without categories
-                predicts none.
+            classify: Whether their categories are wanted, too.
             timeout_seconds: When the caller gives up; None: never.
 
         Raises:
@@ -257,7 +250,7 @@ class EmbedPipeline:
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(wanted):
-                        group.create_task(self._work_off(todo, predictions_k, deadline, outcomes, times))
+                        group.create_task(self._work_off(todo, classify, deadline, outcomes, times))
             except ExceptionGroup as failures:
                 raise failures.exceptions[0] from None
         return EmbedResults([outcomes[i] for i in range(len(photos))], times)
@@ -271,18 +264,18 @@ class EmbedPipeline:
     async def _work_off(
         self,
         todo: Iterator[tuple[int, Photo]],
-        predictions_k: int,
+        classify: bool,
         deadline: float,
         outcomes: dict[int, EmbeddedPhoto | InvalidInputError],
         times: StageTimes,
     ) -> None:
         """Embeds photos until none of the call is left; several of these share ``todo``."""
         for i, photo in todo:
-            outcomes[i] = outcome = await self._embed_one(photo, predictions_k, deadline, times)
+            outcomes[i] = outcome = await self._embed_one(photo, classify, deadline, times)
             self._metrics.embedded(ok=not isinstance(outcome, InvalidInputError))
 
     async def _embed_one(
-        self, photo: Photo, predictions_k: int, deadline: float, times: StageTimes
+        self, photo: Photo, classify: bool, deadline: float, times: StageTimes
     ) -> EmbeddedPhoto | InvalidInputError:
         arrived = time.monotonic()
         try:
@@ -304,7 +297,7 @@ class EmbedPipeline:
             preprocessing = ("queue", started - arrived), ("preprocess", queued_at - started)
             encoding = ("queue", row.queue_seconds), ("encode", row.encode_seconds)
             call.stages(arrived, (*preprocessing, *encoding))
-        return EmbeddedPhoto(row.vector, self._predictions(row.probabilities, predictions_k))
+        return EmbeddedPhoto(row.vector, self._belief(row.probabilities) if classify else None)
 
     async def _decode(self, photo: Photo) -> tuple[float, npt.NDArray[np.float32] | InvalidInputError]:
         """Preprocesses a photo in a thread; returns when that began, and what came of it."""
@@ -358,14 +351,7 @@ class EmbedPipeline:
             for i, (prepared, vector) in enumerate(zip(batch, encoded.embedding, strict=True))
         ]
 
-    def _predictions(
-        self, probabilities: tuple[npt.NDArray[np.float32], ...], k: int
-    ) -> tuple[Prediction, ...]:
-        """Names the ``k`` most probable categories of each level; of equals the first in index order."""
-        if k == 0:
-            return ()
-        return tuple(
-            Prediction(paths[i], float(level[i]))
-            for paths, level in zip(self.bundle.taxonomy.paths, probabilities, strict=True)
-            for i in np.argsort(-level, kind="stable")[:k].tolist()
-        )
+    def _belief(self, probabilities: tuple[npt.NDArray[np.float32], ...]) -> Belief | None:
+        if not probabilities:
+            return None
+        return Belief(self.tree, self.tree.posterior([level[None] for level in probabilities])[0])

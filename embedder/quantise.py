@@ -96,6 +96,7 @@ def quantise(
             "dim": bundle.dim,
             "taxonomy": bundle.taxonomy,
             "preprocess": params,
+            "match_calibration": manifest.match_calibration,
             "provenance": {
                 **manifest.provenance,
                 "precision": "int8",

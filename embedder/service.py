@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from embedder.pipeline import EmbeddedPhoto, EmbedPipeline, Photo, Prediction
+from embedder.pipeline import EmbeddedPhoto, EmbedPipeline, Photo
 from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
 from lookalike.limits import DEFAULT_PREDICTIONS, MAX_PREDICTIONS
 from lookalike.runtime.context import CallContext
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
+from lookalike.wire.categories import prediction_messages
 from lookalike.wire.status import status_of
 from lookalike.wire.vectors import to_bytes
 
 MAX_IMAGES = 256
-_LEVELS = (types_pb2.CATEGORY_LEVEL_META, types_pb2.CATEGORY_LEVEL_LEVEL2, types_pb2.CATEGORY_LEVEL_LEAF)
 
 
 class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
@@ -44,11 +44,15 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
         pipeline = self._get_pipeline()
         _check_embed(request, pipeline.bundle.model_version)
         done = await pipeline.embed(
-            [_photo(image) for image in request.images], request.predictions_k, context.time_remaining()
+            [_photo(image) for image in request.images],
+            classify=request.predictions_k > 0 or request.with_path_probabilities,
+            timeout_seconds=context.time_remaining(),
         )
+        paths = pipeline.tree.ends if request.with_paths else ()
         return embedder_pb2.EmbedResponse(
-            results=[_result(outcome, f"images[{i}]") for i, outcome in enumerate(done.outcomes)],
+            results=[_result(outcome, f"images[{i}]", request) for i, outcome in enumerate(done.outcomes)],
             model_version=pipeline.bundle.model_version,
+            paths=[types_pb2.CategoryPath(names=path) for path in paths],
             timing=embedder_pb2.EmbedTiming(
                 preprocess_seconds=done.times.preprocess_seconds,
                 queue_seconds=done.times.queue_seconds,
@@ -70,14 +74,16 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
             )
         _check_predictions(request.k, "k")
         done = await pipeline.embed(
-            [_photo(request.image)], request.k or DEFAULT_PREDICTIONS, context.time_remaining()
+            [_photo(request.image)], classify=True, timeout_seconds=context.time_remaining()
         )
         outcome = done.outcomes[0]
         if isinstance(outcome, InvalidInputError):
             raise _at(outcome, "image")
+        assert outcome.belief
         return embedder_pb2.EmbedderServiceClassifyResponse(
-            predictions=[_prediction(prediction) for prediction in outcome.predictions],
+            predictions=prediction_messages(outcome.belief.predictions(request.k or DEFAULT_PREDICTIONS)),
             model_version=pipeline.bundle.model_version,
+            predicted_category=types_pb2.CategoryPath(names=outcome.belief.category),
         )
 
     async def GetModel(  # noqa: N802 - the contract's name
@@ -87,6 +93,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
     ) -> embedder_pb2.GetModelResponse:
         """See the contract in ``embedder.proto``."""
         bundle = self._get_pipeline().bundle
+        calibration = bundle.match_calibration
         return embedder_pb2.GetModelResponse(
             model_version=bundle.model_version,
             embedding_dimension=bundle.dim,
@@ -95,6 +102,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
             category_counts=bundle.taxonomy.sizes,
             backend=self._backend,
             draining_model_version=self._get_draining(),
+            match_calibration=None if calibration is None else calibration.to_message(bundle.model_version),
         )
 
 
@@ -143,20 +151,15 @@ def _at(error: InvalidInputError, image: str) -> InvalidInputError:
     return error
 
 
-def _result(outcome: EmbeddedPhoto | InvalidInputError, image: str) -> embedder_pb2.EmbedResult:
+def _result(
+    outcome: EmbeddedPhoto | InvalidInputError, image: str, request: embedder_pb2.EmbedRequest
+) -> embedder_pb2.EmbedResult:
     if isinstance(outcome, InvalidInputError):
         return embedder_pb2.EmbedResult(error=status_of(_at(outcome, image)))
-    return embedder_pb2.EmbedResult(
-        embedded=embedder_pb2.EmbeddedImage(
-            vector_f32_le=to_bytes(outcome.vector),
-            predictions=[_prediction(prediction) for prediction in outcome.predictions],
-        )
-    )
-
-
-def _prediction(prediction: Prediction) -> types_pb2.CategoryPrediction:
-    return types_pb2.CategoryPrediction(
-        category=types_pb2.CategoryPath(names=prediction.path),
-        level=_LEVELS[len(prediction.path) - 1],
-        probability=prediction.probability,
-    )
+    embedded = embedder_pb2.EmbeddedImage(vector_f32_le=to_bytes(outcome.vector))
+    if outcome.belief and request.predictions_k:
+        embedded.predictions.extend(prediction_messages(outcome.belief.predictions(request.predictions_k)))
+        embedded.predicted_category.names.extend(outcome.belief.category)
+    if outcome.belief and request.with_path_probabilities:
+        embedded.path_probabilities_f32_le = to_bytes(outcome.belief.posterior)
+    return embedder_pb2.EmbedResult(embedded=embedded)

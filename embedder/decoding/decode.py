@@ -16,7 +16,7 @@ from PIL import Image
 
 from embedder.decoding.budget import PROCESS_BUDGET, PixelClaim
 from embedder.decoding.gif import Gif
-from embedder.decoding.jpeg import Jpeg
+from embedder.decoding.jpeg import Jpeg, Needed
 from embedder.decoding.limits import DEFAULT_LIMITS, DecodeLimits
 from embedder.decoding.png import Png
 from embedder.decoding.region import Region, check_region, pixel_box
@@ -54,6 +54,7 @@ def decode_image(
     limits: DecodeLimits = DEFAULT_LIMITS,
     *,
     min_side: int | None = None,
+    both_sides: bool = False,
     region: Region | None = None,
 ) -> Image.Image:
     """Decodes a picture to upright RGB: EXIF rotation applied, transparency over white, ICC ignored.
@@ -63,6 +64,7 @@ def decode_image(
         limits: Bounds on size and decoding work.
         min_side: Longest side that the caller needs, in pixels. A larger JPEG may come back scaled
             down by 2, 4 or 8, never below this. None decodes at full size.
+        both_sides: The shorter side must not be below it either.
         region: The part of the picture to return; the whole picture by default.
 
     Returns:
@@ -72,7 +74,7 @@ def decode_image(
         InvalidInputError: The file is empty, too large, damaged or of another format, or the region
             is not a box within the picture. Its ``reason`` says which.
     """
-    with decoded(data, limits, min_side=min_side, region=region) as image:
+    with decoded(data, limits, min_side=min_side, both_sides=both_sides, region=region) as image:
         return image
 
 
@@ -82,15 +84,17 @@ def decoded(
     limits: DecodeLimits = DEFAULT_LIMITS,
     *,
     min_side: int | None = None,
+    both_sides: bool = False,
     region: Region | None = None,
     claim: PixelClaim | None = None,
 ) -> Iterator[Image.Image]:
     """Lends what :func:`decode_image` returns, and holds its pixels of the budget for as long.
 
     Args:
-        data: See :func:`decode_image`, as for the next three.
+        data: See :func:`decode_image`, as for the next four.
         limits: Bounds.
         min_side: Longest side needed.
+        both_sides: Whether the shorter side is needed as long.
         region: Part of the picture.
         claim: The picture's claim on a budget; on that of the process by default.
 
@@ -102,7 +106,8 @@ def decoded(
         check_region(region)
     kind = _sniff(data, limits)
     with _as_damage(kind):
-        opened = _open(kind, data, limits, min_side, region)
+        needed = None if min_side is None else Needed(min_side, both_sides, region)
+        opened = _open(kind, data, limits, needed)
     with (claim or PROCESS_BUDGET.claim()).held(opened.pixels):
         with _as_damage(kind):
             image, orientation = opened.decode()
@@ -111,12 +116,10 @@ def decoded(
         yield image if region is None else image.crop(pixel_box(region, image.size))
 
 
-def _open(
-    kind: str, data: bytes, limits: DecodeLimits, min_side: int | None, region: Region | None
-) -> Opened:
+def _open(kind: str, data: bytes, limits: DecodeLimits, needed: Needed | None) -> Opened:
     match kind:
         case "JPEG":
-            return Jpeg(data, limits, min_side, region)
+            return Jpeg(data, limits, needed)
         case "PNG":
             return Png(data, limits)
         case "WebP":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from typing import NamedTuple
 
 from PIL import Image, JpegImagePlugin
 
@@ -16,19 +17,30 @@ from embedder.decoding.segments import END_MARKER, read_header
 from lookalike.errors import InvalidInputError, Reason
 
 
+class Needed(NamedTuple):
+    """How large a picture is needed.
+
+    Attributes:
+        min_side: Pixels of its longest side.
+        both_sides: Its shorter side needs as many.
+        region: The part of the picture that this is about; the whole picture by default.
+    """
+
+    min_side: int
+    both_sides: bool = False
+    region: Region | None = None
+
+
 class Jpeg:
     """A JPEG file that is open, its pixels not yet decoded; see :class:`embedder.decoding.decode.Opened`.
 
     Args:
         data: The file.
         limits: Bounds on size and decoding work.
-        min_side: Longest side of the region that is needed; None decodes at full size.
-        region: The part of the picture that counts; the whole picture by default.
+        needed: How large; None decodes at full size.
     """
 
-    def __init__(
-        self, data: bytes, limits: DecodeLimits, min_side: int | None, region: Region | None
-    ) -> None:
+    def __init__(self, data: bytes, limits: DecodeLimits, needed: Needed | None) -> None:
         header = read_header(data)
         if header is None:
             raise InvalidInputError("the JPEG file has no valid header", reason=Reason.IMAGE_DAMAGED)
@@ -44,10 +56,8 @@ class Jpeg:
             check_pixels((header.size[0] * passes, header.size[1]), limits.max_jpeg_scan_pixels)
         self._orientation = orientation_of(header.exif)
         self._draft = None
-        if min_side is not None:
-            self._draft = _draft_size(
-                header.size, min_side, region, self._orientation, limits.max_jpeg_decoded_pixels
-            )
+        if needed is not None:
+            self._draft = _draft_size(header.size, needed, self._orientation, limits.max_jpeg_decoded_pixels)
         self._image: JpegImagePlugin.JpegImageFile | None = self._open(self._file)
         size = self._image.size
         check_pixels(size, limits.max_jpeg_decoded_pixels)
@@ -79,15 +89,15 @@ class Jpeg:
         return image
 
 
-def _draft_size(
-    size: tuple[int, int], min_side: int, region: Region | None, orientation: int, max_pixels: int
-) -> tuple[int, int]:
-    """Returns the smallest size to decode at such that the region's longest side keeps ``min_side``."""
+def _draft_size(size: tuple[int, int], needed: Needed, orientation: int, max_pixels: int) -> tuple[int, int]:
+    """Returns the smallest size to decode at such that the region keeps the sides that are needed."""
     width, height = size
-    across, down = (1.0, 1.0) if region is None else (region[2] - region[0], region[3] - region[1])
+    region = needed.region or (0.0, 0.0, 1.0, 1.0)
+    across, down = region[2] - region[0], region[3] - region[1]
     if orientation >= 5:  # the stored picture lies on its side
         across, down = down, across
-    scale = min(1.0, min_side / max(1.0, width * across, height * down))
+    decisive = (min if needed.both_sides else max)(width * across, height * down)
+    scale = min(1.0, needed.min_side / max(1.0, decisive))
     # The decoder's next step up has at most twice the sides asked for, so four times the pixels.
     scale = min(scale, math.sqrt(max_pixels / (4.0 * width * height)))
     return max(1, int(width * scale)), max(1, int(height * scale))

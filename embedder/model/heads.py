@@ -89,9 +89,43 @@ class EmbeddingHead(nn.Module):
         # The rows' mean norm becomes 1, so that a learning rate means the same for every backbone.
         self.projection.weight[:, :feature_dim] = projection / projection.norm(dim=1).mean()
 
+    @torch.no_grad()
+    def keep_features(self, features: Tensor, share: float) -> None:
+        """Makes a share of the embedding's similarity that of the plain centred features.
+
+        Embedding and features side by side have that similarity, when ``1 - share`` of the rows' mean squared
+        norm is the one's and ``share`` the other's; the directions along which rows vary most are kept.
+
+        Args:
+            features: ``(N, F)`` float32 of unit norm, N >= 2; in evaluation mode.
+            share: 0 changes nothing, 1 leaves the features' principal components alone.
+        """
+        if not share:
+            return
+        width, feature_dim = self.projection.in_features, self.mean.numel()
+        moment = torch.zeros(width, width, dtype=torch.float64)
+        for rows in torch.split(features, _CHUNK):
+            inputs = torch.cat(self.inputs(rows), dim=1).double()
+            moment += inputs.T @ inputs / len(features)
+        present = self.projection.weight.double()
+        plain = torch.eye(feature_dim, width, dtype=torch.float64)
+        both = torch.cat(
+            [
+                present * ((1 - share) / _mean_square(present, moment)).sqrt(),
+                plain * (share / _mean_square(plain, moment)).sqrt(),
+            ]
+        )
+        _, directions = torch.linalg.eigh(both @ moment @ both.T)
+        kept = directions.flip(1)[:, : self.projection.out_features].T @ both
+        self.projection.weight.copy_(kept * present.norm(dim=1).mean() / kept.norm(dim=1).mean())
+
+    def inputs(self, features: Tensor) -> list[Tensor]:
+        """Returns what the projection sees of features ``(B, F)``: centred ones, then what the levels add."""
+        return [self.centred(features)]
+
     def forward(self, features: Tensor) -> HeadOutput:
         """Encodes features ``(B, F)``, float32 of unit norm."""
-        return HeadOutput(self.embed([self.centred(features)]), ())
+        return HeadOutput(self.embed(self.inputs(features)), ())
 
 
 class DeepHierarchicalClassifier(EmbeddingHead):
@@ -119,15 +153,19 @@ class DeepHierarchicalClassifier(EmbeddingHead):
             nn.Linear(level_width * (depth + 1), classes) for depth, classes in enumerate(class_counts)
         )
 
+    def inputs(self, features: Tensor) -> list[Tensor]:
+        """Returns what the projection sees of features ``(B, F)``: centred ones, then every ``R'_l``."""
+        root = self.centred(features)
+        return [root, *(level(root) for level in self.levels)]
+
     def forward(self, features: Tensor) -> HeadOutput:
         """Encodes features ``(B, F)``, float32 of unit norm."""
-        root = self.centred(features)
-        shared: list[Tensor] = []
-        logits = []
-        for level, classifier in zip(self.levels, self.classifiers, strict=True):
-            shared.append(level(root))
-            logits.append(classifier(torch.cat(shared, dim=1)))
-        return HeadOutput(self.embed([root, *shared]), tuple(logits))
+        root, *levels = self.inputs(features)
+        logits = [
+            classifier(torch.cat(levels[: depth + 1], dim=1))
+            for depth, classifier in enumerate(self.classifiers)
+        ]
+        return HeadOutput(self.embed([root, *levels]), tuple(logits))
 
 
 class FlatClassifier(EmbeddingHead):
@@ -157,10 +195,14 @@ class FlatClassifier(EmbeddingHead):
             self.register_buffer(f"below_{depth}", below, persistent=False)
         self._depth = len(taxonomy.paths)
 
+    def inputs(self, features: Tensor) -> list[Tensor]:
+        """Returns what the projection sees of features ``(B, F)``: centred ones, then what is classified."""
+        root = self.centred(features)
+        return [root, self.level(root)]
+
     def forward(self, features: Tensor) -> HeadOutput:
         """Encodes features ``(B, F)``, float32 of unit norm."""
-        root = self.centred(features)
-        shared = self.level(root)
+        root, shared = self.inputs(features)
         ends = self.classifier(shared).softmax(dim=1)
         smallest = torch.finfo(ends.dtype).tiny
         logits = [
@@ -172,6 +214,11 @@ class FlatClassifier(EmbeddingHead):
 
 def _level(feature_dim: int, width: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(nn.Linear(feature_dim, width), nn.LayerNorm(width), nn.GELU(), nn.Dropout(dropout))
+
+
+def _mean_square(projection: Tensor, moment: Tensor) -> Tensor:
+    """Returns the mean squared norm of projected rows of that second moment."""
+    return torch.einsum("df,fg,dg->", projection, moment, projection).clamp(min=1e-12)
 
 
 def _covariances(features: Tensor, mean: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:

@@ -123,7 +123,7 @@ def add_version(repository: Path, bundle: Bundle, options: RepositoryOptions) ->
     numbers = set(map(int, naming.versions(config)))
     known = naming.version_of(config, bundle.model_version)
     number = int(known) if known else 1 + max(numbers, default=0)
-    naming.set_version(config, number, bundle.model_version)
+    naming.set_version(config, number, bundle.model_version, bundle.match_calibration)
     naming.mark_change(config)
     _serve(config, numbers | {number})
     if before is None:

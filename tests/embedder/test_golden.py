@@ -126,7 +126,7 @@ async def test_training_index_and_query_see_the_same_vectors(
         (tmp_path / f"{number}.img").write_bytes(photo)
     extractor = FeatureExtractor(default_bundle, OnnxEncoder(default_bundle, 1), tmp_path / "cache", 1)
     photos = [tmp_path / f"{number}.img" for number in range(len(golden.photos))]
-    features = extractor.extract(photos, 0, 0, lambda done, total: None)
+    features = extractor.extract(photos, 0, "mild", 0, lambda done, total: None)
     assert golden.distance(features.values[0]) <= golden.tolerance
     model = served(default_bundle.path, backend=backend, precision="f32")
     await model.load()

@@ -24,6 +24,8 @@ from embedder.decoding.png import Png
 from embedder.encoder import Encoded, Encoder, ThreadEncoder
 from embedder.metrics import EmbedderMetrics
 from embedder.pipeline import EmbeddedPhoto, EmbedPipeline, Photo
+from embedder.preprocess import preprocess
+from lookalike.categories.tree import PathTree
 from lookalike.errors import InvalidInputError, OverloadedError, Reason
 from lookalike.runtime.metrics import Metrics
 
@@ -91,25 +93,22 @@ async def test_results_come_in_the_order_of_the_photos(bundle: Bundle) -> None:
         assert isinstance(one, EmbeddedPhoto)
         assert isinstance(other, EmbeddedPhoto)
         np.testing.assert_allclose(one.vector, other.vector, atol=1e-6)
-        assert one.predictions == ()
+        assert one.belief is None
 
 
-async def test_predictions_are_full_paths_in_falling_probability(bundle: Bundle) -> None:
-    async with running(bundle, OnnxEncoder(bundle, threads=1)) as pipeline:
-        (outcome,) = (await pipeline.embed([photo(200)], predictions_k=2)).outcomes
-        (everything,) = (await pipeline.embed([photo(200)], predictions_k=100)).outcomes
+async def test_what_is_believed_are_paths_that_all_levels_agree_on(bundle: Bundle) -> None:
+    encoder = OnnxEncoder(bundle, threads=1)
+    async with running(bundle, encoder) as pipeline:
+        (outcome,) = (await pipeline.embed([photo(200)], classify=True)).outcomes
     assert isinstance(outcome, EmbeddedPhoto)
-    assert [len(prediction.path) for prediction in outcome.predictions] == [1, 1, 2, 2, 3, 3]
-    assert isinstance(everything, EmbeddedPhoto)
+    assert outcome.belief
+    said = encoder.encode(preprocess(photo(200).content, bundle.preprocess)[None]).probabilities
+    np.testing.assert_allclose(
+        outcome.belief.posterior, PathTree(bundle.taxonomy.paths).posterior(said)[0], atol=1e-6
+    )
     for depth, paths in enumerate(bundle.taxonomy.paths, start=1):
-        level = [prediction for prediction in everything.predictions if len(prediction.path) == depth]
-        assert {prediction.path for prediction in level} == set(paths)
-        probabilities = [prediction.probability for prediction in level]
-        assert probabilities == sorted(probabilities, reverse=True)
-        assert sum(probabilities) == pytest.approx(1.0, abs=1e-5)
-        assert level[:2] == [
-            prediction for prediction in outcome.predictions if len(prediction.path) == depth
-        ]
+        level = [one for one in outcome.belief.predictions(100) if len(one.path) == depth]
+        assert {one.path for one in level} == set(paths)
 
 
 async def test_a_bad_photo_fails_alone(bundle: Bundle) -> None:

@@ -16,10 +16,12 @@ from PIL import Image, ImageFile
 from embedder.decoding.decode import decode_image
 from embedder.decoding.limits import DecodeLimits
 from embedder.decoding.region import Region
-from embedder.preprocess import PreprocessParams, preprocess, to_input
+from embedder.preprocess import PreprocessParams, decode_for, preprocess, to_input
 from lookalike.errors import InvalidInputError, Reason
 
 PARAMS = PreprocessParams(size=64)
+FIRST_HASH = "a45b40e714d5cf981d938b7375f2586b5d7fa4b8f6a345178a97bf98dd18030f"
+"""Of the default parameters, in the first models."""
 LARGE_MODEL = PreprocessParams(size=224)
 
 
@@ -79,6 +81,15 @@ def test_stretching_fills_the_square() -> None:
     assert (tensor == -127 / 128).all()
 
 
+def test_cropping_leaves_the_middle() -> None:
+    image = Image.new("RGB", (64, 16), "black")
+    image.paste("white", (24, 0, 40, 16))
+    params = replace(PARAMS, size=16, fit="crop")
+    assert (preprocess(encode(image, "PNG"), params) == 1).all()
+    closer = preprocess(encode(image.resize((128, 32)), "PNG"), replace(params, crop_share=0.5))
+    assert (closer == 1).all()
+
+
 @pytest.mark.parametrize(("region", "colour"), [((0, 0, 0.4, 1), 0), ((0.6, 0.2, 1, 0.8), 2)])
 def test_a_region_is_the_picture_cut_to_it(region: Region, colour: int) -> None:
     pixels = np.asarray(decode_image(encode(halves(100, 50), "PNG"), region=region))
@@ -116,6 +127,9 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size() -> None:
     assert part.size == (500, 500)
     exact = to_input(decode_image(data), LARGE_MODEL)
     assert np.abs(exact - preprocess(data, LARGE_MODEL)).mean() < 0.01
+    assert decode_image(data, min_side=448, both_sides=True).size == (2000, 500)
+    assert decode_for(data, LARGE_MODEL).size == whole.size
+    assert decode_for(data, replace(LARGE_MODEL, fit="crop")).size == (2000, 500)
 
 
 def test_pixels_are_limited_by_what_decoding_costs() -> None:
@@ -156,8 +170,16 @@ def test_equal_parameters_have_equal_hashes() -> None:
         replace(PARAMS, interpolation="bilinear"),
         replace(PARAMS, fit="stretch"),
         replace(PARAMS, version=2),
+        replace(PARAMS, crop_share=0.9),
+        replace(PARAMS, crop_to_object=True),
     ]
-    assert len({PARAMS.hash(), *(params.hash() for params in changed)}) == 7
+    assert len({PARAMS.hash(), *(params.hash() for params in changed)}) == 1 + len(changed)
+
+
+def test_the_hashes_of_the_first_models_stay() -> None:
+    """Of parameters that had no crop_share and no crop_to_object."""
+    assert PreprocessParams().hash() == FIRST_HASH
+    assert "crop_share" not in PreprocessParams().stored()
 
 
 def test_threads_get_what_one_thread_gets(photo_cases: dict[str, Any]) -> None:

@@ -39,6 +39,7 @@ from lookalike.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
 from lookalike.wire import vectors
 from lookalike.wire.channel import open_channel
 from lookalike.wire.status import error_from_rpc, error_from_status
+from tests.tiny_bundle import TINY_CATEGORIES
 
 
 def picture(colour: str = "red") -> bytes:
@@ -196,11 +197,42 @@ async def test_classify_names_full_paths_and_levels(stub: embedder_pb2_grpc.Embe
     assert all(level == len(path) for level, path, _ in found)
     paths = {path for _, path, _ in found}
     assert {("clothes", "sport", "running"), ("shoes", "sport", "running")} <= paths
-    for level in (1, 2, 3):
-        total = sum(probability for at, _, probability in found if at == level)
-        assert total == pytest.approx(1.0, abs=1e-5)
+    probability = {path: value for _, path, value in found}
+    ended = probability["shoes", "street"]
+    for level, left in ((1, 1.0), (2, 1.0), (3, 1 - ended)):
+        total = sum(value for at, _, value in found if at == level)
+        assert total == pytest.approx(left, abs=1e-5)
+    assert probability["shoes",] == pytest.approx(probability["shoes", "sport", "running"] + ended, abs=1e-5)
+    category = tuple(response.predicted_category.names)
+    firsts = {level: next(path for at, path, _ in found if at == level) for level in (1, 2, 3)}
+    assert [firsts[level] for level in range(1, 1 + len(category))] == [
+        category[:level] for level in range(1, 1 + len(category))
+    ]
     embedded = await stub.Embed(embedder_pb2.EmbedRequest(images=images(picture()), predictions_k=5))
-    assert list(embedded.results[0].embedded.predictions) == list(response.predictions)
+    (one,) = (result.embedded for result in embedded.results)
+    assert list(one.predictions) == list(response.predictions)
+    assert one.predicted_category == response.predicted_category
+    assert not one.path_probabilities_f32_le
+    assert not embedded.paths
+
+
+async def test_the_probabilities_of_all_paths(stub: embedder_pb2_grpc.EmbedderServiceStub) -> None:
+    request = embedder_pb2.EmbedRequest(
+        images=images(picture(), picture("green")), with_path_probabilities=True, with_paths=True
+    )
+    response = await stub.Embed(request)
+    paths = [tuple(path.names) for path in response.paths]
+    assert paths == sorted(TINY_CATEGORIES)
+    for content, result in zip((picture(), picture("green")), response.results, strict=True):
+        found = vectors.from_bytes(result.embedded.path_probabilities_f32_le, len(paths), "paths")[0]
+        assert found.sum() == pytest.approx(1)
+        assert not result.embedded.predictions
+        classified = await stub.Classify(
+            embedder_pb2.EmbedderServiceClassifyRequest(image=types_pb2.Image(content=content), k=100)
+        )
+        assert tuple(classified.predicted_category.names) == paths[int(found.argmax())]
+        said = {tuple(one.category.names): one.probability for one in classified.predictions}
+        assert [said[path] for path in paths] == pytest.approx(found.tolist(), abs=1e-6)
 
 
 async def test_classify_refuses_a_bad_photo_and_a_large_k(
@@ -218,9 +250,14 @@ async def test_a_model_without_categories(make_tiny_bundle: Callable[..., Path])
         error = await failure(stub.Classify(request))
         assert isinstance(error, FailedPreconditionError)
         assert error.reason is Reason.MODEL_HAS_NO_CLASSIFIER
-        embedded = await stub.Embed(embedder_pb2.EmbedRequest(images=images(picture()), predictions_k=5))
-        assert embedded.results[0].WhichOneof("outcome") == "embedded"
-        assert not embedded.results[0].embedded.predictions
+        request = embedder_pb2.EmbedRequest(
+            images=images(picture()), predictions_k=5, with_path_probabilities=True, with_paths=True
+        )
+        answer = await stub.Embed(request)
+        assert answer.results[0].WhichOneof("outcome") == "embedded"
+        assert not answer.results[0].embedded.predictions
+        assert not answer.results[0].embedded.path_probabilities_f32_le
+        assert not answer.paths
         assert not (await stub.GetModel(embedder_pb2.GetModelRequest())).category_counts
 
 

@@ -33,6 +33,7 @@ from embedder.triton.repository import (
 from lookalike.catalogue.catalog import read_catalog
 from lookalike.cli.app import run
 from lookalike.errors import FailedPreconditionError, InvalidInputError
+from lookalike.matching import MatchCalibration
 from lookalike.runtime.settings import load_settings
 from lookalike.synth import generate
 
@@ -41,6 +42,27 @@ def config_of(repository: Path, model: str = "lookalike") -> Any:
     config = read_config(repository, model)
     assert config is not None
     return config
+
+
+def test_the_calibration_of_each_version_goes_with_it(tiny_bundle: Path, tmp_path: Path) -> None:
+    calibration = MatchCalibration(20.0, 0.4, 0.5, 0.2)
+    plain = load_bundle(tiny_bundle)
+    calibrated = write_bundle(
+        tmp_path / "bundle",
+        plain.network_path,
+        dim=plain.dim,
+        taxonomy=plain.taxonomy,
+        preprocess=plain.preprocess,
+        provenance={},
+        metrics={},
+        match_calibration=calibration,
+    )
+    for bundle in (plain, calibrated, calibrated):
+        write_version(tmp_path, bundle, RepositoryOptions())
+    config = config_of(tmp_path)
+    assert [naming.calibration_of(config, number) for number in ("1", "2")] == [None, calibration]
+    drop_versions(tmp_path, "lookalike", [2])
+    assert not [key for key in config_of(tmp_path).parameters if key.endswith(".2")]
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "python"])

@@ -1,5 +1,7 @@
 //! Resizes a picture that comes in strips of whole rows, keeping only the rows that later ones need.
 
+use std::ops::Range;
+
 use crate::PIXEL;
 use crate::kernels;
 use crate::weights::{Filter, Line, Weights};
@@ -31,14 +33,28 @@ pub struct Resize {
 impl Resize {
     /// From one size to another, `(width, height)` in pixels. Panics if a side is 0.
     pub fn new(from: (usize, usize), to: (usize, usize), filter: Filter) -> Self {
-        let across = Weights::new(Line::new(from.0, to.0, filter));
-        let mut down = Line::new(from.1, to.1, filter);
+        Self::part(from, to, (0..to.0, 0..to.1), filter)
+    }
+
+    /// Only some columns and rows of the result, which are counted from the first of them.
+    ///
+    /// # Panics
+    /// A side is 0, or the part has no pixels or more than the result.
+    pub fn part(
+        from: (usize, usize),
+        to: (usize, usize),
+        part: (Range<usize>, Range<usize>),
+        filter: Filter,
+    ) -> Self {
+        let across = Weights::new(Line::new(from.0, to.0, filter).part(part.0));
+        let mut down = Line::new(from.1, to.1, filter).part(part.1);
         let mut weights = vec![0; down.taps()];
         let start = down.weigh(0, &mut weights);
         let down_first = from.1.saturating_sub(to.1) > 2 * from.0.saturating_sub(to.0);
         // What one output takes, and the rows that come together.
         let capacity = (down.taps() + TOGETHER).next_multiple_of(TOGETHER);
-        let bytes = PIXEL * if down_first { from.0 } else { to.0 };
+        let width = across.line().outputs();
+        let bytes = PIXEL * if down_first { from.0 } else { width };
         Self {
             across,
             down,
@@ -50,7 +66,7 @@ impl Resize {
             taken: 0,
             emitted: 0,
             summed: vec![0; bytes],
-            row: vec![0; if down_first { to.0 * PIXEL } else { 0 }],
+            row: vec![0; if down_first { width * PIXEL } else { 0 }],
         }
     }
 
@@ -68,11 +84,14 @@ impl Resize {
             // Up to the next multiple: rows that come together lie together.
             let rows = (TOGETHER - place % TOGETHER).min(rest.len() / width);
             let (these, others) = rest.split_at(rows * width);
-            let slots = &mut self.ring[place * bytes..][..rows * bytes];
-            if self.down_first {
-                slots.copy_from_slice(these);
-            } else {
-                kernels::across(these, &self.across, slots);
+            // Rows above and below the part count for nothing.
+            if !self.is_complete() && self.taken + rows > self.start {
+                let slots = &mut self.ring[place * bytes..][..rows * bytes];
+                if self.down_first {
+                    slots.copy_from_slice(these);
+                } else {
+                    kernels::across(these, &self.across, slots);
+                }
             }
             self.taken += rows;
             rest = others;

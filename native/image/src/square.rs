@@ -1,4 +1,6 @@
-//! The network's input: a picture in the middle of a white square, normalised, channel by channel.
+//! The network's input: a picture on a white square or cut to it, normalised, channel by channel.
+
+use std::ops::Range;
 
 use crate::resize::Resize;
 use crate::weights::Filter;
@@ -20,8 +22,8 @@ impl Levels {
 /// A square that a picture is put on.
 pub struct Square<'a> {
     side: usize,
-    width: usize,
-    left: usize,
+    /// The columns that the picture takes, and the first of its rows.
+    columns: Range<usize>,
     top: usize,
     resize: Resize,
     levels: Levels,
@@ -30,43 +32,44 @@ pub struct Square<'a> {
 }
 
 impl<'a> Square<'a> {
-    /// For a picture of size `from` that is resized to `to`, both `(width, height)`.
+    /// For a picture of size `from` that is resized to `to`, both `(width, height)`, with its upper left corner `at`
+    /// those columns and rows of the square. What lies outside of the square is cut off.
     ///
     /// # Panics
-    /// A side is 0, `to` does not fit on the square, or `planes` does not hold [`CHANNELS`] of them.
+    /// A side is 0, nothing of the picture lies on the square, or `planes` does not hold [`CHANNELS`] of them.
     pub fn new(
         from: (usize, usize),
         to: (usize, usize),
+        at: (isize, isize),
         filter: Filter,
         side: usize,
         levels: Levels,
         planes: &'a mut [f32],
     ) -> Self {
-        let (width, height) = to;
-        assert!(width <= side && height <= side, "the picture fits on the square");
         assert_eq!(planes.len(), CHANNELS * side * side, "a plane for each channel");
-        let (left, top) = ((side - width) / 2, (side - height) / 2);
-        let resize = Resize::new(from, to, filter);
-        let square = Self { side, width, left, top, resize, levels, planes };
+        let (columns, across) = shared(side, to.0, at.0);
+        let (rows, down) = shared(side, to.1, at.1);
+        let resize = Resize::part(from, to, (across, down), filter);
+        let square = Self { side, columns, top: rows.start, resize, levels, planes };
         for (plane, levels) in square.planes.chunks_exact_mut(side * side).zip(&square.levels.0) {
-            plane[..top * side].fill(levels[WHITE]);
-            plane[(top + height) * side..].fill(levels[WHITE]);
+            plane[..rows.start * side].fill(levels[WHITE]);
+            plane[rows.end * side..].fill(levels[WHITE]);
         }
         square
     }
 
     /// Takes the next rows of the picture; see [`Resize::push`].
     pub fn push(&mut self, strip: &[u8]) {
-        let Self { side, width, left, top, resize, levels, planes } = self;
+        let Self { side, columns, top, resize, levels, planes } = self;
         resize.push(strip, |number, pixels| {
             let at = (*top + number) * *side;
             for (channel, (plane, levels)) in
                 planes.chunks_exact_mut(*side * *side).zip(&levels.0).enumerate()
             {
                 let row = &mut plane[at..][..*side];
-                row[..*left].fill(levels[WHITE]);
-                row[*left + *width..].fill(levels[WHITE]);
-                for (value, pixel) in row[*left..][..*width].iter_mut().zip(pixels.chunks_exact(PIXEL)) {
+                row[..columns.start].fill(levels[WHITE]);
+                row[columns.end..].fill(levels[WHITE]);
+                for (value, pixel) in row[columns.clone()].iter_mut().zip(pixels.chunks_exact(PIXEL)) {
                     *value = levels[usize::from(pixel[channel])];
                 }
             }
@@ -77,4 +80,12 @@ impl<'a> Square<'a> {
     pub fn is_complete(&self) -> bool {
         self.resize.is_complete()
     }
+}
+
+/// Where a line of `length` that begins `at` a place lies on one of `side`: its places there, and what of it they are.
+pub fn shared(side: usize, length: usize, at: isize) -> (Range<usize>, Range<usize>) {
+    let cut = at.min(0).unsigned_abs();
+    let start = at.max(0).unsigned_abs();
+    let kept = length.saturating_sub(cut).min(side.saturating_sub(start));
+    (start..start + kept, cut..cut + kept)
 }

@@ -4,6 +4,8 @@
 //! values are divided by their sum in f64 and rounded to fixed point, half away from zero: the order of operations of
 //! Pillow's `Resample.c`, because another one rounds differently.
 
+use std::ops::Range;
+
 /// Fraction bits of a weight. A sum of weighted bytes then fits 32 bits with its sign and some room for overshoot.
 pub const FRACTION_BITS: u32 = 22;
 
@@ -53,10 +55,12 @@ impl Filter {
 #[derive(Clone, Debug)]
 pub struct Line {
     inputs: usize,
+    /// The first output of a part, and how many it has.
+    first: usize,
     outputs: usize,
     taps: usize,
     filter: Filter,
-    /// Inputs for each output, and half the width of the filter in inputs.
+    /// Inputs for each output of the whole line, and half the width of the filter in inputs.
     scale: f64,
     support: f64,
     /// The filter over the inputs of an output.
@@ -71,7 +75,13 @@ impl Line {
         let support = filter.support() * scale.max(1.0);
         // Zeros fill the last group.
         let taps = (support.ceil() as usize * 2 + 1).next_multiple_of(GROUP).min(inputs);
-        Self { inputs, outputs, taps, filter, scale, support, values: Vec::new() }
+        Self { inputs, first: 0, outputs, taps, filter, scale, support, values: Vec::new() }
+    }
+
+    /// Only some of the outputs, which are counted from the first of them. Panics if there are none, or too few.
+    pub fn part(self, outputs: Range<usize>) -> Self {
+        assert!(!outputs.is_empty() && outputs.end <= self.outputs, "a part has pixels of the line");
+        Self { first: self.first + outputs.start, outputs: outputs.len(), ..self }
     }
 
     /// Pixels before.
@@ -95,7 +105,7 @@ impl Line {
     /// There are not [`Line::taps`].
     pub fn weigh(&mut self, output: usize, weights: &mut [i32]) -> usize {
         assert_eq!(weights.len(), self.taps, "all weights of an output");
-        let centre = (output as f64 + 0.5) * self.scale;
+        let centre = ((self.first + output) as f64 + 0.5) * self.scale;
         // Casts cut off; what would be below 0 becomes 0.
         let first = (centre - self.support + 0.5) as usize;
         let last = ((centre + self.support + 0.5) as usize).min(self.inputs);

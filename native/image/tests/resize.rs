@@ -78,7 +78,7 @@ proptest! {
 fn a_picture_lies_in_the_middle_of_white_in_planes() {
     let levels = Levels::new([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]);
     let mut planes = vec![f32::NAN; CHANNELS * 4 * 4];
-    let mut square = Square::new((4, 2), (4, 2), Filter::Bicubic, 4, levels, &mut planes);
+    let mut square = Square::new((4, 2), (4, 2), (0, 1), Filter::Bicubic, 4, levels, &mut planes);
     square.push(&[11, 22, 43, 0].repeat(8));
     assert!(square.is_complete());
     let expected: Vec<f32> = [(254.0, 10.0), (126.5, 10.0), (63.0, 10.0)]
@@ -86,6 +86,51 @@ fn a_picture_lies_in_the_middle_of_white_in_planes() {
         .flat_map(|(white, inside)| [[white; 4], [inside; 4], [inside; 4], [white; 4]].concat())
         .collect();
     assert_eq!(planes, expected);
+}
+
+#[test]
+fn what_lies_outside_of_the_square_is_cut_off() {
+    let levels = Levels::new([0.0; CHANNELS], [1.0; CHANNELS]);
+    let mut planes = vec![f32::NAN; CHANNELS * 2 * 2];
+    let mut square = Square::new((4, 3), (4, 3), (-2, -2), Filter::Bicubic, 2, levels, &mut planes);
+    square.push(&(0..4 * 3 * PIXEL as u8).collect::<Vec<_>>());
+    assert!(square.is_complete());
+    // The last two pixels of the last row, then white.
+    assert_eq!(planes[..4], [40.0, 44.0, 255.0, 255.0]);
+}
+
+proptest! {
+    #[test]
+    fn a_part_is_that_of_the_whole(
+        from in (1_usize..60, 1_usize..60),
+        to in (1_usize..40, 1_usize..40),
+        corner in (0_usize..40, 0_usize..40),
+        size in (1_usize..40, 1_usize..40),
+        filter in filters(),
+        bytes in prop::collection::vec(any::<u8>(), 60 * 60 * PIXEL),
+    ) {
+        let picture = &bytes[..from.0 * from.1 * PIXEL];
+        let whole = resized(picture, from, to, filter, 7);
+        let ends = |corner: usize, size: usize, all: usize| {
+            let start = corner % all;
+            start..(start + size).min(all)
+        };
+        let part = (ends(corner.0, size.0, to.0), ends(corner.1, size.1, to.1));
+        let mut resize = Resize::part(from, to, part.clone(), filter);
+        let mut rows = Vec::new();
+        for strip in picture.chunks(5 * from.0 * PIXEL) {
+            resize.push(strip, |_, row| rows.extend_from_slice(row));
+        }
+        prop_assert!(resize.is_complete());
+        let expected: Vec<u8> = whole
+            .chunks(to.0 * PIXEL)
+            .skip(part.1.start)
+            .take(part.1.len())
+            .flat_map(|row| &row[part.0.start * PIXEL..part.0.end * PIXEL])
+            .copied()
+            .collect();
+        prop_assert_eq!(rows, expected);
+    }
 }
 
 #[test]

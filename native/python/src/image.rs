@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_char, c_void};
 
-use lookalike_image::square::{Levels, Square};
+use lookalike_image::square::{Levels, Square, shared};
 use lookalike_image::weights::Filter;
 use lookalike_image::{CHANNELS, PIXEL};
 use numpy::{PyArray3, PyArrayMethods};
@@ -45,29 +45,31 @@ struct ArrowArray {
 /// The network's input that pictures become: see `embedder.preprocess`.
 ///
 /// `strips` are the picture from top to bottom, each an object of whole rows that exports four bytes a pixel and that
-/// nobody writes to meanwhile.
+/// nobody writes to meanwhile. Resized, its corner lies `at` those columns and rows of the square.
 #[pyfunction]
-#[pyo3(signature = (strips, size, fitted, *, side, interpolation, mean, std))]
+#[pyo3(signature = (strips, size, fitted, at, *, side, interpolation, mean, std))]
 #[allow(clippy::too_many_arguments)]
 pub fn square_input<'py>(
     py: Python<'py>,
     strips: &Bound<'py, PyIterator>,
     size: (usize, usize),
     fitted: (usize, usize),
+    at: (isize, isize),
     side: usize,
     interpolation: &str,
     mean: [f32; CHANNELS],
     std: [f32; CHANNELS],
 ) -> PyResult<Bound<'py, PyArray3<f32>>> {
     let filter = known(Filter::named(interpolation), "interpolation", interpolation)?;
-    if [size.0, size.1, fitted.0, fitted.1].contains(&0) || fitted.0.max(fitted.1) > side {
-        return Err(PyValueError::new_err("a picture has pixels, and fits on the square"));
+    let lies_on_it = |length, at| !shared(side, length, at).0.is_empty();
+    if size.0 == 0 || size.1 == 0 || !lies_on_it(fitted.0, at.0) || !lies_on_it(fitted.1, at.1) {
+        return Err(PyValueError::new_err("a picture has pixels, and some of them lie on the square"));
     }
     let input = PyArray3::<f32>::zeros(py, [CHANNELS, side, side], false);
     let mut planes = input.readwrite();
     let planes = planes.as_slice_mut()?;
     let levels = Levels::new(mean, std);
-    let mut square = detached(py, || Square::new(size, fitted, filter, side, levels, planes))?;
+    let mut square = detached(py, || Square::new(size, fitted, at, filter, side, levels, planes))?;
     let mut rows = 0;
     for strip in strips {
         let strip = Exported::of(&strip?)?;
