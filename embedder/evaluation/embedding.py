@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from embedder.encoder import Encoder
 from embedder.photos import read_photo
 from embedder.preparation import prepared_ahead
 from embedder.preprocess import preprocess
+from lookalike.categories.belief import Belief
+from lookalike.categories.tree import PathTree
 from lookalike.errors import InvalidInputError
 from lookalike.runtime.cpus import available_cpus
 
@@ -26,18 +28,22 @@ class Embedded:
 
     Attributes:
         vectors: ``(N, D)`` float32 of unit norm; rows of unreadable photos are zero.
-        classes: For each level of the model ``(N,)`` int64, the index of the most probable category; the
-            first of equals. Without meaning for unreadable photos.
+        beliefs: By position, what the model says of the categories of those photos of which it was wanted;
+            none for unreadable photos and for a model without categories.
         problems: For each unreadable photo its position and what is wrong with it.
     """
 
     vectors: npt.NDArray[np.float32]
-    classes: tuple[npt.NDArray[np.int64], ...]
+    beliefs: dict[int, Belief]
     problems: dict[int, str]
 
 
 def embed_photos(
-    bundle: Bundle, encoder: Encoder, photos: Sequence[Path], on_progress: Callable[[int, int], None]
+    bundle: Bundle,
+    encoder: Encoder,
+    photos: Sequence[Path],
+    on_progress: Callable[[int, int], None],
+    classified: Collection[int] = (),
 ) -> Embedded:
     """Preprocesses and encodes photos, decoding some while others are encoded.
 
@@ -46,9 +52,11 @@ def embed_photos(
         encoder: A backend that has it loaded.
         photos: The files.
         on_progress: Called with the number of photos done and their total.
+        classified: Positions of the photos whose categories are wanted.
     """
     vectors = np.zeros((len(photos), bundle.dim), dtype=np.float32)
-    classes = tuple(np.zeros(len(photos), dtype=np.int64) for _ in bundle.levels)
+    tree = PathTree(bundle.taxonomy.paths)
+    beliefs: dict[int, Belief] = {}
     problems: dict[int, str] = {}
 
     def prepare(number: int) -> npt.NDArray[np.float32] | None:
@@ -65,8 +73,9 @@ def embed_photos(
             readable = [number for number, _ in there]
             encoded = encoder.encode(np.stack([picture for _, picture in there]))
             vectors[readable] = encoded.embedding
-            for level, probabilities in zip(classes, encoded.probabilities, strict=True):
-                level[readable] = probabilities.argmax(axis=1)
+            if encoded.probabilities:
+                of_photos = zip(readable, tree.posterior(encoded.probabilities), strict=True)
+                beliefs |= {number: Belief(tree, one) for number, one in of_photos if number in classified}
         done += len(batch)
         on_progress(done, len(photos))
-    return Embedded(vectors, classes, dict(sorted(problems.items())))
+    return Embedded(vectors, beliefs, dict(sorted(problems.items())))

@@ -24,10 +24,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from lookalike.categories.tree import CategoryPath
 from lookalike.errors import InvalidInputError, Reason
-
-CategoryPath = tuple[str, ...]
-"""A category with all those above it, from the top down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +158,15 @@ def accuracy(predicted: Sequence[Hashable], actual: Sequence[Hashable | None]) -
 
 
 def violation_rate(predicted: Sequence[Sequence[CategoryPath]]) -> float:
-    """Returns the share of rows in which some level's class is not a child of the class one level up.
+    """Returns the share of rows in which some level's class does not lie below the class one level up.
 
     Args:
-        predicted: For each row, one or more, its category path of every level from the root down.
+        predicted: For each row, one or more, its category path of every level from the root down; one that
+            ends above a level is repeated there.
     """
-    return float(np.mean([any(here[:-1] != above for above, here in pairwise(row)) for row in predicted]))
+    return float(
+        np.mean([any(here[: len(above)] != above for above, here in pairwise(row)) for row in predicted])
+    )
 
 
 def lca_heights(

@@ -7,7 +7,7 @@ in the index it is found by nothing, and nothing is said about its category.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,27 @@ import numpy.typing as npt
 
 from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import Bundle, load_bundle
+from embedder.evaluation.calibration import best_hits
 from embedder.evaluation.embedding import embed_photos
-from embedder.evaluation.measures import CategoryPath, Query
+from embedder.evaluation.measures import Query
+from embedder.evaluation.products import rank_products
+from embedder.evaluation.reliability import match_figures
 from embedder.evaluation.retrieval import PLAIN, Options, search
 from embedder.evaluation.search import NOBODY
 from embedder.evaluation.summary import (
     PerQuery,
+    by_level,
     classification_measures,
     differences,
     full_ranking_measures,
     means,
 )
-from lookalike.catalogue.catalog import Catalog, CatalogItem
+from embedder.evaluation.voting import categories_by_vote
+from lookalike.catalogue.catalog import LEVELS, Catalog, CatalogItem
 from lookalike.catalogue.questions import Question, all_questions
+from lookalike.categories.belief import Belief
 from lookalike.errors import InvalidInputError, Reason
+from lookalike.matching import DEPTH
 
 Update = Callable[[int, int], None]
 
@@ -59,11 +66,11 @@ class OfflineEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """A bundle and what it says about each readable photo, by item id."""
+    """A bundle and what it says about readable photos, by item id; beliefs about those to be classified."""
 
     bundle: Bundle
     vectors: dict[str, npt.NDArray[np.float32]]
-    predicted: dict[str, dict[str, CategoryPath]]
+    beliefs: dict[str, Belief]
     problems: dict[str, str]
 
 
@@ -94,8 +101,11 @@ def evaluate_bundle(
     bundles = [load_bundle(folder) for folder in (bundle, baseline) if folder]
     rows = _rows_to_embed(catalog, questions, bundles[0])
     total = len(rows) * len(bundles)
+    classified = {
+        item.item_id for item in (*(one.item for one in questions), *_labelled(catalog, bundles[0]))
+    }
     model, *others = [
-        _embed(one, rows, _later_part(update, number * len(rows), total))
+        _embed(one, rows, classified, _later_part(update, number * len(rows), total))
         for number, one in enumerate(bundles)
     ]
     measured, outcomes = _measure_variants(model, catalog, questions, options, k)
@@ -171,20 +181,20 @@ def _labelled(catalog: Catalog, bundle: Bundle) -> list[CatalogItem]:
     return [item for item in catalog.rows("val") if item.categories and bundle.levels]
 
 
-def _embed(bundle: Bundle, rows: Sequence[CatalogItem], update: Update) -> _Model:
-    embedded = embed_photos(bundle, OnnxEncoder(bundle), [item.image_path for item in rows], update)
+def _embed(
+    bundle: Bundle, rows: Sequence[CatalogItem], classified: Collection[str], update: Update
+) -> _Model:
+    positions = {number for number, item in enumerate(rows) if item.item_id in classified}
+    photos = [item.image_path for item in rows]
+    embedded = embed_photos(bundle, OnnxEncoder(bundle), photos, update, positions)
     model = _Model(bundle, {}, {}, {})
     for number, item in enumerate(rows):
         if number in embedded.problems:
             model.problems[item.item_id] = embedded.problems[number]
             continue
         model.vectors[item.item_id] = embedded.vectors[number]
-        model.predicted[item.item_id] = {
-            level: paths[int(classes[number])]
-            for level, paths, classes in zip(
-                bundle.levels, bundle.taxonomy.paths, embedded.classes, strict=True
-            )
-        }
+        if number in embedded.beliefs:
+            model.beliefs[item.item_id] = embedded.beliefs[number]
     return model
 
 
@@ -225,6 +235,7 @@ def _figures(
         **{f"exact_{name}": value for name, value in plain.items() if name != "mar@1"},
         **_classification(model, [question.item for question in counted], catalog),
         "val": None,
+        "match": _match_figures(model, catalog, counted),
         "options": _variant_figures(measured, questions),
         "bad_photos": model.problems,
         "model_version": model.bundle.model_version,
@@ -234,16 +245,44 @@ def _figures(
     return figures
 
 
-def _classification(model: _Model, rows: Sequence[CatalogItem], catalog: Catalog) -> dict[str, Any]:
-    readable = [item for item in rows if item.item_id in model.predicted]
-    figures = classification_measures(
-        [model.predicted[item.item_id] for item in readable],
-        [item.categories for item in readable],
-        {item.categories for item in catalog.items},
+def _match_figures(model: _Model, catalog: Catalog, questions: Sequence[Question]) -> dict[str, Any] | None:
+    """Returns how far the model's probabilities can be believed; None without a calibration or a query.
+
+    Ranks products, without post-processing: that is what is served.
+    """
+    calibration = model.bundle.match_calibration
+    index = [item for item in catalog.index_items() if item.item_id in model.vectors]
+    asked = [question for question in questions if question.item.item_id in model.vectors]
+    if calibration is None or not index or not asked:
+        return None
+    place = {item.item_id: row for row, item in enumerate(index)}
+    present = rank_products(
+        np.stack([model.vectors[question.item.item_id] for question in asked]),
+        [question.item.product_id for question in asked],
+        np.stack([model.vectors[item.item_id] for item in index]),
+        [item.product_id for item in index],
+        DEPTH + 1,
+        np.array([place.get(question.item.item_id, NOBODY) for question in asked], dtype=np.int64),
     )
+    absent, _ = best_hits(calibration, present.without_the_right_one())
+    return match_figures(best_hits(calibration, present), absent, calibration.absent_share)
+
+
+def _classification(model: _Model, rows: Sequence[CatalogItem], catalog: Catalog) -> dict[str, Any]:
+    readable = [item for item in rows if item.item_id in model.vectors]
+    actual = [item.categories for item in readable]
+    tree = {item.categories for item in catalog.items}
+    levels = model.bundle.levels
+    alone = [by_level(model.beliefs[item.item_id].category if levels else (), levels) for item in readable]
     known = {path for paths in model.bundle.taxonomy.paths for path in paths}
-    deepest = [item.categories[: len(model.bundle.levels)] for item in readable]
-    return figures | {"unknown_categories": sum(bool(path) and path not in known for path in deepest)}
+    deepest = [path[: len(levels)] for path in actual]
+    unknown = sum(bool(path) and path not in known for path in deepest)
+    figures = {**classification_measures(alone, actual, tree), "unknown_categories": unknown}
+    voted = categories_by_vote(readable, catalog.index_items(), model.vectors, model.beliefs)
+    if voted:
+        by_vote = [by_level(category, LEVELS) for category in voted]
+        figures["with_vote"] = classification_measures(by_vote, actual, tree)
+    return figures
 
 
 def _variant_figures(measured: Mapping[str, PerQuery], questions: Sequence[Question]) -> dict[str, Any]:

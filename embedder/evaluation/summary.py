@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from embedder.evaluation.bootstrap import paired_bootstrap
 from embedder.evaluation.measures import (
-    CategoryPath,
     Query,
     accuracy,
     average_precisions_at_r,
@@ -21,6 +20,7 @@ from embedder.evaluation.measures import (
     violation_rate,
 )
 from lookalike.catalogue.catalog import LEVELS
+from lookalike.categories.tree import CategoryPath
 
 PerQuery = Mapping[str, npt.NDArray[np.float64]]
 """Measures of a ranking by name, each ``(Q,)`` with NaN for a query without right answers."""
@@ -82,6 +82,11 @@ def differences(system: PerQuery, baseline: PerQuery, products: Sequence[str]) -
     return found
 
 
+def by_level(category: CategoryPath, levels: Sequence[str]) -> dict[str, CategoryPath]:
+    """Returns what a predicted category says at each level: itself at those below its end."""
+    return {level: category[:depth] for depth, level in enumerate(levels, start=1)}
+
+
 def classification_measures(
     predicted: Sequence[Mapping[str, CategoryPath]],
     actual: Sequence[CategoryPath],
@@ -94,7 +99,8 @@ def classification_measures(
     do not have.
 
     Args:
-        predicted: For each row the predicted category path by level, of the same levels in every row.
+        predicted: For each row the predicted category path by level, of the same levels in every row; one
+            that ends above a level is repeated there.
         actual: For each row its true category path, as deep as is known.
         categories: The catalogue's tree, for the height of mistakes.
 

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from embedder.model.backbone import BackboneSpec
+from embedder.training.augment import Augmentation
 from lookalike.errors import InvalidInputError, Reason
 from lookalike.runtime.cpus import available_cpus
 
@@ -28,8 +29,8 @@ _TRAINED = (
     *("title_loss", "sampler", "projection_share", "fine_tune", "patience"),
 )
 _FINE_TUNING = (
-    *("fine_tune_stages", "fine_tune_epochs", "fine_tune_batch_size", "fine_tune_share"),
-    *("fine_tune_learning_rate", "backbone_learning_rate", "workers"),
+    *("fine_tune_stages", "fine_tune_copies", "fine_tune_epochs", "fine_tune_batch_size"),
+    *("fine_tune_share", "fine_tune_learning_rate", "backbone_learning_rate", "precision", "workers"),
 )
 # Settings, when they are read, and how to say that.
 _READ_IF: tuple[tuple[tuple[str, ...], Callable[[TrainConfig], bool], str], ...] = (
@@ -41,7 +42,7 @@ _READ_IF: tuple[tuple[tuple[str, ...], Callable[[TrainConfig], bool], str], ...]
         "head hierarchical",
     ),
     (
-        ("embedding_dim", "augmented_copies"),
+        ("embedding_dim", "augmented_copies", "whitening_shrinkage"),
         lambda config: not config.is_backbone_alone,
         "a head that is trained, or whitening",
     ),
@@ -53,9 +54,16 @@ _READ_IF: tuple[tuple[tuple[str, ...], Callable[[TrainConfig], bool], str], ...]
     ),
     (("title_loss_weight", "title_min_count"), lambda config: config.title_loss != "none", "a title_loss"),
     (("photos_per_product",), lambda config: config.sampler == "product", "sampler product"),
+    (("backbone_share",), lambda config: config.head != "none" and not config.fine_tune, "a frozen backbone"),
     (_FINE_TUNING, lambda config: config.fine_tune, "fine_tune"),
+    (("fine_tune_copies",), lambda config: config.fine_tune_stages is not None, "fine_tune_stages"),
+    (
+        ("augmentation",),
+        lambda config: not config.is_backbone_alone and config.augmented_copies > 0,
+        "augmented_copies",
+    ),
 )
-_OFF = (0, None, "none")
+_OFF = (0, None, "none", "auto")
 # Far above what helps, and low enough that a slip of the pen does not take the machine down.
 _MOST_THREADS, _MOST_PROCESSES, _MOST_EPOCHS, _MOST_COPIES = 1024, 256, 100_000, 1000
 _MOST_ROWS, _WIDEST = 1_000_000, 65_536
@@ -79,11 +87,16 @@ class TrainConfig(BaseModel):
             over the ends of the tree, marginalised up it) or ``none`` (the backbone's own features).
         whitening: With ``head="none"``: project the features onto their discriminative whitening, as the
             other heads do at their start.
+        whitening_shrinkage: How much of the identity is added to the covariance within products that the
+            whitening divides by, as a multiple of its mean eigenvalue. Less tells the products trained on
+            apart better, more those that were not.
         embedding_dim: Width of the embedding (at most that of the backbone's features).
         level_width: Width of each level's representation.
         dropout: Share of each level's representation dropped while training.
         augmented_copies: Randomly altered copies of every photo whose features are trained on in addition to
             the original's. Each costs as much time as the original's features.
+        augmentation: How copies are altered: ``mild`` crops, mirrors and changes the light a little;
+            ``strong`` does what fine-tuning does, between photos and studio pictures.
         epochs: Passes over the cached features, with the backbone frozen.
         batch_size: Photos per step; fewer on small catalogues.
         learning_rate: Peak, after a warm-up over a tenth of the steps; falls to 0 along a cosine.
@@ -108,14 +121,21 @@ class TrainConfig(BaseModel):
         projection_share: How far the embedding's projection moves from its start (0) to what training
             found (1). In between it keeps what the backbone knows of photos unlike the training photos,
             at little cost on photos like them (weight interpolation, arXiv 2109.01903).
+        backbone_share: How much of the embedding's similarity is that of the backbone's centred features,
+            where it stays frozen. ``auto`` takes the least share with which products held out are found no
+            worse than by the backbone; for that two further heads are trained, on half of the products each.
         fine_tune: Train the backbone as well, after the head, on pictures that are altered again each time.
         fine_tune_stages: Only that many last stages of the backbone; None trains the whole.
+        fine_tune_copies: With ``fine_tune_stages``: go through that many altered copies of every photo again
+            and again, with what reaches the trained stages kept on disk; 0 alters photos anew each time.
         fine_tune_epochs: Passes over the photos while fine-tuning.
         fine_tune_batch_size: Photos per step while fine-tuning.
         fine_tune_share: How far fine-tuning moves the network from where the head's training left it (0)
             to what it found (1), see ``projection_share``.
         fine_tune_learning_rate: Peak for the head while fine-tuning.
         backbone_learning_rate: Peak for the backbone.
+        precision: Of the network while fine-tuning: ``bfloat16`` for its products and convolutions (weights
+            stay ``float32``); ``auto`` takes it on GPUs that have it.
         workers: Processes that prepare pictures while fine-tuning; 0 prepares them in the main process.
         hold_out: Share of the products whose photos are kept from training to validate on, where the
             catalogue has no ``val`` rows; not with ``identity="pseudo"``.
@@ -129,6 +149,8 @@ class TrainConfig(BaseModel):
         run_folder: Where checkpoints, TensorBoard logs and the report go; None writes none.
         checkpoint_seconds: Time between checkpoints.
         max_bad_share: Share of unreadable photos above which training stops.
+        match_calibration: Calibrate how likely hits are the same product; a frozen backbone's head is trained
+            up to five times more for it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -136,10 +158,12 @@ class TrainConfig(BaseModel):
     backbone: BackboneSpec = BackboneSpec()
     head: Literal["hierarchical", "flat", "none"] = "hierarchical"
     whitening: bool = False
+    whitening_shrinkage: float = Field(default=0.2, ge=0)
     embedding_dim: int = Field(default=256, ge=1, le=_WIDEST)
     level_width: int = Field(default=128, ge=1, le=_WIDEST)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     augmented_copies: int = Field(default=1, ge=0, le=_MOST_COPIES)
+    augmentation: Augmentation = "mild"
     epochs: int = Field(default=20, ge=1, le=_MOST_EPOCHS)
     batch_size: int = Field(default=256, ge=2, le=_MOST_ROWS)
     learning_rate: float = Field(default=2e-3, gt=0)
@@ -157,13 +181,16 @@ class TrainConfig(BaseModel):
     sampler: Literal["shuffle", "class", "product"] = "shuffle"
     photos_per_product: int = Field(default=4, ge=2, le=_MOST_ROWS)
     projection_share: float = Field(default=0.2, ge=0, le=1)
+    backbone_share: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = "auto"
     fine_tune: bool = False
     fine_tune_stages: int | None = Field(default=None, ge=1)
+    fine_tune_copies: int = Field(default=0, ge=0, le=_MOST_COPIES)
     fine_tune_epochs: int = Field(default=10, ge=1, le=_MOST_EPOCHS)
     fine_tune_batch_size: int = Field(default=64, ge=2, le=_MOST_ROWS)
     fine_tune_share: float = Field(default=0.5, ge=0, le=1)
     fine_tune_learning_rate: float = Field(default=1e-3, gt=0)
     backbone_learning_rate: float = Field(default=2e-4, gt=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     workers: int = Field(default=0, ge=0, le=_MOST_PROCESSES)
     hold_out: float = Field(default=0.0, ge=0, lt=1)
     patience: int | None = Field(default=None, ge=1)
@@ -176,6 +203,7 @@ class TrainConfig(BaseModel):
     run_folder: Path | None = None
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     max_bad_share: float = Field(default=0.01, ge=0, le=1)
+    match_calibration: bool = True
 
     @field_validator("*", mode="before")
     @classmethod
@@ -228,14 +256,18 @@ class TrainConfig(BaseModel):
         return self.threads or available_cpus()
 
     def decides(self) -> dict[str, object]:
-        """Returns the settings that decide which model comes out; not where files go or who computes."""
-        return self.model_dump(
+        """Returns the settings that decide which model comes out; not where files go or who computes.
+
+        Of the backbone, only what was chosen: architecture and weights have an identity of their own.
+        """
+        settings = self.model_dump(
             mode="json",
             exclude={
                 "backbone", "cache_folder", "run_folder", "threads", "workers", "checkpoint_seconds",
                 "accelerator", "max_bad_share",
             },
         )  # fmt: skip
+        return settings | self.backbone.choices()
 
 
 def make_config(settings: dict[str, Any]) -> TrainConfig:

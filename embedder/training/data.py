@@ -14,10 +14,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
-from embedder.decoding.decode import decode_image
 from embedder.photos import naming, read_photo
-from embedder.preprocess import PreprocessParams, to_input
-from embedder.training.augment import alter
+from embedder.preprocess import PreprocessParams, decode_for, to_input
+from embedder.training.augment import alter, shrunk
 from embedder.training.sampling import Plan, seeded
 from embedder.training.titles import Attributes
 
@@ -112,7 +111,7 @@ class AlteredPhotos(Dataset[tuple[int, Tensor]]):
     def _decode(self, row: int) -> Image.Image:
         photo = self._photos[row]
         with naming(photo):
-            return decode_image(read_photo(photo), min_side=2 * self._params.size)
+            return shrunk(decode_for(read_photo(photo), self._params), 2 * self._params.size)
 
 
 class _PhotoSteps(Sampler[list[tuple[int, int, int]]]):
@@ -142,11 +141,11 @@ def _leave_ctrl_c(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def photo_loader(photos: AlteredPhotos, labels: Labels, plan: Plan, workers: int) -> MakeLoader:
+def photo_loader(photos: Dataset[tuple[int, Tensor]], labels: Labels, plan: Plan, workers: int) -> MakeLoader:
     """Returns a maker of loaders of altered photos.
 
     Args:
-        photos: The photos.
+        photos: Asked for as ``(step, place, row)``: the photos, or what reaches a trained part from them.
         labels: Their targets.
         plan: Which rows each step takes.
         workers: Processes that prepare pictures.

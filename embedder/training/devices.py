@@ -34,8 +34,15 @@ def check_hardware(config: TrainConfig) -> None:
 
 
 def trainer_options(config: TrainConfig, *, whole_network: bool) -> dict[str, Any]:
-    """Returns what Lightning's ``Trainer`` must know of the hardware: bfloat16 for a network on a GPU."""
+    """Returns what Lightning's ``Trainer`` must know of the hardware and of a network's precision.
+
+    Whether a processor is faster in bfloat16 cannot be told from its name alone: on CPUs it is used where it
+    is asked for.
+    """
     gpu = uses_gpu(config)
+    halved = config.precision == "bfloat16" or (
+        config.precision == "auto" and gpu and torch.cuda.is_bf16_supported()
+    )
     strategy: DDPStrategy | str = "auto"
     if config.devices > 1:
         # A batch without any product or title leaves proxies and attribute weights unused.
@@ -44,7 +51,7 @@ def trainer_options(config: TrainConfig, *, whole_network: bool) -> dict[str, An
         "accelerator": "gpu" if gpu else "cpu",
         "devices": config.devices,
         "strategy": strategy,
-        "precision": "bf16-mixed" if gpu and whole_network and torch.cuda.is_bf16_supported() else "32-true",
+        "precision": "bf16-mixed" if whole_network and halved else "32-true",
     }
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from lookalike.files.disk import writing
 _SECONDS_BETWEEN_COMMITS = 1.0
 _SECONDS_TO_WAIT_FOR_OTHERS = 60.0
 
-Feature = npt.NDArray[np.float32]
+Feature = npt.NDArray[np.floating[Any]]
 
 
 class FeatureStore:
@@ -34,15 +34,17 @@ class FeatureStore:
     Args:
         file: The SQLite file; made if missing.
         dim: Width of the vectors.
+        kept_as: Type of the vectors' values.
 
     Raises:
         FailedPreconditionError: Here or later: the file cannot be read or written.
         OSError: Here or later: the disk is full.
     """
 
-    def __init__(self, file: Path, dim: int) -> None:
+    def __init__(self, file: Path, dim: int, kept_as: Literal["<f4", "<f2"] = "<f4") -> None:
         self._file = file
         self._dim = dim
+        self._kept_as = kept_as
         self._new: list[tuple[bytes, bytes]] = []
         self._committed = time.monotonic()
         with writing(file):
@@ -79,13 +81,21 @@ class FeatureStore:
             self._database.execute("BEGIN")
             for key in keys:
                 row = self._database.execute("SELECT vector FROM features WHERE key = ?", (key,)).fetchone()
-                vector = np.frombuffer(row[0], dtype="<f4") if row else None
+                vector = np.frombuffer(row[0], dtype=self._kept_as) if row else None
                 found.append(vector if vector is not None and len(vector) == self._dim else None)
         return found
 
+    def has(self, key: bytes) -> bool:
+        """Returns whether there is a vector of that key."""
+        with self._named():
+            found = self._database.execute(
+                "SELECT length(vector) FROM features WHERE key = ?", (key,)
+            ).fetchone()
+        return found is not None and found[0] == self._dim * np.dtype(self._kept_as).itemsize
+
     def put(self, key: bytes, vector: Feature) -> None:
         """Keeps a vector ``(dim,)``; it is on disk a second later, or when the store is closed."""
-        self._new.append((key, vector.astype("<f4").tobytes()))
+        self._new.append((key, vector.astype(self._kept_as).tobytes()))
         if time.monotonic() - self._committed >= _SECONDS_BETWEEN_COMMITS:
             self._commit()
 

@@ -17,12 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.bundle import Bundle
-from embedder.decoding.decode import decode_image
 from embedder.encoder import Encoder
 from embedder.photos import read_photo
 from embedder.preparation import prepared_ahead
-from embedder.preprocess import to_input
-from embedder.training import augment
+from embedder.training.augment import Augmentation
+from embedder.training.copies import Copies
 from embedder.training.feature_store import FeatureStore
 from lookalike.errors import InvalidInputError
 
@@ -66,24 +65,31 @@ class FeatureExtractor:
         self._threads = threads
 
     def extract(
-        self, photos: Sequence[Path], copies: int, seed: int, on_progress: Callable[[int, int], None]
+        self,
+        photos: Sequence[Path],
+        copies: int,
+        augmentation: Augmentation,
+        seed: int,
+        on_progress: Callable[[int, int], None],
     ) -> Features:
         """Returns the features of some photos.
 
         Args:
             photos: The files.
             copies: Augmented copies of each.
-            seed: Of the augmentation. A photo's copies depend on it and on the photo's content alone.
+            augmentation: How those are altered.
+            seed: Of the augmentation; see :class:`embedder.training.copies.Copies`.
             on_progress: Called with the number of pictures done and their total, at first with those that
                 were kept.
 
         Raises:
             FailedPreconditionError: The cache cannot be read or written.
         """
-        hashes, problems = self._hash_all(photos)
+        hashes, problems = hash_all(photos, self._threads)
+        pictures = Copies(photos, hashes, self._bundle.preprocess, augmentation, seed)
         values = np.full((copies + 1, len(photos), self._bundle.dim), np.nan, dtype=np.float32)
         jobs = [(copy, number) for copy in range(copies + 1) for number in range(len(photos))]
-        keys = [self._key(hashes[number], copy, seed) for copy, number in jobs]
+        keys = [self._key(pictures, number, copy) for copy, number in jobs]
         with FeatureStore(self._folder / "features.sqlite", self._bundle.dim) as store:
             lacking = []
             for job, key, kept in zip(jobs, keys, store.find(keys), strict=True):
@@ -99,7 +105,7 @@ class FeatureExtractor:
                 if number in problems:
                     return None
                 try:
-                    return self._prepare(photos[number], hashes[number], copy, seed)
+                    return pictures.prepare(number, copy)
                 except InvalidInputError as error:
                     problems[number] = str(error)
                 return None
@@ -127,35 +133,27 @@ class FeatureExtractor:
             values[copy, number] = feature
             store.put(key, feature)
 
-    def _prepare(self, photo: Path, photo_hash: str, copy: int, seed: int) -> npt.NDArray[np.float32]:
-        params = self._bundle.preprocess
-        data = read_photo(photo)
-        # Kept under the hash of what was there before, these features would be wrong for ever.
-        if hashlib.sha256(data).hexdigest() != photo_hash:
-            raise InvalidInputError("the file changed while it was read")
-        image = decode_image(data, min_side=2 * params.size)
-        if copy:
-            image = augment.vary(image, np.random.default_rng([seed, copy, int(photo_hash[:16], 16)]))
-        return to_input(image, params)
-
-    def _hash_all(self, photos: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
-        """Returns each photo's hash, empty for a file that cannot be read, and what is wrong with those."""
-        problems: dict[int, str] = {}
-
-        def content_hash(job: tuple[int, Path]) -> str:
-            number, photo = job
-            try:
-                return hashlib.sha256(read_photo(photo)).hexdigest()
-            except InvalidInputError as error:
-                problems[number] = str(error)
-                return ""
-
-        with ThreadPoolExecutor(self._threads) as pool:
-            return list(pool.map(content_hash, enumerate(photos))), problems
-
-    def _key(self, photo_hash: str, copy: int, seed: int) -> bytes:
+    def _key(self, pictures: Copies, number: int, copy: int) -> bytes:
         """Names a feature by all that decides it; the bundle's version covers weights and preprocessing."""
-        parts = f"{self._bundle.model_version} {photo_hash}"
-        if copy:
-            parts += f" copy {copy} augmentation {augment.VERSION} seed {seed}"
-        return hashlib.sha256(parts.encode()).digest()
+        return hashlib.sha256(f"{self._bundle.model_version} {pictures.name(number, copy)}".encode()).digest()
+
+
+def hash_all(photos: Sequence[Path], threads: int) -> tuple[list[str], dict[int, str]]:
+    """Returns each photo's SHA-256 in hex, empty where it cannot be read, and what is wrong with those.
+
+    Args:
+        photos: The files.
+        threads: How many read.
+    """
+    problems: dict[int, str] = {}
+
+    def content_hash(job: tuple[int, Path]) -> str:
+        number, photo = job
+        try:
+            return hashlib.sha256(read_photo(photo)).hexdigest()
+        except InvalidInputError as error:
+            problems[number] = str(error)
+            return ""
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(content_hash, enumerate(photos))), problems

@@ -78,7 +78,8 @@ def make_head(features: Tensor, labels: Labels, taxonomy: Taxonomy, config: Trai
     if config.is_backbone_alone:
         return head.eval()
     with _threads(1):
-        head.start_from(features.flatten(0, 1), _groups(labels.products).repeat(len(features)))
+        groups = _groups(labels.products).repeat(len(features))
+        head.start_from(features.flatten(0, 1), groups, config.whitening_shrinkage)
     return head.eval()
 
 

@@ -28,8 +28,8 @@ class TrainingModule(LightningModule):
     Args:
         head: Maps features to embedding and class scores.
         objective: What is minimised.
-        backbone: Trained as well, in evaluation mode (batch norm keeps its ImageNet statistics and
-            affine weights); None where the inputs are features.
+        backbone: Trained as well as far as it is not frozen, in evaluation mode (batch norm keeps its
+            statistics); maps the batches' inputs to features. None where the inputs are features.
         config: The settings.
         total_steps: Length of the run.
     """
@@ -49,8 +49,6 @@ class TrainingModule(LightningModule):
         self._config = config
         self._total_steps = total_steps
         self.figures: dict[str, float] = {}
-        if backbone is not None:
-            freeze(backbone, config.fine_tune_stages)
 
     def train(self, mode: bool = True) -> TrainingModule:
         """Switches to training; the backbone's batch norm stays in evaluation mode."""
@@ -70,8 +68,9 @@ class TrainingModule(LightningModule):
         del batch_idx
         inputs = batch.inputs
         if self.backbone is not None:
-            pictures = inputs.contiguous(memory_format=torch.channels_last)
-            inputs = functional.normalize(self.backbone(pictures).float(), dim=-1)
+            if inputs.ndim == 4:
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+            inputs = functional.normalize(self.backbone(inputs).float(), dim=-1)
         # The head is small and its softmaxes and logarithms want float32.
         with torch.autocast(self.device.type, enabled=False):
             terms = self.objective(self.head(inputs), batch)
@@ -122,33 +121,6 @@ def decayed_and_not(parameters: Iterable[nn.Parameter], rate: float) -> list[dic
     for parameter in parameters:
         (vectors if parameter.ndim == 1 else others).append(parameter)
     return [{"params": vectors, "weight_decay": 0.0, "lr": rate}, {"params": others, "lr": rate}]
-
-
-def freeze(backbone: nn.Module, stages: int | None) -> None:
-    """Leaves only the last stages of a backbone to be trained, and none of its batch norms.
-
-    Args:
-        backbone: A timm model; its stages are the groups by which timm assigns learning rates.
-        stages: How many; None for all.
-    """
-    if stages is not None:
-        layers = [name for name, _ in backbone.named_parameters()]
-        group_of = _stage_numbers(backbone, layers)
-        last = sorted(set(group_of.values()))[-stages:]
-        for name, parameter in backbone.named_parameters():
-            parameter.requires_grad_(group_of[name] in last)
-    for module in backbone.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.requires_grad_(False)
-
-
-def _stage_numbers(backbone: nn.Module, names: list[str]) -> dict[str, int]:
-    """Number the stages from the input on by timm's own grouping of the parameters."""
-    from timm.models import group_parameters
-
-    matcher: Any = getattr(backbone, "group_matcher")(coarse=True)  # noqa: B009  # untyped in timm
-    layers = group_parameters(backbone, matcher, reverse=True)
-    return {name: int(layers[name]) for name in names}
 
 
 def gradient_norms(terms: dict[str, Tensor], parameters: Iterable[nn.Parameter]) -> dict[str, float]:

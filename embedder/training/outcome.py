@@ -5,28 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from embedder.evaluation.measures import accuracy
 from embedder.evaluation.search import nearest
 from embedder.model.heads import EmbeddingHead
+from embedder.model.network import unit_features
 from embedder.model.taxonomy import MISSING, Taxonomy
 from embedder.photos import naming, read_photo
 from embedder.preparation import prepared_ahead
 from embedder.preprocess import PreprocessParams, preprocess
 from embedder.training.rows import number_repeated
 from lookalike.catalogue.catalog import LEVELS, CatalogItem
+from lookalike.categories.belief import Belief, Prediction
+from lookalike.categories.tree import CategoryPath, PathTree
 
 _BATCH = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """Predictions for some rows.
 
@@ -34,7 +37,7 @@ class Outcome:
         items: The rows.
         taxonomy: The category tree.
         embeddings: ``(N, D)`` float32 of unit norm.
-        probabilities: For each level ``(N, C_l)`` float32.
+        probabilities: For each level ``(N, C_l)`` float32, as the network gives them.
     """
 
     items: Sequence[CatalogItem]
@@ -42,10 +45,27 @@ class Outcome:
     embeddings: npt.NDArray[np.float32]
     probabilities: tuple[npt.NDArray[np.float32], ...]
 
-    def predicted(self, depth: int) -> list[tuple[str, ...]]:
-        """Returns each row's most probable class of a level (0 is the topmost), as its full path."""
-        paths = self.taxonomy.paths[depth]
-        return [paths[number] for number in self.probabilities[depth].argmax(axis=1).tolist()]
+    @cached_property
+    def _predictions(self) -> list[list[Prediction]]:
+        """Each row's predicted category and those above it, from the top down."""
+        tree = PathTree(self.taxonomy.paths)
+        found: list[list[Prediction]] = []
+        for start in range(0, len(self.items), _BATCH):
+            rows = [level[start : start + _BATCH] for level in self.probabilities]
+            found.extend(Belief(tree, posterior).along() for posterior in tree.posterior(rows))
+        return found
+
+    def predicted(self, depth: int) -> list[CategoryPath]:
+        """Returns what each row's predicted category says at a level: itself where it ends above.
+
+        Args:
+            depth: 0 is the topmost level.
+        """
+        return [row[: depth + 1][-1].path for row in self._predictions]
+
+    def confidence(self, row: int, depth: int) -> float:
+        """Returns how probable that is which is predicted of a row at a level."""
+        return self._predictions[row][: depth + 1][-1].probability
 
     def accuracies(self) -> dict[str, float]:
         """Returns ``accuracy_LEVEL`` and ``accuracy_LEVEL_macro`` of the levels that the rows have."""
@@ -101,6 +121,8 @@ def outcome_of_photos(
     taxonomy: Taxonomy,
     params: PreprocessParams,
     threads: int,
+    *,
+    mirror: bool,
 ) -> Outcome:
     """Returns what a backbone and a head say of readable photos, computed on the device they lie on."""
     device = next(head.parameters()).device
@@ -114,7 +136,7 @@ def outcome_of_photos(
     with _evaluating(backbone), torch.no_grad():
         for _, pictures in prepared_ahead(photos, prepare, batch_size=_BATCH, threads=threads):
             batch = torch.from_numpy(np.stack(pictures)).to(device)
-            found.append(functional.normalize(backbone(batch).float(), dim=-1))
+            found.append(unit_features(backbone, batch, mirror=mirror))
     return outcome_of_features(head, torch.cat(found), items, taxonomy)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +93,25 @@ def draw_confusion(names: Sequence[str], shares: npt.NDArray[np.float64], title:
                 column, row, f"{share:.2f}".lstrip("0"), ha="center", va="center", fontsize=6, color=shade
             )
     figure.colorbar(image, shrink=0.7)
+    figure.savefig(file, dpi=110)
+
+
+def draw_reliability(bins: Mapping[str, Sequence[float]], file: Path) -> None:
+    """Draws probabilities against what came true.
+
+    Args:
+        bins: As :meth:`embedder.evaluation.reliability.Reliability.as_json` returns them.
+        file: The PNG to write.
+    """
+    figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--")
+    axes.plot(bins["predicted"], bins["observed"], marker="o")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("match_probability of the best hit")
+    axes.set_ylabel("share of best hits that are right")
+    axes.grid(alpha=0.3)
     figure.savefig(file, dpi=110)
 
 

@@ -16,8 +16,9 @@ from embedder.decoding.decode import decode_image
 from embedder.evaluation.measures import lca_heights
 from embedder.photos import read_photo
 from embedder.training.callbacks import Figures
+from embedder.training.matching import Matched
 from embedder.training.outcome import Outcome
-from embedder.training.plots import confusion, draw_confusion, draw_curves
+from embedder.training.plots import confusion, draw_confusion, draw_curves, draw_reliability
 from lookalike.catalogue.catalog import LEVELS
 
 _MISTAKES_SHOWN = 24
@@ -52,7 +53,7 @@ def mistakes(outcome: Outcome) -> list[Mistake]:
     tree = [path for level in outcome.taxonomy.paths for path in level]
     heights = lca_heights(predicted, actual, tree).tolist()
     found = [
-        Mistake(row, guess, float(outcome.probabilities[depths[row] - 1][row].max()), height)
+        Mistake(row, guess, outcome.confidence(row, depths[row] - 1), height)
         for row, guess, height in zip(rows, predicted, heights, strict=True)
         if height
     ]
@@ -64,6 +65,7 @@ def write_report(
     outcomes: Mapping[str, Outcome],
     history: Mapping[str, Sequence[Figures]],
     metrics: Mapping[str, float],
+    matched: Matched,
     bad_photos: Mapping[Path, str],
     provenance: Mapping[str, Any],
 ) -> Path:
@@ -75,6 +77,7 @@ def write_report(
             mistakes are those of the last.
         history: By stage, each epoch's figures.
         metrics: The model's figures.
+        matched: How likely its hits are right.
         bad_photos: Photos that could not be read, with the reason.
         provenance: How the model came about.
 
@@ -99,6 +102,7 @@ def write_report(
             metrics=metrics,
             stages=stages,
             confusions=_confusions(outcome, folder) if labelled else {},
+            matching=_matching(matched, folder),
             heights=sorted(Counter(mistake.height for mistake in wrong).items()),
             labelled=labelled,
             wrong=len(wrong),
@@ -110,6 +114,14 @@ def write_report(
         encoding="utf-8",
     )
     return page
+
+
+def _matching(matched: Matched, folder: Path) -> dict[str, Any]:
+    if not matched.calibration:
+        return {"how": matched.how, "figures": None}
+    figures = matched.figures()
+    draw_reliability(figures["reliability"], folder / "reliability.png")
+    return {"how": matched.how, "figures": figures, "file": "reliability.png"}
 
 
 def _confusions(outcome: Outcome, folder: Path) -> dict[str, str]:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn import functional
 
 from embedder.encoder import Encoded
+from embedder.model.network import unit_features
 
 
 class TorchEncoder:
@@ -21,17 +21,20 @@ class TorchEncoder:
     Args:
         backbone: Maps ``(B, 3, H, W)`` to features; copied, so that training it changes nothing here.
         device: Where to compute.
+        mirror: See :func:`embedder.model.network.unit_features`.
     """
 
-    def __init__(self, backbone: nn.Module, device: torch.device) -> None:
+    def __init__(self, backbone: nn.Module, device: torch.device, *, mirror: bool = False) -> None:
         self._backbone = copy.deepcopy(backbone).to(device).eval()
         self._device = device
+        self._mirror = mirror
 
     def encode(self, images: npt.NDArray[np.float32]) -> Encoded:
         """Returns the unit-norm features ``(B, F)`` of prepared pictures ``(B, 3, H, W)``."""
         with _float32(), torch.inference_mode():
-            features = self._backbone(torch.from_numpy(images).to(self._device))
-            return Encoded(functional.normalize(features, dim=-1).cpu().numpy(), ())
+            pictures = torch.from_numpy(images).to(self._device)
+            features = unit_features(self._backbone, pictures, mirror=self._mirror)
+            return Encoded(features.cpu().numpy(), ())
 
 
 @contextmanager

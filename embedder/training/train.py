@@ -13,6 +13,7 @@ from embedder.model.network import EmbeddingNetwork
 from embedder.training.callbacks import Figures
 from embedder.training.config import TrainConfig
 from embedder.training.devices import check_hardware, end_parallel_training, is_first_process
+from embedder.training.matching import calibrate_matches
 from embedder.training.report import write_report
 from embedder.training.run import Progress, TrainingRun
 from embedder.training.run_folder import check_apart, check_run_folder, open_run_folder, run_folder_locked
@@ -29,9 +30,11 @@ class TrainResult:
         rows: Photos trained on.
         trained_on: The split that they come from: ``train``, or ``index`` where there is none.
         bad_photos: Photos that could not be read, with the reason; left out.
-        metrics: Accuracy per level on the training rows and, where there are, on the validation rows.
+        metrics: Accuracy per level on the training rows and, where there are, on the validation rows; where
+            probabilities were calibrated, their error ``match_ece``.
         history: By stage, each epoch's mean losses, gradient norms and validation figures.
         report: The report; None without a run folder.
+        matching: What calibrates the probabilities of its hits, or why nothing does.
     """
 
     bundle: Bundle
@@ -41,6 +44,7 @@ class TrainResult:
     metrics: dict[str, float]
     history: dict[str, list[Figures]] = field(default_factory=dict)
     report: Path | None = None
+    matching: str = ""
 
 
 def train(
@@ -97,23 +101,38 @@ def _train(
         for name, outcome in outcomes.items()
         for figure, value in (outcome.accuracies() if name == "train" else outcome.figures()).items()
     }
+    if run.guarded:
+        metrics |= {
+            "guard_backbone_recall@1": run.guarded.backbone,
+            "guard_recall@1": run.guarded.recalls[run.guarded.share],
+            "guard_share": run.guarded.share,
+        }
+    matched = calibrate_matches(run, head, progress)
+    if matched.calibration:
+        metrics["match_ece"] = matched.figures()["ece"]
     progress("export", 0, 1, metrics)
     bundle = export_bundle(
-        EmbeddingNetwork(run.backbone.module, None if config.is_backbone_alone else head),
+        EmbeddingNetwork(
+            run.backbone.module,
+            None if config.is_backbone_alone else head,
+            mirror=run.backbone.mirror,
+        ),
         out_bundle,
         dim=run.backbone.dim if config.is_backbone_alone else config.embedding_dim,
         taxonomy=run.taxonomy,
         preprocess=run.backbone.preprocess,
         provenance=provenance,
         metrics=metrics,
+        match_calibration=matched.calibration,
     )
     report = None
     if config.run_folder:
         folder = config.run_folder / "report"
         with writing(folder):
-            report = write_report(folder, outcomes, history, metrics, run.bad_photos, provenance)
+            report = write_report(folder, outcomes, history, metrics, matched, run.bad_photos, provenance)
     progress("export", 1, 1, metrics)
-    return TrainResult(bundle, len(run.rows.items), run.split, run.bad_photos, metrics, history, report)
+    rows, bad_photos = len(run.rows.items), run.bad_photos
+    return TrainResult(bundle, rows, run.split, bad_photos, metrics, history, report, matched.how)
 
 
 def _silent(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:

@@ -83,6 +83,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
         level_width=16,
         threads=2,
         cache_folder=folder,
+        match_calibration=False,
     )
 
 

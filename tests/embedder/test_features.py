@@ -21,6 +21,7 @@ from embedder.bundle import Bundle, load_bundle
 from embedder.encoder import Encoded
 from embedder.preparation import prepared_ahead
 from embedder.training import feature_store
+from embedder.training.augment import Augmentation
 from embedder.training.feature_store import FeatureStore
 from embedder.training.features import FeatureExtractor, Features
 from embedder.training.torch_encoder import TorchEncoder
@@ -59,9 +60,17 @@ def photos(tmp_path: Path) -> list[Path]:
 
 
 def extract(
-    encoder: CountingEncoder, bundle: Bundle, photos: list[Path], cache: Path, copies: int = 1, seed: int = 0
+    encoder: CountingEncoder,
+    bundle: Bundle,
+    photos: list[Path],
+    cache: Path,
+    copies: int = 1,
+    seed: int = 0,
+    augmentation: Augmentation = "mild",
 ) -> Features:
-    return FeatureExtractor(bundle, encoder, cache, 2).extract(photos, copies, seed, lambda done, total: None)
+    return FeatureExtractor(bundle, encoder, cache, 2).extract(
+        photos, copies, augmentation, seed, lambda done, total: None
+    )
 
 
 def test_only_what_is_not_there_is_computed(bundle: Bundle, photos: list[Path], tmp_path: Path) -> None:
@@ -111,15 +120,9 @@ def test_a_bad_photo_costs_no_one_else_his_features(
 def test_a_photo_that_changes_while_it_is_read_does_not_poison_the_cache(
     bundle: Bundle, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, after = photos[0].read_bytes(), photos[1].read_bytes()
-    reads: list[Path] = []
-
-    def changing(photo: Path) -> bytes:
-        reads.append(photo)
-        return before if len(reads) == 1 else after
-
+    other = photos[1].read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr("embedder.training.features.read_photo", changing)
+        patched.setattr("embedder.training.copies.read_photo", lambda photo: other)
         found = extract(CountingEncoder(bundle), bundle, photos[:1], tmp_path / "cache")
     assert found.problems == {0: "the file changed while it was read"}
     assert np.isnan(found.values).all()
@@ -156,7 +159,7 @@ class Deadly(OnnxEncoder):
         return super().encode(images)
 photos = [Path({str(tmp_path)!r}) / f"{{number}}.png" for number in range(48)]
 extractor = FeatureExtractor(bundle, Deadly(bundle, 1), Path({str(tmp_path / "cache")!r}), 1)
-extractor.extract(photos, 0, 0, lambda done, total: None)
+extractor.extract(photos, 0, "mild", 0, lambda done, total: None)
 """
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -43,7 +43,8 @@ def params() -> st.SearchStrategy[PreprocessParams]:
         mean=colour,
         std=st.tuples(*[st.floats(0.5, 255)] * 3),
         interpolation=st.sampled_from(["bilinear", "bicubic"]),
-        fit=st.sampled_from(["pad_white", "stretch"]),
+        fit=st.sampled_from(["pad_white", "stretch", "crop"]),
+        crop_share=st.floats(0.5, 1),
     )
 
 
@@ -59,6 +60,8 @@ def params() -> st.SearchStrategy[PreprocessParams]:
 def test_bytes_are_those_of_pillow(
     width: int, height: int, params: PreprocessParams, seed: int, black_and_white: bool, isa: str
 ) -> None:
+    # Pillow makes all of what is cropped, however long it is.
+    assume(params.fit != "crop" or max(width, height) <= 8 * min(width, height))
     image = noise(width, height, seed, black_and_white=black_and_white)
     _native.force_isa(isa)
     try:
@@ -75,6 +78,16 @@ def test_lines_of_pixels(size: tuple[int, int], isa: str) -> None:
     image = noise(*size, seed=1)
     for params in (PARAMS, replace(PARAMS, fit="stretch")):
         np.testing.assert_array_equal(to_input(image, params), pillow_input(image, params))
+
+
+def test_the_middle_of_a_line_of_pixels_costs_no_more_than_itself(isa: str) -> None:
+    """Whole, it would become 64 x 12.8 million pixels."""
+    image = Image.new("RGB", (200_000, 1), (9, 9, 9))
+    image.paste(noise(400, 1, seed=4), (99_800, 0))
+    params = replace(PARAMS, fit="crop")
+    np.testing.assert_array_equal(
+        to_input(image, params), pillow_input(image.crop((99_900, 0, 100_100, 1)), params)
+    )
 
 
 @pytest.mark.parametrize("size", [(2_600, 2_100), (1_200, 4_100), (1_500_000, 3)])
@@ -119,28 +132,41 @@ SQUARE = noise(4, 4, 0)
 
 
 @pytest.mark.parametrize(
-    ("strips", "size", "fitted", "problem"),
+    ("strips", "size", "fitted", "at", "problem"),
     [
-        ([SQUARE.convert("L")], (4, 4), (4, 4), "four bytes a pixel"),
-        ([SQUARE], (3, 4), (4, 4), "of a picture of this size"),
-        ([SQUARE] * 2, (4, 4), (4, 4), "of a picture of this size"),
-        ([SQUARE], (4, 5), (4, 4), "fewer rows"),
-        ([], (4, 4), (4, 4), "fewer rows"),
-        ([SQUARE], (4, 4), (9, 4), "fits on the square"),
-        ([SQUARE], (4, 4), (0, 4), "has pixels"),
+        ([SQUARE.convert("L")], (4, 4), (4, 4), (0, 0), "four bytes a pixel"),
+        ([SQUARE], (3, 4), (4, 4), (0, 0), "of a picture of this size"),
+        ([SQUARE] * 2, (4, 4), (4, 4), (0, 0), "of a picture of this size"),
+        ([SQUARE], (4, 5), (4, 4), (0, 0), "fewer rows"),
+        ([], (4, 4), (4, 4), (0, 0), "fewer rows"),
+        ([SQUARE], (4, 4), (4, 4), (8, 0), "lie on the square"),
+        ([SQUARE], (4, 4), (4, 4), (0, -4), "lie on the square"),
+        ([SQUARE], (4, 4), (0, 4), (0, 0), "has pixels"),
+        ([SQUARE], (0, 4), (4, 4), (0, 0), "has pixels"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(
-    strips: list[Image.Image], size: tuple[int, int], fitted: tuple[int, int], problem: str
+    strips: list[Image.Image],
+    size: tuple[int, int],
+    fitted: tuple[int, int],
+    at: tuple[int, int],
+    problem: str,
 ) -> None:
     with pytest.raises(ValueError, match=problem):
         _native.square_input(
-            iter(strips), size, fitted, side=8, interpolation="bicubic", mean=(0, 0, 0), std=(1, 1, 1)
+            iter(strips), size, fitted, at, side=8, interpolation="bicubic", mean=(0, 0, 0), std=(1, 1, 1)
         )
 
 
 def test_an_unknown_filter_is_refused() -> None:
     with pytest.raises(ValueError, match="nearest"):
         _native.square_input(
-            iter([SQUARE]), (4, 4), (4, 4), side=8, interpolation="nearest", mean=(0, 0, 0), std=(1, 1, 1)
+            iter([SQUARE]),
+            (4, 4),
+            (4, 4),
+            (0, 0),
+            side=8,
+            interpolation="nearest",
+            mean=(0, 0, 0),
+            std=(1, 1, 1),
         )

@@ -151,6 +151,12 @@ def test_violations_are_children_of_another_parent() -> None:
     assert violation_rate([[("a",)]]) == 0
 
 
+def test_a_path_that_ends_above_a_level_is_no_violation_there() -> None:
+    ended, goes_on_elsewhere = [("a",), ("a",), ("a",)], [("a",), ("a",), ("b", "x", "1")]
+    assert violation_rate([ended]) == 0
+    assert violation_rate([ended, goes_on_elsewhere]) == 0.5
+
+
 PATHS = st.lists(st.sampled_from("ab"), min_size=1, max_size=3).map(tuple)
 ROWS = st.lists(st.tuples(PATHS, PATHS), min_size=1, max_size=8)
 

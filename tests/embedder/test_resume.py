@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,9 @@ def command(catalog: Path, out: Path, config: TrainConfig, *more: str) -> list[s
     return [
         *(sys.executable, "-m", "lookalike.cli", "train", "--catalog", str(catalog), "--out", str(out)),
         *("--backbone", config.backbone.architecture, "--backbone-weights", str(config.backbone.weights)),
-        *("--dimension", "32", "--epochs", "100", "--fine-tune", "--fine-tune-epochs", "8"),
-        *("--set", "dropout=0.3"),
+        *("--input-size", str(config.backbone.input_size), "--dimension", "32"),
+        *("--epochs", "100", "--fine-tune", "--fine-tune-epochs", "8"),
+        *("--set", "dropout=0.3", "--set", "match_calibration=false"),
         *("--cache", str(config.cache_folder), "--checkpoint-seconds", "0.1", "--json", *more),
     ]
 
@@ -58,6 +60,7 @@ def test_a_run_that_is_killed_and_resumed_ends_as_if_it_had_not_been(
     """Killed twice at random steps: while the head learns, and while the network is fine-tuned."""
     settings = config.model_copy(
         update={
+            "backbone": replace(config.backbone, input_size=64),
             "level_width": 128,
             "dropout": 0.3,
             "epochs": 100,

@@ -23,6 +23,8 @@ from embedder.training.module import TrainingModule
 from embedder.training.torch_encoder import TorchEncoder
 from embedder.training.train import TrainResult, train
 from lookalike.catalogue.catalog import Catalog, CatalogItem, read_catalog
+from lookalike.categories.belief import Belief
+from lookalike.categories.tree import PathTree
 from lookalike.errors import InvalidInputError
 
 
@@ -52,12 +54,13 @@ def test_a_trained_bundle_embeds_and_classifies(trained: TrainResult, toy_catalo
     encoded = OnnxEncoder(bundle).encode(images)
     assert encoded.embedding.shape == (36, 32)
     np.testing.assert_allclose(np.linalg.norm(encoded.embedding, axis=1), 1, atol=1e-5)
-    predicted = encoded.probabilities[0].argmax(axis=1)
-    right = [
-        bundle.taxonomy.paths[0][p] == item.categories[:1] for p, item in zip(predicted, items, strict=True)
-    ]
+    metas = bundle.taxonomy.paths[0]
+    best = [metas[number] for number in encoded.probabilities[0].argmax(axis=1)]
+    assert np.mean([path == item.categories[:1] for path, item in zip(best, items, strict=True)]) > 0.8
+    tree = PathTree(bundle.taxonomy.paths)
+    paths = [Belief(tree, posterior).category for posterior in tree.posterior(encoded.probabilities)]
+    right = [path[:1] == item.categories[:1] for path, item in zip(paths, items, strict=True)]
     assert np.mean(right) == pytest.approx(trained.metrics["train_accuracy_meta"])
-    assert np.mean(right) > 0.8
 
 
 def test_accuracies_are_measured_on_val_rows_too(trained: TrainResult) -> None:
@@ -212,14 +215,20 @@ def test_products_with_one_photo_and_no_categories_can_be_trained_on(
 def test_the_baselines_are_options_of_the_same_run(
     toy_catalog: Catalog, config: TrainConfig, tmp_path: Path
 ) -> None:
-    headless = {"backbone": config.backbone, "cache_folder": config.cache_folder, "head": "none"}
+    headless = {
+        "backbone": config.backbone,
+        "cache_folder": config.cache_folder,
+        "head": "none",
+        "match_calibration": False,
+    }
     plain = train(toy_catalog, tmp_path / "plain", TrainConfig.model_validate(headless), ignore)
     assert (plain.bundle.levels, plain.bundle.dim, plain.history) == ((), 96, {})
     white = TrainConfig.model_validate(headless | {"embedding_dim": 32, "whitening": True})
     whitened = train(toy_catalog, tmp_path / "whitened", white, ignore)
     assert (whitened.bundle.levels, whitened.bundle.dim) == ((), 32)
     assert whitened.metrics == {}  # each product has one val photo, and there are no classes
-    flat = train(toy_catalog, tmp_path / "flat", config.model_copy(update={"head": "flat"}), ignore)
+    ends = config.model_copy(update={"head": "flat", "epochs": 60})
+    flat = train(toy_catalog, tmp_path / "flat", ends, ignore)
     assert flat.bundle.taxonomy.sizes == (2, 2, 2)
     assert flat.metrics["train_accuracy_leaf"] > 0.8
     assert "flat_loss" in flat.history["train"][0]

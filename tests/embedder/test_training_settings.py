@@ -7,10 +7,13 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from embedder.backends.onnx import OnnxEncoder
 from embedder.bundle import load_bundle
+from embedder.preprocess import preprocess
 from embedder.training.config import TrainConfig, default_cache_folder, make_config
 from lookalike.catalogue.catalog import Catalog, read_catalog, split_by_product, write_catalog
 from lookalike.cli.app import run
@@ -102,6 +105,38 @@ def test_the_command_sets_what_has_no_option_of_its_own(
         assert problem in capsys.readouterr().err
     assert run([*arguments[:-2], "--head", "flat", "--class-balance", "0.9"]) == 2
     assert "class_balance: read only with head hierarchical" in capsys.readouterr().err
+
+
+def test_the_command_prepares_pictures_as_it_is_told(
+    toy_catalog: Catalog, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog = tmp_path / "catalog.csv"
+    write_catalog(catalog, toy_catalog.items)
+    chosen = ("--input-size", "96", "--fit", "own", "--crop-to-object", "--mirror", "--pooling", "max")
+    arguments = train_command(catalog, config, tmp_path / "bundle", *chosen)
+    assert run(arguments) == 0
+    bundle = load_bundle(tmp_path / "bundle")
+    params = bundle.preprocess
+    assert (params.size, params.fit, params.crop_share, params.crop_to_object) == (96, "crop", 0.95, True)
+    settings = bundle.manifest.provenance["settings"]
+    assert (settings["input_size"], settings["mirror"], settings["pooling"]) == (96, True, "max")
+    image = np.stack([preprocess(toy_catalog.items[0].image_path.read_bytes(), params)])
+    encoder = OnnxEncoder(bundle)
+    same = encoder.encode(np.ascontiguousarray(image[..., ::-1])).embedding
+    np.testing.assert_allclose(encoder.encode(image).embedding, same, atol=1e-5)
+    capsys.readouterr()
+    assert (
+        run(
+            [
+                *train_command(catalog, config, tmp_path / "bundle", *chosen[2:]),
+                "--input-size",
+                "64",
+                "--resume",
+            ]
+        )
+        == 2
+    )
+    assert "had input_size 96, not 64" in capsys.readouterr().err
 
 
 def test_missing_photos_are_bad_photos_for_the_command_too(

@@ -19,7 +19,8 @@ from embedder.model.taxonomy import MISSING, Taxonomy
 from embedder.preprocess import PreprocessParams
 from embedder.training.augment import alter, studio_background, vary
 from embedder.training.data import AlteredPhotos, Labels, feature_loader, photo_loader
-from embedder.training.module import decayed_and_not, freeze, warm_up_then_cosine
+from embedder.training.freezing import freeze
+from embedder.training.module import decayed_and_not, warm_up_then_cosine
 from embedder.training.outcome import Outcome
 from embedder.training.plots import confusion
 from embedder.training.report import mistakes
@@ -240,7 +241,10 @@ def test_mistakes_and_confusions_of_a_ragged_tree() -> None:
     vectors = np.eye(5, dtype=np.float32)
     outcome = Outcome(rows, tree, vectors, (meta, leaf))
     found = [(m.row, m.predicted, round(m.confidence, 2), m.height) for m in mistakes(outcome)]
-    assert found == [(3, ("y",), 0.8, 2), (2, ("x",), 0.7, 2), (0, ("x", "2"), 0.6, 1)]
+    # The first: x/1 .9 * .4, x/2 .9 * .6, y .1.
+    assert found == [(3, ("y",), 0.8, 2), (2, ("x",), 0.7, 2), (0, ("x", "2"), 0.54, 1)]
+    assert outcome.predicted(0) == [("x",), ("x",), ("x",), ("y",), ("y",)]
+    assert outcome.predicted(1)[3] == ("y",), "the path ends there"
     names, shares = confusion(outcome, 0)
     assert names == ["x", "y", "other"]
     np.testing.assert_allclose(shares, [[2 / 3, 1 / 3, 0], [1, 0, 0]])
