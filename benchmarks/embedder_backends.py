@@ -24,6 +24,8 @@ __all__ = ["Array", "BackendOptions", "TritonClient", "backbone_of", "open_backe
 
 Array = npt.NDArray[np.float32]
 
+_BACKBONE_CHOICES = ("input_size", "fit", "crop_to_object", "mirror", "pooling")
+
 
 @dataclass(frozen=True)
 class BackendOptions:
@@ -95,7 +97,9 @@ def backbone_of(bundle: Bundle, weights: Path | None) -> Any:
     provenance = bundle.manifest.provenance
     if "architecture" not in provenance:
         raise InvalidInputError("the bundle does not name its backbone")
-    backbone = load_backbone(BackboneSpec(provenance["architecture"], weights))
+    made_with = provenance.get("settings", provenance)
+    chosen = {name: made_with[name] for name in _BACKBONE_CHOICES if name in made_with}
+    backbone = load_backbone(BackboneSpec(provenance["architecture"], weights, **chosen))
     if backbone.weights_sha256 != provenance.get("weights_sha256"):
         raise InvalidInputError("the backbone's weights are others; name them with --backbone-weights")
     return backbone
@@ -162,7 +166,8 @@ def _torch(bundle: Bundle, options: BackendOptions) -> dict[str, Callable[[], En
                 "a trained head is nowhere but in its bundle; see the section on training"
             )
         torch.set_num_threads(options.threads or os.cpu_count() or 1)
-        return TorchEncoder(backbone_of(bundle, options.weights).module, torch.device("cpu"))
+        backbone = backbone_of(bundle, options.weights)
+        return TorchEncoder(backbone.module, torch.device("cpu"), mirror=backbone.mirror)
 
     def on_gpu() -> Encoder:
         import torch
@@ -172,8 +177,8 @@ def _torch(bundle: Bundle, options: BackendOptions) -> dict[str, Callable[[], En
 
         if not torch.cuda.is_available():
             raise OSError("there is no GPU")
-        module = in_bfloat16(backbone_of(bundle, options.weights).module)
-        return TorchEncoder(module, torch.device("cuda"))
+        backbone = backbone_of(bundle, options.weights)
+        return TorchEncoder(in_bfloat16(backbone.module), torch.device("cuda"), mirror=backbone.mirror)
 
     return {"torch f32": eager, "torch cuda bf16": on_gpu}
 

@@ -43,7 +43,7 @@ def train_in_memory(catalogue: Catalog, config: TrainConfig, out: Path) -> Train
     """Train as ``lookalike train`` does, and keep the network."""
     run = TrainingRun(catalogue, config, lambda stage, done, total, figures: None)
     head, _ = run.train()
-    network = EmbeddingNetwork(run.backbone.module, head.cpu()).cpu().eval()
+    network = EmbeddingNetwork(run.backbone.module, head.cpu(), mirror=run.backbone.mirror).cpu().eval()
     bundle = export_bundle(
         network,
         out,

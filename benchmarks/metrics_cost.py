@@ -22,6 +22,7 @@ from gateway.deadline import Deadline
 from gateway.directory.sqlite import SqliteDirectory
 from gateway.fanout import Shards
 from gateway.log.direct import DirectLog
+from gateway.matching import Calibrations
 from gateway.metrics import GatewayMetrics
 from gateway.native_fanout import Found, Hits
 from gateway.outcome import Outcome
@@ -62,7 +63,7 @@ class CannedSearcher:
         encoded = search_pb2.SearchResponse(hits=hits).SerializeToString()
         outcome = Outcome(dict.fromkeys(range(SHARDS), 1e-3))
         self._found = Found(
-            outcome, [Hits(encoded, K, 0.9, SHARDS * 2_000)], SHARDS * ROWS, (1e-5,) * 4, {}, 1e-5
+            outcome, [Hits(encoded, K, 0.9, 0.8, SHARDS * 2_000)], SHARDS * ROWS, (1e-5,) * 4, {}, 1e-5
         )
         self._metrics = metrics
 
@@ -98,6 +99,7 @@ async def gateway(folder: Path) -> tuple[Callable[[bool], Coroutine[Any, Any, No
             searcher,
             shards,
             log,
+            Calibrations(),
             slots,
             measured,
             quality,

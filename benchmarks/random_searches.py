@@ -164,7 +164,11 @@ class Searches:
         return types_pb2.Filter(**parts)
 
     def _condition(self) -> types_pb2.Condition:
-        kind = self._random.integers(4)
+        kind = self._random.integers(5)
+        if kind == 4:
+            paths = [self._one_of(CATEGORIES[:-1]) for _ in range(self._random.integers(1, 4))]
+            several = [types_pb2.CategoryPath(names=names) for names in paths]
+            return types_pb2.Condition(in_categories=types_pb2.CategoryPaths(paths=several))
         if kind == 0:
             names = self._one_of(CATEGORIES[:-1])[: self._random.integers(1, 4)]
             return types_pb2.Condition(in_category=types_pb2.CategoryPath(names=names))
@@ -233,7 +237,9 @@ _SPOILED: tuple[Callable[[Request], None], ...] = (
     *(_set("probes", probes) for probes in (0, 65_537)),
     *(_set("effort", effort) for effort in (math.nan, -0.1, 1.5)),
     *(_set("collection", name) for name in ("nothing", "No!", "", "x" * 64)),
-    *(_set("category_gate", level) for level in (1, 3, 9)),
+    _set("category_gate", 9),
+    _set("category_gate_mode", 2),
+    _set("category_gate_mass", 0.5),
     *(_set("min_log_position", token) for token in ("?", "x" * 5000)),
     *(_ask(item_id=name) for name in ("", "nobody", "ä" * 65)),
     _ask(image=types_pb2.Image()),

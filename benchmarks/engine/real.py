@@ -73,7 +73,7 @@ def _features(files: Sequence[Path], bundle: Path, augment: int, cache: Path, pr
     for at in range(0, len(files), PHOTOS_PER_STEP):
         progress(f"features of photo {at:,} of {len(files):,}, {augment + 1} views each")
         features = extractor.extract(
-            files[at : at + PHOTOS_PER_STEP], augment, SEED, lambda done, total: None
+            files[at : at + PHOTOS_PER_STEP], augment, "mild", SEED, lambda done, total: None
         )
         if features.problems:
             raise FileNotFoundError(f"{len(features.problems)} photos cannot be read")

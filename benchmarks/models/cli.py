@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.engine.machine import machine_facts
+from benchmarks.models.match import forms_table, grocery, not_here_table, reliability_table, simulated
 from benchmarks.models.measure import Measured, measured
 from benchmarks.models.report import difference_table, labelled_table, search_table
 from benchmarks.models.tasks import Task, folds, made_up, to_choose_by, to_quote
 from benchmarks.models.variants import of_section, options_of
 from embedder.training.config import TrainConfig, default_cache_folder
 
-__all__ = ["main"]
+__all__ = ["main", "noter"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,6 +60,23 @@ def _made_up(arguments: argparse.Namespace) -> str:
     return f"{tables}\n{difference_table(first, 'unseen products', 'backbone')}"
 
 
+def _match(arguments: argparse.Namespace) -> str:
+    parts = []
+    for seed in arguments.seeds:
+        settings = {"seed": seed, "threads": arguments.threads, "cache_folder": arguments.cache}
+        trials = {"made-up products": [simulated(arguments.out, *_made(arguments), settings, noter)]}
+        if arguments.photos:
+            trials["grocery, held out"] = grocery(arguments.photos, settings, noter)
+        for name, some in trials.items():
+            tables = forms_table(some), reliability_table(some), not_here_table(some)
+            parts.append(f"## {name}, seed {seed}\n\n" + "\n".join(tables))
+    return "\n".join(parts)
+
+
+def _made(arguments: argparse.Namespace) -> tuple[int, int]:
+    return arguments.products, arguments.views
+
+
 def _tables(section: str, tasks: Sequence[Task], arguments: argparse.Namespace) -> str:
     parts = []
     for task in tasks:
@@ -70,12 +88,14 @@ def _tables(section: str, tasks: Sequence[Task], arguments: argparse.Namespace) 
 
 
 COMPARED_WITH_BACKBONE = ("folds", "made-up")
+WITHOUT_PHOTOS = {"made-up", "match"}
 SECTIONS: dict[str, Callable[[argparse.Namespace], str]] = {
     "ablation": _ablation,
     "shares": _shares,
     "quoted": _quoted,
     "folds": _folds,
     "made-up": _made_up,
+    "match": _match,
 }
 
 
@@ -93,12 +113,13 @@ def _all_models(
             common = {"seed": seed, "threads": arguments.threads, "cache_folder": arguments.cache}
             common["max_bad_share"] = 0  # a photo that one model is not asked for would favour another
             config = TrainConfig.model_validate(common | task.settings | settings)
-            note = _noter(f"{section}: {task.name}: {name}, seed {seed}")
+            note = noter(f"{section}: {task.name}: {name}, seed {seed}")
             found[name].append(measured(task, config, arguments.out / "runs", note, options_of(name)))
     return found
 
 
-def _noter(what: str) -> Callable[[str], None]:
+def noter(what: str) -> Callable[[str], None]:
+    """Returns what says on standard error how far a run is, now and then."""
     started, last = time.monotonic(), [float("-inf")]
 
     def note(text: str) -> None:
@@ -112,9 +133,9 @@ def _noter(what: str) -> Callable[[str], None]:
 
 def _checked(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
-    if arguments.photos is None and set(arguments.only) != {"made-up"}:
-        parser.error("--photos is needed by every section but made-up")
-    for section in arguments.only:
+    if arguments.photos is None and not set(arguments.only) <= WITHOUT_PHOTOS:
+        parser.error("--photos is needed by every section but made-up and match")
+    for section in set(arguments.only) - {"match"}:
         names = list(of_section(section))
         chosen = [name for name in names if not arguments.models or name in arguments.models]
         if not chosen or (section in COMPARED_WITH_BACKBONE and "backbone" not in chosen):

@@ -5,24 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import embedder
 from benchmarks.models.tasks import Search, Task
 from embedder.evaluation.offline import rank_items
 from embedder.evaluation.retrieval import PLAIN, Options
-from embedder.evaluation.search import nearest
-from embedder.evaluation.summary import classification_measures, full_ranking_measures, means
+from embedder.evaluation.summary import by_level, classification_measures, full_ranking_measures, means
+from embedder.evaluation.voting import votes_on
 from embedder.training.config import TrainConfig
 from embedder.training.outcome import Outcome
 from embedder.training.run import TrainingRun
 from embedder.training.run_folder import open_run_folder
 from lookalike.catalogue.catalog import LEVELS, CatalogItem
+from lookalike.categories.belief import Belief
+from lookalike.categories.tree import CategoryPath, PathTree
+from lookalike.categories.vote import with_votes
 
 __all__ = ["Measured", "measured"]
 
@@ -34,7 +36,8 @@ def measured(
 ) -> Measured:
     """Returns the figures of one model, from `folder` if it was measured before.
 
-    A fine-tuning that was stopped goes on from its last checkpoint.
+    A fine-tuning that was stopped goes on from its last checkpoint; `training_cpu_seconds` is then its last
+    part.
     """
     run = TrainingRun(task.catalog(), config, _reported(note))
     key = _key(task, run.provenance(), options)
@@ -45,10 +48,14 @@ def measured(
     if config.fine_tune:
         run.config = config.model_copy(update={"run_folder": folder / f"{key}.run"})
         open_run_folder(folder / f"{key}.run", run.provenance(), resume=True)
+    started = time.process_time()
     head, _ = run.train()
+    trained = time.process_time() - started
     outcome = run.outcome(head, _asked(task))
     figures = {
         "provenance": run.provenance(),
+        "key": key,
+        "training_cpu_seconds": trained,
         "rows": len(run.rows.items),
         **_figures(task, outcome, options),
     }
@@ -113,15 +120,36 @@ def _figures(task: Task, outcome: Outcome, options: Options) -> Measured:
     for name, items in task.labelled.items():
         rows = [place[item.item_id] for item in items]
         actual = [item.categories for item in items]
-        by_neighbour = _nearest_categories(task.train, items, vectors)
-        labelled[name] = {"nearest train photo": classification_measures(by_neighbour, actual, tree)}
+        votes = votes_on(items, task.train, vectors)
+        predicted = {"votes": [by_level(with_votes(None, one).category, LEVELS) for one in votes]}
         if outcome.probabilities:
-            paths = [outcome.predicted(depth) for depth in range(len(outcome.probabilities))]
-            predicted = [
-                {level: paths[depth][row] for depth, level in enumerate(LEVELS[: len(paths)])} for row in rows
-            ]
-            labelled[name]["classifier"] = classification_measures(predicted, actual, tree)
+            predicted |= _predicted(outcome, rows, votes)
+        labelled[name] = {
+            who: classification_measures(paths, actual, tree) for who, paths in predicted.items()
+        }
     return {"searches": searches, "labelled": labelled}
+
+
+def _predicted(
+    outcome: Outcome, rows: Sequence[int], votes: Sequence[Mapping[CategoryPath, float]]
+) -> dict[str, list[dict[str, CategoryPath]]]:
+    """Returns what is predicted of some rows, by the way of predicting it, each by level."""
+    levels = LEVELS[: len(outcome.probabilities)]
+    tree = PathTree(outcome.taxonomy.paths)
+    said = [level[rows] for level in outcome.probabilities]
+    beliefs = [Belief(tree, posterior) for posterior in tree.posterior(said)]
+    best = [level.argmax(axis=1).tolist() for level in said]
+    return {
+        "classifier": [by_level(belief.category, levels) for belief in beliefs],
+        "levels apart": [
+            {level: outcome.taxonomy.paths[depth][best[depth][row]] for depth, level in enumerate(levels)}
+            for row in range(len(rows))
+        ],
+        "classifier and votes": [
+            by_level(with_votes(belief, vote).category, LEVELS)
+            for belief, vote in zip(beliefs, votes, strict=True)
+        ],
+    }
 
 
 def _search(search: Search, vectors: Mapping[str, Any], options: Options) -> Measured:
@@ -132,15 +160,3 @@ def _search(search: Search, vectors: Mapping[str, Any], options: Options) -> Mea
         "queries": {name: values.tolist() for name, values in measures.items()},
         "products": [question.item.product_id for question in search.questions],
     }
-
-
-def _nearest_categories(
-    train: Sequence[CatalogItem], items: Sequence[CatalogItem], vectors: Mapping[str, Any]
-) -> list[dict[str, tuple[str, ...]]]:
-    known = [item for item in train if len(item.categories) == len(LEVELS)]
-    index = np.stack([vectors[item.item_id] for item in known])
-    found = nearest(np.stack([vectors[item.item_id] for item in items]), index, 1).positions[:, 0]
-    return [
-        {level: known[row].categories[: depth + 1] for depth, level in enumerate(LEVELS)}
-        for row in found.tolist()
-    ]

@@ -30,30 +30,40 @@ def search_table(runs: Runs, search: str) -> str:
 
 
 def labelled_table(runs: Runs, rows: str) -> str:
-    """One line for each model: how well it predicts the categories of some rows."""
-    levels = list(next(iter(runs.values()))[0]["labelled"][rows]["nearest train photo"]["accuracy"])
+    """One line for each model: how well it predicts the categories of some rows.
+
+    First the figures of the predicted path. Then those of the last level where each level's best class is
+    taken by itself, and how often these contradict each other; and where training photos vote, too, or alone.
+    """
+    levels = list(next(iter(runs.values()))[0]["labelled"][rows]["votes"]["accuracy"])
+    last = levels[-1]
     header = [
         "model",
         *levels,
-        f"{levels[-1]} macro",
-        "violations",
+        f"{last} macro",
         "LCA height",
-        f"nearest photo's {levels[-1]}",
+        f"{last}, levels apart",
+        "violations, apart",
     ]
+    header += [f"{last}, with votes", f"{last}, votes alone"]
     lines = []
     for name, seeds in runs.items():
-        measured = [run["labelled"][rows].get("classifier") for run in seeds]
-        cells = ["–"] * (len(levels) + 3)
-        if all(measured):
-            cells = [_spread([one["accuracy"][level]["micro"] for one in measured]) for level in levels]
-            cells.append(_spread([one["accuracy"][levels[-1]]["macro"] for one in measured]))
-            cells.append(_spread([one["violation_rate"] for one in measured]))
-            heights = [one["lca_height"] for one in measured if one["lca_height"] is not None]
+        measured = [run["labelled"][rows] for run in seeds]
+        cells = ["–"] * (len(levels) + 5)
+        if all("classifier" in one for one in measured):
+            paths, apart = ([one[how] for one in measured] for how in ("classifier", "levels apart"))
+            cells = [_micro(paths, level) for level in levels]
+            cells.append(_spread([one["accuracy"][last]["macro"] for one in paths]))
+            heights = [one["lca_height"] for one in paths if one["lca_height"] is not None]
             cells.append(_spread(heights) if heights else "no mistakes")
-        nearest = [run["labelled"][rows]["nearest train photo"] for run in seeds]
-        cells.append(_spread([one["accuracy"][levels[-1]]["micro"] for one in nearest]))
-        lines.append([name, *cells])
+            cells += [_micro(apart, last), _spread([one["violation_rate"] for one in apart])]
+            cells.append(_micro([one["classifier and votes"] for one in measured], last))
+        lines.append([name, *cells, _micro([one["votes"] for one in measured], last)])
     return f"### Categories, {rows} rows\n\n" + table(header, lines)
+
+
+def _micro(measured: Sequence[Measured], level: str) -> str:
+    return _spread([one["accuracy"][level]["micro"] for one in measured])
 
 
 def difference_table(folds: Mapping[str, Sequence[Measured]], search: str, baseline: str) -> str:

@@ -14,7 +14,16 @@ from lookalike.catalogue.catalog import Catalog, CatalogItem, read_catalog, spli
 from lookalike.catalogue.questions import Question, all_questions
 from lookalike.synth import generate
 
-__all__ = ["Search", "Task", "folds", "made_up", "to_choose_by", "to_quote"]
+__all__ = [
+    "FOLDS",
+    "Search",
+    "Task",
+    "folds",
+    "made_up",
+    "made_up_folder",
+    "to_choose_by",
+    "to_quote",
+]
 
 FOLDS = 5
 _CHOSEN_BY = 0.15
@@ -29,9 +38,18 @@ class Search:
 
     @classmethod
     def of(cls, queries: Iterable[CatalogItem], index: Iterable[CatalogItem]) -> Search:
+        """Returns a search for rows among others."""
         asked = [replace(item, splits=frozenset({"query"})) for item in queries]
         found = [replace(item, splits=frozenset({"index"})) for item in index]
         return cls(all_questions(Catalog((*asked, *found), Path())), found)
+
+    @classmethod
+    def among(cls, rows: Iterable[CatalogItem], others: Iterable[CatalogItem] = ()) -> Search:
+        """Returns a search for rows among themselves and others; their own photos are left out."""
+        asked = [replace(item, splits=frozenset({"both"})) for item in rows]
+        around = [replace(item, splits=frozenset({"index"})) for item in others]
+        catalog = Catalog((*asked, *around), Path())
+        return cls(all_questions(catalog), catalog.index_items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +123,14 @@ def folds(photos: Path) -> list[Task]:
 
 def made_up(parent: Path, products: int, views: int, seed: int) -> Task:
     """The simulator's products, those searched for not among those trained on."""
+    catalog = read_catalog(made_up_folder(parent, products, views, seed) / "catalog.csv")
+    search = Search(all_questions(catalog), catalog.index_items())
+    queries = [question.item for question in search.questions]
+    return Task("made-up products", catalog.rows("train"), {"unseen products": search}, {"test": queries})
+
+
+def made_up_folder(parent: Path, products: int, views: int, seed: int) -> Path:
+    """Returns the folder of a simulated catalogue, which is made where there is none."""
     parameters = {"products": products, "views": views, "seed": seed}
     folder = parent / f"made-up-{products}-{views}-{seed}"
     done = folder / "parameters.json"
@@ -112,10 +138,7 @@ def made_up(parent: Path, products: int, views: int, seed: int) -> Task:
         shutil.rmtree(folder, ignore_errors=True)
         generate(folder, products=products, views=views, seed=seed)
         done.write_text(json.dumps(parameters))
-    catalog = read_catalog(folder / "catalog.csv")
-    search = Search(all_questions(catalog), catalog.index_items())
-    queries = [question.item for question in search.questions]
-    return Task("made-up products", catalog.rows("train"), {"unseen products": search}, {"test": queries})
+    return folder
 
 
 def _parted(

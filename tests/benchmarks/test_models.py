@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.models import measure
 from benchmarks.models.cli import main
+from benchmarks.models.match_forms import FORMS
 from benchmarks.models.report import difference_table, labelled_table, search_table
 from benchmarks.models.tasks import Search, _parted, made_up
 from benchmarks.models.variants import VARIANTS, of_section, options_of
@@ -63,8 +64,10 @@ def test_models_are_measured_once_and_tabled(
     search = found["searches"]["unseen products"]
     assert search["means"]["recall@1"] == pytest.approx(np.nanmean(search["queries"]["recall@1"]))
     assert 0 < search["means"]["recall@1"] <= 1
-    assert set(found["labelled"]["test"]) == {"nearest train photo", "classifier"}
-    assert set(runs["backbone"][0]["labelled"]["test"]) == {"nearest train photo"}
+    labelled = found["labelled"]["test"]
+    assert set(labelled) == {"votes", "classifier", "levels apart", "classifier and votes"}
+    assert labelled["classifier"]["violation_rate"] == 0
+    assert set(runs["backbone"][0]["labelled"]["test"]) == {"votes"}
 
     table = search_table(runs, "unseen products")
     assert (
@@ -99,6 +102,15 @@ def test_the_command_writes_a_section_and_measures_it_once(
     measure._photo_hash.cache_clear()
     with pytest.raises(AttributeError, match="train"):
         main(command)
+
+
+def test_ways_to_make_probabilities_are_compared(tmp_path: Path, cache: Path) -> None:
+    command = ["--only", "match", "--seeds", "0", "--products", "30", "--views", "4", "--threads", "1"]
+    assert main([*command, "--out", str(tmp_path), "--cache", str(cache)]) == 0
+    text = (tmp_path / "match.md").read_text()
+    for form in FORMS:
+        assert text.count(f"| {form} | 0.") == 3
+    assert "| 11 unseen products | 0.5 |" in text
 
 
 @pytest.mark.parametrize(

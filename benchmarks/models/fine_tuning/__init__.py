@@ -1,0 +1,1 @@
+"""What fine-tuning gains by the processor's time that it takes."""
