@@ -19,7 +19,7 @@ CUTS ?= 50
 SOAK_MINUTES ?= 30
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := serve-embedder,tracing,synth,train,dev
+EXTRAS := serve-embedder,tracing,synth,train,lite1,lite2,dev
 STAMPS := build/stamps
 DEFAULT_BUNDLE := build/bundles/efficientnet-lite0
 RUST_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') $(wildcard native/Cargo.* native/*/Cargo.toml)
@@ -120,11 +120,17 @@ bench-service: setup $(STAMPS)/bench load-generator ## Measure the served system
 
 ## --- checks ------------------------------------------------------------------------------------
 
+RUST_TESTS = cargo test --quiet --release --manifest-path native/Cargo.toml -p lookalike-core -p lookalike-image \
+	-p lookalike-serve -p lookalike-textbook -p lookalike-writes
+
+.PHONY: rust-tests
+rust-tests: ## Compile the Rust tests
+	$(RUST_TESTS) --no-run
+
 .PHONY: test
 test: setup ## Run every test, Rust and Python (ARGS go to pytest)
 	@$(MAKE) --no-print-directory triton-install || echo "warning: Triton cannot be installed here; its tests are skipped" >&2
-	cargo test --quiet --release --manifest-path native/Cargo.toml -p lookalike-core -p lookalike-image -p lookalike-serve \
-		-p lookalike-textbook -p lookalike-writes
+	$(RUST_TESTS)
 	cargo test --quiet --manifest-path native/Cargo.toml -p lookalike-load
 	$(BIN)/python -m pytest $(ARGS)
 
