@@ -127,7 +127,7 @@ class TrainConfig(BaseModel):
         fine_tune: Train the backbone as well, after the head, on pictures that are altered again each time.
         fine_tune_stages: Only that many last stages of the backbone; None trains the whole.
         fine_tune_copies: With ``fine_tune_stages``: go through that many altered copies of every photo again
-            and again, with what reaches the trained stages kept on disk; 0 alters photos anew each time.
+            and again, with what reaches the trained stages kept on disk; 0 alters photos again each time.
         fine_tune_epochs: Passes over the photos while fine-tuning.
         fine_tune_batch_size: Photos per step while fine-tuning.
         fine_tune_share: How far fine-tuning moves the network from where the head's training left it (0)

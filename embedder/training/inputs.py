@@ -1,4 +1,4 @@
-"""What fine-tuning reads: pictures altered anew, or what reaches the trained stages from kept copies."""
+"""What fine-tuning reads: pictures altered each time, or what reaches the trained stages from kept copies."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ InputSize = Annotated[
 Fit = Annotated[
     Literal["pad_white", "stretch", "crop", "own"],
     typer.Option(
-        help="How a photo becomes a square: white beside it, stretched, its middle, or as the backbone's"
+        help="How a photo becomes a square: white on two sides, stretched, its middle, or as the backbone's"
         " authors evaluated it.",
         rich_help_panel=_MODEL,
     ),
