@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from embedder.evaluation.search import NOBODY
 from lookalike.catalogue.catalog import product_fold
 from lookalike.catalogue.pairs import LabelledQuery
 from lookalike.cli.console import Update
+from lookalike.cli.ranking import ask_each
 from lookalike.matching import DEPTH, MatchCalibration
 
 if TYPE_CHECKING:
@@ -91,16 +91,7 @@ def ask_products(
             asked = {"image": query.image_path}
         return client.search(**asked, k=DEPTH + 1, collection=collection, timeout_seconds=_TIMEOUT_SECONDS)
 
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="query") as pool:
-        futures = [pool.submit(one, query) for query in queries]
-        try:
-            for done, future in enumerate(as_completed(futures), start=1):
-                future.result()
-                update(done, len(futures))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        return _answers(queries, [future.result() for future in futures])
+    return _answers(queries, ask_each(one, queries, concurrency, update))
 
 
 def _answers(queries: Sequence[LabelledQuery], results: Sequence[SearchResult]) -> ProductAnswers:

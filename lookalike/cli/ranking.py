@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lookalike.catalogue.questions import Question
 from lookalike.cli.console import Update
 
 if TYPE_CHECKING:
     from lookalike.client import Client, Hit, SearchResult
+
+_Asked = TypeVar("_Asked")
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,25 @@ def ask(
         )
         return _ranking(question, result, k, time.perf_counter() - start)
 
+    return ask_each(one, asked, concurrency, update)
+
+
+def ask_each(
+    one: Callable[[_Asked], _Answer], asked: Sequence[_Asked], concurrency: int, update: Update
+) -> list[_Answer]:
+    """Asks for each in threads, in any order; the first error ends it.
+
+    Args:
+        one: Asks for one.
+        asked: What is asked for.
+        concurrency: How many at the same time.
+        update: Called with how many are done.
+
+    Returns:
+        The answers, in the order of ``asked``.
+    """
     with ThreadPoolExecutor(concurrency, thread_name_prefix="query") as pool:
-        futures = [pool.submit(one, question) for question in asked]
+        futures = [pool.submit(one, each) for each in asked]
         try:
             for done, future in enumerate(as_completed(futures), start=1):
                 future.result()
