@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -125,3 +126,14 @@ def test_training_asks_heads_of_half_the_products_and_reports_it(
     half = short.model_copy(update={"backbone_share": 0.5})
     mixed = train(toy_catalog, tmp_path / "mixed", half, note)
     assert mixed.bundle.model_version != without.bundle.model_version
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "expected"), [(0, 0, False), (9, 6, False), (30, 6, True), (6, 30, False)]
+)
+def test_a_head_is_worse_beyond_chance_only(lost: int, won: int, expected: bool) -> None:
+    theirs = np.ones(1000, bool)
+    theirs[:won] = False
+    ours = np.ones(1000, bool)
+    ours[won : won + lost] = False
+    assert guard._is_worse(ours, theirs) is expected
