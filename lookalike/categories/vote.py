@@ -73,7 +73,9 @@ def with_votes(belief: Belief | None, votes: Mapping[CategoryPath, float], share
             finer[end][path] = weight
         else:
             new[path] = weight
-    posterior = (1 - share) * (1 - sum(new.values())) * belief.posterior + share * known
+    # Votes add up to 1 only but for rounding.
+    of_known = max(0.0, 1 - sum(new.values()))
+    posterior = (1 - share) * of_known * belief.posterior + share * known
     others = _spread(new)
     for end, paths in finer.items():
         # The model ends where the catalogue goes on, so that only the neighbours know how.

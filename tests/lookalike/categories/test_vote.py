@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lookalike.categories.belief import Belief
@@ -53,6 +53,7 @@ def test_votes_are_a_distribution_over_the_labels(hits: list[tuple[Path, float]]
 
 @settings(deadline=None)
 @given(ENDS, SEEDS, HITS, st.floats(0, 1))
+@example([("a", "a")], 0, [(("b",), 0.89453125), (("a", "b"), 0.0)], 0.0)
 def test_both_together_are_a_distribution(
     ends: list[Path], seed: int, hits: list[tuple[Path, float]], share: float
 ) -> None:
