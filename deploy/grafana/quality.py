@@ -90,6 +90,12 @@ ANSWERS = Row(
             maximum=1,
         ),
         Lines(
+            "Searches with category_gate",
+            "A second, by what became of the gate. everywhere: the category is too uncertain to look only there.",
+            [Query(rate("lookalike_gateway_category_gates_total", IN, "ending"), "{{ending}}")],
+            "reqps",
+        ),
+        Lines(
             "Bad photos",
             "Share of the photos that were refused.",
             [

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lookalike.client import Client, Item
 from lookalike.errors import LookalikeError, NotFoundError
+from lookalike.matching import MatchCalibration
 
 COLLECTION = "observed"
 TIMEOUT_SECONDS = 5.0
@@ -23,6 +24,7 @@ _ITEMS = 2_000
 """Items that the writes go round in, so that most of them replace one."""
 _LISTINGS = 4
 """Of each product."""
+_CALIBRATION = MatchCalibration(slope=20.0, threshold=0.8, density_weight=0.0, density=0.5)
 _NOT_A_PHOTO = b"This is not a photo."
 
 
@@ -46,11 +48,14 @@ class Load:
         """(kind, "ok" or the reason of the failure) → requests."""
 
     def __enter__(self) -> Self:
-        self._dimension = self._client.create_collection(COLLECTION).dimension
+        collection = self._client.create_collection(COLLECTION)
+        self._client.set_match_calibration(COLLECTION, _CALIBRATION, model_version=collection.model_version)
+        self._dimension = collection.dimension
         self._bulk(512)
         kinds: tuple[tuple[str, float, Callable[[], object]], ...] = (
             ("search by photo", 4.0, lambda: self._search(image=random.choice(self._photos))),
             ("search by embedding", 10.0, lambda: self._search(embedding=self._vector(), effort=0.9)),
+            ("gated search", 1.0, lambda: self._search(embedding=self._vector(), category_gate="leaf")),
             ("search of half", 2.0, lambda: self._search(embedding=self._vector(), min_coverage=0.5)),
             ("search by item", 1.0, lambda: self._search(item_id=_random_id())),
             ("exact search", 1.0, lambda: self._search(embedding=self._vector(), exact=True)),
