@@ -53,7 +53,7 @@ class IndexEntry:
 class IndexEntries:
     """Index entries of n rows, in columns.
 
-    ``row_numbers`` are ascending, ``vectors`` is (n, dimension) float32.
+    Each of ``row_numbers`` is there once, ``vectors`` is (n, dimension) float32.
     """
 
     row_numbers: list[int]

@@ -338,14 +338,18 @@ class RowStore:
         return rows, False
 
     def index_entries(self, after_revision: int) -> IndexEntries:
-        """Returns what the index has to hold of the rows written after a revision; 0: of all rows."""
-        where = "" if after_revision == 0 else "WHERE revision > :after"
+        """Returns what the index has to hold of the rows written after a revision; 0: of all rows.
+
+        All come in the order of their numbers, others in that of their revisions.
+        """
+        # In the order of numbers SQLite would read all rows to find the few that were written since.
+        where, order = ("", "row_number") if after_revision == 0 else ("WHERE revision > :after", "revision")
         with self._readers.connection() as connection, connection:
             count = connection.execute(f"SELECT count(*) FROM rows {where}", {"after": after_revision}).get
             vectors = np.empty((count, self.spec.dimension), dtype=np.float32)
             entries = IndexEntries([], [], vectors, [], [])
             rows: Iterator[tuple[int, int, bytes, bytes]] = connection.execute(
-                f"SELECT row_number, product_number, item, vector FROM rows {where} ORDER BY row_number",
+                f"SELECT row_number, product_number, item, vector FROM rows {where} ORDER BY {order}",
                 {"after": after_revision},
             )
             for i, (number, product, item, vector) in enumerate(rows):

@@ -116,6 +116,25 @@ def test_index_entries_after_a_revision(write: Writer, rows: Any) -> None:
     assert len(write.store.index_entries(0).row_numbers) == 2
 
 
+def test_a_start_reads_only_the_rows_that_the_index_lacks(write: Writer, rows: Any) -> None:
+    write.one("r1", rows.upsert("a"))
+    asked: list[str] = []
+
+    def note(_: apsw.Cursor, query: str, __: object) -> bool:
+        asked.append(query)
+        return True
+
+    with write.store._readers.connection() as connection:
+        connection.exec_trace = note
+    write.store.index_entries(2)
+    connection.exec_trace = None
+    queries = [query for query in asked if query.startswith("SELECT")]
+    assert len(queries) == 2
+    for query in queries:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {query}", {"after": 2})
+        assert all("USING" in step and "rows_by_revision" in step for *_, step in plan)
+
+
 def test_full_disk_applies_nothing_and_recovers(write: Writer, rows: Any) -> None:
     write.one("r0", rows.upsert("a"))
     rowstore = write.store
