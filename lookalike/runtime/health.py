@@ -14,6 +14,8 @@ ReadinessCheck = Callable[[], Awaitable[str]]
 LIVENESS = "liveness"
 """A name of no service: SERVING as long as the process answers, whatever it has to do and has lost."""
 
+_STARTING_SECONDS = 0.1
+"""Between two polls at most, until everything has been ready once: somebody waits for that."""
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 log = structlog.get_logger()
@@ -27,7 +29,7 @@ class HealthMonitor:
 
     Args:
         checks: Full service name → its readiness check.
-        interval_seconds: Time between two polls.
+        interval_seconds: Time between two polls, once everything has been ready.
         follow: Learns whether a service is SERVING, too.
     """
 
@@ -42,6 +44,7 @@ class HealthMonitor:
         self._interval_seconds = interval_seconds
         self._follow = follow
         self._reasons: dict[str, str] = {}
+        self._was_ready = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -67,7 +70,8 @@ class HealthMonitor:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(self._interval_seconds)
+            starting = min(_STARTING_SECONDS, self._interval_seconds)
+            await asyncio.sleep(self._interval_seconds if self._was_ready else starting)
             await self._poll()
 
     async def _poll(self) -> None:
@@ -80,6 +84,7 @@ class HealthMonitor:
                 reason = "the readiness check failed"
             ready = ready and not reason
             await self._publish(service, reason)
+        self._was_ready |= ready
         await self._set("", ready)
 
     async def _publish(self, service: str, reason: str) -> None:
