@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from embedder.config import EmbedderSettings
-from embedder.heap import return_large_blocks
 from embedder.served_model import ServedModel
 from embedder.service import EmbedderServicer
+from lookalike.runtime.heap import return_large_blocks
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
 from lookalike.v1 import embedder_pb2, embedder_pb2_grpc

@@ -14,6 +14,7 @@ from hasher.shard import LOADING, Shard
 from hasher.state import watch
 from lookalike._native import active_isa
 from lookalike.runtime.cpus import available_cpus
+from lookalike.runtime.heap import share_heaps
 from lookalike.runtime.memory import MemoryWatch
 from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
@@ -33,6 +34,7 @@ async def run(settings: HasherSettings) -> None:
         FailedPreconditionError: The folder is in use, or holds the rows of another shard.
         DataLossError: A row file is damaged; nothing is served then.
     """
+    share_heaps(available_cpus())
     metrics = Metrics()
     own_metrics = HasherMetrics(metrics)
     search_port = SearchPort(settings, LOADING, metrics)

@@ -14,7 +14,6 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
-from embedder.heap import freed_memory_kept
 from embedder.model.heads import DeepHierarchicalClassifier, EmbeddingHead, FlatClassifier
 from embedder.model.taxonomy import MISSING, Taxonomy
 from embedder.training.callbacks import Checkpoints, Diverging, Epochs, Figures, Reporting, Validate
@@ -26,6 +25,7 @@ from embedder.training.module import TrainingData, TrainingModule
 from embedder.training.objective import Objective
 from embedder.training.sampling import Plan
 from lookalike.errors import InvalidInputError, Reason
+from lookalike.runtime.heap import freed_memory_kept
 
 Report = Callable[[int, int, Mapping[str, float]], None]
 

@@ -16,7 +16,9 @@ from lookalike.files.sqlite import is_disk_full
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 """Above it the write-ahead log is brought back to its start, for which readers are waited for."""
 _BUSY_MILLISECONDS = 10_000
-_CACHE_KIB = 32 * 1024
+_WRITER_CACHE_KIB = 32 * 1024
+_READER_CACHE_KIB = 2 * 1024
+"""There may be many readers, and the kernel caches the file, too."""
 _FULL_RETRY_SECONDS = 5.0
 _FILE_ERRORS = (
     apsw.IOError,
@@ -37,7 +39,7 @@ def open_writer(path: Path, *, create: bool = False) -> apsw.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    connection.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
     return connection
 
@@ -157,7 +159,7 @@ class ReaderPool:
                 raise
             raise _closing() from None
         connection.set_busy_timeout(_BUSY_MILLISECONDS)
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
         return connection
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What the C library does with freed memory: keeps it for the next call, or gives it back to the kernel.
+"""How the C library divides memory among threads, and whether it keeps what is freed or gives it back.
 
 Each function does nothing where the C library is not glibc.
 """
@@ -6,6 +6,7 @@ Each function does nothing where the C library is not glibc.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 _TRIM_THRESHOLD, _TRIM_THRESHOLD_DEFAULT = -1, 128 << 10
 _MMAP_THRESHOLD = -3
 _MMAP_MAX, _MMAP_MAX_DEFAULT = -4, 65_536
+_ARENA_MAX = -8
 _LARGE_BYTES, _KEPT_BYTES = 12 << 20, 64 << 20
 
 
@@ -25,6 +27,18 @@ def return_large_blocks() -> None:
     if mallopt := _function("mallopt"):
         mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
         mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def share_heaps(count: int) -> None:
+    """Lets threads share so many heaps, from now on, unless the variable MALLOC_ARENA_MAX says how many.
+
+    By default glibc makes up to eight for each core. What is freed in one heap is of no use to the threads of
+    another: a hasher on two cores that replaced 50 items a second took a fifth more memory, and each hour 37
+    MB more, though what it held stayed the same.
+    """
+    mallopt = _function("mallopt")
+    if mallopt and "MALLOC_ARENA_MAX" not in os.environ:
+        mallopt(_ARENA_MAX, count)
 
 
 @contextmanager
