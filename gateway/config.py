@@ -48,7 +48,7 @@ class GatewaySettings(FeedingSettings):
     min_searches: PositiveCount = 2
     """Searches of a kind that may run at once however long they take, within ``max_searches``; by photo at
     least 8."""
-    search_slowdown: float = Field(default=2.5, gt=1, le=100, allow_inf_nan=False)
+    search_slowdown: float = Field(default=4.0, gt=1, le=100, allow_inf_nan=False)
     """How many times as long as when few run searches may take before fewer are let in."""
     max_waiting_searches: Count = 128
     """Searches of a kind that wait for their turn; more are refused with RESOURCE_EXHAUSTED."""
