@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Final, Self
 
-from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
+from lookalike.errors import InvalidInputError, Reason
+from lookalike.files.kept_json import kept_values
 from lookalike.limits import CODE_BITS, DIMENSIONS, MAX_MODEL_VERSION_BYTES, MAX_PARTITION_COUNT
 from lookalike.v1 import collection_pb2
 
@@ -88,13 +89,7 @@ class Spec:
             FailedPreconditionError: A newer version kept it (``CONFIG_INVALID``).
             TypeError, ValueError: The text is not a spec.
         """
-        values = json.loads(text)
-        if unknown := values.keys() - {field.name for field in fields(cls)}:
-            raise FailedPreconditionError(
-                f"a newer version of Lookalike wrote this: a collection has the option {min(unknown)}, which"
-                " this version does not know; it is unharmed, start that version again",
-                reason=Reason.CONFIG_INVALID,
-            )
+        values = kept_values(text, cls, "a collection")
         return cls(**{**values, "rerank": Rerank(values.get("rerank", DEFAULT_RERANK))})
 
     def to_json(self) -> str:

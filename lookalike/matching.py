@@ -19,7 +19,8 @@ from typing import ClassVar, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from lookalike.errors import FailedPreconditionError, InvalidInputError, Reason
+from lookalike.errors import InvalidInputError, Reason
+from lookalike.files.kept_json import kept_values
 from lookalike.v1 import types_pb2
 
 DEPTH: Final = 10
@@ -113,14 +114,7 @@ class MatchCalibration:
             FailedPreconditionError: A newer version kept it (``CONFIG_INVALID``).
             TypeError, ValueError: The text is not a calibration.
         """
-        values = json.loads(text)
-        if unknown := values.keys() - {field.name for field in fields(cls)}:
-            raise FailedPreconditionError(
-                f"a newer version of Lookalike wrote this: a calibration has {min(unknown)}, which this"
-                " version does not know; it is unharmed, start that version again",
-                reason=Reason.CONFIG_INVALID,
-            )
-        return cls(**values)
+        return cls(**kept_values(text, cls, "a calibration"))
 
     def to_json(self) -> str:
         """Returns the calibration as text, to be kept."""

@@ -75,6 +75,6 @@ def test_a_request_with_another_option_did_not_make_the_collection(name: str) ->
 
 def test_an_option_of_a_newer_version_is_refused_by_name() -> None:
     kept = json.loads(Spec("m", 4, 64, 8).to_json()) | {"freshness": 7}
-    with pytest.raises(FailedPreconditionError, match="has the option freshness") as caught:
+    with pytest.raises(FailedPreconditionError, match="a collection has freshness") as caught:
         Spec.from_json(json.dumps(kept))
     assert caught.value.reason is Reason.CONFIG_INVALID
