@@ -184,10 +184,11 @@ soak: setup load-generator ## Search, write, cancel and kill a shard for SOAK_MI
 	$(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES) $(ARGS)
 
 # Sanitizers are not yet stable options; RUSTC_BOOTSTRAP=1 makes a stable compiler take them. The short quarantine
-# of freed memory keeps within what the churn test allows.
+# of freed memory keeps within what the churn test allows. Link-time optimisation would take minutes for each test file.
 .PHONY: sanitize
 sanitize: ## Run the tests of the engine and of the search path with AddressSanitizer
 	ASAN_OPTIONS=quarantine_size_mb=8:thread_local_quarantine_size_kb=64 RUSTC_BOOTSTRAP=1 \
+		CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 		RUSTFLAGS=-Zsanitizer=address cargo test --quiet --release --manifest-path native/Cargo.toml \
 		-p lookalike-core -p lookalike-image -p lookalike-serve -p lookalike-textbook -p lookalike-writes --lib --tests --target-dir native/target/sanitize \
 		--target "$$(rustc -vV | sed -n 's/^host: //p')"
