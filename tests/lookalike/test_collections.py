@@ -78,3 +78,9 @@ def test_an_option_of_a_newer_version_is_refused_by_name() -> None:
     with pytest.raises(FailedPreconditionError, match="a collection has freshness") as caught:
         Spec.from_json(json.dumps(kept))
     assert caught.value.reason is Reason.CONFIG_INVALID
+
+
+@pytest.mark.parametrize("kept", ["[]", "7", "null"])
+def test_what_is_no_object_is_not_a_collection(kept: str) -> None:
+    with pytest.raises(ValueError, match="a collection is kept as a JSON object"):
+        Spec.from_json(kept)
