@@ -29,7 +29,8 @@ class HealthMonitor:
 
     Args:
         checks: Full service name → its readiness check.
-        interval_seconds: Time between two polls, once everything has been ready.
+        interval_seconds: Time between two polls, once everything has been ready; until then a tenth of a
+            second at most.
         follow: Learns whether a service is SERVING, too.
     """
 
@@ -70,8 +71,8 @@ class HealthMonitor:
 
     async def _run(self) -> None:
         while True:
-            starting = min(_STARTING_SECONDS, self._interval_seconds)
-            await asyncio.sleep(self._interval_seconds if self._was_ready else starting)
+            most = self._interval_seconds if self._was_ready else _STARTING_SECONDS
+            await asyncio.sleep(min(most, self._interval_seconds))
             await self._poll()
 
     async def _poll(self) -> None:

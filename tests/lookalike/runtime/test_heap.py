@@ -10,6 +10,7 @@ import sys
 import pytest
 
 THREADS = 6
+# Python's own allocator asks the C library for large blocks only, and not from a heap.
 ALLOCATING = f"""
 import ctypes, sys, threading
 from lookalike.runtime.heap import share_heaps
@@ -32,7 +33,6 @@ libc.malloc_stats()
 
 def heaps(*arguments: str, **variables: str) -> int:
     """Returns how many heaps a process has whose threads all allocate."""
-    # Python's own allocator asks the C library for large blocks only, and not from a heap.
     environment = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
     ended = subprocess.run(
         [sys.executable, "-c", ALLOCATING, *arguments],
