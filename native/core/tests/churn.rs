@@ -54,9 +54,18 @@ fn matching(index: &HashIndex, condition: Condition) -> usize {
     out.ids.iter().filter(|id| **id != u64::MAX).count()
 }
 
-/// Bytes that the process holds in memory, without mapped files.
+/// Bytes that the process holds in memory, without mapped files and without free pages that the allocator
+/// keeps for later: how many those are depends on which threads allocated last.
 #[cfg(target_os = "linux")]
 fn resident_bytes() -> usize {
+    #[cfg(target_env = "gnu")]
+    {
+        unsafe extern "C" {
+            fn malloc_trim(pad: usize) -> i32;
+        }
+        // SAFETY: glibc's function takes any number, locks each heap, and returns only free pages.
+        unsafe { malloc_trim(0) };
+    }
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: Vec<usize> = statm.split_whitespace().map(|field| field.parse().unwrap()).collect();
     // Every Linux system of the supported architectures that has other pages has larger ones.
