@@ -42,7 +42,8 @@ class HasherSettings(FeedingSettings):
     max_pending_changes: PositiveCount = 256
     """Changes of one generation that may wait for their commit; more are refused with RESOURCE_EXHAUSTED."""
     checkpoint_interval_seconds: PositiveSeconds = 300.0
-    """Time between two savings of the changed indexes; a start after a crash replays what came later."""
+    """The longest time that a change waits for the next saved index, where a start after a crash begins; an
+    index is saved earlier when a third of it has changed."""
     position_wait_seconds: PositiveSeconds = 5.0
     """The longest wait for a position of the log; a nearer deadline of the call shortens it."""
 

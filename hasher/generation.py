@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import threading
 import time
@@ -29,6 +30,8 @@ from lookalike.collections import Spec
 from lookalike.errors import LookalikeError, Reason, UnavailableError
 
 _FLOAT32_BYTES = 4
+_MANY_ROWS = 1000
+"""Fewer are quickly indexed again, however small the index is."""
 log = structlog.get_logger()
 
 
@@ -72,7 +75,7 @@ class Generation:
         self.store = RowStore(folder, name, metrics.synced)
         metrics.loaded("rows", time.perf_counter() - start)
         try:
-            self._index: HashIndex = load_index(self.store, folder, name, metrics)
+            self._index, self._unsaved_rows = load_index(self.store, folder, name, metrics)
         except BaseException:
             self.store.close()
             raise
@@ -84,6 +87,8 @@ class Generation:
         self._position_lock = threading.Lock()
         self._waiting: list[tuple[Mapping[int, int], Future[None]]] = []
         self._checkpoint_lock = threading.Lock()
+        self._not_saved_at = -math.inf
+        """When a checkpoint failed last."""
         self._closed = False
         self.failure = ""
         """Why no write is taken any more until a restart; empty: all is well."""
@@ -280,6 +285,7 @@ class Generation:
             if not self.unsaved_changes:
                 self._unsaved_since = time.monotonic()
             self._revision = group.revision
+            self._unsaved_rows += len(group.entries)
             reached = [future for wanted, future in self._waiting if self.has_reached(wanted)]
             self._waiting = [entry for entry in self._waiting if not self.has_reached(entry[0])]
         self._publisher.advance(self.name, group.reached)
@@ -301,6 +307,17 @@ class Generation:
 
     # Life
 
+    def wants_checkpoint(self, interval_seconds: float) -> bool:
+        """Returns whether a change has been unsaved for that long, or a third of the index is unsaved.
+
+        So a start after a crash indexes at most a third of the items again, and loading a catalogue writes
+        at most three times its index. A checkpoint that failed is tried again after the interval.
+        """
+        if time.monotonic() - self._not_saved_at < interval_seconds:
+            return False
+        many = max(_MANY_ROWS, len(self._index) // 3)
+        return self.unsaved_seconds() >= interval_seconds or self._unsaved_rows > many
+
     def checkpoint(self) -> None:
         """Saves the index unless the saved one is the present one; writes and searches go on meanwhile.
 
@@ -308,8 +325,16 @@ class Generation:
             OSError: The files cannot be written.
             UnavailableError: The generation is closing, or the disk is full.
         """
+        try:
+            self._save()
+        except BaseException:
+            self._not_saved_at = time.monotonic()
+            raise
+
+    def _save(self) -> None:
         with self._checkpoint_lock:
-            revision = self._revision
+            with self._position_lock:
+                revision, unsaved_rows = self._revision, self._unsaved_rows
             if revision == self.store.index_revision or self._closed or self.has_failed():
                 return
             stats = self._index.stats()
@@ -320,6 +345,8 @@ class Generation:
                 save_index(self._index, self.store, self._folder, revision)
             # What it lacks came later.
             self._unsaved_since = begun
+            with self._position_lock:
+                self._unsaved_rows -= unsaved_rows
 
     def close(self, *, save: bool) -> None:
         """Applies what is queued, saves the index if asked to, and closes the files.

@@ -26,8 +26,10 @@ SAVING_PREFIX = ".saving-"
 log = structlog.get_logger()
 
 
-def load_index(store: RowStore, folder: Path, generation: str, metrics: HasherMetrics) -> HashIndex:
-    """Returns the index of a generation, equal to its rows.
+def load_index(
+    store: RowStore, folder: Path, generation: str, metrics: HasherMetrics
+) -> tuple[HashIndex, int]:
+    """Returns the index of a generation, equal to its rows, and how many of its rows no saved index holds.
 
     The saved one is opened and the changes since then are applied to it. Where there is none, or it is
     damaged (a warning ``index_rebuilt`` is logged), it is built from the rows.
@@ -57,10 +59,10 @@ def load_index(store: RowStore, folder: Path, generation: str, metrics: HasherMe
         rerank=store.spec.rerank,
     )
     metrics.loaded("build", time.perf_counter() - start)
-    return built
+    return built, len(built)
 
 
-def _open_saved(store: RowStore, folder: Path, metrics: HasherMetrics) -> HashIndex:
+def _open_saved(store: RowStore, folder: Path, metrics: HasherMetrics) -> tuple[HashIndex, int]:
     revision = store.index_revision
     start = time.perf_counter()
     index = HashIndex.open(folder)
@@ -88,11 +90,12 @@ def _open_saved(store: RowStore, folder: Path, metrics: HasherMetrics) -> HashIn
             attributes=in_columns(entries.attributes),
             documents=entries.documents,
         )
-    metrics.replayed(len(entries.row_numbers) + len(deleted))
+    replayed = len(entries.row_numbers) + len(deleted)
+    metrics.replayed(replayed)
     metrics.loaded("replay", time.perf_counter() - opened)
     if len(index) != store.item_count:
         raise IndexDamagedError(f"the saved index has {len(index)} items, the row file {store.item_count}")
-    return index
+    return index, replayed
 
 
 def save_index(index: HashIndex, store: RowStore, folder: Path, revision: int) -> None:

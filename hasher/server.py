@@ -20,6 +20,9 @@ from lookalike.runtime.metrics import Metrics
 from lookalike.runtime.server import ServerRunner, Service
 from lookalike.v1 import hasher_pb2, hasher_pb2_grpc
 
+_CHECKPOINT_CHECK_SECONDS = 5.0
+"""Between two looks at how much is unsaved."""
+
 FULL_NAME: str = hasher_pb2.DESCRIPTOR.services_by_name["HasherService"].full_name
 
 
@@ -68,8 +71,8 @@ async def run(settings: HasherSettings) -> None:
         """Loads, then saves the indexes from time to time."""
         await asyncio.to_thread(shard.load)
         while True:
-            await asyncio.sleep(settings.checkpoint_interval_seconds)
-            await asyncio.to_thread(shard.checkpoint)
+            await asyncio.to_thread(shard.checkpoint, settings.checkpoint_interval_seconds)
+            await asyncio.sleep(min(settings.checkpoint_interval_seconds, _CHECKPOINT_CHECK_SECONDS))
 
     service = Service(
         FULL_NAME,

@@ -172,9 +172,14 @@ class Shard:
                 reason=Reason.INSTALLATION_MISMATCH,
             )
 
-    def checkpoint(self) -> None:
-        """Saves the indexes that have changed; one that cannot be saved is logged and tried again later."""
+    def checkpoint(self, interval_seconds: float = 0.0) -> None:
+        """Saves the indexes that want it; see :meth:`Generation.wants_checkpoint`.
+
+        One that cannot be saved is logged and tried again later.
+        """
         for generation in self.generations():
+            if not generation.wants_checkpoint(interval_seconds):
+                continue
             try:
                 generation.checkpoint()
             except BaseException as error:

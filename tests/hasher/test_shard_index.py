@@ -123,6 +123,53 @@ def test_changes_after_the_checkpoint_are_replayed(
     again.close()
 
 
+def test_many_unsaved_rows_are_saved_before_the_interval_is_over(
+    shard: Shard, generation: Generation, rows: Any, tmp_path: Path
+) -> None:
+    def wanted() -> bool:
+        return generation.wants_checkpoint(300)
+
+    fill(generation, rows, 0, 1000)
+    assert not wanted()
+    fill(generation, rows, 1000, 1000)
+    assert wanted()
+    shard.checkpoint(300)
+    assert generation.unsaved_changes == 0
+    assert not wanted()
+    generation.submit(rows.change("gone", *(rows.delete(f"i{n}") for n in range(1000)))).result(20)
+    assert not wanted()
+    fill(generation, rows, 1, 10)
+    assert wanted()  # 1,010 rows of an index of 1,010
+    generation.close(save=False)  # as a crash leaves it
+    shard._generations.clear()
+    shard.close()
+
+    again, rebuilt = load(tmp_path / "data")
+    assert rebuilt == []
+    assert again.generation("g1").wants_checkpoint(300)
+    again.checkpoint(300)
+    assert not again.generation("g1").wants_checkpoint(300)
+    again.close()
+
+
+def test_failed_checkpoint_waits_for_the_interval(
+    shard: Shard, generation: Generation, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(generation, rows, 0, 1500)
+
+    def broken(*_: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HashIndex, "save", broken)
+        shard.checkpoint(300)
+    assert generation.unsaved_changes
+    assert not generation.wants_checkpoint(300)
+    assert generation.wants_checkpoint(0)
+    shard.checkpoint()
+    assert generation.unsaved_changes == 0
+
+
 def test_index_that_misses_rows_is_rebuilt(
     shard: Shard, generation: Generation, rows: Any, tmp_path: Path
 ) -> None:
