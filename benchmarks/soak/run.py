@@ -27,6 +27,7 @@ from deploy.local.stack import Server
 __all__ = ["Kill", "Plan", "Soaked", "run"]
 
 Progress = Callable[[str], None]
+Searches = Sequence[tuple[bytes, bool]]
 SEARCHES = 2_000
 """Different ones."""
 SLICE_SECONDS = 10.0
@@ -83,7 +84,6 @@ class Soaked:
     capacity: float = 0.0
     rate: float = 0.0
     """Searches a second, those included that are cancelled."""
-    usual_ms: float = 0.0
     slices: list[Slice] = field(default_factory=list)
     kills: list[Kill] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
@@ -133,22 +133,26 @@ def _soaked(
     kept = int(plan.items * (1 - WRITTEN_SHARE))
     searches = mixed(vectors, SEARCHES, kept)
     servers: list[Server] = [installation.gateway, *installation.hashers]
-    with installation.client() as client:
+    with installation.client() as client, grpc.insecure_channel(installation.gateway.target) as channel:
         writing = Writing(client, Vectors(plan.dim, seed=3), range(kept, plan.items))
         writer = Repeated(writing, plan.items_written / ITEMS_A_WRITE)
-        with writer:
-            _find_rate(soaked, installation, searches, folder)
-            progress(
-                f"{soaked.capacity:,.0f} searches/s can be answered, {soaked.rate:,.0f} are sent;"
-                f" half of them take less than {soaked.usual_ms:.1f} ms"
-            )
-            with Sampler(servers, plan.sample_seconds) as sampler:
-                _search(soaked, installation, searches, folder, progress, sampler.began)
-        for broken in (writer.broken, sampler.broken):
+        with ExitStack() as stack:
+            stack.enter_context(writer)
+            usual_seconds, waiting = _usual(plan, installation, searches, folder)
+            callers = _cancelling(plan, channel, searches, usual_seconds, waiting)
+            for caller in callers:
+                stack.enter_context(caller)
+            soaked.capacity = _capacity(plan, installation, searches, folder, waiting)
+            soaked.rate = soaked.capacity * plan.share
+            progress(f"{soaked.capacity:,.0f} searches/s can be answered, {soaked.rate:,.0f} are sent")
+            sampler = stack.enter_context(Sampler(servers, plan.sample_seconds))
+            _search(soaked, installation, searches, folder, progress, sampler.began)
+        for broken in (*(one.broken for one in (writer, *callers)), sampler.broken):
             if broken:
                 raise broken
         soaked.samples = sampler.samples
         soaked.writing = _since(writer.outcomes, sampler.began)
+        soaked.cancelling = [one for caller in callers for one in _since(caller.outcomes, sampler.began)]
         soaked.ended = {one.name: _last_line(one) for one in servers if not one.is_running()}
         # What has ended can be asked nothing.
         if not soaked.ended:
@@ -161,53 +165,56 @@ def _last_line(server: Server) -> str:
     return (server.said().splitlines() or [""])[-1]
 
 
-def _find_rate(
-    soaked: Soaked, installation: Installation, searches: Sequence[tuple[bytes, bool]], folder: Path
-) -> None:
-    """Finds what can be answered, and how long a search takes at the share of it that is sent."""
-    plan = soaked.plan
+def _usual(plan: Plan, installation: Installation, searches: Searches, folder: Path) -> tuple[float, float]:
+    """Returns how long a search takes at half the load, and what callers that wait get answered a second."""
     call = generator.grpc_call(installation.gateway.target, SEARCH_METHOD)
     requests = generator.write_messages(folder / "capacity.requests", (message for message, _ in searches))
     generator.run(call, requests, Load(min(2.0, plan.capacity_seconds)))
     waiting = generator.run(call, requests, Load(plan.capacity_seconds)).answered_per_second
-    # Callers that wait for their answers send many searches at a time, which costs less a search than those
-    # that come at random times, as users' do.
-    overload = Load(plan.capacity_seconds, OVERLOAD * waiting)
-    soaked.capacity = generator.run(call, requests, overload).answered_per_second
-    soaked.rate = soaked.capacity * plan.share
-    found = generator.run(call, requests, Load(USUAL_SECONDS, soaked.rate))
-    soaked.usual_ms = found.service_us["p50"] / 1e3
+    half = generator.run(call, requests, Load(USUAL_SECONDS, waiting / 2))
+    return half.service_us["p50"] / 1e6, waiting
+
+
+def _cancelling(
+    plan: Plan, channel: grpc.Channel, searches: Searches, usual_seconds: float, waiting: float
+) -> list[Repeated]:
+    """Returns callers that give up their searches."""
+    per_second = waiting * plan.share * plan.cancelled / CANCELLING_CALLERS
+    return [
+        Repeated(Cancelling(channel, searches, usual_seconds, seed), per_second)
+        for seed in range(CANCELLING_CALLERS)
+    ]
+
+
+def _capacity(
+    plan: Plan, installation: Installation, searches: Searches, folder: Path, waiting: float
+) -> float:
+    """Returns how many searches a second can be answered next to the writes and to callers that give up.
+
+    Callers that wait for their answers send many searches at a time, which costs less a search than those
+    that come at random times, as users' do.
+    """
+    call = generator.grpc_call(installation.gateway.target, SEARCH_METHOD)
+    requests = generator.write_messages(folder / "capacity.requests", (message for message, _ in searches))
+    return generator.run(call, requests, Load(plan.capacity_seconds, OVERLOAD * waiting)).answered_per_second
 
 
 def _search(
     soaked: Soaked,
     installation: Installation,
-    searches: Sequence[tuple[bytes, bool]],
+    searches: Searches,
     folder: Path,
     progress: Progress,
     began: float,
 ) -> None:
-    """Searches, cancels and kills until the time is over."""
-    plan, target = soaked.plan, installation.gateway.target
-    load = Load(SLICE_SECONDS, soaked.rate * (1 - plan.cancelled))
-    slices = Slices(generator.grpc_call(target, SEARCH_METHOD), searches, load, folder)
-    with ExitStack() as stack:
-        stack.callback(slices.kill)
-        channel = stack.enter_context(grpc.insecure_channel(target))
-        callers = [
-            Repeated(
-                Cancelling(channel, searches, soaked.usual_ms / 1e3, seed),
-                soaked.rate * plan.cancelled / CANCELLING_CALLERS,
-            )
-            for seed in range(CANCELLING_CALLERS)
-        ]
-        for caller in callers:
-            stack.enter_context(caller)
+    """Searches and kills until the time is over."""
+    load = Load(SLICE_SECONDS, soaked.rate * (1 - soaked.plan.cancelled))
+    call = generator.grpc_call(installation.gateway.target, SEARCH_METHOD)
+    slices = Slices(call, searches, load, folder)
+    try:
         _slices(soaked, slices, installation, searches[0][0], progress, began)
-    for caller in callers:
-        if caller.broken:
-            raise caller.broken
-        soaked.cancelling += _since(caller.outcomes, began)
+    finally:
+        slices.kill()
 
 
 def _slices(

@@ -37,7 +37,7 @@ def a_slice(*, around_kill: bool = False, failed: dict[str, int] | None = None) 
 
 def soaked(**more: Any) -> Soaked:
     found = {"slices": [a_slice(), a_slice(around_kill=True)], "kills": [Kill(KILLED, RESTORED)]} | more
-    return Soaked(PLAN, 1000.0, 700.0, 3.0, **found)
+    return Soaked(PLAN, 1000.0, 700.0, **found)
 
 
 def trend(grows: bool | None) -> Trend:
