@@ -24,7 +24,7 @@ __all__ = ["Array", "BackendOptions", "TritonClient", "backbone_of", "open_backe
 
 Array = npt.NDArray[np.float32]
 
-_BACKBONE_CHOICES = ("input_size", "fit", "crop_to_object", "mirror", "pooling")
+_BACKBONE_CHOICES = ("input_size", "fit", "crop_to_object", "mirror", "pooling", "feature_stages")
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ MAX_COSINE_DISTANCE = 1e-4
 MAX_PROBABILITY_DIFFERENCE = 1e-3
 
 _PARITY_BATCHES = (1, 5)
-_OF_OTHERS = ("quantised_from", "mirror", "pooling")
+_OF_OTHERS = ("quantised_from", "mirror", "pooling", "feature_stages")
 """What a bundle says of itself that is not the default model's, though weights and preprocessing are."""
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from embedder.model.architecture import build, check_architecture, check_size
 from embedder.model.checkpoints import load_checkpoint
 from embedder.model.efficientnet_lite import SHIPPED, Shipped
+from embedder.model.stages import StagedFeatures
 from embedder.preprocess import Fit, PreprocessParams
 from lookalike.errors import InvalidInputError, Reason
 
@@ -45,6 +46,9 @@ class BackboneSpec:
         pooling: What becomes one vector: of the whole picture its mean (``avg``), its maximum or both, the
             class token, or the attention pooling (``map``) of a backbone that has one; ``own`` is what the
             backbone was trained with.
+        feature_stages: How many parts of the network the feature is made of: 1, what it gives at its end; 2,
+            that and the mean of the stage before it; and so on, see
+            :class:`embedder.model.stages.StagedFeatures`.
     """
 
     architecture: str = DEFAULT_ARCHITECTURE
@@ -54,6 +58,7 @@ class BackboneSpec:
     crop_to_object: bool = False
     mirror: bool = False
     pooling: Pooling = "own"
+    feature_stages: int = 1
 
     def choices(self) -> dict[str, Any]:
         """Returns what differs from the defaults, other than the architecture and its weights' file."""
@@ -96,10 +101,10 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
     module = _with_weights(spec, shipped)
     if spec.pooling != "own":
         _pool(module, spec)
-    module.eval()
-    preprocess = _preprocess(module, spec, shipped)
+    preprocess, identity = _preprocess(module, spec, shipped), _state_sha256(module)
+    module = _staged(module, spec).eval()
     dim = _feature_dim(module, preprocess, spec)
-    return Backbone(module, dim, preprocess, _state_sha256(module), spec.mirror)
+    return Backbone(module, dim, preprocess, identity, spec.mirror)
 
 
 def check_features(features: Tensor, spec: BackboneSpec) -> None:
@@ -147,6 +152,20 @@ def _pool(module: Any, spec: BackboneSpec) -> None:
     except Exception as error:  # architectures refuse what they cannot do in their own ways
         raise InvalidInputError(
             f"{spec.architecture!r} cannot pool by {spec.pooling!r}; leave the pooling out for its own",
+            reason=Reason.CONFIG_INVALID,
+        ) from error
+
+
+def _staged(module: Any, spec: BackboneSpec) -> Any:
+    if spec.feature_stages == 1:
+        return module
+    try:
+        if spec.feature_stages < 1:
+            raise ValueError("a feature needs one part at least")
+        return StagedFeatures(module, spec.feature_stages)
+    except Exception as error:  # architectures that do not give their stages say so in their own ways
+        raise InvalidInputError(
+            f"{spec.architecture!r} gives no feature of {spec.feature_stages} stages; try fewer",
             reason=Reason.CONFIG_INVALID,
         ) from error
 

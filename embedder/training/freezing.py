@@ -6,12 +6,15 @@ from typing import Any
 
 from torch import nn
 
+from embedder.model.stages import StagedFeatures
+
 
 def freeze(backbone: nn.Module, stages: int | None) -> None:
     """Leaves only the last stages of a backbone to be trained, and none of its batch norms.
 
     Args:
-        backbone: A timm model; its stages are the groups by which timm assigns learning rates.
+        backbone: A timm model, or features of its stages, which are the groups by which timm assigns learning
+            rates.
         stages: How many; None for all.
     """
     if stages is not None:
@@ -27,9 +30,12 @@ def names_of_last(backbone: nn.Module, stages: int) -> set[str]:
     """Returns the names of all parameters of the last stages, numbered by timm's own grouping."""
     from timm.models import group_parameters
 
-    names = [name for name, _ in backbone.named_parameters()]
-    matcher: Any = getattr(backbone, "group_matcher")(coarse=True)  # noqa: B009  # untyped in timm
-    layers = group_parameters(backbone, matcher, reverse=True)
+    network, prefix = backbone, ""
+    if isinstance(backbone, StagedFeatures):
+        network, prefix = backbone.network, "network."
+    names = [name for name, _ in network.named_parameters()]
+    matcher: Any = getattr(network, "group_matcher")(coarse=True)  # noqa: B009  # untyped in timm
+    layers = group_parameters(network, matcher, reverse=True)
     group_of = {name: int(layers[name]) for name in names}
     last = sorted(set(group_of.values()))[-stages:]
-    return {name for name, group in group_of.items() if group in last}
+    return {f"{prefix}{name}" for name, group in group_of.items() if group in last}

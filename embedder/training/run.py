@@ -363,6 +363,7 @@ def backbone_bundle(backbone: Backbone, config: TrainConfig) -> Bundle:
     spec = config.backbone
     parts = [backbone.weights_sha256, backbone.preprocess.hash()]
     parts += ["mirror"] * backbone.mirror + [spec.pooling] * (spec.pooling != "own")
+    parts += [f"{spec.feature_stages} stages"] * (spec.feature_stages != 1)
     identity = hashlib.sha256(" ".join(parts).encode()).hexdigest()
     name = re.sub(r"[^\w.-]", "_", spec.architecture)  # a place in a hub or a folder
     folder = config.cache_folder / "backbones" / f"{name}-{identity[:16]}"

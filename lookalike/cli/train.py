@@ -25,6 +25,7 @@ from lookalike.cli.training_options import (
     Devices,
     Dimension,
     Epochs,
+    FeatureStages,
     FineTune,
     FineTuneEpochs,
     FineTuneStages,
@@ -76,7 +77,7 @@ _SETTINGS = {"dimension": "embedding_dim", "beta": "dependence_weight", "cache":
     )
 }
 
-_OF_THE_BACKBONE = ("input_size", "fit", "crop_to_object", "mirror", "pooling")
+_OF_THE_BACKBONE = ("input_size", "fit", "crop_to_object", "mirror", "pooling", "feature_stages")
 
 
 def train(
@@ -89,6 +90,7 @@ def train(
     crop_to_object: CropToObject = False,
     mirror: Mirror = False,
     pooling: Pooling = "own",
+    feature_stages: FeatureStages = 1,
     dimension: Dimension = None,
     head: Head = None,
     whitening: Whitening = False,

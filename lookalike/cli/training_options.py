@@ -65,6 +65,14 @@ Pooling = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+FeatureStages = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Parts of the backbone that give the feature: 1, its end; 2, the stage before it as well.",
+        rich_help_panel=_MODEL,
+    ),
+]
 Dimension = Annotated[
     int | None, typer.Option(min=1, help="Width of the embedding; default: 256.", rich_help_panel=_MODEL)
 ]

@@ -50,12 +50,17 @@ class Trained(NamedTuple):
 def trained(
     request: pytest.FixtureRequest, toy_catalog: Catalog, tmp_path_factory: pytest.TempPathFactory
 ) -> Trained:
-    """Frozen for an epoch, whole for another, mirrored where the pictures have another size than its own."""
+    """Frozen for an epoch, whole for another; some mirrored, of another size, or of two stages."""
     folder = tmp_path_factory.mktemp("kind")
     name = tiny_backbone_in(folder / "backbone", request.param)
     other = request.param in ("convolutions", "rotary")
     config = TrainConfig(
-        backbone=BackboneSpec(name, input_size=96 if other else 0, mirror=other),
+        backbone=BackboneSpec(
+            name,
+            input_size=96 if other else 0,
+            mirror=other,
+            feature_stages=2 if request.param in ("convolutions", "class token", "attention pooling") else 1,
+        ),
         embedding_dim=16,
         level_width=8,
         epochs=1,

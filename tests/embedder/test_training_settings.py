@@ -113,6 +113,7 @@ def test_the_command_prepares_pictures_as_it_is_told(
     catalog = tmp_path / "catalog.csv"
     write_catalog(catalog, toy_catalog.items)
     chosen = ("--input-size", "96", "--fit", "own", "--crop-to-object", "--mirror", "--pooling", "max")
+    chosen += ("--feature-stages", "2")
     arguments = train_command(catalog, config, tmp_path / "bundle", *chosen)
     assert run(arguments) == 0
     bundle = load_bundle(tmp_path / "bundle")
@@ -120,6 +121,7 @@ def test_the_command_prepares_pictures_as_it_is_told(
     assert (params.size, params.fit, params.crop_share, params.crop_to_object) == (96, "crop", 0.95, True)
     settings = bundle.manifest.provenance["settings"]
     assert (settings["input_size"], settings["mirror"], settings["pooling"]) == (96, True, "max")
+    assert settings["feature_stages"] == 2
     image = np.stack([preprocess(toy_catalog.items[0].image_path.read_bytes(), params)])
     encoder = OnnxEncoder(bundle)
     same = encoder.encode(np.ascontiguousarray(image[..., ::-1])).embedding
