@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -17,7 +18,7 @@ from benchmarks.ingest import Installation, Vectors
 from benchmarks.service import generator
 from benchmarks.service.accounting import cpu_seconds
 from benchmarks.service.data import COLLECTION
-from benchmarks.service.generator import Load
+from benchmarks.service.generator import Found, Load
 from benchmarks.service.servers import MODEL, SEARCH_METHOD
 from benchmarks.soak.callers import ITEMS_A_WRITE, Cancelling, Outcome, Repeated, Writing
 from benchmarks.soak.samples import Sample, Sampler, in_progress
@@ -28,6 +29,7 @@ __all__ = ["Kill", "Plan", "Soaked", "run"]
 
 Progress = Callable[[str], None]
 Searches = Sequence[tuple[bytes, bool]]
+Send = Callable[[Load], Found]
 SEARCHES = 2_000
 """Different ones."""
 SLICE_SECONDS = 10.0
@@ -133,16 +135,19 @@ def _soaked(
     kept = int(plan.items * (1 - WRITTEN_SHARE))
     searches = mixed(vectors, SEARCHES, kept)
     servers: list[Server] = [installation.gateway, *installation.hashers]
+    call = generator.grpc_call(installation.gateway.target, SEARCH_METHOD)
+    requests = generator.write_messages(folder / "capacity.requests", (message for message, _ in searches))
+    send = partial(generator.run, call, requests)
     with installation.client() as client, grpc.insecure_channel(installation.gateway.target) as channel:
         writing = Writing(client, Vectors(plan.dim, seed=3), range(kept, plan.items))
         writer = Repeated(writing, plan.items_written / ITEMS_A_WRITE)
         with ExitStack() as stack:
             stack.enter_context(writer)
-            usual_seconds, waiting = _usual(plan, installation, searches, folder)
+            usual_seconds, waiting = _usual(plan, send)
             callers = _cancelling(plan, channel, searches, usual_seconds, waiting)
             for caller in callers:
                 stack.enter_context(caller)
-            soaked.capacity = _capacity(plan, installation, searches, folder, waiting)
+            soaked.capacity = _capacity(plan, send, waiting)
             soaked.rate = soaked.capacity * plan.share
             progress(f"{soaked.capacity:,.0f} searches/s can be answered, {soaked.rate:,.0f} are sent")
             sampler = stack.enter_context(Sampler(servers, plan.sample_seconds))
@@ -165,13 +170,11 @@ def _last_line(server: Server) -> str:
     return (server.said().splitlines() or [""])[-1]
 
 
-def _usual(plan: Plan, installation: Installation, searches: Searches, folder: Path) -> tuple[float, float]:
+def _usual(plan: Plan, send: Send) -> tuple[float, float]:
     """Returns how long a search takes at half the load, and what callers that wait get answered a second."""
-    call = generator.grpc_call(installation.gateway.target, SEARCH_METHOD)
-    requests = generator.write_messages(folder / "capacity.requests", (message for message, _ in searches))
-    generator.run(call, requests, Load(min(2.0, plan.capacity_seconds)))
-    waiting = generator.run(call, requests, Load(plan.capacity_seconds)).answered_per_second
-    half = generator.run(call, requests, Load(USUAL_SECONDS, waiting / 2))
+    send(Load(min(2.0, plan.capacity_seconds)))
+    waiting = send(Load(plan.capacity_seconds)).answered_per_second
+    half = send(Load(USUAL_SECONDS, waiting / 2))
     return half.service_us["p50"] / 1e6, waiting
 
 
@@ -186,17 +189,13 @@ def _cancelling(
     ]
 
 
-def _capacity(
-    plan: Plan, installation: Installation, searches: Searches, folder: Path, waiting: float
-) -> float:
+def _capacity(plan: Plan, send: Send, waiting: float) -> float:
     """Returns how many searches a second can be answered next to the writes and to callers that give up.
 
     Callers that wait for their answers send many searches at a time, which costs less a search than those
     that come at random times, as users' do.
     """
-    call = generator.grpc_call(installation.gateway.target, SEARCH_METHOD)
-    requests = generator.write_messages(folder / "capacity.requests", (message for message, _ in searches))
-    return generator.run(call, requests, Load(plan.capacity_seconds, OVERLOAD * waiting)).answered_per_second
+    return send(Load(plan.capacity_seconds, OVERLOAD * waiting)).answered_per_second
 
 
 def _search(

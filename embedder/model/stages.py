@@ -37,7 +37,7 @@ class StagedFeatures(nn.Module):
         self._before = list(range(last - 1, last - stages, -1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns ``(B, F)`` of pictures ``(B, 3, H, W)``."""
+        """Returns ``(B, F)`` of prepared pictures ``(B, 3, H, W)``, float32; F is the sum of the widths."""
         final, found = self.network.forward_intermediates(images, indices=self._before)
         own = self.network.forward_head(final, pre_logits=True)
         # They come in the order of the network.
