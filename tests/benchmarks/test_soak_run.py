@@ -25,7 +25,7 @@ def test_a_shard_is_killed_and_nothing_is_lost(
         dim=16,
         share=0.1,
         cancelled=0.2,
-        items_written=100.0,
+        items_written=400.0,
         kill_seconds=1.0,
         around_seconds=1.0,
         warm_up_seconds=0.0,
